@@ -1,0 +1,286 @@
+"""zmws.core.options: the options of a job and of a service."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zmws.core.options import (
+    JOB_OPTIONS,
+    KEY_BYTES_MAX,
+    SERVICE_OPTIONS,
+    JobOptions,
+    ServiceOptions,
+    job_options,
+    job_options_of,
+    service_options,
+)
+from zmws.errors import OptionError
+
+# The first text that hypothesis draws on a machine builds its tables, which takes seconds.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def refusal_of(given: Any) -> OptionError:
+    with pytest.raises(OptionError) as caught:
+        job_options_of(given)
+    assert caught.value.code == "bad_option"
+    return caught.value
+
+
+def test_a_job_without_options_has_none() -> None:
+    assert job_options(None) == job_options(b"{}") == JobOptions()
+    assert all(getattr(job_options(None), field.name) is None for field in fields(JobOptions))
+
+
+def test_every_option_of_a_job_is_taken() -> None:
+    options = job_options(
+        b'{"id": "A361-07A2", "priority": -3, "delay": 1.5, "ttr": 10, "retries": 0, "backoff": 0,'
+        b' "expires": 60, "unique": "k\xc3\xa9y", "keep": 0, "durability": "memory", "group": "tenant 1"}'
+    )
+    assert options == JobOptions(
+        id="A361-07A2",
+        priority=-3,
+        delay=1.5,
+        ttr=10.0,
+        retries=0,
+        backoff=0.0,
+        expires=60.0,
+        unique="k\u00e9y",
+        keep=0.0,
+        durability="memory",
+        group="tenant 1",
+    )
+
+
+def test_null_is_an_option_that_was_not_given() -> None:
+    assert job_options(json.dumps(dict.fromkeys(JOB_OPTIONS)).encode()) == JobOptions()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:00:10Z", 10.0),
+        ("1970-01-01T01:00:10.5+01:00", 10.5),
+        ("1970-01-01 00:00:10+00:00", 10.0),
+        ("19700101T000010Z", 10.0),
+    ],
+)
+def test_a_time_with_its_zone_is_taken(text: str, seconds: float) -> None:
+    assert job_options_of({"at": text}).at == seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["1970-01-01T00:00:10", "1970-01-01", "tomorrow", "", 10, True, "9999-99-99T00:00Z"]
+)
+def test_a_time_without_zone_or_sense_is_refused(value: Any) -> None:
+    assert "ISO 8601" in str(refusal_of({"at": value}))
+
+
+def test_delay_and_at_exclude_each_other() -> None:
+    assert refusal_of({"delay": 1, "at": "2027-01-31T08:00:00Z"}).option == "at"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("priority", -1000),
+        ("priority", 1000),
+        ("priority", 5.0),
+        ("delay", 0),
+        ("ttr", 0.001),
+        ("retries", 0),
+        ("keep", 366 * 86400),
+        ("id", "a"),
+        ("id", "A-Za.z0:9_" + "x" * 118),
+        ("unique", "x" * KEY_BYTES_MAX),
+        ("group", "with space and \u00e9"),
+        ("durability", "disk"),
+    ],
+)
+def test_a_value_at_the_edge_of_its_range_is_taken(name: str, value: Any) -> None:
+    assert getattr(job_options_of({name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("priority", -1001),
+        ("priority", 1001),
+        ("priority", 1.5),
+        ("priority", "1"),
+        ("priority", True),
+        ("priority", []),
+        ("delay", -0.001),
+        ("delay", 366 * 86400 + 1),
+        ("delay", float("nan")),
+        ("delay", float("inf")),
+        ("delay", -float("inf")),
+        ("delay", 10**400),
+        ("ttr", 0),
+        ("expires", 0),
+        ("retries", -1),
+        ("retries", False),
+        ("backoff", -1),
+        ("id", ""),
+        ("id", "x" * 129),
+        ("id", "a b"),
+        ("id", "a\n"),
+        ("id", "\u00e9"),
+        ("id", 5),
+        ("unique", ""),
+        ("unique", "x" * (KEY_BYTES_MAX + 1)),
+        ("unique", "\u00e9" * 128),
+        ("unique", "tab\t"),
+        ("unique", "\ud800"),
+        ("unique", 5),
+        ("group", ["a"]),
+        ("durability", "Disk"),
+        ("durability", None.__class__.__name__),
+        ("durability", ["disk"]),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_with_name_and_value(name: str, value: Any) -> None:
+    wrong = refusal_of({name: value})
+    assert wrong.option == name
+    assert f"option '{name}' is " in str(wrong)
+    assert "must be" in str(wrong)
+
+
+def test_a_refusal_names_the_range() -> None:
+    assert "from -1000 to 1000" in str(refusal_of({"priority": 5000}))
+    assert "above 0" in str(refusal_of({"ttr": 0}))
+    assert "disk, memory" in str(refusal_of({"durability": "ram"}))
+
+
+def test_a_refusal_of_a_long_value_is_short() -> None:
+    assert len(str(refusal_of({"id": "x" * 100_000}))) < 300
+    assert len(str(refusal_of({"x" * 100_000: 1}))) < 400
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name() -> None:
+    wrong = refusal_of({"retrys": 1})
+    assert wrong.option == "retrys"
+    assert "did you mean 'retries'" in str(wrong)
+    assert "priority" in str(refusal_of({"zzzzzz": 1}))  # nothing is near: all are listed
+
+
+def test_an_option_of_a_service_is_none_of_a_job() -> None:
+    assert refusal_of({"max_running": 1}).option == "max_running"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"[]",
+        b"5",
+        b"null",
+        b'"id"',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"priority": NaN}',
+    ],
+)
+def test_a_frame_that_is_no_json_object_is_refused(frame: bytes) -> None:
+    with pytest.raises(OptionError):
+        job_options(frame)
+
+
+def test_a_deeply_nested_value_is_refused_and_not_a_crash() -> None:
+    # Near the interpreter's limit there are depths that can just be read, but not be written again.
+    for depth in range(1, 1_100):
+        with pytest.raises(OptionError):
+            job_options(b'{"priority": ' + b"[" * depth + b"]" * depth + b"}")
+
+
+@patient
+@given(st.binary())
+def test_no_frame_raises_anything_but_option_error(frame: bytes) -> None:
+    try:
+        job_options(frame)
+    except OptionError as wrong:
+        assert str(wrong)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@patient
+@given(st.dictionaries(st.sampled_from([*JOB_OPTIONS, "other"]), JSON_VALUES, max_size=4))
+def test_no_value_raises_anything_but_option_error(given: dict[str, Any]) -> None:
+    try:
+        job_options(json.dumps(given).encode())
+    except OptionError as wrong:
+        assert wrong.option in given
+
+
+def test_a_service_without_options_has_the_defaults() -> None:
+    assert service_options({}) == ServiceOptions()
+    defaults = ServiceOptions()
+    assert (defaults.priority, defaults.ttr, defaults.retries, defaults.backoff) == (0, 3600.0, 3, 2.0)
+    assert (defaults.durability, defaults.ageing, defaults.paused) == ("disk", 60.0, False)
+
+
+def test_every_option_of_a_service_is_taken() -> None:
+    given = {
+        "priority": 5,
+        "delay": 1,
+        "ttr": 60,
+        "retries": 5,
+        "backoff": 1,
+        "expires": 10,
+        "keep": 60,
+        "durability": "memory",
+        "ageing": 30,
+        "max_running": 4,
+        "rate": 0.5,
+        "max_waiting": 100,
+        "paused": True,
+    }
+    assert set(given) == set(SERVICE_OPTIONS)
+    options = service_options(given)
+    assert {name: getattr(options, name) for name in given} == given
+
+
+def test_ageing_can_be_turned_off() -> None:
+    assert service_options({"ageing": "off"}).ageing is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ageing", 0),
+        ("ageing", "on"),
+        ("ageing", True),
+        ("ageing", float("nan")),
+        ("max_running", 0),
+        ("max_running", 1.5),
+        ("rate", 0),
+        ("rate", float("inf")),
+        ("max_waiting", 0),
+        ("paused", 1),
+        ("paused", "true"),
+        ("retries", None),
+    ],
+)
+def test_an_option_of_a_service_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=f"option '{name}' is "):
+        service_options({name: value})
+
+
+@pytest.mark.parametrize("name", ["id", "at", "unique", "group"])
+def test_what_belongs_to_one_job_is_no_option_of_a_service(name: str) -> None:
+    with pytest.raises(OptionError, match=f"'{name}' is no option of a service"):
+        service_options({name: "x"})

@@ -1,0 +1,61 @@
+"""zmws: a work server. Programs ask for named jobs, worker processes do them.
+
+What a user imports. Names are loaded on first use, so that importing the core imports no socket.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "WorkerBase": "zmws.worker",
+    "JobInHand": "zmws.worker",
+    "Client": "zmws.client",
+    "AsyncClient": "zmws.client",
+    "Job": "zmws.client",
+    "ZmwsError": "zmws.errors",
+    "BrokerUnreachable": "zmws.errors",
+    "JobCancelled": "zmws.errors",
+    "JobFailed": "zmws.errors",
+    "JobTimeout": "zmws.errors",
+    "Refused": "zmws.errors",
+    "ServiceUnknown": "zmws.errors",
+}
+
+if TYPE_CHECKING:
+    from zmws.client import AsyncClient, Client, Job
+    from zmws.errors import (
+        BrokerUnreachable,
+        JobCancelled,
+        JobFailed,
+        JobTimeout,
+        Refused,
+        ServiceUnknown,
+        ZmwsError,
+    )
+    from zmws.worker import JobInHand, WorkerBase
+
+__all__ = [
+    "AsyncClient",
+    "BrokerUnreachable",
+    "Client",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobInHand",
+    "JobTimeout",
+    "Refused",
+    "ServiceUnknown",
+    "WorkerBase",
+    "ZmwsError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'zmws' has no attribute '{name}'")
+    return getattr(importlib.import_module(module), name)

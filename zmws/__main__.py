@@ -1,0 +1,5 @@
+"""`python -m zmws` is `zmws`."""
+
+from zmws.cli import main
+
+main()

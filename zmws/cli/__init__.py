@@ -1,0 +1,90 @@
+"""The command line. Verbs are loaded when they are asked for: `zmws call` must start fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+_WHERE = {
+    "start": "zmws.cli.control",
+    "stop": "zmws.cli.control",
+    "status": "zmws.cli.control",
+    "logs": "zmws.cli.control",
+    "config": "zmws.cli.control",
+    "broker": "zmws.cli.foreground",
+    "worker": "zmws.cli.foreground",
+    "call": "zmws.cli.calls",
+    "submit": "zmws.cli.calls",
+    "job": "zmws.cli.looking",
+    "jobs": "zmws.cli.looking",
+    "services": "zmws.cli.looking",
+    "workers": "zmws.cli.looking",
+}
+_HELP = {
+    "start": "Start the broker and the workers, detached, and wait until they are ready.",
+    "stop": "Stop the workers, then the broker.",
+    "status": "What runs here, and how the broker is.",
+    "logs": "Show the log of a process.",
+    "config": "Check the settings.",
+    "broker": "Run the broker in the foreground.",
+    "worker": "Run one worker in the foreground.",
+    "call": "Ask for a service and wait for the result.",
+    "submit": "Submit a job, or one per line of a file.",
+    "job": "Show, wait for, cancel, retry or delete one job.",
+    "jobs": "List jobs, newest first.",
+    "services": "List services with their counts.",
+    "workers": "List the workers.",
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module when the verb is used; lists them without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_WHERE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _WHERE.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_HELP.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _WHERE:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _WHERE, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else " 'zmws --help' lists them."
+            ctx.fail(f"There is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zmws", prog_name="zmws")
+def cli() -> None:
+    """zmws: a work server. Programs ask for named jobs, worker processes do them.
+
+    Exit codes: 0 done, 1 the job failed, 2 usage, 3 no broker there, 4 refused, 124 timed out.
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    from zmws.cli.ends import ended_by
+
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit:
+        raise
+    except BaseException as fault:
+        sys.exit(ended_by(fault))

@@ -1,0 +1,90 @@
+"""`zmws broker` and `zmws worker`: one process in the foreground, for systemd and containers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from zmws import settings
+from zmws.cli.ends import FAILED, USAGE, say
+from zmws.cli.options import config_option
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@config_option
+@click.option("--client", help="Where clients connect.")
+@click.option("--worker", help="Where workers connect.")
+@click.option("--news", help="Where subscribers of news connect.")
+@click.option("--mdp", help="Where strict MDP/0.2 peers connect; '' for nowhere.")
+@click.option("--store", help="The store's url.")
+@click.option("--heartbeat-interval", type=float, help="Seconds between heartbeats.")
+@click.option("--log-level", help="debug, info, warning or error.")
+@click.option(
+    "--set", "others", multiple=True, metavar="KEY=VALUE", help="Any setting: broker.frames_max=64."
+)
+def broker(
+    config: Path | None,
+    client: str | None,
+    worker: str | None,
+    news: str | None,
+    mdp: str | None,
+    store: str | None,
+    heartbeat_interval: float | None,
+    log_level: str | None,
+    others: tuple[str, ...],
+) -> int:
+    """Run the broker in the foreground. SIGTERM or Ctrl-C ends it."""
+    from zmws.server import BrokerServer, StartFailed
+    from zmws.store.memory import MemoryStore
+    from zmws.worker.main import set_up_log
+
+    flags: dict[str, object] = {
+        "broker.client": client,
+        "broker.worker": worker,
+        "broker.news": news,
+        "broker.mdp": mdp,
+        "store.url": store,
+        "broker.heartbeat_interval": heartbeat_interval,
+        "broker.log_level": log_level,
+    }
+    for other in others:
+        key, separator, value = other.partition("=")
+        if not separator:
+            raise click.UsageError(f"--set takes KEY=VALUE, not '{other}'")
+        flags[key] = value
+    known = settings.load(config, flags)
+    set_up_log(known.broker.log_level)
+    server = BrokerServer(known, MemoryStore(known.store.memory_bytes_max, known.store.memory_ended_max))
+    server.handle_signals()
+    try:
+        server.bind()
+        server.run()
+    except StartFailed as wrong:
+        logging.getLogger("zmws.broker").error("%s", wrong)
+        server.close()
+        return USAGE
+    if server.fault is not None:
+        return FAILED
+    return 0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--broker", multiple=True, help="Worker endpoint of a broker; may be repeated.")
+@click.option("--service", help="Serve this service instead of the class's own.")
+@click.option("--log-level", default="info", help="debug, info, warning or error.")
+@config_option
+def worker(
+    file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
+) -> int:
+    """Run the worker of FILE in the foreground. SIGTERM or Ctrl-C lets it finish its job and leave."""
+    from zmws.worker.main import WorkerFileError, load_class, run, set_up_log
+
+    set_up_log(log_level)
+    try:
+        return run(load_class(file), list(broker), service, config)
+    except (WorkerFileError, ValueError) as wrong:
+        say(f"zmws: {wrong}")
+        return USAGE

@@ -1,0 +1,40 @@
+"""Options that many verbs have, and the client that they connect with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zmws import settings
+from zmws.client.synchronous import Client
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+config_option = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The settings file [etc/zmws.toml].",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def broker_options(command: F) -> F:
+    """--broker and --config: where the broker is."""
+    command = click.option(
+        "--broker", multiple=True, help="Client endpoint, tcp://HOST:PORT; may be repeated."
+    )(command)
+    return config_option(command)
+
+
+def connect(broker: tuple[str, ...], config: Path | None) -> Client:
+    """A client of the broker that the flags or the settings name."""
+    if not broker:
+        broker = (settings.connectable(settings.load(config).broker.client),)
+    for endpoint in broker:
+        if not endpoint.startswith(("tcp://", "ipc://")):
+            raise click.UsageError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+    return Client(list(broker))

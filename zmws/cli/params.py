@@ -1,0 +1,90 @@
+"""Parameters and options as they are given on the command line.
+
+key=value     a text                        str='Hello, world'
+key:=json     JSON                          seconds:=3  tags:='["a", "b"]'
+@FILE         a JSON file                   @order.json
+-             JSON on standard input        cat order.json | zmws call ORDER -
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zmws.core.options import JOB_OPTIONS, checked
+from zmws.errors import OptionError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def parse_params(words: tuple[str, ...]) -> Any:
+    """The parameters that the words stand for; None for no words. Raises UsageError."""
+    if not words:
+        return None
+    if len(words) == 1 and words[0] == "-":
+        return _json(sys.stdin.buffer.read(), "standard input")
+    if len(words) == 1 and words[0].startswith("@"):
+        file = Path(words[0][1:])
+        try:
+            return _json(file.read_bytes(), str(file))
+        except OSError as wrong:
+            raise click.UsageError(f"cannot read {file}: {wrong.strerror}") from None
+    params: dict[str, Any] = {}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or not key.rstrip(":"):
+            raise click.UsageError(f"'{word}' is neither key=text, key:=json, @FILE nor -")
+        if key.endswith(":"):
+            params[key[:-1]] = _json(value.encode("utf-8", "surrogateescape"), f"the value of '{key[:-1]}'")
+        else:
+            params[key] = value
+    return params
+
+
+def _json(text: bytes, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as wrong:
+        raise click.UsageError(f"{what} is not JSON: {wrong}") from None
+
+
+def job_option_flags(*names: str) -> Callable[[F], F]:
+    """A flag for each of these options of a job, checked as the broker would; all of them if none is
+    named."""
+
+    def decorate(command: F) -> F:
+        for name in reversed(names or tuple(JOB_OPTIONS)):
+            spec = JOB_OPTIONS[name]
+            command = click.option(
+                f"--{name}", f"option_{name}", help=spec.help[0].upper() + spec.help[1:] + "."
+            )(command)
+        return command
+
+    return decorate
+
+
+def job_options_given(flags: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, in their types. Raises UsageError that names option and range."""
+    given = {}
+    for name, spec in JOB_OPTIONS.items():
+        text = flags.get(f"option_{name}")
+        if text is None:
+            continue
+        value: Any = text
+        if spec.kind in ("int", "seconds", "number"):
+            try:
+                value = float(text)
+            except ValueError:
+                value = text
+        try:
+            given[name] = checked(name, spec, value)
+        except OptionError as wrong:
+            raise click.UsageError(str(wrong)) from None
+        if spec.kind == "time":
+            given[name] = text
+    return given

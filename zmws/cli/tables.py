@@ -1,0 +1,58 @@
+"""What people are shown: tables as wide as their terminal, times as ages, results as text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+def show_json(value: Any) -> None:
+    """For programs: one JSON text."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def show_result(value: Any, as_json: bool) -> None:
+    """A job's result: text as it is, bytes as they are, nothing for none, else JSON."""
+    if isinstance(value, bytes) and not as_json:
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        show_json(value if not isinstance(value, bytes) else value.decode("utf-8", "replace"))
+    elif isinstance(value, str):
+        click.echo(value)
+    elif value is not True:
+        click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Columns as wide as they need; the last one is cut at the terminal's edge."""
+    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for line in [list(heads), *texts]:
+        cells = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip()[:edge])
+
+
+def age(at: str | None) -> str | None:
+    """An ISO 8601 time as how long ago it is: 12 s, 5 min, 3 h, 9 d."""
+    if at is None:
+        return None
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    return duration(max(0.0, seconds))
+
+
+def duration(seconds: float | None) -> str | None:
+    """Seconds in the unit that a person would use."""
+    if seconds is None:
+        return None
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

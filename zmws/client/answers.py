@@ -1,0 +1,121 @@
+"""From a reply to a value or an exception, the same for both fronts; and what requests are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zmws import ids
+from zmws.core import mdp
+from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
+from zmws.core.mdp import Reply
+from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
+
+JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
+
+DEFAULT_BROKER = "tcp://127.0.0.1:5555"
+
+
+def body_of(params: Any) -> tuple[bytes, ...]:
+    """Parameters as frames: none for None, bytes as they are, else JSON.
+
+    Raises TypeError or ValueError for what JSON cannot hold.
+    """
+    if params is None:
+        return ()
+    if isinstance(params, (bytes, bytearray, memoryview)):
+        return (bytes(params),)
+    return (mdp.PARAM_JSON + json.dumps(params).encode(),)
+
+
+def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a job with an id of its own, so that a repeat is the same job."""
+    given = {name: value for name, value in options.items() if value is not None}
+    given.setdefault("id", ids.new_id())
+    return given
+
+
+def value_of(body: tuple[bytes, ...]) -> Any:
+    """A result's frames as a value: True for none, decoded JSON, bytes, or a list of bytes."""
+    if not body:
+        return True
+    if len(body) == 1:
+        frame = body[0]
+        return json.loads(frame[len(mdp.PARAM_JSON) :]) if frame.startswith(mdp.PARAM_JSON) else frame
+    return list(body)
+
+
+def result_of(reply: Reply, job_id: str) -> Any:
+    """The value of a synchronous call. Raises JobFailed, JobTimeout, Refused."""
+    if reply.kind == "final":
+        return value_of(reply.body)
+    if reply.kind == "failed":
+        raise error_of(error_in(reply.body), job_id)
+    raise ZmwsError(f"the broker answered a call with '{reply.kind}'")
+
+
+def accepted(reply: Reply) -> tuple[str, dict[str, Any]]:
+    """The id of an accepted job, and what the acknowledgement says of it. Raises Refused."""
+    if reply.kind == "failed":
+        raise error_of(error_in(reply.body), None)
+    if reply.kind != "accepted":
+        raise ZmwsError(f"the broker answered a submit with '{reply.kind}'")
+    job_id = reply.body[0].decode().split(" ")[1]
+    note = reply.body[1][len(mdp.OPTS_JSON) :] if len(reply.body) > 1 else b"{}"
+    return job_id, mdp.json_object(note) or {}
+
+
+def answer_of(reply: Reply) -> tuple[int, Any]:
+    """Status and JSON of a `zmws.*` service. Raises Refused from 400 on."""
+    if reply.kind == "failed":
+        raise error_of(error_in(reply.body), None)
+    if len(reply.body) != 2 or not reply.body[0].isdigit():
+        raise ZmwsError("the broker's answer is not a status and a JSON frame")
+    status, value = int(reply.body[0]), json.loads(reply.body[1])
+    if status >= 400:
+        raise Refused(str(value.get("code")), str(value.get("error")))
+    return status, value
+
+
+def outcome_of(record: Mapping[str, Any]) -> Any:
+    """The result in a job's record. Raises JobFailed, JobCancelled or JobTimeout for other ends."""
+    if record["state"] == COMPLETE:
+        return decoded(record["result"])
+    error = dict(record.get("error") or {})
+    if record["state"] == CANCELLED:
+        error["code"] = "cancelled"
+    if record["state"] == EXPIRED:
+        error["code"] = "expired"
+    raise error_of(error, str(record["id"]), ended=True)
+
+
+def decoded(value: Any) -> Any:
+    """A result as records show it: base64 back to bytes, none at all as True."""
+    import base64
+
+    if value is None:
+        return True
+    if isinstance(value, dict) and set(value) == {"base64"}:
+        return base64.b64decode(value["base64"])
+    return value
+
+
+def error_in(body: tuple[bytes, ...]) -> dict[str, Any]:
+    """The ERROR of a FAIL."""
+    frame = body[0] if body else b""
+    return mdp.json_object(frame.removeprefix(mdp.PARAM_JSON)) or {}
+
+
+def error_of(error: Mapping[str, Any], job_id: str | None, ended: bool = False) -> ZmwsError:
+    """The exception that an ERROR stands for. `ended`: it is of a job that was made and ended."""
+    code, text = str(error.get("code") or "job_failed"), str(error.get("error") or "the job failed")
+    if code == "unknown_service":
+        return ServiceUnknown(text)
+    if code == "expired":
+        return JobTimeout(text, job_id)
+    if code == "cancelled":
+        return JobCancelled(text, code="cancelled", job_id=job_id, attempts=error.get("attempts"))
+    if ended or code in JOB_ENDS or "attempts" in error:
+        return JobFailed.of(dict(error), job_id)
+    return Refused(code, text)

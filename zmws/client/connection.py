@@ -1,0 +1,238 @@
+"""The client's I/O thread: one connection, any number of requests in flight, from any thread.
+
+Rule 1: the thread decides nothing: `ClientDialog` does. It moves frames and keeps time.
+Rule 2: the answer of a request is a concurrent Future, so that threads and asyncio can both wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import socket
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from zmws import sockets
+from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
+from zmws.core.mdp import Reply
+from zmws.core.worker_dialog import Open, Transmit
+from zmws.errors import ZmwsError
+
+HEARTBEAT_S = 5.0
+_WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
+_names = itertools.count(1)
+
+Partial = Callable[[tuple[bytes, ...]], None]
+
+
+@dataclass(slots=True)
+class Ask:
+    """A request on its way to the thread."""
+
+    service: str
+    sync: bool
+    options: dict[str, Any]
+    body: tuple[bytes, ...]
+    timeout_s: float | None
+    future: Future[Reply]
+    on_partial: Partial | None
+
+
+class Connection:
+    """Requests in, futures out. Thread-safe."""
+
+    def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
+        for endpoint in brokers:
+            if not endpoint.startswith(("tcp://", "ipc://")):
+                raise ValueError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+        self._dialog = ClientDialog(brokers, settings)
+        self._asks: deque[Ask] = deque()
+        self._closing = False
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
+        # A client that nobody closed must not keep its thread alive.
+        self._finalizer = weakref.finalize(self, _close_quietly, self._wake_w)
+
+    def request(
+        self,
+        service: str,
+        sync: bool,
+        options: dict[str, Any],
+        body: tuple[bytes, ...],
+        timeout_s: float | None,
+        on_partial: Partial | None = None,
+    ) -> Future[Reply]:
+        """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable."""
+        if self._closing:
+            raise ZmwsError("this client is closed")
+        if os.getpid() != self._pid:
+            raise ZmwsError("this client was made before a fork; make one in each process")
+        future: Future[Reply] = Future()
+        self._asks.append(Ask(service, sync, options, body, timeout_s, future, on_partial))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_serve,
+                    args=(self._dialog, self._asks, self._wake_r),
+                    name=f"zmws-client-{next(_names)}",
+                    daemon=True,
+                )
+                self._thread.start()
+        self._wake()
+        return future
+
+    def close(self) -> None:
+        """Close the connection; what is in flight is answered with an error."""
+        self._closing = True
+        self._finalizer()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        elif self._thread is None:
+            self._wake_r.close()
+
+    def _wake(self) -> None:
+        try:
+            self._wake_w.send(b"\0")
+        except OSError:
+            return  # it is awake already
+
+
+def _close_quietly(wake: socket.socket) -> None:
+    wake.close()  # the thread reads the end of the stream, and ends
+
+
+def _serve(dialog: ClientDialog, asks: deque[Ask], wake: socket.socket) -> None:
+    """The thread. It holds no reference to the Connection, so that that can be collected."""
+    loop = _Loop(dialog, asks, wake)
+    fault: BaseException = ZmwsError("this client was closed before the answer came")
+    try:
+        with zmq.Context() as context:
+            loop.serve(context)
+    except BaseException as broken:
+        fault = broken
+        raise
+    finally:
+        loop.end(fault)
+        wake.close()
+
+
+class _Loop:
+    def __init__(self, dialog: ClientDialog, asks: deque[Ask], wake: socket.socket) -> None:
+        self._dialog = dialog
+        self._asks = asks
+        self._wake = wake
+        self._in_flight: dict[bytes, Ask] = {}
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
+        self._poller.register(wake.fileno(), zmq.POLLIN)
+
+    def serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Until the waking end is closed."""
+        dialog = self._dialog
+        while True:
+            due = dialog.next_deadline()
+            wait = 3600.0 if due is None else max(0.0, due - time.monotonic())
+            self._poller.poll(math.ceil(min(wait, 3600.0) * 1000))
+            now = time.monotonic()
+            still_open = self._was_woken()
+            while self._asks:
+                ask = self._asks.popleft()
+                number = dialog.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
+                self._in_flight[number] = ask
+            self._watch(now)
+            self._receive(now)
+            dialog.tick(now)
+            self._act(context)
+            if not still_open:
+                self._close(linger_ms=200)
+                return
+
+    def end(self, fault: BaseException) -> None:
+        """Nobody will answer any more."""
+        self._close(linger_ms=0)
+        waiting = [*self._in_flight.values(), *self._asks]
+        for ask in waiting:
+            if ask.future.set_running_or_notify_cancel():
+                ask.future.set_exception(fault)
+
+    def _was_woken(self) -> bool:
+        try:
+            while True:
+                if not self._wake.recv(4096):
+                    return False
+        except BlockingIOError:
+            return True
+
+    def _receive(self, now: float) -> None:
+        source = self._socket
+        while source is not None and sockets.readable(source):
+            self._dialog.receive(now, sockets.recv(source))
+
+    def _watch(self, now: float) -> None:
+        monitor = self._monitor
+        while monitor is not None and sockets.readable(monitor):
+            event = recv_monitor_message(monitor, zmq.DONTWAIT)["event"]
+            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+                self._dialog.connected(now)
+            else:
+                self._receive(now)
+                self._dialog.disconnected(now)
+
+    def _act(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        for action in self._dialog.take():
+            if isinstance(action, Transmit):
+                if self._socket is not None:
+                    sockets.send(self._socket, action.frames)
+            elif isinstance(action, Answered):
+                self._answer(action)
+            elif isinstance(action, Open):
+                self._open(context, action.endpoint)
+            else:
+                assert isinstance(action, Unanswered), action
+                ask = self._in_flight.pop(action.number)
+                if ask.future.set_running_or_notify_cancel():
+                    ask.future.set_exception(action.error)
+
+    def _answer(self, action: Answered) -> None:
+        reply = action.reply
+        if reply.kind == "partial":
+            ask = self._in_flight[action.number]
+            if ask.on_partial is not None:
+                ask.on_partial(reply.body)
+            return
+        ask = self._in_flight.pop(action.number)
+        if ask.future.set_running_or_notify_cancel():
+            ask.future.set_result(reply)
+
+    def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        self._close(linger_ms=0)
+        self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S)
+        self._monitor = self._socket.get_monitor_socket(_WATCHED)
+        self._socket.connect(endpoint)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+
+    def _close(self, linger_ms: int) -> None:
+        if self._socket is None or self._monitor is None:
+            return
+        self._poller.unregister(self._socket)
+        self._poller.unregister(self._monitor)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=linger_ms)
+        self._socket = self._monitor = None

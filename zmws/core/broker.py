@@ -1,0 +1,359 @@
+"""The broker's state machine: who gets what, when. DESIGN section 4; RFC 7 and RFC 18.
+
+    in    receive(peer, message)                a decoded message from a routing id on a socket
+          protocol_error(peer, error)           what could not be decoded
+          committed(seq, verdicts)              a batch of writes is on disk
+          loaded(read, rows)                    what a read asked for
+          undeliverable(peer, message, why)     a send that could not be made: `gone` or `full`
+          connection_lost()                     some worker's connection broke
+          tick()                                a deadline has come
+    out   take() -> (writes, reads, sends);     next_deadline()
+
+Rule 1: no I/O, no clock, no chance. `set_time` comes before every input of a turn.
+Rule 2: no callback out of the core and no store read on a job's path.
+Rule 3: the peer broke the protocol: count, DISCONNECT, live on. We broke an invariant: assert.
+
+The parts: `jobs` (what is to be done), `roster` (who does it), `inspection` (who looks on).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmws.core import mdp
+from zmws.core.inspection import Inspection
+from zmws.core.job import RUNNING, Caller, Job
+from zmws.core.jobs import Error, Jobs, error
+from zmws.core.limits import Limits
+from zmws.core.mdp import (
+    DISCONNECT,
+    ClientRequest,
+    Disconnect,
+    FromPeer,
+    Heartbeat,
+    Link,
+    Ready,
+    WorkerFinal,
+    WorkerPartial,
+)
+from zmws.core.options import ServiceOptions, job_options, job_options_of
+from zmws.core.roster import Roster
+from zmws.core.service import Service
+from zmws.core.session import Session
+from zmws.core.turn import Peer, Suppliers, Turn
+from zmws.core.writes import PruneJobs, Read, ReadUnfinished, Rows, Verdict, Write
+from zmws.errors import OptionError, ProtocolError
+
+PRUNE_INTERVAL_S = 1.0
+PRUNE_ROWS_MAX = 500
+TEXT_MAX = 1_000  # characters of a progress text
+EXTEND_S_MAX = 366 * 86400.0
+
+
+class Broker:
+    """The pure core. One per broker process, and one per simulated broker."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        services: dict[str, ServiceOptions],
+        suppliers: Suppliers,
+        durability: str,
+    ) -> None:
+        """`durability`: what a stored job's acknowledgement may promise, from the store."""
+        self.turn = Turn(limits, suppliers)
+        self.jobs = Jobs(self.turn, services, durability)
+        self.roster = Roster(self.turn, self.jobs)
+        self.inspection = Inspection(self.turn, self.jobs, self.roster)
+        self.recovered = False
+
+    # ------------------------------------------------------------ in
+
+    def set_time(self, now: float, wall: float) -> None:
+        """The time of the inputs that follow: monotonic and wall, seconds."""
+        self.turn.now = now
+        self.turn.wall = wall
+
+    def start(self) -> None:
+        """Ask the store for what an earlier run left. `recovered` is true when it has been taken in."""
+        self.inspection.started_at = self.turn.wall
+        self.turn.reads.append(ReadUnfinished("recovery"))
+        self.turn.timers.add(self.turn.now + self.turn.limits.probe_interval_s, "probe")
+        self.turn.timers.add(self.turn.now + PRUNE_INTERVAL_S, "prune")
+
+    def receive(self, peer: Peer, message: FromPeer) -> None:
+        """A decoded message from a peer."""
+        if isinstance(message, ClientRequest):
+            self._on_request(peer, message)
+            return
+        if peer[0] == "client":
+            self.turn.counters["worker_on_client_socket"] += 1
+            self.turn.command(peer, DISCONNECT, Link())
+            return
+        if isinstance(message, Ready):
+            self.roster.on_ready(peer, message)
+            return
+        session = self.roster.by_peer.get(peer)
+        if session is not None and not isinstance(message, Disconnect):
+            self.roster.heard_from(session)
+        if isinstance(message, WorkerFinal):
+            self._on_final(peer, session, message)
+        elif isinstance(message, WorkerPartial):
+            self._on_partial(peer, session, message)
+        elif session is None:
+            # RFC 18: a valid command out of turn gets DISCONNECT and nothing more.
+            if isinstance(message, Heartbeat):
+                self.turn.counters["out_of_turn"] += 1
+                self.turn.command(peer, DISCONNECT, Link())
+        elif isinstance(message, Heartbeat):
+            if message.frames and session.link.ours:
+                self.roster.on_heartbeat(peer, session, message.frames)
+        else:
+            self.roster.on_disconnect(session)
+
+    def protocol_error(self, peer: Peer, fault: ProtocolError) -> None:
+        """What could not be decoded: dropped and counted; a registered worker's session is over."""
+        self.turn.counters["invalid_messages"] += 1
+        self.turn.counters[f"invalid_{fault.reason}"] += 1
+        session = self.roster.by_peer.get(peer)
+        if session is not None:
+            self.turn.note("warning", f"worker {session.id} sent an invalid message: {fault}")
+            self.turn.command(peer, DISCONNECT, session.link)
+            self.roster.end(session, f"it sent an invalid message: {fault.reason}")
+
+    def committed(self, seq: int, verdicts: list[Verdict]) -> None:
+        """A batch is on disk up to write number `seq`."""
+        self.jobs.committed(seq, verdicts)
+
+    def loaded(self, read: Read, rows: Rows) -> None:
+        """What a read brought."""
+        if isinstance(read, ReadUnfinished):
+            for name in rows.services:
+                self.jobs.register_service(name)
+            for row in rows.rows:
+                self.jobs.recover(row)
+            self.recovered = True
+            if rows.rows:
+                self.turn.note("info", f"{len(rows.rows)} unfinished jobs recovered")
+        else:
+            self.inspection.loaded(read, rows)
+
+    def undeliverable(self, peer: Peer, message: object, why: str) -> None:
+        """A send could not be made: the peer is `gone`, or its pipe is `full` (REQUEST only)."""
+        self.turn.counters[f"undeliverable_{why}"] += 1
+        if peer[0] != "client":
+            self.roster.undeliverable(peer, message, why)
+
+    def connection_lost(self) -> None:
+        """Some worker's connection broke; which one, a probe will show."""
+        self.roster.connection_lost()
+
+    def tick(self) -> None:
+        """Do what is due."""
+        turn = self.turn
+        for what, whom in turn.timers.due(turn.now):
+            self._on_timer(what, whom)
+
+    def _on_timer(self, what: str, whom: Any) -> None:
+        turn = self.turn
+        if what == "session":
+            self.roster.check(whom)
+        elif what == "due":
+            self.jobs.due(whom)
+        elif what == "expire":
+            self.jobs.expire_if_late(whom)
+        elif what == "start":
+            self.jobs.dispatch(whom)
+        elif what == "wait":
+            self.jobs.waits_timed_out(whom)
+        elif what == "forget":
+            self.jobs.forget_old()
+        elif what == "reattach":
+            job, token = whom
+            if job.state == RUNNING and job.token == token and job.session is None:
+                self.jobs.give_back(job, "its worker did not come back after the broker's restart")
+        elif what == "probe":
+            self.roster.probe_now()
+            turn.timers.add(turn.now + turn.limits.probe_interval_s, "probe")
+        elif what == "probe_now":
+            self.roster.probe_now()
+        else:
+            assert what == "prune", what
+            self.jobs.write(PruneJobs(turn.wall, PRUNE_ROWS_MAX))
+            turn.timers.add(turn.now + PRUNE_INTERVAL_S, "prune")
+
+    # ------------------------------------------------------------ out
+
+    def take(self) -> tuple[list[Write], list[Read], list[Any]]:
+        """Writes, reads and sends since the last call, each in the order in which they arose."""
+        return self.turn.take()
+
+    def take_log(self) -> list[tuple[str, str]]:
+        """Lines for the log since the last call: (level, text)."""
+        log, self.turn.log = self.turn.log, []
+        return log
+
+    def next_deadline(self) -> float | None:
+        """The monotonic time of the next `tick`, None if none is needed."""
+        return self.turn.timers.next()
+
+    # ------------------------------------------------------------ clients
+
+    def _on_request(self, peer: Peer, message: ClientRequest) -> None:
+        name = message.service
+        caller = Caller(peer, message.reply_to)
+        strict = peer[0] == "mdp"
+        service = self.jobs.services.get(name)
+        if peer[0] == "worker":
+            text = "this socket takes workers only; clients go to the client socket"
+            return self.jobs.refuse(caller, name, None, "wrong_socket", text)
+        if service is None:
+            # A known service's name has been checked when it became known.
+            if mdp.is_reserved(name):
+                return self.inspection.on_request(caller, name, message)
+            fault = mdp.service_name_fault(name, strict)
+            if fault is not None:
+                return self.jobs.refuse(caller, name, None, "bad_service", fault)
+        try:
+            options = job_options(message.options)
+        except OptionError as wrong:
+            job_id = _given_id(message.options)
+            return self.jobs.refuse(caller, name, job_id, wrong.code, str(wrong))
+        caller.named = options.id is not None
+        expires_s: float | None = None
+        if service is None or not service.registered:
+            if not strict:
+                text = f"no worker ever registered the service '{name}' and no configuration names it"
+                return self.jobs.refuse(caller, name, options.id, "unknown_service", text)
+            expires_s = self.turn.limits.unknown_service_ttl_s
+            if service is None:
+                if len(self.jobs.services) >= self.turn.limits.services_max:
+                    text = "there are too many services already (services_max)"
+                    return self.jobs.refuse(caller, name, options.id, "unknown_service", text)
+                service = self.jobs.services[name] = Service(name)
+        self.jobs.submit(caller, service, message.sync, options, message.body, expires_s)
+        return None
+
+    # ------------------------------------------------------------ workers' results
+
+    def _on_final(self, peer: Peer, session: Session | None, message: WorkerFinal) -> None:
+        token = message.token
+        job = self.jobs.live(token)
+        ours = session.link.ours if session is not None else (job.worker_ours if job is not None else False)
+        if job is not None:
+            holder: Session | None = job.session
+            if holder is not None and holder is not session:
+                holder.held.pop(token, None)
+            self._outcome(job, session, message, ours)
+            if holder is not None and holder is not session:
+                self.jobs.free(holder)
+        elif session is not None and token in session.held:
+            session.cancelled, session.drop_at = False, None
+        if session is None:
+            self.turn.counters["final_without_session"] += 1
+            self._stale_unless(job, token, "a worker without a session")
+            self.turn.command(peer, DISCONNECT, Link())
+            return
+        self._stale_unless(job, token, f"worker {session.id}")
+        session.held.pop(token, None)
+        if ours:
+            self.jobs.taken(session, token, job)
+        self.jobs.free(session)
+
+    def _stale_unless(self, job: Job | None, token: bytes, who: str) -> None:
+        """A result with a dead token is refused: counted and logged, unless it completed the job."""
+        if job is None and not self.jobs.was_taken(token):
+            self.turn.counters["results_refused"] += 1
+            self.turn.note("warning", f"a late result of {who} was refused: {token[:200]!r}")
+
+    def _outcome(self, job: Job, session: Session | None, message: WorkerFinal, ours: bool) -> None:
+        """What a FINAL with a live token says of its job."""
+        body = message.body
+        failed, plain = message.failed, message.failed is not None
+        why: Error | None = None
+        if ours:
+            failed = not body or body[0] != b"COMPLETE"
+            plain = True
+            if failed and body and body[0] != b"FAIL":
+                why = error("bad_reply", f"the worker's FINAL begins with {body[0][:40]!r}")
+            body = body[1:]
+        if not failed:
+            if session is not None:
+                session.done_count += 1
+            self.jobs.complete(job, message.token, body, plain)
+            return
+        if session is not None:
+            session.failed_count += 1
+        job.final_token = message.token
+        said = _error_of(body)
+        retry = said.pop("retry", True) is not False
+        delay = said.pop("delay", None)
+        delay_s = float(delay) if isinstance(delay, (int, float)) and 0 <= delay <= EXTEND_S_MAX else None
+        self.jobs.attempt_failed(job, why or said, "reported", retry, delay_s)
+
+    def _on_partial(self, peer: Peer, session: Session | None, message: WorkerPartial) -> None:
+        job = self.jobs.live(message.token)
+        if job is None:
+            self.turn.counters["partials_refused"] += 1
+            if session is None:
+                self.turn.command(peer, DISCONNECT, Link())
+            return
+        ours = session.link.ours if session is not None else job.worker_ours
+        body = message.body
+        if not ours:
+            php = session is not None and session.link.dialect != mdp.RFC
+            self.jobs.partial(job, body, plain=php)
+        elif not body:
+            self.turn.counters["bad_partials"] += 1
+        elif body[0] == b"CONT":
+            self.jobs.partial(job, body[1:], plain=True)
+        else:
+            self._on_note(job, body[0], body[1] if len(body) > 1 else b"")
+        if session is None:
+            self.turn.command(peer, DISCONNECT, Link())
+
+    def _on_note(self, job: Job, verb: bytes, value: bytes) -> None:
+        """PROGRESS, LOG and TOUCH of our workers."""
+        if verb == b"PROGRESS":
+            said = mdp.json_object(value) or {}
+            done, text = said.get("done"), said.get("text")
+            if isinstance(done, (int, float)) and not isinstance(done, bool) and 0 <= done <= 1:
+                shown = text[:TEXT_MAX] if isinstance(text, str) else None
+                return self.jobs.progress(job, float(done), shown)
+        elif verb == b"LOG":
+            return self.jobs.log(job, value.decode("utf-8", "replace"))
+        elif verb == b"TOUCH":
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = -1.0
+            if 0 < seconds <= EXTEND_S_MAX and job.session is not None:
+                return self.roster.extend(job.session, job, seconds)
+        self.turn.counters["bad_partials"] += 1
+        return None
+
+
+_ERROR_TEXTS = ("code", "error", "type", "traceback")
+
+
+def _error_of(body: tuple[bytes, ...]) -> Error:
+    """The ERROR that a worker's FAIL carries, made whole."""
+    frame = body[0] if body else b""
+    said = mdp.json_object(frame[len(mdp.PARAM_JSON) :]) if frame.startswith(mdp.PARAM_JSON) else None
+    why = error("job_failed", "the worker reported a failure")
+    for name, value in (said or {}).items():
+        if (name in ("code", "error", "type", "traceback") and isinstance(value, str)) or name in (
+            "retry",
+            "delay",
+        ):
+            why[name] = value
+    return why
+
+
+def _given_id(options: bytes | None) -> str | None:
+    """The id a request gave, though its options are not to be used: its refusal names it."""
+    given = mdp.json_object(options or b"") or {}
+    try:
+        return job_options_of({"id": given.get("id")}).id
+    except OptionError:
+        return None

@@ -1,0 +1,235 @@
+"""The client's side of the native dialect: requests in flight, answers matched, repeats. Pure.
+
+    in    request, forget, connected, disconnected, receive, tick
+    out   take() -> Open | Transmit | Answered | Unanswered, in order;   next_deadline()
+
+Rule 1: an unanswered request is repeated after a reconnection, and every `repeat_s`, with the same id
+        and the time that is left: at the broker it went to, where a repeat is never a second job.
+Rule 2: a request that has left for one broker goes to no other (unless the caller accepts duplicates);
+        if that broker stays away the caller is told, and that the job may have been accepted.
+Rule 3: a call that must run at most once (`retries: 0`) is not repeated at a broker that came back: a
+        restarted one no longer knows memory jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zmws.core import mdp
+from zmws.core.mdp import Reply
+from zmws.core.worker_dialog import QUICK_TRY_S, Open, Transmit
+from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, ZmwsError
+
+TRY_S_MAX = 1.0
+
+
+@dataclass(slots=True)
+class ClientSettings:
+    """The client's own limits, in seconds."""
+
+    connect_s: float = 1.5  # a broker never reached is given up after this
+    away_s: float = 15.0  # a broker that was there may stay away this long
+    repeat_s: float = 5.0
+    failover_duplicates: bool = False  # go to the next broker, at the risk of a second job
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request in flight."""
+
+    number: bytes
+    service: str
+    sync: bool
+    options: dict[str, Any]
+    body: tuple[bytes, ...]
+    begun: float
+    deadline: float | None
+    broker: int | None = None  # where it went to
+    repeat_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Answered:
+    """An answer, a partial one or the last."""
+
+    number: bytes
+    reply: Reply
+
+
+@dataclass(slots=True)
+class Unanswered:
+    """There will be no answer, and why."""
+
+    number: bytes
+    error: ZmwsError
+
+
+class ClientDialog:
+    """Many requests in flight over one connection. Times are monotonic seconds."""
+
+    def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
+        assert brokers, "a client needs a broker"
+        self.settings = settings or ClientSettings()
+        self.pending: dict[bytes, Pending] = {}
+        self._brokers = list(brokers)
+        self._broker = 0
+        self._out: list[Open | Transmit | Answered | Unanswered] = []
+        self._number = 0
+        self._open = False
+        self._connected = False
+        self._retry_at: float | None = None
+        self._away_since: float | None = None
+        self._try_s = QUICK_TRY_S
+        self._check_at = float("inf")  # no timeout or repeat is due before this
+
+    # ------------------------------------------------------------ in
+
+    def request(
+        self,
+        now: float,
+        service: str,
+        sync: bool,
+        options: dict[str, Any],
+        body: tuple[bytes, ...],
+        timeout_s: float | None,
+    ) -> bytes:
+        """Ask; the number comes back with the answer. A timeout goes along as `expires`."""
+        self._number += 1
+        number = b"%d" % self._number
+        deadline = None if timeout_s is None else now + timeout_s
+        asked = Pending(number, service, sync, options, body, now, deadline)
+        self.pending[number] = asked
+        if not self._open and self._retry_at is None:
+            self._connect(now)
+        if self._connected:
+            self._send(now, asked)
+        self._check_at = min(self._check_at, self._due(asked))
+        return number
+
+    def forget(self, number: bytes) -> None:
+        """Nobody waits for this answer any more."""
+        self.pending.pop(number, None)
+
+    def connected(self, now: float) -> None:
+        """The socket's handshake is through: send what is in flight, again or for the first time."""
+        came_back = self._away_since is not None
+        self._connected, self._away_since, self._try_s = True, None, QUICK_TRY_S
+        for asked in list(self.pending.values()):
+            if asked.broker is None or asked.broker == self._broker or self.settings.failover_duplicates:
+                if asked.broker is not None and came_back and asked.options.get("retries") == 0:
+                    text = "the connection broke during a call that may run only once"
+                    self._give_up(asked, BrokerUnreachable(text, maybe_accepted=True))
+                else:
+                    self._send(now, asked)
+
+    def disconnected(self, now: float) -> None:
+        """The connection broke or could not be made."""
+        if not self._open:
+            return
+        self._open = self._connected = False
+        if self._away_since is None:
+            self._away_since = now
+        # A request in flight is bound to its broker; without one, any broker will do.
+        bound = {asked.broker for asked in self.pending.values() if asked.broker is not None}
+        if not bound or self.settings.failover_duplicates:
+            self._broker = (self._broker + 1) % len(self._brokers)
+        else:
+            self._broker = min(bound)
+        if self.pending:
+            self._retry_at = now + self._try_s
+            self._try_s = min(self._try_s * 1.5, TRY_S_MAX)
+        self._check_at = now
+
+    def receive(self, now: float, frames: list[bytes]) -> None:
+        """What the broker sent. An answer to nothing in flight is dropped: a repeat's second."""
+        try:
+            reply = mdp.decode_at_client(frames)
+        except ProtocolError:
+            return
+        asked = self.pending.get(reply.number)
+        if asked is None:
+            return
+        if reply.kind == "partial":
+            asked.repeat_at = now + self.settings.repeat_s
+        else:
+            del self.pending[reply.number]
+        self._out.append(Answered(reply.number, reply))
+
+    def tick(self, now: float) -> None:
+        """A deadline has come."""
+        if self._retry_at is not None and now >= self._retry_at:
+            self._connect(now)
+        if now < self._check_at:
+            return
+        for asked in list(self.pending.values()):
+            if asked.deadline is not None and now >= asked.deadline:
+                self._give_up(asked, self._timeout(asked))
+            elif not self._connected and now >= self._patience(asked):
+                self._give_up(asked, self._unreachable(asked))
+            elif self._connected and asked.broker == self._broker and now >= asked.repeat_at:
+                self._send(now, asked)
+        self._check_at = min((self._due(asked) for asked in self.pending.values()), default=float("inf"))
+
+    # ------------------------------------------------------------ out
+
+    def take(self) -> list[Open | Transmit | Answered | Unanswered]:
+        """What is to be done, in order."""
+        out, self._out = self._out, []
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is to be called next, None if nothing is in flight."""
+        due = self._check_at if self.pending else float("inf")
+        if self._retry_at is not None:
+            due = min(due, self._retry_at)
+        return due if due < float("inf") else None
+
+    # ------------------------------------------------------------ privates
+
+    def _connect(self, now: float) -> None:
+        self._retry_at = None
+        self._open, self._connected = True, False
+        if self._away_since is None:
+            self._away_since = now
+        self._out.append(Open(self._brokers[self._broker]))
+
+    def _send(self, now: float, asked: Pending) -> None:
+        asked.broker = self._broker
+        asked.repeat_at = now + self.settings.repeat_s
+        options = asked.options
+        if asked.deadline is not None and asked.sync:
+            options = {**options, "expires": max(0.001, round(asked.deadline - now, 3))}
+        frames = mdp.encode_request(asked.number, asked.service, asked.sync, options, asked.body)
+        self._out.append(Transmit(frames))
+
+    def _patience(self, asked: Pending) -> float:
+        """Until when a request waits for a connection."""
+        away_since = self._away_since if self._away_since is not None else asked.begun
+        if asked.broker is None:
+            return max(asked.begun, away_since) + self.settings.connect_s
+        return away_since + self.settings.away_s
+
+    def _due(self, asked: Pending) -> float:
+        """When something is to be done about a request that is not answered."""
+        due = float("inf") if asked.deadline is None else asked.deadline
+        if not self._connected:
+            return min(due, self._patience(asked))
+        return min(due, asked.repeat_at) if asked.broker == self._broker else due
+
+    def _timeout(self, asked: Pending) -> ZmwsError:
+        assert asked.deadline is not None
+        if asked.broker is None:
+            return self._unreachable(asked)
+        after = asked.deadline - asked.begun
+        text = f"no answer of {asked.service} within {after:g} s"
+        return JobTimeout(text, job_id=asked.options.get("id"))
+
+    def _unreachable(self, asked: Pending) -> BrokerUnreachable:
+        where = ", ".join(self._brokers) if asked.broker is None else self._brokers[asked.broker]
+        return BrokerUnreachable(f"no broker answers at {where}", maybe_accepted=asked.broker is not None)
+
+    def _give_up(self, asked: Pending, why: ZmwsError) -> None:
+        del self.pending[asked.number]
+        self._out.append(Unanswered(asked.number, why))

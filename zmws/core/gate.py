@@ -1,0 +1,118 @@
+"""The gate between core and shell: what may leave when (DESIGN section 4).
+
+Rule 1: writes are numbered in the order the core made them and leave in batches, bounded by rows and
+        bytes; one batch is under way at a time.
+Rule 2: a send that speaks of a write is held until that write is on disk; all others leave at once.
+        So nobody is told of what a crash could undo.
+Rule 3: reads of the feeding kind ride with the batches, in order with the writes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from zmws.core.mdp import Link
+from zmws.core.writes import Read, ReadJobs, Write
+
+
+@dataclass(slots=True)
+class Send:
+    """A message for a peer. `after`: the write it speaks of, None if it speaks of none. `link`: how
+    a worker is spoken to, None for clients."""
+
+    peer: tuple[str, bytes]
+    message: Any
+    after: Write | None = None
+    link: Link | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Writes that are committed together, and reads that follow them. `seq` is its last number."""
+
+    seq: int
+    writes: list[Write] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+
+
+class Gate:
+    """Numbers writes, batches them, and holds what speaks of them."""
+
+    def __init__(self, batch_rows_max: int, batch_bytes_max: int) -> None:
+        self._rows_max = batch_rows_max
+        self._bytes_max = batch_bytes_max
+        self._seq = 0
+        self._committed = 0
+        self._queue: deque[Write | Read] = deque()
+        self._held: dict[int, list[Send]] = {}  # by the number of the write they wait for
+        self._busy = False
+        self._batch_bytes = 0
+        self.uncommitted_bytes = 0
+        self.lists: list[Read] = []  # reads for people: they go to the reader, not into batches
+
+    def push(self, writes: list[Write], reads: list[Read], sends: list[Send]) -> list[Send]:
+        """Take what the core made; give back what may leave now."""
+        for write in writes:
+            self._seq += 1
+            write.seq = self._seq
+            self.uncommitted_bytes += write.size
+            self._queue.append(write)
+        for read in reads:
+            if isinstance(read, ReadJobs):
+                self.lists.append(read)
+            else:
+                self._queue.append(read)
+        free = []
+        for send in sends:
+            after = send.after
+            if after is None or after.seq <= self._committed:
+                free.append(send)
+            else:
+                self._held.setdefault(after.seq, []).append(send)
+        return free
+
+    def next_batch(self) -> Batch | None:
+        """What to commit next, None while a batch is under way or there is nothing."""
+        if self._busy or not self._queue:
+            return None
+        batch = Batch(self._committed)
+        self._batch_bytes = 0
+        while self._queue and len(batch.writes) < self._rows_max:
+            item = self._queue[0]
+            if isinstance(item, Read):
+                batch.reads.append(item)
+            elif batch.reads:
+                break  # a read sees what stands before it, and nothing behind it
+            else:
+                if batch.writes and self._batch_bytes + item.size > self._bytes_max:
+                    break
+                batch.writes.append(item)
+                batch.seq = item.seq
+                self._batch_bytes += item.size
+            self._queue.popleft()
+        self._busy = True
+        return batch
+
+    def committed(self, seq: int) -> list[Send]:
+        """The batch under way is on disk up to number `seq`; give back the sends that it frees."""
+        assert self._busy and seq >= self._committed, (seq, self._committed)
+        self._busy = False
+        self.uncommitted_bytes -= self._batch_bytes
+        self._batch_bytes = 0
+        free: list[Send] = []
+        for number in range(self._committed + 1, seq + 1):
+            free.extend(self._held.pop(number, ()))
+        self._committed = seq
+        return free
+
+    @property
+    def idle(self) -> bool:
+        """Nothing under way and nothing queued: all that was written is on disk."""
+        return not self._busy and not self._queue
+
+    @property
+    def held(self) -> int:
+        """How many sends wait for a commit."""
+        return sum(map(len, self._held.values()))

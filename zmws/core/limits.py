@@ -1,0 +1,52 @@
+"""Every bound and interval that the core keeps to, with its default.
+
+The settings file fills this (`[broker]`); the simulator and the tests make their own. Times are
+seconds, sizes bytes. A limit without a reader does not belong here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the broker's state machine is bounded by (DESIGN sections 4, 6 and 8)."""
+
+    heartbeat_interval_s: float = 5.0
+    heartbeat_liveness: int = 3
+    foreign_heartbeat_interval_s: float = 2.0  # on `mdp`: old workers give up after 2.5 s
+    foreign_expiry_min_s: float = 2.5  # x liveness: a foreign worker is not expired sooner
+    probe_interval_s: float = 1.0  # every busy session is sent a HEARTBEAT, to see it fail
+    probe_gap_s: float = 0.05  # at most this often when connections break
+    reattach_window_s: float = 1.0  # a lost session keeps its job for this long
+    reattach_grace_s: float | None = None  # after a restart; None: two heartbeat intervals
+    cancel_grace_s: float = 5.0  # from CANCEL to DISCONNECT
+    stuck_peer_s: float = 1.0  # a worker that could not be sent to is passed over for this long
+
+    sessions_max: int = 10_000
+    services_max: int = 10_000
+    groups_max: int = 10_000  # groups with waiting jobs, a service
+    waiting_memory_max: int = 10_000  # waiting memory jobs, a service, unless it sets max_waiting
+    waiting_memory_bytes_max: int = 256 * 1024 * 1024  # of unfinished memory jobs, in all
+    unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this
+    memory_keep_s: float = 60.0
+    memory_keep_bytes_max: int = 64 * 1024 * 1024
+    history_max: int = 100  # ended jobs that SERVER-HIST lists
+    attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
+    log_bytes_max: int = 1024 * 1024  # of captured log lines, a job
+    partials_max: int = 1_000  # partial results kept, a job
+    waits_max: int = 10_000  # requests of zmws.wait that wait at once
+    wait_s_max: float = 3600.0  # the longest that one zmws.wait may wait
+    list_rows_max: int = 1_000  # rows of one page of a list
+
+    batch_rows_max: int = 1_000
+    batch_bytes_max: int = 4 * 1024 * 1024
+    uncommitted_bytes_max: int = 64 * 1024 * 1024
+
+    @property
+    def reattach_grace(self) -> float:
+        """Seconds that a recovered running job waits for its worker."""
+        if self.reattach_grace_s is not None:
+            return self.reattach_grace_s
+        return 2 * self.heartbeat_interval_s

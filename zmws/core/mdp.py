@@ -1,0 +1,603 @@
+"""The codec: frames <-> messages, for MDP/0.2 (RFC 18) and the zmws dialects of docs/protocol.md.
+
+Rule 1: which dialect a message is in is decided by the socket and its first frames, never by
+        guessing at its body. Bodies pass untouched.
+Rule 2: two command tables. 0x02 is PARTIAL to a client and REQUEST to a worker; one table for both
+        is how the nearest relatives of this program went wrong.
+Rule 3: a reply goes out in the dialect and envelope of its request; `ReplyTo` and `Link` remember them.
+Rule 4: whatever comes in, the answer is a message or ProtocolError, never another exception.
+
+The routing id that a ROUTER adds is the shell's matter and appears nowhere here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from zmws.errors import ProtocolError
+
+MDPC02, MDPC01, MDPW02 = b"MDPC02", b"MDPC01", b"MDPW02"
+
+# RFC 18, "MDP/Client" and "MDP/Worker": two tables.
+C_REQUEST, C_PARTIAL, C_FINAL = b"\x01", b"\x02", b"\x03"
+W_READY, W_REQUEST, W_PARTIAL, W_FINAL, W_HEARTBEAT, W_DISCONNECT = (
+    b"\x01",
+    b"\x02",
+    b"\x03",
+    b"\x04",
+    b"\x05",
+    b"\x06",
+)
+_ASCII = {bytes([48 + n]): bytes([n]) for n in range(1, 7)}
+
+NATIVE, BARE, PHP, STRICT = "native", "bare", "php", "strict"  # clients
+RFC, PHP1, PHP2 = "rfc", "php1", "php2"  # workers
+
+PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
+OPTS_JSON, JOB_JSON = b"OPTS-JSON: ", b"JOB-JSON: "
+_NO_ENVELOPE = (b"JOB:", b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
+_BEFORE_SERVICE = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
+SERVICE_BYTES_MAX = 255
+_RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
+
+
+# ---------------------------------------------------------------- messages from and to clients
+
+
+@dataclass(slots=True)
+class ReplyTo:
+    """How an answer goes back: the request's dialect, its envelope, whether its command was ASCII."""
+
+    dialect: str
+    envelope: tuple[bytes, ...]
+    ascii: bool = False
+
+
+@dataclass(slots=True)
+class ClientRequest:
+    """A client asks for a service. `options` is the body of OPTS-JSON, `body` what a worker gets."""
+
+    service: str
+    sync: bool
+    options: bytes | None
+    body: tuple[bytes, ...]
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Accepted:
+    """An asynchronous job is accepted: `JOB: ID SERVICE`."""
+
+    service: str
+    job_id: str
+    durability: str
+    existing: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class ClientPartial:
+    """A partial result. `plain`: the frames are a zmws worker's, whose PARAM-JSON a strict client
+    gets without its prefix; a foreign worker's frames go as they are."""
+
+    service: str
+    job_id: str
+    body: tuple[bytes, ...]
+    plain: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Completed:
+    """The job is done; `body` is its result."""
+
+    service: str
+    job_id: str
+    body: tuple[bytes, ...]
+    plain: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Failed:
+    """The job failed, or (`job_made` False) the request was refused. `error` is the ERROR JSON."""
+
+    service: str
+    job_id: str | None
+    error: bytes
+    job_made: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Answer:
+    """A reply of a service inside the broker: its frames as they are."""
+
+    service: str
+    body: tuple[bytes, ...]
+    reply_to: ReplyTo
+
+
+ToClient = Accepted | ClientPartial | Completed | Failed | Answer
+
+
+# ---------------------------------------------------------------- messages from and to workers
+
+
+@dataclass(slots=True)
+class Link:
+    """How a worker speaks: dialect, a `""` before its commands, ASCII commands, ours or foreign."""
+
+    dialect: str = RFC
+    empty: bool = False
+    ascii: bool = False
+    ours: bool = False
+
+
+@dataclass(slots=True)
+class Ready:
+    """READY. `info` is our workers' extra frame (docs/protocol.md), None for a foreign worker."""
+
+    service: str
+    info: dict[str, Any] | None
+    link: Link
+
+
+@dataclass(slots=True)
+class WorkerPartial:
+    """PARTIAL: the token it is for, and its frames."""
+
+    token: bytes
+    body: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class WorkerFinal:
+    """FINAL. `failed` is set where the dialect says it outside the body (PHP), else None."""
+
+    token: bytes
+    body: tuple[bytes, ...]
+    failed: bool | None = None
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """HEARTBEAT, either way, with the extension's frames (empty for foreign workers)."""
+
+    frames: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Disconnect:
+    """DISCONNECT, either way."""
+
+
+@dataclass(slots=True)
+class WorkerRequest:
+    """REQUEST: a job for a worker. `job` is the body of JOB-JSON, which only our workers get."""
+
+    token: bytes
+    service: str
+    job: bytes
+    body: tuple[bytes, ...]
+
+
+FromWorker = Ready | WorkerPartial | WorkerFinal | Heartbeat | Disconnect
+ToWorker = WorkerRequest | Heartbeat | Disconnect
+FromPeer = ClientRequest | FromWorker
+
+HEARTBEAT = Heartbeat()
+DISCONNECT = Disconnect()
+
+
+# ---------------------------------------------------------------- service names
+
+
+def service_name_fault(name: str, strict: bool = False) -> str | None:
+    """What is wrong with a service's name, or None (WIRE section 3). `strict`: on `mdp`, where the
+    text replies that make a space ambiguous do not exist."""
+    if not name:
+        return "the service name is empty"
+    if len(name.encode()) > SERVICE_BYTES_MAX:
+        return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
+    if not name.isprintable():
+        return "the service name is not printable"
+    if name.startswith(("SYNC-", "JOB: ")):
+        return f"the service name '{name}' begins with a prefix that means something else"
+    if not strict and any(c in name for c in " []/"):
+        return f"the service name '{name}' holds a space, '[', ']' or '/'"
+    return None
+
+
+def is_reserved(name: str) -> bool:
+    """Whether only the broker itself may answer for this name."""
+    return name.startswith(_RESERVED)
+
+
+def _service_text(frame: bytes) -> str:
+    if len(frame) > SERVICE_BYTES_MAX + 10:
+        raise ProtocolError("bad_service", f"a service name of {len(frame)} bytes")
+    try:
+        return frame.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("bad_service", "a service name that is not UTF-8") from None
+
+
+# ---------------------------------------------------------------- decoding, at the broker
+
+
+def decode(socket: str, frames: list[bytes]) -> FromPeer:
+    """The message in `frames` (routing id removed) that came to `socket`: client, worker or mdp.
+
+    Raises ProtocolError for whatever no dialect of that socket allows.
+    """
+    if not frames:
+        raise ProtocolError("empty", "a message without frames")
+    if socket == "client" and (frames[0] != b"" or len(frames) < 2 or frames[1] != MDPW02):
+        if frames[0] == MDPW02:
+            return _decode_rfc_worker(frames, 0)
+        return _decode_client(frames, strict=False)
+    start = 1 if frames[0] == b"" else 0
+    if start == len(frames):
+        raise ProtocolError("empty", "a message of one empty frame")
+    first = frames[start]
+    if first == MDPW02:
+        return _decode_rfc_worker(frames, start)
+    if socket == "worker":
+        php = _decode_php_worker(frames, start)
+        if php is not None:
+            return php
+    return _decode_client(frames, strict=socket == "mdp")
+
+
+def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
+    first = frames[0]
+    if first in (MDPC02, MDPC01) or (not strict and first.startswith(_NO_ENVELOPE)):
+        start = 0
+        envelope: tuple[bytes, ...] = ()
+    else:
+        try:
+            start = frames.index(b"") + 1
+        except ValueError:
+            raise ProtocolError("no_command", "neither a command nor an envelope") from None
+        envelope = tuple(frames[:start])
+        if start == len(frames):
+            raise ProtocolError("empty", "an envelope and nothing in it")
+        first = frames[start]
+    if first == MDPC02:
+        if len(frames) < start + 3:
+            raise ProtocolError("short", "a client's command without a service")
+        command = frames[start + 1]
+        if command == C_REQUEST:
+            return _native_request(frames, start + 2, envelope, strict, ascii=False)
+        if command == b"1":
+            if strict:
+                return _native_request(frames, start + 2, envelope, strict, ascii=True)
+            return _php_request(frames, start + 2, envelope)
+        raise ProtocolError("bad_command", f"{command[:8]!r} is no command of a client")
+    if first == MDPC01:
+        raise ProtocolError("mdp01", "MDP/0.1 is not spoken here; use MDP/0.2 (MDPC02)")
+    if not strict and first.startswith(_NO_ENVELOPE):
+        return _bare_request(frames, start, envelope)
+    raise ProtocolError("no_command", f"{first[:16]!r} is neither a command nor a job's frame")
+
+
+def _native_request(
+    frames: list[bytes], at: int, envelope: tuple[bytes, ...], strict: bool, ascii: bool
+) -> ClientRequest:
+    service, sync = _service_and_mode(frames[at], strict)
+    if strict:
+        # RFC 18: the body is opaque, whatever it looks like.
+        return ClientRequest(service, sync, None, tuple(frames[at + 1 :]), ReplyTo(STRICT, envelope, ascii))
+    options = None
+    body = frames[at + 1 :]
+    for n, frame in enumerate(body):
+        if frame.startswith(OPTS_JSON):
+            options = frame[len(OPTS_JSON) :]
+            del body[n]
+            break
+    return ClientRequest(service, sync, options, tuple(body), ReplyTo(NATIVE, envelope))
+
+
+def _php_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> ClientRequest:
+    """The PHP program's second generation: parameters stand before the name, which is last."""
+    rest = frames[at:]
+    name = rest.pop(-1 if rest[0].startswith(_BEFORE_SERVICE) else 0)
+    service, sync = _service_and_mode(name, strict=False)
+    options, body = _without_options(rest)
+    return ClientRequest(service, sync, options, body, ReplyTo(PHP, envelope, True))
+
+
+def _bare_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> ClientRequest:
+    """`JOB: [SYNC-]SERVICE`, with parameters before or after it."""
+    rest = frames[at:]
+    for n, frame in enumerate(rest):
+        if frame.startswith(b"JOB:"):
+            del rest[n]
+            service, sync = _service_and_mode(frame, strict=False)
+            options, body = _without_options(rest)
+            return ClientRequest(service, sync, options, body, ReplyTo(BARE, envelope))
+    raise ProtocolError("short", "parameters without a JOB: frame")
+
+
+def _without_options(frames: list[bytes]) -> tuple[bytes | None, tuple[bytes, ...]]:
+    for n, frame in enumerate(frames):
+        if frame.startswith(OPTS_JSON):
+            return frame[len(OPTS_JSON) :], tuple(frames[:n] + frames[n + 1 :])
+    return None, tuple(frames)
+
+
+def _service_and_mode(frame: bytes, strict: bool) -> tuple[str, bool]:
+    """The name without its prefixes, and whether the request is synchronous."""
+    name = _service_text(frame)
+    sync = strict
+    if name.startswith("JOB:"):
+        name = name[4:].removeprefix(" ")
+        sync = False
+    if name.startswith("SYNC-"):
+        return name[5:], True
+    return name, sync
+
+
+def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
+    if len(frames) < start + 2:
+        raise ProtocolError("short", "a worker's header without a command")
+    command = frames[start + 1]
+    ascii = command in _ASCII
+    if ascii:
+        command = _ASCII[command]
+    at = start + 2
+    if command in (W_FINAL, W_PARTIAL):
+        if len(frames) == at:
+            raise ProtocolError("short", "a worker's reply without its token")
+        # Lenient: programs in the wild leave out the "" after the address.
+        first = at + 2 if len(frames) > at + 1 and frames[at + 1] == b"" else at + 1
+        body = tuple(frames[first:])
+        return WorkerFinal(frames[at], body) if command == W_FINAL else WorkerPartial(frames[at], body)
+    if command == W_HEARTBEAT:
+        return Heartbeat(tuple(frames[at:])) if len(frames) > at else HEARTBEAT
+    if command == W_READY:
+        if len(frames) == at:
+            raise ProtocolError("short", "READY without a service")
+        info = _ready_info(frames[at + 1]) if len(frames) == at + 2 else None
+        link = Link(RFC, empty=start == 1, ascii=ascii, ours=info is not None)
+        return Ready(_service_text(frames[at]), info, link)
+    if command == W_DISCONNECT:
+        return DISCONNECT
+    raise ProtocolError("bad_command", f"{frames[start + 1][:8]!r} is no command of a worker")
+
+
+def _ready_info(frame: bytes) -> dict[str, Any] | None:
+    info = json_object(frame)
+    if info is None or info.get("zmws") != 1 or not isinstance(info.get("id"), str):
+        return None
+    for name in ("holding", "finished"):
+        tokens = info.setdefault(name, [])
+        if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
+            raise ProtocolError("bad_ready", f"'{name}' of READY is not a list of tokens")
+    return info
+
+
+def _decode_php_worker(frames: list[bytes], start: int) -> FromWorker | None:
+    """A message of the PHP program's workers, or None if it has neither generation's shape."""
+    rest = frames[start:]
+    dialect = PHP1
+    if rest[0] == MDPC02 and len(rest) > 2 and rest[1] == b"3":
+        dialect, rest = PHP2, rest[2:]
+    if rest == [b"HEARTBEAT"]:
+        return HEARTBEAT
+    last = rest[-1]
+    if last == b"READY" and len(rest) == 2:
+        return Ready(_service_text(rest[0]), None, Link(dialect, empty=start == 1, ascii=True))
+    verb, separator, token = last.partition(b": ")
+    if not separator or len(rest) < 2 or verb not in (b"COMPLETE", b"CONT", b"FAIL"):
+        return None
+    # First generation: the value first, then the service; second: the service first. A value's
+    # frame is known by its prefix, for a service's name cannot hold a space.
+    body = tuple(f for f in rest[:-1] if f.startswith((PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP)))
+    if verb == b"CONT":
+        return WorkerPartial(token, body)
+    return WorkerFinal(token, body, failed=verb == b"FAIL")
+
+
+# ---------------------------------------------------------------- encoding, at the broker
+
+
+def encode_to_client(message: ToClient) -> list[bytes]:
+    """The frames of an answer, without the routing id, in the dialect its request came in."""
+    to = message.reply_to
+    dialect = to.dialect
+    if dialect == NATIVE:
+        return [*to.envelope, MDPC02, *_native_reply(message)]
+    if dialect == STRICT:
+        partial = isinstance(message, ClientPartial)
+        command = (b"2" if partial else b"3") if to.ascii else (C_PARTIAL if partial else C_FINAL)
+        return [*to.envelope, MDPC02, command, message.service.encode(), *_strict_body(message)]
+    body = _text_body(message)
+    if dialect == PHP and not isinstance(message, (ClientPartial, Answer)):
+        return [*to.envelope, MDPC02, b"3", message.service.encode(), *body]
+    # Bare, and what the PHP program sent without a header. The reply begins with "" whether the
+    # request did (REQ) or not (DEALER): its client relies on it.
+    return [*(to.envelope or (b"",)), *body]
+
+
+def _native_reply(message: ToClient) -> list[bytes]:
+    service = message.service.encode()
+    if isinstance(message, Completed):
+        head = b"COMPLETE: %b [%b]" % (service, message.job_id.encode())
+        return [C_FINAL, service, head, *message.body]
+    if isinstance(message, ClientPartial):
+        head = b"CONT: %b [%b]" % (service, message.job_id.encode())
+        return [C_PARTIAL, service, head, *message.body]
+    if isinstance(message, Accepted):
+        existing = b"true" if message.existing else b"false"
+        note = b'OPTS-JSON: {"durability": "%b", "existing": %b}' % (message.durability.encode(), existing)
+        return [C_FINAL, service, b"JOB: %b %b" % (message.job_id.encode(), service), note]
+    if isinstance(message, Failed):
+        return [C_FINAL, service, fail_head(message.service, message.job_id), PARAM_JSON + message.error]
+    return [C_FINAL, service, *message.body]
+
+
+def _text_body(message: ToClient) -> tuple[bytes, ...]:
+    """Bare and PHP replies: without a value an empty frame stands there."""
+    service = message.service
+    if isinstance(message, Accepted):
+        return (f"JOB: {message.job_id} {service}".encode(),)
+    if isinstance(message, Failed):
+        head = fail_head(service, message.job_id)
+        return (head, PARAM_JSON + message.error) if message.job_made else (head,)
+    if isinstance(message, Answer):
+        return message.body
+    verb = "CONT" if isinstance(message, ClientPartial) else "COMPLETE"
+    return (f"{verb}: {service} [{message.job_id}]".encode(), *(message.body or (b"",)))
+
+
+def _strict_body(message: ToClient) -> tuple[bytes, ...]:
+    """RFC 18: the worker's frames and nothing else; of our workers the bare value."""
+    if isinstance(message, (ClientPartial, Completed)):
+        if not message.body:
+            return (b"",)
+        if message.plain and message.body[0].startswith(PARAM_JSON):
+            return (message.body[0][len(PARAM_JSON) :], *message.body[1:])
+        return message.body
+    if isinstance(message, Failed):
+        return (fail_head(message.service, message.job_id), PARAM_JSON + message.error)
+    return _text_body(message)
+
+
+def fail_head(service: str, job_id: str | None) -> bytes:
+    """`FAIL: SERVICE [ID]`, or without the id where there is none."""
+    return (f"FAIL: {service} [{job_id}]" if job_id else f"FAIL: {service}").encode()
+
+
+def encode_to_worker(message: ToWorker, link: Link) -> list[bytes]:
+    """The frames of a command to a worker, without the routing id, as its READY spoke. None at all
+    where its dialect has no such command."""
+    if link.dialect != RFC:
+        return _encode_php_worker(message, link)
+    head = [b"", MDPW02] if link.empty else [MDPW02]
+    if isinstance(message, WorkerRequest):
+        frames = [*head, b"2" if link.ascii else W_REQUEST, message.token, b""]
+        if link.ours:
+            return [*frames, JOB_JSON + message.job, *message.body]
+        return [*frames, *(message.body or (b"",))]
+    if isinstance(message, Heartbeat):
+        frames = [*head, b"5" if link.ascii else W_HEARTBEAT]
+        return [*frames, *message.frames] if link.ours else frames
+    return [*head, b"6" if link.ascii else W_DISCONNECT]
+
+
+def _encode_php_worker(message: ToWorker, link: Link) -> list[bytes]:
+    if isinstance(message, WorkerRequest):
+        service = message.service.encode()
+        job = b"JOB: " + message.token
+        if link.dialect == PHP1:
+            return [message.token, b"", *(message.body or (b"JOB: " + service,)), job]
+        return [b"", MDPC02, b"1", *(message.body or (service,)), job]
+    # Neither generation knows DISCONNECT; a worker that hears nothing more comes back by itself.
+    return [] if isinstance(message, Disconnect) else [b"HEARTBEAT"]
+
+
+# ---------------------------------------------------------------- the worker's side of the wire
+
+
+def encode_ready(service: str, info: dict[str, Any]) -> list[bytes]:
+    """READY with our extension's frame."""
+    return [MDPW02, W_READY, service.encode(), json.dumps(info).encode()]
+
+
+def encode_from_worker(command: bytes, token: bytes, body: tuple[bytes, ...]) -> list[bytes]:
+    """PARTIAL (W_PARTIAL) or FINAL (W_FINAL) of a worker."""
+    return [MDPW02, command, token, b"", *body]
+
+
+def decode_at_worker(frames: list[bytes]) -> ToWorker:
+    """What a broker sent to a worker of ours. Raises ProtocolError."""
+    if len(frames) < 2 or frames[0] != MDPW02:
+        raise ProtocolError("no_command", "not a broker's command to a worker")
+    command = frames[1]
+    if command == W_REQUEST:
+        if len(frames) < 5 or frames[3] != b"" or not frames[4].startswith(JOB_JSON):
+            raise ProtocolError("short", "a REQUEST without token or JOB-JSON")
+        return WorkerRequest(frames[2], "", frames[4][len(JOB_JSON) :], tuple(frames[5:]))
+    if command == W_HEARTBEAT:
+        return Heartbeat(tuple(frames[2:]))
+    if command == W_DISCONNECT:
+        return DISCONNECT
+    raise ProtocolError("bad_command", f"{command[:8]!r} is no command to a worker")
+
+
+# ---------------------------------------------------------------- the client's side of the wire
+
+
+def encode_request(
+    number: bytes, service: str, sync: bool, options: dict[str, Any], body: tuple[bytes, ...]
+) -> list[bytes]:
+    """A native request under the envelope `number | ""`, which every answer brings back."""
+    name = f"SYNC-{service}" if sync else service
+    frames = [number, b"", MDPC02, C_REQUEST, name.encode()]
+    if options:
+        frames.append(OPTS_JSON + json.dumps(options).encode())
+    frames.extend(body)
+    return frames
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer as our client reads it. `kind`: partial, final, accepted, failed or answer."""
+
+    number: bytes
+    kind: str
+    body: tuple[bytes, ...]
+
+
+def decode_at_client(frames: list[bytes]) -> Reply:
+    """What a broker answered to a native request of ours. Raises ProtocolError."""
+    if len(frames) < 5 or frames[1] != b"" or frames[2] != MDPC02:
+        raise ProtocolError("no_command", "not a broker's answer to a native request")
+    number, command, body = frames[0], frames[3], tuple(frames[5:])
+    if command == C_PARTIAL:
+        return Reply(number, "partial", body[1:])
+    if command != C_FINAL:
+        raise ProtocolError("bad_command", f"{command[:8]!r} is no command to a client")
+    verb = body[0].partition(b": ")[0] if body else b""
+    if verb == b"COMPLETE":
+        return Reply(number, "final", body[1:])
+    if verb == b"FAIL":
+        return Reply(number, "failed", body[1:])
+    if verb == b"JOB":
+        return Reply(number, "accepted", body)
+    return Reply(number, "answer", body)
+
+
+# ---------------------------------------------------------------- bodies
+
+
+def json_object(data: bytes) -> dict[str, Any] | None:
+    """A JSON object, or None for whatever else."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def json_or_base64(frames: tuple[bytes, ...]) -> Any:
+    """A job's params or result for people: decoded where JSON, else as base64; None if there is none."""
+    if not frames:
+        return None
+    values = [_json_or_base64(frame) for frame in frames]
+    return values[0] if len(values) == 1 else values
+
+
+def _json_or_base64(frame: bytes) -> Any:
+    for prefix in (PARAM_JSON, JSON_PARAM):
+        if frame.startswith(prefix):
+            try:
+                return json.loads(frame[len(prefix) :])
+            except (ValueError, RecursionError):
+                break
+    return {"base64": base64.b64encode(frame).decode()}

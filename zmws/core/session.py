@@ -1,0 +1,107 @@
+"""One worker's session as the broker sees it (RFC 18, MDP/Worker).
+
+Rule 1: a session remembers the tokens *it* holds apart from the jobs' live tokens: a FINAL for a
+        token it holds that is no longer live is refused and frees the worker.
+Rule 2: a worker that holds something gets nothing new.
+Rule 3: an idle worker is expired for silence, one that holds a job is not while its connection lives.
+"""
+
+from __future__ import annotations
+
+from zmws.core.job import Job
+from zmws.core.limits import Limits
+from zmws.core.mdp import Link
+from zmws.core.service import Service
+
+Peer = tuple[str, bytes]
+
+
+class Session:
+    """What the broker knows of one registered worker. Times are monotonic unless named `_at`."""
+
+    __slots__ = (
+        "blocked_until",
+        "cancelled",
+        "confirming",
+        "done",
+        "done_count",
+        "drop_at",
+        "expiry_s",
+        "failed_count",
+        "heard",
+        "heartbeat_due",
+        "heartbeat_interval_s",
+        "held",
+        "id",
+        "info",
+        "job",
+        "job_since_at",
+        "link",
+        "lost_until",
+        "memory_bytes",
+        "peer",
+        "registered_at",
+        "service",
+        "timer_at",
+    )
+
+    def __init__(self, peer: Peer, service: Service, link: Link, worker_id: str, limits: Limits) -> None:
+        self.peer = peer
+        self.service = service
+        self.link = link
+        self.id = worker_id
+        self.info: dict[str, object] = {}
+        self.held: dict[bytes, None] = {}  # tokens it holds, live or not
+        self.job: Job | None = None  # the live job among them
+        self.job_since_at: float | None = None
+        self.done: list[bytes] = []  # tokens to be told DONE with the next HEARTBEAT
+        self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
+        self.cancelled = False  # it was sent CANCEL and has not let go yet
+        self.drop_at: float | None = None  # when its cancel_grace is over
+        self.lost_until: float | None = None  # its connection is gone; its job waits until then
+        self.blocked_until = 0.0  # a REQUEST could not be sent: passed over until then
+        self.heard = 0.0
+        self.timer_at = 0.0
+        self.heartbeat_due = 0.0
+        self.registered_at = 0.0
+        self.done_count = 0
+        self.failed_count = 0
+        self.memory_bytes: int | None = None
+        interval = limits.heartbeat_interval_s
+        self.expiry_s = interval * limits.heartbeat_liveness
+        if not link.ours:
+            self.expiry_s = max(self.expiry_s, limits.foreign_expiry_min_s * limits.heartbeat_liveness)
+        if peer[0] == "mdp":
+            interval = min(interval, limits.foreign_heartbeat_interval_s)
+        self.heartbeat_interval_s = interval
+
+    @property
+    def free(self) -> bool:
+        """Whether it may get a job."""
+        return not self.held and not self.confirming and self.lost_until is None
+
+    def next_due(self) -> float:
+        """The earliest monotonic time at which something is due for it."""
+        due = self.heartbeat_due
+        if not self.held:
+            due = min(due, self.heard + self.expiry_s)
+        if self.job is not None:
+            due = min(due, self.job.deadline_mono)
+        for at in (self.drop_at, self.lost_until):
+            if at is not None:
+                due = min(due, at)
+        return due
+
+    def state(self, now: float) -> str:
+        """One of WIRE section 4: idle busy draining silent hung deaf lost."""
+        if self.lost_until is not None:
+            return "lost"
+        if self.cancelled:
+            return "hung"
+        if self.blocked_until > now:
+            return "deaf"
+        if self.confirming:
+            return "draining"
+        if not self.held:
+            return "idle"
+        return "silent" if now - self.heard > self.expiry_s else "busy"

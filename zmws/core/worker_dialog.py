@@ -1,0 +1,345 @@
+"""The worker's side of MDP/Worker (RFC 18) with our extensions: a pure state machine.
+
+    in    start, connected, disconnected, receive, partial, final, stop, tick
+    out   take() -> Open | Transmit | StartJob | CancelJob | Stopped, in order;   next_deadline()
+
+Rule 1: a FINAL is kept until the broker has said DONE, and sent again after a reconnection.
+Rule 2: READY names what is held and what is finished, so that the broker can tell a job that goes on
+        from one that never arrived.
+Rule 3: after CANCEL and DISCONNECT it says READY again only when work() has returned.
+Rule 4: who leaves first has its results confirmed, at most `leave_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zmws.core import mdp
+from zmws.core.mdp import Disconnect, Heartbeat, WorkerRequest
+from zmws.errors import ProtocolError
+
+QUICK_TRY_S = 0.1
+QUICK_TRIES_S = 2.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_S_MAX = 30.0
+CONNECT_S_MAX = 5.0
+FINISHED_NAMED_MAX = 1_000
+
+
+@dataclass(slots=True)
+class Open:
+    """Close the socket there is, and connect a new one to this broker."""
+
+    endpoint: str
+
+
+@dataclass(slots=True)
+class Transmit:
+    """Send these frames on the socket there is."""
+
+    frames: list[bytes]
+
+
+@dataclass(slots=True)
+class StartJob:
+    """A job for work()."""
+
+    request: WorkerRequest
+
+
+@dataclass(slots=True)
+class CancelJob:
+    """The broker wants this attempt dropped."""
+
+    token: bytes
+
+
+@dataclass(slots=True)
+class Stopped:
+    """It has left; `unconfirmed` results could not be confirmed in time."""
+
+    unconfirmed: int
+
+
+@dataclass(slots=True)
+class DialogSettings:
+    """The worker's own limits."""
+
+    unconfirmed_bytes_max: int = 8 * 1024 * 1024
+    leave_s: float = 5.0
+    heartbeat_interval_s: float = 5.0  # until the broker has told its own
+    heartbeat_liveness: int = 3
+
+
+class WorkerDialog:
+    """One worker's conversation with one broker at a time. Times are monotonic seconds."""
+
+    def __init__(
+        self,
+        service: str,
+        worker_id: str,
+        brokers: Sequence[str],
+        jitter: Callable[[], float],
+        info: dict[str, Any] | None = None,
+        settings: DialogSettings | None = None,
+    ) -> None:
+        assert brokers, "a worker needs a broker"
+        self.service = service
+        self.worker_id = worker_id
+        self.settings = settings or DialogSettings()
+        self.holding: dict[bytes, None] = {}
+        self.unconfirmed: dict[bytes, tuple[bytes, ...]] = {}
+        self.stopping = False
+        self.stopped = False
+        self.memory_bytes: int | None = None
+        self.interval_s = self.settings.heartbeat_interval_s
+        self.liveness = self.settings.heartbeat_liveness
+        self._brokers = list(brokers)
+        self._broker = 0
+        self._jitter = jitter
+        self._info = info or {}
+        self._out: list[Open | Transmit | StartJob | CancelJob | Stopped] = []
+        self._open = False  # a socket is there
+        self._greeted = False  # and the broker has answered on it
+        self._cancelled: set[bytes] = set()
+        self._waiting_for_work = False
+        self._unconfirmed_bytes = 0
+        self._confirming = False
+        self._retry_at: float | None = None
+        self._lost_since: float | None = None
+        self._backoff_s = BACKOFF_FIRST_S
+        self._opened_at = 0.0
+        self._heard = 0.0
+        self._heartbeat_due = 0.0
+        self._leave_by: float | None = None
+
+    # ------------------------------------------------------------ in
+
+    def start(self, now: float) -> None:
+        """Connect and register."""
+        self._connect(now)
+
+    def connected(self, now: float) -> None:
+        """The socket's handshake is through."""
+        self._heard = now
+
+    def disconnected(self, now: float) -> None:
+        """The connection broke or could not be made: try again, soon and then less and less."""
+        if not self._open or self.stopped:
+            return
+        self._open = self._greeted = False
+        if self._lost_since is None:
+            self._lost_since = now
+        if now - self._lost_since < QUICK_TRIES_S:
+            self._retry_at = now + QUICK_TRY_S
+        else:
+            self._broker = (self._broker + 1) % len(self._brokers)
+            self._retry_at = now + self._backoff_s * (0.5 + self._jitter())
+            self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
+
+    def receive(self, now: float, frames: list[bytes]) -> None:
+        """What the broker sent. A message that is none of ours is dropped."""
+        if self.stopped or not self._open:
+            return
+        try:
+            message = mdp.decode_at_worker(frames)
+        except ProtocolError:
+            return
+        self._heard = now
+        if isinstance(message, Disconnect):
+            self._on_disconnect(now)
+            return
+        self._greeted = True
+        self._lost_since, self._backoff_s = None, BACKOFF_FIRST_S
+        if isinstance(message, WorkerRequest):
+            self._on_request(now, message)
+        else:
+            self._on_heartbeat(now, message)
+
+    def partial(self, token: bytes, body: tuple[bytes, ...]) -> None:
+        """work() says something: CONT, PROGRESS, LOG or TOUCH. Nobody hears it while cut off."""
+        if self._open and token in self.holding:
+            self._transmit(mdp.encode_from_worker(mdp.W_PARTIAL, token, body))
+
+    def final(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
+        """work() has returned."""
+        self.holding.pop(token, None)
+        self._cancelled.discard(token)
+        if self._waiting_for_work:
+            # It was cancelled and we were disconnected for it: nobody waits for this result.
+            self._waiting_for_work = False
+            if not self.stopping:
+                self._connect(now)
+        else:
+            self.unconfirmed[token] = body
+            self._unconfirmed_bytes += sum(map(len, body))
+            if self._open:
+                if self.stopping or self._unconfirmed_bytes > self.settings.unconfirmed_bytes_max:
+                    # Before the FINAL, so that the broker gives us nothing more when that arrives.
+                    self._ask_to_confirm(now)
+                self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, body))
+        if self.stopping and not self.holding:
+            self._leave(now)
+
+    def stop(self, now: float) -> None:
+        """Finish the job in hand, have the results confirmed, say DISCONNECT."""
+        if self.stopping:
+            return
+        self.stopping = True
+        if not self.holding:
+            self._leave(now)
+
+    def tick(self, now: float) -> None:
+        """A deadline has come."""
+        if self.stopped:
+            return
+        if self._leave_by is not None and now >= self._leave_by:
+            self._say_stopped()
+            return
+        if self._retry_at is not None and now >= self._retry_at:
+            self._connect(now)
+        if not self._open:
+            return
+        patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
+        if now - max(self._heard, self._opened_at) >= patience:
+            self.disconnected(now)
+        elif now >= self._heartbeat_due:
+            self._heartbeat(now)
+
+    # ------------------------------------------------------------ out
+
+    def take(self) -> list[Open | Transmit | StartJob | CancelJob | Stopped]:
+        """What is to be done, in order."""
+        out, self._out = self._out, []
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is to be called next."""
+        if self.stopped:
+            return None
+        due = [at for at in (self._retry_at, self._leave_by) if at is not None]
+        if self._open:
+            patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
+            due += [self._heartbeat_due, max(self._heard, self._opened_at) + patience]
+        return min(due) if due else None
+
+    @property
+    def registered(self) -> bool:
+        """Whether a broker has answered its READY."""
+        return self._greeted
+
+    @property
+    def broker(self) -> str:
+        """The endpoint of the broker it talks to, or tries to."""
+        return self._brokers[self._broker]
+
+    # ------------------------------------------------------------ privates
+
+    def _connect(self, now: float) -> None:
+        self._retry_at = None
+        self._open, self._greeted = True, False
+        self._opened_at = now
+        self._heartbeat_due = now + self.interval_s
+        self._confirming = False
+        self._out.append(Open(self.broker))
+        newest_first = list(reversed(self.unconfirmed))[:FINISHED_NAMED_MAX]
+        info = {
+            "zmws": 1,
+            "id": self.worker_id,
+            **self._info,
+            "slots": 1,
+            "holding": [token.decode() for token in self.holding],
+            "finished": [token.decode() for token in newest_first],
+        }
+        self._transmit(mdp.encode_ready(self.service, info))
+        if self.unconfirmed and (
+            self.stopping or self._unconfirmed_bytes > self.settings.unconfirmed_bytes_max
+        ):
+            self._ask_to_confirm(now)
+        for token, body in self.unconfirmed.items():
+            self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, body))
+
+    def _on_request(self, now: float, request: WorkerRequest) -> None:
+        if request.token in self.holding or request.token in self.unconfirmed:
+            return
+        if self.stopping:
+            return  # DISCONNECT, which is on its way or soon to come, gives it back
+        if self.holding:
+            # A broker gives a worker one job at a time. Coming back without naming this one tells it.
+            self.disconnected(now)
+            return
+        self.holding[request.token] = None
+        self._out.append(StartJob(request))
+
+    def _on_heartbeat(self, now: float, message: Heartbeat) -> None:
+        for frame in message.frames:
+            if frame.startswith(b"CANCEL "):
+                token = frame[7:]
+                if token in self.holding:
+                    self._cancelled.add(token)
+                    self._out.append(CancelJob(token))
+            elif frame.startswith(b"DONE "):
+                self._done(now, frame[5:].split())
+            elif frame == b"DRAIN":
+                self.stop(now)
+            elif frame.startswith(b"{"):
+                self._pace(now, mdp.json_object(frame) or {})
+
+    def _pace(self, now: float, pace: dict[str, Any]) -> None:
+        interval, liveness = pace.get("interval"), pace.get("liveness")
+        if isinstance(interval, (int, float)) and interval > 0:
+            self.interval_s = float(interval)
+            self._heartbeat_due = min(self._heartbeat_due, now + self.interval_s)
+        if isinstance(liveness, int) and liveness > 0:
+            self.liveness = liveness
+
+    def _done(self, now: float, tokens: list[bytes]) -> None:
+        for token in tokens:
+            body = self.unconfirmed.pop(token, None)
+            if body is not None:
+                self._unconfirmed_bytes -= sum(map(len, body))
+        if not self.unconfirmed:
+            self._confirming = False
+            if self._leave_by is not None:
+                self._say_stopped()
+
+    def _on_disconnect(self, now: float) -> None:
+        if self._cancelled:
+            self._open = self._greeted = False
+            self._waiting_for_work = True
+            return
+        self.disconnected(now)
+
+    def _ask_to_confirm(self, now: float) -> None:
+        self._confirming = True
+        frame = b"CONFIRM " + b" ".join(self.unconfirmed)
+        self._transmit([mdp.MDPW02, mdp.W_HEARTBEAT, frame])
+
+    def _heartbeat(self, now: float) -> None:
+        self._heartbeat_due = now + self.interval_s
+        frames = [mdp.MDPW02, mdp.W_HEARTBEAT]
+        if self.holding:
+            frames.append(b"HOLDS " + b" ".join(self.holding))
+        if self.memory_bytes is not None:
+            frames.append(b"MEMORY %d" % self.memory_bytes)
+        self._transmit(frames)
+
+    def _leave(self, now: float) -> None:
+        """Nothing is held any more: go, as soon as the results are confirmed."""
+        if not self.unconfirmed:
+            self._say_stopped()
+            return
+        self._leave_by = now + self.settings.leave_s
+        if self._open and not self._confirming:
+            self._ask_to_confirm(now)
+
+    def _say_stopped(self) -> None:
+        self.stopped = True
+        if self._open:
+            self._transmit([mdp.MDPW02, mdp.W_DISCONNECT])
+        self._out.append(Stopped(len(self.unconfirmed)))
+
+    def _transmit(self, frames: list[bytes]) -> None:
+        self._out.append(Transmit(frames))

@@ -1,0 +1,119 @@
+"""Every error zmws raises, in one tree.
+
+    ZmwsError
+    ├── ProtocolError          a peer broke the protocol: counted, answered as the RFC says, survived
+    ├── SettingsError          the configuration cannot be used: says file, line and the mend
+    ├── StoreError             the host failed the store: the broker stops, non-zero, to be restarted
+    ├── BrokerUnreachable      no broker answered at the address given
+    ├── Refused                the broker refused a request, and says why
+    │   ├── OptionError        an option of a job or service has no such name or is out of its range
+    │   └── ServiceUnknown     no worker ever registered the service and no configuration names it
+    ├── JobFailed              the job ended without a result
+    │   └── JobCancelled       because somebody cancelled it
+    └── JobTimeout             the time the caller gave ran out
+
+Invariants of our own are `assert`s, never errors of this tree: they crash loudly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ZmwsError(Exception):
+    """The root: `except ZmwsError` catches whatever zmws raises on purpose."""
+
+
+class ProtocolError(ZmwsError):
+    """A peer sent what no dialect allows. `reason` is one word for the counters."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class SettingsError(ZmwsError):
+    """The configuration cannot be used; the message names file, line and the mend."""
+
+
+class StoreError(ZmwsError):
+    """The store could not do what it must; nothing of that batch was acknowledged."""
+
+
+class BrokerUnreachable(ZmwsError):
+    """No broker answered. `maybe_accepted` is True when a request had already left for one."""
+
+    def __init__(self, message: str, maybe_accepted: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_accepted = maybe_accepted
+
+
+class Refused(ZmwsError):
+    """The broker refused a request. `code` is the one word of docs/errors.md."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OptionError(Refused):
+    """An option has no such name or is out of range; names the option, the value and the range."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__("bad_option", message)
+        self.option = option
+
+
+class ServiceUnknown(Refused):
+    """No worker ever registered this service, and no configuration names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unknown_service", message)
+
+
+class JobFailed(ZmwsError):
+    """The job ended without a result.
+
+    `code` is the one word of docs/errors.md, `type` and `traceback` what the worker told of its
+    exception (or None), `attempts` how many times the job was dispatched (or None).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: str = "job_failed",
+        type: str | None = None,
+        traceback: str | None = None,
+        attempts: int | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.type = type
+        self.traceback = traceback
+        self.attempts = attempts
+        self.job_id = job_id
+
+    @classmethod
+    def of(cls, error: dict[str, Any], job_id: str | None = None) -> JobFailed:
+        """The error of WIRE section 2 as an exception."""
+        return cls(
+            str(error.get("error") or "the job failed"),
+            code=str(error.get("code") or "job_failed"),
+            type=error.get("type"),
+            traceback=error.get("traceback"),
+            attempts=error.get("attempts"),
+            job_id=job_id,
+        )
+
+
+class JobCancelled(JobFailed):
+    """The job was cancelled before it completed."""
+
+
+class JobTimeout(ZmwsError):
+    """The time the caller gave ran out; `job_id` names the job where one is known."""
+
+    def __init__(self, message: str, job_id: str | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id

@@ -1,0 +1,106 @@
+"""The broker's sockets: how they are made, and what their monitors tell (DESIGN section 4).
+
+Why each option: docs/decisions.md and the ZeroMQ facts of the design. In short: MANDATORY so that a
+gone peer is an error and not a silent drop, HANDOVER so that a worker that comes back under a routing
+id it chose is not ignored, ZMTP heartbeats so that a dead network shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from zmws import sockets
+from zmws.settings import BrokerSettings
+
+NEWS_BYTES_MAX = 1_024  # all that a subscriber ever sends is subscriptions
+_WATCHED = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED
+
+
+class StartFailed(Exception):
+    """The broker cannot start; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One bound socket and its monitor."""
+
+    name: str
+    socket: zmq.Socket[bytes]
+    monitor: zmq.Socket[bytes]
+    bound: str = ""
+
+    def events(self) -> list[tuple[int, int]]:
+        """What the monitor saw: (event, descriptor)."""
+        seen = []
+        while sockets.readable(self.monitor):
+            event = recv_monitor_message(self.monitor, zmq.DONTWAIT)
+            seen.append((int(event["event"]), int(event["value"])))
+        return seen
+
+    def close(self, linger_ms: int) -> None:
+        """Unbind; what was sent may linger."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=linger_ms)
+
+
+def open_router(
+    context: zmq.Context[zmq.Socket[bytes]], name: str, address: str, settings: BrokerSettings
+) -> Endpoint:
+    """A bound ROUTER for clients, workers or both. Raises StartFailed."""
+    socket = context.socket(zmq.ROUTER)
+    limits = settings.limits
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    _common(socket, settings.message_bytes_max, settings.high_water_mark)
+    if name != "client":
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    if name == "mdp":
+        # Old peers know no PING and would be cut.
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    else:
+        interval_ms = max(1, int(limits.heartbeat_interval_s * 1000))
+        socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, interval_ms * max(1, limits.heartbeat_liveness - 1))
+    return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
+
+
+def open_news(context: zmq.Context[zmq.Socket[bytes]], address: str, settings: BrokerSettings) -> Endpoint:
+    """The bound publisher of news. XPUB is PUB on the wire, and tells whether anybody listens."""
+    socket = context.socket(zmq.XPUB)
+    _common(socket, NEWS_BYTES_MAX, settings.high_water_mark)
+    return _bound(Endpoint("news", socket, socket.get_monitor_socket(int(_WATCHED))), address)
+
+
+def _common(socket: zmq.Socket[bytes], bytes_max: int, high_water_mark: int) -> None:
+    socket.setsockopt(zmq.MAXMSGSIZE, bytes_max)
+    socket.setsockopt(zmq.SNDHWM, high_water_mark)
+    socket.setsockopt(zmq.RCVHWM, high_water_mark)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.BACKLOG, 1024)
+
+
+def _bound(endpoint: Endpoint, address: str) -> Endpoint:
+    try:
+        endpoint.socket.bind(address)
+    except zmq.ZMQError as wrong:
+        endpoint.close(0)
+        if wrong.errno == errno.EADDRINUSE:
+            text = (
+                f"{address} (broker.{endpoint.name}) is in use already. Is another broker running? "
+                f"'zmws status' tells; else choose another port in etc/zmws.toml."
+            )
+        else:
+            text = f"cannot bind {address} (broker.{endpoint.name}): {wrong.strerror or wrong}"
+        raise StartFailed(text) from None
+    with contextlib.suppress(zmq.ZMQError):
+        endpoint.bound = endpoint.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return endpoint

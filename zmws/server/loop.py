@@ -1,0 +1,379 @@
+"""The broker's loop: frames -> message -> core -> gate -> writes and sends.
+
+Rule 1: the loop decides nothing about jobs; it moves messages and keeps time.
+Rule 2: on each wake-up workers are drained before clients, and clients are not read while too much is
+        not yet on disk.
+Rule 3: it never waits for a peer, and never for the store.
+Rule 4: after a pause of the process (SIGSTOP, a laptop lid) it drains the sockets before anyone is
+        expired: what they sent meanwhile is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import zmq
+
+from zmws import ids, sockets
+from zmws.core import mdp
+from zmws.core.broker import Broker
+from zmws.core.gate import Gate, Send
+from zmws.core.mdp import Heartbeat, WorkerRequest
+from zmws.core.turn import NEWS_PEER, News
+from zmws.errors import ProtocolError, StoreError
+from zmws.server import memory_guard
+from zmws.server.endpoints import Endpoint, open_news, open_router
+from zmws.server.memory_guard import MemoryGuard
+from zmws.server.outbox import FULL, GONE, SENT, Outbox
+from zmws.server.storekeeper import Report, Storekeeper
+from zmws.settings import Settings, is_loopback
+from zmws.store.base import Store
+
+log = logging.getLogger("zmws.broker")
+
+_BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
+_OUTBOX_RETRY_S = 0.001
+_GUARD_S = 0.1
+_PAUSE_S = 1.0  # a wake-up this late means that the process stood still
+_DRAIN_S = 0.5  # and for this long only the sockets are drained
+_STOP_S = 5.0  # for writes to get on disk when stopping
+_LINGER_MS = 500
+_LOG_LINES_A_SECOND = 200
+
+
+class BrokerServer:
+    """One broker process: `run` returns when it has been asked to stop."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        broker = settings.broker
+        self._limits = broker.limits
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        # Each connection costs a descriptor; out of them, the I/O thread spins until some are free.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._context.set(zmq.MAX_SOCKETS, 1024)
+        self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
+        self.gate = Gate(broker.limits.batch_rows_max, broker.limits.batch_bytes_max)
+        self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
+        self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
+        self._storekeeper = Storekeeper(store, self._context)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._poller = zmq.Poller()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
+        self._stopping = False
+        self._signals = False
+        self._subscriptions = 0
+        self._outbox_dropped = 0
+        self._log_second = 0
+        self._log_lines = 0
+        self.fault: StoreError | None = None
+        self.on_ready: Callable[[], None] = lambda: None
+
+    # ------------------------------------------------------------ life
+
+    def bind(self) -> None:
+        """Bind all sockets but the workers'. Raises endpoints.StartFailed."""
+        broker = self.settings.broker
+        self._poller.register(self._wake_r.fileno(), zmq.POLLIN)
+        self._poller.register(self._storekeeper.reports, zmq.POLLIN)
+        self._open("client", broker.client)
+        self._endpoints["news"] = news = open_news(self._context, broker.news, broker)
+        self._poller.register(news.socket, zmq.POLLIN)
+        self._poller.register(news.monitor, zmq.POLLIN)
+
+    def _bind_workers(self) -> None:
+        """Workers may come when all running jobs are loaded, so that they find theirs."""
+        broker = self.settings.broker
+        self._open("worker", broker.worker)
+        if broker.mdp:
+            self._open("mdp", broker.mdp)
+        for endpoint in self._endpoints.values():
+            log.info("%s: %s", endpoint.name, endpoint.bound)
+            if not is_loopback(endpoint.bound):
+                log.warning(
+                    "%s is open to the network, and nothing authenticates who connects: anybody who "
+                    "reaches %s can submit and run jobs. Bind it to 127.0.0.1 unless the network "
+                    "itself is closed.",
+                    endpoint.name,
+                    endpoint.bound,
+                )
+
+    def _open(self, name: str, address: str) -> None:
+        self._endpoints[name] = endpoint = open_router(self._context, name, address, self.settings.broker)
+        self._poller.register(endpoint.socket, zmq.POLLIN)
+        self._poller.register(endpoint.monitor, zmq.POLLIN)
+
+    def address(self, name: str) -> str:
+        """Where a socket is really bound (a port of 0 or * has been chosen by now)."""
+        return self._endpoints[name].bound
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT only set a flag; the loop acts. Main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        self._signals = True
+        signal.set_wakeup_fd(self._wake_w.fileno(), warn_on_full_buffer=False)
+
+    def stop(self) -> None:
+        """Ask the loop to end. From any thread or a signal handler."""
+        self._stopping = True
+        try:
+            self._wake_w.send(b"\0")
+        except OSError:
+            return  # it is awake already
+
+    def run(self) -> None:
+        """Serve until stopped. Raises endpoints.StartFailed, StoreError."""
+        try:
+            self._set_time()
+            self.core.start()
+            self._flush()
+            while not self.core.recovered:
+                self._poller.poll(100)
+                self._on_reports()
+            self.core.turn.news_wanted = False
+            self._bind_workers()
+            self.on_ready()
+            self._serve()
+            self._finish_writes()
+        finally:
+            self.close()
+        if self.fault is not None:
+            raise self.fault
+
+    def _serve(self) -> None:
+        drain_until = guard_at = 0.0
+        last = time.monotonic()
+        while not self._stopping:
+            deadline = self.core.next_deadline()
+            now = time.monotonic()
+            wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - now))
+            if self.outbox:
+                wait = min(wait, _OUTBOX_RETRY_S)
+            self._poller.poll(math.ceil(wait * 1000))
+            now = self._set_time()
+            if now - last > _PAUSE_S:
+                log.warning(
+                    "the process stood still for %.1f s; draining before anyone is expired", now - last
+                )
+                drain_until = now + _DRAIN_S
+            last = now
+            self._turn(now, ticking=now >= drain_until)
+            if now >= guard_at:
+                guard_at = now + _GUARD_S
+                self._guard_memory()
+
+    def _turn(self, now: float, ticking: bool) -> None:
+        self._on_reports()
+        self._watch()
+        self._drain("worker")
+        self._drain("mdp")
+        self._flush()
+        if self.gate.uncommitted_bytes <= self._limits.uncommitted_bytes_max:
+            self._drain("client")
+        if ticking:
+            deadline = self.core.next_deadline()
+            if deadline is not None and deadline <= now:
+                self.core.tick()
+        self._drain_news()
+        self._flush()
+        if self.outbox:
+            for peer, message in self.outbox.retry():
+                self.core.undeliverable(peer, message, GONE)
+            self._count_drops()
+
+    def _finish_writes(self) -> None:
+        """What was taken in gets on disk, and its acknowledgements leave."""
+        until = time.monotonic() + _STOP_S
+        while not self.gate.idle and self.fault is None and time.monotonic() < until:
+            self._poller.poll(50)
+            self._set_time()
+            self._on_reports()
+            self._flush()
+        log.info("stopped")
+
+    def close(self) -> None:
+        """Let go of everything. `run` does it by itself."""
+        if self._signals:
+            signal.set_wakeup_fd(-1)
+        for endpoint in self._endpoints.values():
+            endpoint.close(_LINGER_MS)
+        self._storekeeper.close()
+        self._context.term()
+        self._wake_r.close()
+        self._wake_w.close()
+
+    # ------------------------------------------------------------ in
+
+    def _set_time(self) -> float:
+        now = time.monotonic()
+        self.core.set_time(now, time.time())
+        return now
+
+    def _drain(self, name: str) -> None:
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return
+        source, receive = endpoint.socket, self.core.receive
+        frames_max = self.settings.broker.frames_max + 1
+        for _ in range(_BUDGET[name]):
+            if not sockets.readable(source):
+                return
+            if self.guard.watching:
+                frames, descriptor = sockets.recv_with_descriptor(source)
+                self.guard.completed(descriptor)
+            else:
+                frames = sockets.recv(source)
+            peer = (name, frames[0])
+            try:
+                if len(frames) > frames_max:
+                    raise ProtocolError("too_many_frames", f"more than frames_max = {frames_max - 1}")
+                message = mdp.decode(name, frames[1:])
+            except ProtocolError as fault:
+                self.core.protocol_error(peer, fault)
+                continue
+            receive(peer, message)
+
+    def _watch(self) -> None:
+        """What the monitors saw: which descriptors there are, and that a connection broke."""
+        for endpoint in self._endpoints.values():
+            if not sockets.readable(endpoint.monitor):
+                continue
+            for event, descriptor in endpoint.events():
+                if event == zmq.Event.ACCEPTED:
+                    self.guard.accepted(descriptor)
+                elif event == zmq.Event.DISCONNECTED:
+                    self.guard.closed(descriptor)
+                    if endpoint.name in ("worker", "mdp"):
+                        self.core.connection_lost()
+
+    def _drain_news(self) -> None:
+        """Subscriptions come in as messages: 1 and the topic, or 0 and the topic."""
+        source = self._endpoints["news"].socket
+        for _ in range(_BUDGET["news"]):
+            if not sockets.readable(source):
+                break
+            frames = sockets.recv(source)
+            if len(frames) == 1 and frames[0][:1] == b"\x01":
+                self._subscriptions += 1
+            elif len(frames) == 1 and frames[0][:1] == b"\x00" and self._subscriptions:
+                self._subscriptions -= 1
+            else:
+                self.core.turn.counters["invalid_messages"] += 1
+        self.core.turn.news_wanted = self._subscriptions > 0
+
+    def _on_reports(self) -> None:
+        if not sockets.readable(self._storekeeper.reports):
+            return
+        for report in self._storekeeper.take():
+            if report.fault is not None:
+                self._on_fault(report)
+                return
+            if report.seq is not None:
+                # First what was held for this batch, then what the core makes of it.
+                self._deliver(self.gate.committed(report.seq))
+                self.core.committed(report.seq, report.verdicts)
+            for read, rows in report.loaded:
+                self.core.loaded(read, rows)
+            self._flush()
+
+    def _on_fault(self, report: Report) -> None:
+        log.error("the store failed, and nothing of this batch is acknowledged: %s", report.fault)
+        self.fault = report.fault
+        self._stopping = True
+
+    def _guard_memory(self) -> None:
+        cut = self.guard.check()
+        if cut is not None:
+            self.core.turn.counters["connections_cut_for_memory"] += 1
+            log.warning("memory_max is passed: cut a connection that sent %d bytes without a message", cut)
+            memory_guard.give_back_memory()
+
+    # ------------------------------------------------------------ out
+
+    def _flush(self) -> None:
+        core, gate = self.core, self.gate
+        writes, reads, sends = core.take()
+        if writes or reads or sends:
+            self._deliver(gate.push(writes, reads, sends))
+        batch = gate.next_batch()
+        if batch is not None:
+            self._storekeeper.commit(batch)
+        while gate.lists:
+            self._storekeeper.read_list(gate.lists.pop())
+        if core.turn.log:
+            self._write_log()
+
+    def _deliver(self, sends: list[Send]) -> None:
+        endpoints, outbox = self._endpoints, self.outbox
+        for send in sends:
+            peer, message = send.peer, send.message
+            if peer is NEWS_PEER:
+                self._publish(message)
+                continue
+            if send.link is not None:
+                frames = mdp.encode_to_worker(message, send.link)
+                if not frames:
+                    continue
+            else:
+                frames = mdp.encode_to_client(message)
+            frames.insert(0, peer[1])
+            if outbox and peer in outbox:
+                outcome = FULL
+            else:
+                try:
+                    sockets.send(endpoints[peer[0]].socket, frames)
+                    continue
+                except zmq.Again:
+                    outcome = FULL
+                except zmq.ZMQError:
+                    outcome = GONE
+            if outcome == GONE or isinstance(message, WorkerRequest):
+                self.core.undeliverable(peer, message, outcome)
+            elif not isinstance(message, Heartbeat) or message.frames:
+                outbox.put(peer, frames, message)
+                self._count_drops()
+        if self.core.turn.sends:
+            # A send that failed has made others.
+            self._flush()
+
+    def _try_send(self, name: str, frames: list[bytes]) -> str:
+        try:
+            sockets.send(self._endpoints[name].socket, frames)
+        except zmq.Again:
+            return FULL
+        except zmq.ZMQError:
+            return GONE
+        return SENT
+
+    def _count_drops(self) -> None:
+        dropped = self.outbox.dropped - self._outbox_dropped
+        if dropped:
+            self._outbox_dropped = self.outbox.dropped
+            self.core.turn.counters["outbox_dropped"] += dropped
+
+    def _publish(self, news: News) -> None:
+        if self._try_send("news", [news.topic.encode(), json.dumps(news.body).encode()]) != SENT:
+            self.core.turn.counters["news_dropped"] += 1
+
+    def _write_log(self) -> None:
+        second = int(time.monotonic())
+        if second != self._log_second:
+            if self._log_lines > _LOG_LINES_A_SECOND:
+                log.warning("%d more lines were left out", self._log_lines - _LOG_LINES_A_SECOND)
+            self._log_second, self._log_lines = second, 0
+        for level, text in self.core.take_log():
+            self._log_lines += 1
+            if self._log_lines <= _LOG_LINES_A_SECOND:
+                log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)

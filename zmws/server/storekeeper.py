@@ -1,0 +1,110 @@
+"""The two threads that know the store: one commits and feeds the core, one answers lists.
+
+Rule 1: only the writer touches the store's writing side; a slow commit never stops the loop.
+Rule 2: a thread says that it has something over an inproc socket of its own; the result itself lies
+        in a deque, which needs no lock.
+Rule 3: what the host fails at ends the broker: nothing of that batch may be acknowledged.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import zmq
+
+from zmws import sockets
+from zmws.core.gate import Batch
+from zmws.core.writes import Read, Rows, Verdict
+from zmws.errors import StoreError
+from zmws.store.base import Store
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a batch (`seq` set) or a list (`seq` None)."""
+
+    seq: int | None
+    verdicts: list[Verdict] = field(default_factory=list)
+    loaded: list[tuple[Read, Rows]] = field(default_factory=list)
+    fault: StoreError | None = None
+
+
+class Storekeeper:
+    """The writer's and the reader's thread behind two queues."""
+
+    def __init__(self, store: Store, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._store = store
+        self._context = context
+        self._reports: deque[Report] = deque()
+        self._endpoint = f"inproc://reports-{id(self)}"
+        self.reports = context.socket(zmq.PULL)
+        self.reports.bind(self._endpoint)
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._lists: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._write_all, name="zmws-writer", daemon=True),
+            threading.Thread(target=self._list_all, name="zmws-reader", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def commit(self, batch: Batch) -> None:
+        """Hand over a batch; its report follows."""
+        self._batches.put(batch)
+
+    def read_list(self, read: Read) -> None:
+        """Hand over a read for people; its report follows."""
+        self._lists.put(read)
+
+    def take(self) -> list[Report]:
+        """The reports that have come in."""
+        while sockets.readable(self.reports):
+            sockets.recv(self.reports)
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        return reports
+
+    def close(self) -> None:
+        """End both threads, then the store."""
+        self._batches.put(None)
+        self._lists.put(None)
+        for thread in self._threads:
+            thread.join()
+        self.reports.close(linger=0)
+        self._store.close()
+
+    # ------------------------------------------------------------ in the threads
+
+    def _bell(self) -> zmq.Socket[bytes]:
+        bell = self._context.socket(zmq.PUSH)
+        bell.setsockopt(zmq.LINGER, 0)
+        bell.connect(self._endpoint)
+        return bell
+
+    def _write_all(self) -> None:
+        bell = self._bell()
+        while (batch := self._batches.get()) is not None:
+            try:
+                verdicts = self._store.commit(batch.writes) if batch.writes else []
+                loaded = [(read, self._store.read(read)) for read in batch.reads]
+                report = Report(batch.seq, verdicts, loaded)
+            except StoreError as fault:
+                report = Report(batch.seq, fault=fault)
+            self._reports.append(report)
+            bell.send(b"")
+        bell.close()
+
+    def _list_all(self) -> None:
+        bell = self._bell()
+        while (read := self._lists.get()) is not None:
+            try:
+                report = Report(None, loaded=[(read, self._store.read(read))])
+            except StoreError as fault:
+                report = Report(None, fault=fault)
+            self._reports.append(report)
+            bell.send(b"")
+        bell.close()

@@ -1,0 +1,1 @@
+"""Where stored jobs live. `base.Store` is what every store promises."""

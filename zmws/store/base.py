@@ -1,0 +1,34 @@
+"""What every store promises the broker.
+
+Rule 1: `commit` is all or nothing, applies its writes in order, and is durable on return.
+Rule 2: a store is used by one thread for commits and its own reads, and by one other for lists.
+Rule 3: what the host fails at is StoreError; nothing of that batch may then be acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from zmws.core.writes import Read, Rows, Verdict, Write
+
+
+class Store(Protocol):
+    """Writes in, verdicts out; reads in, rows out."""
+
+    durability: str  # what an acknowledgement may promise: "disk" or "memory"
+
+    def commit(self, writes: Sequence[Write]) -> list[Verdict]:
+        """Apply the writes in order; one verdict for each InsertJob and ReviveJob, in order.
+
+        Raises StoreError if the host failed; then none of the writes has happened.
+        """
+        ...
+
+    def read(self, read: Read) -> Rows:
+        """Answer a read. Safe beside `commit`. Raises StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Nothing may be called after it."""
+        ...

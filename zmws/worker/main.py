@@ -1,0 +1,90 @@
+"""Running a worker file: find its class, find the broker, log, run. For `zmws worker FILE` and
+`WorkerBase.main()`, which share their options."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from zmws import settings
+from zmws.errors import SettingsError, ZmwsError
+from zmws.worker.base import WorkerBase
+
+LOG_LEVELS = {"d": "DEBUG", "i": "INFO", "w": "WARNING", "e": "ERROR"}
+
+
+class WorkerFileError(ZmwsError):
+    """A worker file cannot be run; the message says why and what to do."""
+
+
+def load_class(file: Path) -> type[WorkerBase]:
+    """The one WorkerBase subclass that a file defines. Raises WorkerFileError."""
+    if not file.is_file():
+        raise WorkerFileError(f"there is no worker file {file}")
+    spec = importlib.util.spec_from_file_location(f"zmws_worker_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise WorkerFileError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:
+        text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
+        raise WorkerFileError(text) from fault
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, WorkerBase) and value.__module__ == spec.name
+    ]
+    if len(found) != 1:
+        names = ", ".join(cls.__name__ for cls in found) or "none"
+        raise WorkerFileError(f"{file} must define one subclass of WorkerBase; it defines {names}")
+    return found[0]
+
+
+def set_up_log(level: str) -> None:
+    """Log to standard error, times in UTC. `level`: a name or its first letter."""
+    name = LOG_LEVELS.get(level[:1].lower(), "INFO")
+    logging.Formatter.converter = time.gmtime
+    form = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=name, format=form, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr)
+
+
+def run_class(cls: type[WorkerBase], args: Sequence[str] | None = None) -> int:
+    """`Worker.main()`: options from the command line, the rest from the settings; the exit code."""
+    parser = argparse.ArgumentParser(description=(cls.__doc__ or f"The worker {cls.__name__}.").strip())
+    parser.add_argument("--broker", action="append", help="worker endpoint of a broker; may be repeated")
+    parser.add_argument("--service", help="serve this service instead of the class's own")
+    parser.add_argument("-c", "--config", type=Path, help="the settings file")
+    parser.add_argument("--log-level", default="info", help="debug, info, warning or error")
+    given = parser.parse_args(args)
+    set_up_log(given.log_level)
+    try:
+        return run(cls, given.broker, given.service, given.config)
+    except (ZmwsError, ValueError) as wrong:
+        print(f"zmws: {wrong}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def run(
+    cls: type[WorkerBase],
+    brokers: Sequence[str] | None,
+    service: str | None = None,
+    config: Path | None = None,
+) -> int:
+    """Run one worker process; brokers from the settings where none are given.
+
+    Raises SettingsError, and ValueError for an endpoint or a service that cannot be.
+    """
+    if not brokers:
+        brokers = [settings.connectable(settings.load(config).broker.worker)]
+    for endpoint in brokers:
+        if not endpoint.startswith(("tcp://", "ipc://")):
+            raise SettingsError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+    return cls().run(brokers, service)
