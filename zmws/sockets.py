@@ -68,7 +68,7 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, heartbeat_s: 
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
-    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
     socket.setsockopt(zmq.SNDHWM, 0)  # bounded by who uses it, not by losing a message
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 5_000)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5_000)

@@ -84,11 +84,12 @@ def _common(socket: zmq.Socket[bytes], bytes_max: int, high_water_mark: int) -> 
     socket.setsockopt(zmq.SNDHWM, high_water_mark)
     socket.setsockopt(zmq.RCVHWM, high_water_mark)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IPV6, 1)
     socket.setsockopt(zmq.BACKLOG, 1024)
 
 
 def _bound(endpoint: Endpoint, address: str) -> Endpoint:
+    # Only where it is asked for: with it, libzmq names an IPv4 address as ::ffff:127.0.0.1.
+    endpoint.socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
         endpoint.socket.bind(address)
     except zmq.ZMQError as wrong:
