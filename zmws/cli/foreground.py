@@ -38,7 +38,7 @@ def broker(
     """Run the broker in the foreground. SIGTERM or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store.memory import MemoryStore
-    from zmws.worker.main import set_up_log
+    from zmws.worker.command import set_up_log
 
     flags: dict[str, object] = {
         "broker.client": client,
@@ -80,7 +80,8 @@ def worker(
     file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
 ) -> int:
     """Run the worker of FILE in the foreground. SIGTERM or Ctrl-C lets it finish its job and leave."""
-    from zmws.worker.main import WorkerFileError, load_class, run, set_up_log
+    from zmws.worker.command import run, set_up_log
+    from zmws.worker.files import WorkerFileError, load_class
 
     set_up_log(log_level)
     try:

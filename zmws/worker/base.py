@@ -191,7 +191,7 @@ class WorkerBase:
     @classmethod
     def main(cls, args: Sequence[str] | None = None) -> None:
         """The worker's own command line: `if __name__ == "__main__": MyWorker.main()`."""
-        from zmws.worker.main import run_class
+        from zmws.worker.command import run_class
 
         sys.exit(run_class(cls, args))
 

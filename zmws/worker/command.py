@@ -1,51 +1,22 @@
-"""Running a worker file: find its class, find the broker, log, run. For `zmws worker FILE` and
-`WorkerBase.main()`, which share their options."""
+"""Running a worker class: find the broker, log, run. For `zmws worker FILE` and `WorkerBase.main()`.
+
+It knows WorkerBase only as something with `run(brokers, service)`: `base` stands above it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zmws import settings
 from zmws.errors import SettingsError, ZmwsError
-from zmws.worker.base import WorkerBase
 
 LOG_LEVELS = {"d": "DEBUG", "i": "INFO", "w": "WARNING", "e": "ERROR"}
-
-
-class WorkerFileError(ZmwsError):
-    """A worker file cannot be run; the message says why and what to do."""
-
-
-def load_class(file: Path) -> type[WorkerBase]:
-    """The one WorkerBase subclass that a file defines. Raises WorkerFileError."""
-    if not file.is_file():
-        raise WorkerFileError(f"there is no worker file {file}")
-    spec = importlib.util.spec_from_file_location(f"zmws_worker_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise WorkerFileError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(file.parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as fault:
-        text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
-        raise WorkerFileError(text) from fault
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, WorkerBase) and value.__module__ == spec.name
-    ]
-    if len(found) != 1:
-        names = ", ".join(cls.__name__ for cls in found) or "none"
-        raise WorkerFileError(f"{file} must define one subclass of WorkerBase; it defines {names}")
-    return found[0]
 
 
 def set_up_log(level: str) -> None:
@@ -56,7 +27,7 @@ def set_up_log(level: str) -> None:
     logging.basicConfig(level=name, format=form, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr)
 
 
-def run_class(cls: type[WorkerBase], args: Sequence[str] | None = None) -> int:
+def run_class(cls: type[Any], args: Sequence[str] | None = None) -> int:
     """`Worker.main()`: options from the command line, the rest from the settings; the exit code."""
     parser = argparse.ArgumentParser(description=(cls.__doc__ or f"The worker {cls.__name__}.").strip())
     parser.add_argument("--broker", action="append", help="worker endpoint of a broker; may be repeated")
@@ -73,7 +44,7 @@ def run_class(cls: type[WorkerBase], args: Sequence[str] | None = None) -> int:
 
 
 def run(
-    cls: type[WorkerBase],
+    cls: type[Any],
     brokers: Sequence[str] | None,
     service: str | None = None,
     config: Path | None = None,
@@ -87,4 +58,5 @@ def run(
     for endpoint in brokers:
         if not endpoint.startswith(("tcp://", "ipc://")):
             raise SettingsError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
-    return cls().run(brokers, service)
+    code: int = cls().run(brokers, service)
+    return code

@@ -1,0 +1,40 @@
+"""Worker files: the one WorkerBase subclass that a Python file defines."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from zmws.errors import ZmwsError
+from zmws.worker.base import WorkerBase
+
+
+class WorkerFileError(ZmwsError):
+    """A worker file cannot be run; the message says why and what to do."""
+
+
+def load_class(file: Path) -> type[WorkerBase]:
+    """The one WorkerBase subclass that a file defines. Raises WorkerFileError."""
+    if not file.is_file():
+        raise WorkerFileError(f"there is no worker file {file}")
+    spec = importlib.util.spec_from_file_location(f"zmws_worker_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise WorkerFileError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as fault:
+        text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
+        raise WorkerFileError(text) from fault
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, WorkerBase) and value.__module__ == spec.name
+    ]
+    if len(found) != 1:
+        names = ", ".join(cls.__name__ for cls in found) or "none"
+        raise WorkerFileError(f"{file} must define one subclass of WorkerBase; it defines {names}")
+    return found[0]
