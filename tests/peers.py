@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,12 +149,17 @@ def process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator[
 
 
 @contextlib.contextmanager
-def worker_process(folder: Path, endpoint: str, body: str, name: str = "worker") -> Iterator[RunningProcess]:
-    """A worker process whose class body is `body` (service_name and work), connected to `endpoint`."""
+def worker_process(
+    folder: Path, endpoint: str, body: str, name: str = "worker", also: Sequence[str] = ()
+) -> Iterator[RunningProcess]:
+    """A worker process whose class body is `body` (service_name and work), connected to `endpoint`.
+    `also`: endpoints of further brokers."""
     file = folder / f"{name}.py"
     text = "import ctypes, json, os, threading, time\nfrom zmws import WorkerBase\n\n\nclass W(WorkerBase):\n"
     file.write_text(text + textwrap.indent(textwrap.dedent(body), "    "))
-    command = [sys.executable, "-m", "zmws", "worker", str(file), "--broker", endpoint]
+    command = [sys.executable, "-m", "zmws", "worker", str(file)]
+    for broker in (endpoint, *also):
+        command += ["--broker", broker]
     with process(command, folder / f"{name}.log") as running:
         yield running
 
@@ -172,3 +179,206 @@ def await_workers(
 def counters(client: Client) -> dict[str, int]:
     """The broker's counters."""
     return client.ask("zmws.stats")["counters"]
+
+
+# ---------------------------------------------------------------- a broker process of its own
+
+
+@dataclass
+class BrokerProcess:
+    """A broker in a process of its own, with the addresses it is bound to."""
+
+    process: RunningProcess
+    client: str
+    worker: str
+    news: str
+    mdp: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def connect(self, **settings_of_client: Any) -> Client:
+        return Client(self.client, **settings_of_client)
+
+    def resident_bytes(self) -> int:
+        """Its resident memory."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_s(self) -> float:
+        """Processor time it has used, all its threads together."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def broker_process(
+    folder: Path, *flags: str, at: BrokerProcess | None = None, heartbeat_interval_s: float = 0.5, toml: str = ""
+) -> Iterator[BrokerProcess]:
+    """A real `zmws broker` on free ports, or on those of an earlier one (`at`); its log in `folder`.
+    `toml`: what its settings file says."""
+    (folder / "etc").mkdir(exist_ok=True)
+    (folder / "etc" / "zmws.toml").write_text(toml)
+    names = ("client", "worker", "news", "mdp")
+    log = folder / "broker.log"
+    before = log.stat().st_size if log.exists() else 0
+    command = [sys.executable, "-m", "zmws", "broker", "--heartbeat-interval", str(heartbeat_interval_s)]
+    for name in names:
+        command += [f"--{name}", getattr(at, name) if at is not None else FREE]
+    command += ["-c", str(folder / "etc" / "zmws.toml")]
+    with process([*command, *flags], log, cwd=folder) as running:
+
+        def bound() -> dict[str, str]:
+            found = re.findall(r": (client|worker|news|mdp): (\S+)$", running.text()[before:], re.M)
+            assert running.popen.poll() is None, running.text()
+            return dict(found) if len(found) == len(names) else {}
+
+        addresses = wait_until(bound, 20, "the broker's addresses in its log")
+        yield BrokerProcess(running, **addresses)
+
+
+# ---------------------------------------------------------------- a network that breaks
+
+
+class TcpProxy:
+    """A TCP connection in between that can be cut, refused and brought back."""
+
+    def __init__(self, endpoint: str) -> None:
+        """`endpoint`: where it leads, tcp://HOST:PORT."""
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        self._upstream = (host, int(port))
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._listener = self._listen(0)
+        self._port = self._listener.getsockname()[1]
+        self.endpoint = f"tcp://127.0.0.1:{self._port}"
+        self.connections = 0
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", port))
+        self._start(self._accept, listener)
+        return listener
+
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(self._upstream)
+            except OSError:
+                near.close()
+                continue
+            with self._lock:
+                self._pairs.append((near, far))
+                self.connections += 1
+            self._start(self._pump, near, far)
+            self._start(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, to: socket.socket) -> None:
+        try:
+            while data := source.recv(65_536):
+                to.sendall(data)
+        except OSError:
+            pass
+        for end in (source, to):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()  # each pump closes the end that it reads
+
+    def cut(self) -> None:
+        """Break what is connected; a new connection is taken."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self) -> None:
+        """Break what is connected and take nothing new, as an unreachable machine would."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def accept_again(self) -> None:
+        """After `refuse`: connections are taken again, at the same address."""
+        self._listener = self._listen(self._port)
+
+    def close(self) -> None:
+        """Break everything for good."""
+        self.refuse()
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive(), "a pump of the proxy did not end"
+
+
+@contextlib.contextmanager
+def proxy(endpoint: str) -> Iterator[TcpProxy]:
+    """A TcpProxy in front of `endpoint`."""
+    between = TcpProxy(endpoint)
+    try:
+        yield between
+    finally:
+        between.close()
+
+
+# ---------------------------------------------------------------- ZMTP by hand
+
+
+class RawZmtp:
+    """A TCP socket that speaks ZMTP 3.0 by hand, so that it can break every rule of it."""
+
+    GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+    def __init__(self, endpoint: str) -> None:
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        self.socket = socket.create_connection((host, int(port)))
+        self.socket.settimeout(10)
+
+    def handshake(self, kind: bytes = b"DEALER") -> None:
+        """Greeting and READY, as a DEALER of no name."""
+        self.socket.sendall(self.GREETING)
+        self._read(64)
+        ready = b"\x05READY" + b"\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+        self.socket.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        size = self._read(2)[1]
+        self._read(size)
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            assert more, "the broker closed the connection"
+            data += more
+        return data
+
+    @staticmethod
+    def frame(body: bytes, more: bool) -> bytes:
+        """One frame of a message."""
+        if len(body) < 256:
+            return bytes([more, len(body)]) + body
+        return bytes([2 | more]) + len(body).to_bytes(8, "big") + body
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """A whole message."""
+        last = len(frames) - 1
+        self.socket.sendall(b"".join(self.frame(f, n < last) for n, f in enumerate(frames)))
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> RawZmtp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

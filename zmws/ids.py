@@ -8,26 +8,28 @@ import time
 
 from zmws.core.turn import Suppliers
 
+_random_hex: list[str] = []
+
+
+def _random_20() -> str:
+    """80 random bits of the operating system in hex. Drawn in blocks: a system call for each would
+    cost a job more than the rest of its id."""
+    if not _random_hex:
+        block = os.urandom(10 * 512).hex()
+        _random_hex.extend(block[n : n + 20] for n in range(0, len(block), 20))
+    return _random_hex.pop()
+
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562 section 5.7): sorts by time, 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(10), "big")
-    value = milliseconds << 80 | 7 << 76 | (noise >> 68) << 64 | 2 << 62 | noise & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-_nonces: list[str] = []
+    when, chance = f"{time.time_ns() // 1_000_000:012x}", _random_20()
+    variant = "89ab"[int(chance[3], 16) & 3]
+    return f"{when[:8]}-{when[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
 def nonce() -> str:
-    """64 random bits from the operating system, in hex. Drawn in blocks: a system call for each
-    would cost a job more than the rest of its token."""
-    if not _nonces:
-        block = os.urandom(8 * 512).hex()
-        _nonces.extend(block[n : n + 16] for n in range(0, len(block), 16))
-    return _nonces.pop()
+    """64 random bits, in hex."""
+    return _random_20()[:16]
 
 
 def suppliers() -> Suppliers:

@@ -29,8 +29,9 @@ def send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
     whose peer is gone. Both can only come from the first frame: libzmq takes a message whole.
     """
     last = len(frames) - 1
-    for n, frame in enumerate(frames):
-        _send(socket, frame, _SEND_MORE_NOW if n < last else _DONTWAIT)
+    for frame in frames[:last]:
+        _send(socket, frame, _SEND_MORE_NOW)
+    _send(socket, frames[last], _DONTWAIT)
 
 
 def recv(socket: zmq.Socket[bytes]) -> list[bytes]:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import dataclasses
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from zmws import settings
-from zmws.cli.ends import NO_BROKER, say
+from zmws.cli.ends import NO_BROKER, say, zmws
 from zmws.cli.options import config_option, json_option
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.client.synchronous import Client
 from zmws.errors import ZmwsError
 from zmws.settings import Settings
 from zmws.supervisor.pidfile import PidFile
-from zmws.supervisor.processes import BROKER, Installation, Process, last_lines
+from zmws.supervisor.processes import (
+    BROKER,
+    Installation,
+    Process,
+    last_lines,
+    ports_in_use,
+    seek_last_lines,
+)
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _POLL_S = 0.05
@@ -38,9 +48,17 @@ def _client(known: Settings, connect_timeout: float) -> Client:
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait until they are ready.")
+@json_option
 @config_option
 @click.argument("names", nargs=-1)
-def start(servers: bool, workers: bool, timeout: float, config: Path | None, names: tuple[str, ...]) -> int:
+def start(
+    servers: bool,
+    workers: bool,
+    timeout: float,
+    as_json: bool,
+    config: Path | None,
+    names: tuple[str, ...],
+) -> int:
     """Start the broker and the workers, detached, and wait until they are ready.
 
     NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
@@ -53,6 +71,7 @@ def start(servers: bool, workers: bool, timeout: float, config: Path | None, nam
         running = installation.running()
         new = [process for process in wanted if process.name not in running]
         started: dict[str, int] = {}
+        _check_before(installation, new)
         try:
             for process in new:
                 started[process.name] = installation.start(process)
@@ -60,11 +79,32 @@ def start(servers: bool, workers: bool, timeout: float, config: Path | None, nam
                     _await_broker(installation, process, timeout)
             _await_workers(installation, [p for p in new if p.part == "worker"], started, timeout)
         except (ZmwsError, KeyboardInterrupt):
-            say(f"zmws: starting did not succeed; stopping what was started: {', '.join(started)}")
-            installation.stop(list(started), 5.0, lambda name, killed: None)
+            # By their files: the interruption may have come before `started` knew the last one.
+            ours = [process.name for process in new if process.name in installation.running()]
+            if started:
+                say(f"zmws: starting did not succeed; stopping what was started: {', '.join(started)}")
+            installation.stop(ours, 5.0, lambda name, killed: None)
             raise
-    _say_what_runs(known, wanted, running, started)
+    if as_json:
+        already = {process.name: running[process.name] for process in wanted if process.name in running}
+        show_json({"started": started, "already_running": already, "root": str(known.root)})
+    else:
+        _say_what_runs(known, wanted, running, started)
     return 0
+
+
+def _check_before(installation: Installation, new: list[Process]) -> None:
+    """What can be known to fail before anything is started. Raises ZmwsError."""
+    if any(process.name == BROKER for process in new):
+        taken = ports_in_use(installation.settings)
+        if taken:
+            raise ZmwsError(
+                f"another program has the port of {', '.join(taken)}; if it is a broker of another "
+                f"installation, stop it there, else choose other ports in etc/zmws.toml"
+            )
+    elif new:
+        with _client(installation.settings, connect_timeout=1.0) as client:
+            client.ask("zmws.stats")
 
 
 def _await_broker(installation: Installation, process: Process, timeout: float) -> None:
@@ -76,7 +116,7 @@ def _await_broker(installation: Installation, process: Process, timeout: float) 
             _raise_if_ended(installation, process)
             if time.monotonic() > until:
                 raise ZmwsError(
-                    f"the broker was not ready within {timeout:g} s; 'zmws logs broker' tells more"
+                    f"the broker was not ready within {timeout:g} s; '{zmws()} logs broker' tells more"
                 )
             time.sleep(_POLL_S)
         asked.result()
@@ -101,7 +141,7 @@ def _await_workers(
                 _raise_if_ended(installation, process)
             if time.monotonic() > until:
                 names = ", ".join(process.name for process in missing)
-                raise ZmwsError(f"not ready within {timeout:g} s: {names}; 'zmws logs NAME' tells more")
+                raise ZmwsError(f"not ready within {timeout:g} s: {names}; '{zmws()} logs NAME' tells more")
             time.sleep(_POLL_S)
 
 
@@ -128,8 +168,8 @@ def _say_what_runs(
     click.echo(f"broker at {settings.connectable(known.broker.client)}, logs in {known.logs_dir}")
     services = _sample_services(known)
     if "STR-REV" in services:
-        click.echo("try:  zmws call STR-REV str='Hello, world'")
-    click.echo("      zmws status | services | workers | logs NAME -f | stop")
+        click.echo(f"try:  {zmws()} call STR-REV str='Hello, world'")
+    click.echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
 
 
 def _sample_services(known: Settings) -> list[str]:
@@ -148,9 +188,17 @@ def _sample_services(known: Settings) -> list[str]:
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
 @click.option("--wait", "wait_s", default=10.0, show_default=True, help="Seconds for jobs in hand to end.")
+@json_option
 @config_option
 @click.argument("names", nargs=-1)
-def stop(servers: bool, workers: bool, wait_s: float, config: Path | None, names: tuple[str, ...]) -> int:
+def stop(
+    servers: bool,
+    workers: bool,
+    wait_s: float,
+    as_json: bool,
+    config: Path | None,
+    names: tuple[str, ...],
+) -> int:
     """Stop the workers, then the broker. Workers finish the job in hand.
 
     What has not ended after --wait seconds is killed; its job goes to another worker.
@@ -163,22 +211,30 @@ def stop(servers: bool, workers: bool, wait_s: float, config: Path | None, names
             groups = {p.name: p.group for p in installation.processes(True, True)}
             unknown = [n for n in names if n not in running and n not in groups and n not in groups.values()]
             if unknown:
-                raise click.UsageError(f"there is no process named {', '.join(unknown)}")
+                there_are = ", ".join(sorted({*running, *groups, *groups.values()}))
+                raise click.UsageError(
+                    f"there is no process named {', '.join(unknown)}; there are {there_are}"
+                )
             chosen = [name for name in running if name in names or groups.get(name) in names]
         else:
             with_servers, with_workers = _parts(servers, workers)
             chosen = [name for name in running if (with_servers if name == BROKER else with_workers)]
         installation.tidy()
-        if not chosen:
-            click.echo("nothing is running")
-            return 0
+        ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
         def on_stopped(name: str, killed: bool) -> None:
+            ended["killed" if killed else "stopped"].append(name)
+            if as_json:
+                return
             click.echo(
                 f"killed: {name} (it had not ended after {wait_s:g} s)" if killed else f"stopped: {name}"
             )
 
         installation.stop(chosen, wait_s, on_stopped)
+        if as_json:
+            show_json(ended)
+        elif not chosen:
+            click.echo("nothing is running")
     return 0
 
 
@@ -211,7 +267,7 @@ def status(as_json: bool, config: Path | None) -> int:
         ]
         show_table(("NAME", "STATE", "PID"), rows_shown)
         if stats is None:
-            say(f"zmws: {fault} ('zmws start' starts one)")
+            say(f"zmws: {fault} ('{zmws()} start' starts one)")
         else:
             address = settings.connectable(known.broker.client)
             up = duration(stats["uptime_s"])
@@ -239,7 +295,14 @@ _DROPS = (
 @click.command(context_settings=_HELP)
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows; Ctrl-C ends.")
-@click.option("-n", "--lines", default=20, show_default=True, help="How many lines to begin with.")
+@click.option(
+    "-n",
+    "--lines",
+    default=20,
+    type=click.IntRange(0),
+    show_default=True,
+    help="How many lines to begin with.",
+)
 @config_option
 def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
     """Show the log of a process."""
@@ -251,26 +314,27 @@ def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
         raise click.UsageError(
             f"there is no log of '{name}' in {installation.logs_dir}; there are: {there_are}"
         )
-    for process, file in files.items():
-        if len(files) > 1:
-            click.echo(f"==> {process} <==")
-        for line in last_lines(file, lines):
-            click.echo(line)
-    if follow:
-        _follow(list(files.values()))
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for process, file in files.items():
+            if len(files) > 1:
+                click.echo(f"==> {process} <==")
+            log = stack.enter_context(file.open("rb"))
+            opened.append((file, log))
+            for line in seek_last_lines(log, lines):
+                click.echo(line)
+        if follow:
+            _follow(opened)
     return 0
 
 
-def _follow(files: list[Path]) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    with_ends = [(file, file.open("rb")) for file in files]
-    for _, log in with_ends:
-        log.seek(0, 2)
+def _follow(logs: Sequence[tuple[Path, BinaryIO]]) -> None:
     try:
         while True:
+            sys.stdout.flush()
             grown = False
-            for file, log in with_ends:
-                if log.tell() > file.stat().st_size:
+            for file, log in logs:
+                if file.is_file() and log.tell() > file.stat().st_size:
                     log.seek(0)  # it was cut: begin again
                 more = log.read()
                 if more:
@@ -280,9 +344,6 @@ def _follow(files: list[Path]) -> None:
                 time.sleep(0.2)
     except KeyboardInterrupt:
         return
-    finally:
-        for _, log in with_ends:
-            log.close()
 
 
 @click.group(context_settings=_HELP)
@@ -291,10 +352,14 @@ def config() -> None:
 
 
 @config.command(context_settings=_HELP)
+@json_option
 @config_option
-def check(config: Path | None) -> int:
+def check(as_json: bool, config: Path | None) -> int:
     """Check the whole settings file, and say what it comes to."""
     known = settings.load(config)
+    if as_json:
+        show_json(_as_shown(known))
+        return 0
     where = known.path if known.path is not None else "no settings file: the defaults"
     click.echo(f"ok: {where}")
     broker = known.broker
@@ -310,3 +375,15 @@ def check(config: Path | None) -> int:
                 f"zmws: warning: broker.{name} is open to the network, and nothing authenticates who connects"
             )
     return 0
+
+
+def _as_shown(known: Settings) -> dict[str, Any]:
+    """The settings for programs: sections and keys as in the file."""
+    sections: dict[str, Any] = {"path": str(known.path) if known.path else None, "root": str(known.root)}
+    for name in ("broker", "store", "gateway"):
+        sections[name] = dataclasses.asdict(getattr(known, name))
+    limits = sections["broker"].pop("limits")
+    sections["broker"] |= {settings.limit_key(name): value for name, value in limits.items()}
+    sections["services"] = {name: dataclasses.asdict(options) for name, options in known.services.items()}
+    sections["workers"] = [{**dataclasses.asdict(one), "file": str(one.file)} for one in known.workers]
+    return sections

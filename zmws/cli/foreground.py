@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from pathlib import Path
 
 import click
@@ -59,11 +60,14 @@ def broker(
     server = BrokerServer(known, MemoryStore(known.store.memory_bytes_max, known.store.memory_ended_max))
     server.handle_signals()
     try:
-        server.bind()
+        try:
+            server.bind()
+        except StartFailed:
+            server.close()  # `run` does it by itself
+            raise
         server.run()
     except StartFailed as wrong:
         logging.getLogger("zmws.broker").error("%s", wrong)
-        server.close()
         return USAGE
     if server.fault is not None:
         return FAILED
@@ -88,4 +92,7 @@ def worker(
         return run(load_class(file), list(broker), service, config)
     except (WorkerFileError, ValueError) as wrong:
         say(f"zmws: {wrong}")
+        where = traceback.extract_tb(wrong.__cause__.__traceback__ if wrong.__cause__ else None)
+        if where:
+            say(f"  {where[-1].filename}:{where[-1].lineno}: {where[-1].line}")
         return USAGE

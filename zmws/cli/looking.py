@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from zmws.cli.ends import say, zmws
 from zmws.cli.options import broker_options, connect, json_option
 from zmws.cli.tables import age, duration, show_json, show_result, show_table
 from zmws.client.answers import outcome_of
 from zmws.core.job import FAILED, FINAL_STATES, STATES
+from zmws.errors import Refused
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _timeout = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
@@ -68,7 +70,7 @@ def result(
         handle = client.job(job_id)
         record = handle.wait(timeout) if waiting else handle.status()
         if record["state"] not in FINAL_STATES:
-            raise click.ClickException(f"job {job_id} is {record['state']}; --wait waits for its end")
+            raise Refused("not_finished", f"job {job_id} is {record['state']}; --wait waits for its end")
         show_result(outcome_of(record), as_json)
     return 0
 
@@ -145,7 +147,7 @@ def jobs(
     ]
     show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "PROGRESS"), rows)
     if page["next"] is not None:
-        click.echo(f"there are more than {limit}; --limit shows more", err=True)
+        say(f"there are more than {limit}; --limit shows more")
     return 0
 
 
@@ -217,4 +219,4 @@ def _show_record(record: dict[str, Any], as_json: bool) -> None:
             text = value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
             click.echo(f"{name}: {text}")
     if record["state"] == FAILED:
-        click.echo(f"'zmws job retry {record['id']}' lets it wait again", err=True)
+        say(f"'{zmws()} job retry {record['id']}' lets it wait again")

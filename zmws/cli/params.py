@@ -46,6 +46,16 @@ def parse_params(words: tuple[str, ...]) -> Any:
     return params
 
 
+def _number(text: str) -> int | float | str:
+    """The number that the text stands for, else the text, which the check then refuses by name."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def _json(text: bytes, what: str) -> Any:
     try:
         return json.loads(text)
@@ -77,10 +87,7 @@ def job_options_given(flags: dict[str, Any]) -> dict[str, Any]:
             continue
         value: Any = text
         if spec.kind in ("int", "seconds", "number"):
-            try:
-                value = float(text)
-            except ValueError:
-                value = text
+            value = _number(text)
         try:
             given[name] = checked(name, spec, value)
         except OptionError as wrong:

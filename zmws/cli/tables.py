@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -23,7 +24,7 @@ def show_result(value: Any, as_json: bool) -> None:
         sys.stdout.buffer.write(value)
         sys.stdout.buffer.flush()
     elif as_json:
-        show_json(value if not isinstance(value, bytes) else value.decode("utf-8", "replace"))
+        show_json({"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value)
     elif isinstance(value, str):
         click.echo(value)
     elif value is not True:
@@ -32,12 +33,17 @@ def show_result(value: Any, as_json: bool) -> None:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns as wide as they need; the last one is cut at the terminal's edge."""
-    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    texts = [["-" if cell is None else _plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     for line in [list(heads), *texts]:
         cells = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
         click.echo("  ".join(cells).rstrip()[:edge])
+
+
+def _plain(text: str) -> str:
+    """What a worker wrote must not move the cursor of whoever looks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def age(at: str | None) -> str | None:

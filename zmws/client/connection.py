@@ -6,6 +6,7 @@ Rule 2: the answer of a request is a concurrent Future, so that threads and asyn
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -77,13 +78,14 @@ class Connection:
         on_partial: Partial | None = None,
     ) -> Future[Reply]:
         """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable."""
-        if self._closing:
-            raise ZmwsError("this client is closed")
         if os.getpid() != self._pid:
             raise ZmwsError("this client was made before a fork; make one in each process")
         future: Future[Reply] = Future()
-        self._asks.append(Ask(service, sync, options, body, timeout_s, future, on_partial))
+        # Under the lock that `close` takes, so that the thread finds every request before its end.
         with self._lock:
+            if self._closing:
+                raise ZmwsError("this client is closed")
+            self._asks.append(Ask(service, sync, options, body, timeout_s, future, on_partial))
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=_serve,
@@ -97,7 +99,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; what is in flight is answered with an error."""
-        self._closing = True
+        with self._lock:
+            self._closing = True
         self._finalizer()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -196,28 +199,48 @@ class _Loop:
     def _act(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         for action in self._dialog.take():
             if isinstance(action, Transmit):
-                if self._socket is not None:
-                    sockets.send(self._socket, action.frames)
+                self._send(action.frames)
             elif isinstance(action, Answered):
                 self._answer(action)
             elif isinstance(action, Open):
                 self._open(context, action.endpoint)
             else:
                 assert isinstance(action, Unanswered), action
-                ask = self._in_flight.pop(action.number)
-                if ask.future.set_running_or_notify_cancel():
-                    ask.future.set_exception(action.error)
+                unanswered = self._in_flight.pop(action.number, None)
+                if unanswered is not None and unanswered.future.set_running_or_notify_cancel():
+                    unanswered.future.set_exception(action.error)
 
     def _answer(self, action: Answered) -> None:
         reply = action.reply
+        ask = self._in_flight.get(action.number)
+        if ask is None:
+            return  # its caller's on_partial failed at an earlier part
         if reply.kind == "partial":
-            ask = self._in_flight[action.number]
-            if ask.on_partial is not None:
-                ask.on_partial(reply.body)
+            self._on_partial(action.number, ask, reply)
             return
-        ask = self._in_flight.pop(action.number)
+        del self._in_flight[action.number]
         if ask.future.set_running_or_notify_cancel():
             ask.future.set_result(reply)
+
+    def _on_partial(self, number: bytes, ask: Ask, reply: Reply) -> None:
+        if ask.on_partial is None:
+            return
+        try:
+            ask.on_partial(reply.body)
+        except BaseException as fault:
+            # The caller's own code: this one call fails with it, and all others go on.
+            del self._in_flight[number]
+            self._dialog.forget(number)
+            if ask.future.set_running_or_notify_cancel():
+                ask.future.set_exception(fault)
+
+    def _send(self, frames: list[bytes]) -> None:
+        if self._socket is None:
+            return
+        # A connection that broke this moment takes nothing (EAGAIN). Its monitor tells so next, and the
+        # dialog then asks again.
+        with contextlib.suppress(zmq.Again):
+            sockets.send(self._socket, frames)
 
     def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self._close(linger_ms=0)

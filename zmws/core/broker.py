@@ -41,7 +41,7 @@ from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.turn import Peer, Suppliers, Turn
-from zmws.core.writes import PruneJobs, Read, ReadUnfinished, Rows, Verdict, Write
+from zmws.core.writes import Read, ReadUnfinished, Rows, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
 
 PRUNE_INTERVAL_S = 1.0
@@ -179,7 +179,7 @@ class Broker:
             self.roster.probe_now()
         else:
             assert what == "prune", what
-            self.jobs.write(PruneJobs(turn.wall, PRUNE_ROWS_MAX))
+            self.jobs.prune(PRUNE_ROWS_MAX)
             turn.timers.add(turn.now + PRUNE_INTERVAL_S, "prune")
 
     # ------------------------------------------------------------ out
@@ -257,7 +257,7 @@ class Broker:
         self._stale_unless(job, token, f"worker {session.id}")
         session.held.pop(token, None)
         if ours:
-            self.jobs.taken(session, token, job)
+            self.jobs.taken(session, token)
         self.jobs.free(session)
 
     def _stale_unless(self, job: Job | None, token: bytes, who: str) -> None:

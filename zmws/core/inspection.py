@@ -44,7 +44,7 @@ class Inspection:
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
             "SERVER-ACTIVE": self._server_active,
-            "SERVER-HIST": lambda: list(self.jobs.history),
+            "SERVER-HIST": self._server_hist,
             "SERVER-WORKERS": self._server_workers,
         }
         self._verbs: dict[str, Callable[[Question], None]] = {
@@ -111,7 +111,7 @@ class Inspection:
             return self._answer(question, 200, {"jobs": page, "next": rows.next})
         assert isinstance(read, ReadJob), read
         job = self.jobs.find(read.job_id)
-        if (job is None or job.final) and rows.rows:
+        if job is None and rows.rows:
             job = job_of(rows.rows[0])
         if job is None:
             why = error("unknown_job", f"there is no job '{read.job_id}', or its record has been forgotten")
@@ -157,7 +157,8 @@ class Inspection:
         return None
 
     def _not_possible(self, question: Question, job: Job, why: str) -> None:
-        self._answer(question, 409, error("not_possible", f"job '{job.id}': {why}"))
+        text = f"job '{job.id}': {why}"
+        self._answer(question, 409, error("not_possible", text), job.last_write)
 
     # ------------------------------------------------------------ lists
 
@@ -276,6 +277,13 @@ class Inspection:
         most = self.turn.limits.list_rows_max
         services = self.jobs.services.values()
         return [_short(job) for service in services for job in service.running.values()][:most]
+
+    def _server_hist(self) -> list[dict[str, Any]]:
+        """The jobs that ended last, the newest last."""
+        return [
+            {"id": job_id, "service": service, "state": state, "ended_at": iso(at), "attempt": attempt}
+            for job_id, service, state, at, attempt in self.jobs.history
+        ]
 
     def _server_workers(self) -> list[dict[str, Any]]:
         rows = []

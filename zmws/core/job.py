@@ -114,13 +114,13 @@ class Job:
         return self.state in FINAL_STATES
 
     def ends_attempt(self, at: float, error: dict[str, Any] | None, kept_max: int) -> None:
-        """Write the attempt that just ended into the history."""
+        """Write the attempt that just ended into the history; times are wall seconds there too."""
         self.token = None
         entry: dict[str, Any] = {
             "attempt": self.attempt,
             "worker": self.worker,
-            "started_at": iso(self.started_at),
-            "ended_at": iso(at),
+            "started_at": self.started_at,
+            "ended_at": at,
         }
         if error is not None:
             entry["error"] = error
@@ -194,7 +194,10 @@ def record(job: Job) -> dict[str, Any]:
         "params": json_or_base64(job.body),
         "result": json_or_base64(job.result) if job.state == COMPLETE else None,
         "error": job.error,
-        "attempts": list(job.attempts),
+        "attempts": [
+            {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}
+            for entry in job.attempts
+        ],
         "partials": [json_or_base64(partial) for partial in job.partials],
         "partials_cut": job.partials_cut,
         "log": list(job.log),

@@ -12,7 +12,7 @@ Rule 4: no limit refuses a request that gives an id before the store has looked 
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from zmws.core.job import (
@@ -43,6 +43,7 @@ from zmws.core.writes import (
     AppendToJob,
     FinishJob,
     InsertJob,
+    PruneJobs,
     RememberService,
     ReviveJob,
     Row,
@@ -69,7 +70,7 @@ class Jobs:
         self.stored: dict[str, Job] = {}
         self.inserting: dict[str, Job] = {}  # insert or revival not yet committed
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
-        self.history: deque[dict[str, Any]] = deque(maxlen=turn.limits.history_max)
+        self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
         self.unconfirmed: dict[bytes, tuple[Write, Session]] = {}
         self._uncommitted: deque[tuple[Write, Job | None]] = deque()
@@ -77,6 +78,7 @@ class Jobs:
         self._kept_bytes = 0
         self._unfinished_memory_bytes = 0
         self._number = 0
+        self._forget_in: Counter[int] = Counter()  # ended stored jobs, by the minute they are forgotten
         for name, options in services.items():
             self.services[name] = Service(name, options)
             self.services[name].registered = True
@@ -606,9 +608,7 @@ class Jobs:
         job.ended_at = turn.wall
         if why is not None:
             job.error = {**why, "attempts": job.attempt}
-        entry: dict[str, Any] = {"id": job.id, "service": job.service, "state": job.state}
-        entry |= {"ended_at": iso(turn.wall), "attempt": job.attempt}
-        self.history.append(entry)
+        self.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
         if job.kind == STORED:
             changes = {
                 "state": job.state,
@@ -629,6 +629,7 @@ class Jobs:
             keep = job.keep if job.keep is not None else KEEP_S[job.state]
             size = 400 + size_of(job.result)
             self._write(FinishJob(job.id, changes, turn.wall + keep, size=size), job)
+            self._forget_in[int((turn.wall + keep) // 60) + 1] += 1
         else:
             self._unfinished_memory_bytes -= size_of(job.body)
             self._keep(job)
@@ -639,8 +640,9 @@ class Jobs:
         self._announce(job, job.last_write)
         self._answer_waits(job)
 
-    def taken(self, session: Session, token: bytes, job: Job | None) -> None:
-        """A FINAL was taken or refused: DONE follows when what it changed is on disk."""
+    def taken(self, session: Session, token: bytes) -> None:
+        """A FINAL was taken or refused: DONE follows when what its job has become is on disk."""
+        job = self.stored.get(job_id_of(token) or "")
         if job is not None and job.last_write is not None:
             self.unconfirmed[token] = (job.last_write, session)
         elif not self.reassigned(session, token):
@@ -821,6 +823,21 @@ class Jobs:
             body: dict[str, Any] = {"id": job.id, "service": job.service, "state": job.state}
             body |= {"attempt": job.attempt, "at": iso(self.turn.wall)}
             self.turn.news(f"{job.service}.{job.state}", body, after)
+
+    def prune(self, rows_max: int) -> None:
+        """Let the store forget ended jobs whose `keep` has passed, in steps of at most `rows_max`."""
+        minute = int(self.turn.wall // 60)
+        due = sum(count for at, count in self._forget_in.items() if at <= minute)
+        if not due:
+            return
+        self.write(PruneJobs(self.turn.wall, rows_max))
+        taken = min(due, rows_max)
+        for at in sorted(at for at in self._forget_in if at <= minute):
+            step = min(taken, self._forget_in[at])
+            self._forget_in[at] -= step
+            taken -= step
+            if not self._forget_in[at]:
+                del self._forget_in[at]
 
     def write(self, write: Write) -> None:
         """A write that no job in memory is changed by."""

@@ -1,4 +1,5 @@
-"""The codec: frames <-> messages, for MDP/0.2 (RFC 18) and the zmws dialects of docs/protocol.md.
+"""The codec: frames <-> messages, for MDP/0.2 (RFC 18), MDP/0.1 (RFC 7) and the zmws dialects of
+docs/protocol.md.
 
 Rule 1: which dialect a message is in is decided by the socket and its first frames, never by
         guessing at its body. Bodies pass untouched.
@@ -19,7 +20,7 @@ from typing import Any
 
 from zmws.errors import ProtocolError
 
-MDPC02, MDPC01, MDPW02 = b"MDPC02", b"MDPC01", b"MDPW02"
+MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
 
 # RFC 18, "MDP/Client" and "MDP/Worker": two tables.
 C_REQUEST, C_PARTIAL, C_FINAL = b"\x01", b"\x02", b"\x03"
@@ -32,15 +33,23 @@ W_READY, W_REQUEST, W_PARTIAL, W_FINAL, W_HEARTBEAT, W_DISCONNECT = (
     b"\x06",
 )
 _ASCII = {bytes([48 + n]): bytes([n]) for n in range(1, 7)}
+# RFC 7 numbers its worker's commands otherwise: REPLY, which is final, is 0x03, HEARTBEAT 0x04,
+# DISCONNECT 0x05. What a worker may send, as RFC 18 numbers it:
+_MDP01_COMMANDS = {b"\x01": W_READY, b"\x03": W_FINAL, b"\x04": W_HEARTBEAT, b"\x05": W_DISCONNECT}
 
 NATIVE, BARE, PHP, STRICT = "native", "bare", "php", "strict"  # clients
 RFC, PHP1, PHP2 = "rfc", "php1", "php2"  # workers
+MDP01 = "mdp01"  # either: RFC 7
 
 PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 OPTS_JSON, JOB_JSON = b"OPTS-JSON: ", b"JOB-JSON: "
 _NO_ENVELOPE = (b"JOB:", b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
 _BEFORE_SERVICE = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
+_PHP_VALUES = (PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP)
 SERVICE_BYTES_MAX = 255
+_NAME_CUT = SERVICE_BYTES_MAX + len("JOB: SYNC-") + 1
+TOKEN_BYTES_MAX = 255  # an id of 128, an attempt, a nonce
+WORKER_ID_MAX = 128
 _RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
 
 
@@ -148,26 +157,32 @@ class Ready:
 
 @dataclass(slots=True)
 class WorkerPartial:
-    """PARTIAL: the token it is for, and its frames."""
+    """PARTIAL: the token it is for, and its frames. `link`: how an answer would be said, None: as
+    RFC 18 says."""
 
     token: bytes
     body: tuple[bytes, ...]
+    link: Link | None = None
 
 
 @dataclass(slots=True)
 class WorkerFinal:
-    """FINAL. `failed` is set where the dialect says it outside the body (PHP), else None."""
+    """FINAL. `failed` is set where the dialect says it outside the body (PHP), else None. `link` as
+    for PARTIAL."""
 
     token: bytes
     body: tuple[bytes, ...]
     failed: bool | None = None
+    link: Link | None = None
 
 
 @dataclass(slots=True)
 class Heartbeat:
-    """HEARTBEAT, either way, with the extension's frames (empty for foreign workers)."""
+    """HEARTBEAT, either way, with the extension's frames (empty for foreign workers). `link` as for
+    PARTIAL; not set on what the broker sends."""
 
     frames: tuple[bytes, ...] = ()
+    link: Link | None = None
 
 
 @dataclass(slots=True)
@@ -205,7 +220,7 @@ def service_name_fault(name: str, strict: bool = False) -> str | None:
         return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
     if not name.isprintable():
         return "the service name is not printable"
-    if name.startswith(("SYNC-", "JOB: ")):
+    if name.startswith(("SYNC-", "JOB:")):
         return f"the service name '{name}' begins with a prefix that means something else"
     if not strict and any(c in name for c in " []/"):
         return f"the service name '{name}' holds a space, '[', ']' or '/'"
@@ -218,12 +233,12 @@ def is_reserved(name: str) -> bool:
 
 
 def _service_text(frame: bytes) -> str:
-    if len(frame) > SERVICE_BYTES_MAX + 10:
-        raise ProtocolError("bad_service", f"a service name of {len(frame)} bytes")
     try:
-        return frame.decode()
+        text = frame.decode()
     except UnicodeDecodeError:
         raise ProtocolError("bad_service", "a service name that is not UTF-8") from None
+    # What is too long stays so when its prefixes are gone, and is refused for it, but not echoed whole.
+    return text[:_NAME_CUT]
 
 
 # ---------------------------------------------------------------- decoding, at the broker
@@ -236,15 +251,11 @@ def decode(socket: str, frames: list[bytes]) -> FromPeer:
     """
     if not frames:
         raise ProtocolError("empty", "a message without frames")
-    if socket == "client" and (frames[0] != b"" or len(frames) < 2 or frames[1] != MDPW02):
-        if frames[0] == MDPW02:
-            return _decode_rfc_worker(frames, 0)
-        return _decode_client(frames, strict=False)
     start = 1 if frames[0] == b"" else 0
     if start == len(frames):
         raise ProtocolError("empty", "a message of one empty frame")
     first = frames[start]
-    if first == MDPW02:
+    if first in (MDPW02, MDPW01):
         return _decode_rfc_worker(frames, start)
     if socket == "worker":
         php = _decode_php_worker(frames, start)
@@ -279,7 +290,10 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
             return _php_request(frames, start + 2, envelope)
         raise ProtocolError("bad_command", f"{command[:8]!r} is no command of a client")
     if first == MDPC01:
-        raise ProtocolError("mdp01", "MDP/0.1 is not spoken here; use MDP/0.2 (MDPC02)")
+        if len(frames) < start + 2:
+            raise ProtocolError("short", "MDPC01 without a service")
+        service, sync = _service_and_mode(frames[start + 1], strict)
+        return ClientRequest(service, sync, None, tuple(frames[start + 2 :]), ReplyTo(MDP01, envelope))
     if not strict and first.startswith(_NO_ENVELOPE):
         return _bare_request(frames, start, envelope)
     raise ProtocolError("no_command", f"{first[:16]!r} is neither a command nor a job's frame")
@@ -345,40 +359,65 @@ def _service_and_mode(frame: bytes, strict: bool) -> tuple[str, bool]:
 def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
     if len(frames) < start + 2:
         raise ProtocolError("short", "a worker's header without a command")
-    command = frames[start + 1]
-    ascii = command in _ASCII
-    if ascii:
-        command = _ASCII[command]
+    command, link, old = frames[start + 1], None, False
+    if start or command in _ASCII or frames[start] == MDPW01:
+        ascii, old = command in _ASCII, frames[start] == MDPW01
+        if ascii:
+            command = _ASCII[command]
+        if old:
+            command = _MDP01_COMMANDS.get(command, b"")
+        link = Link(MDP01 if old else RFC, start == 1, ascii)
     at = start + 2
     if command in (W_FINAL, W_PARTIAL):
         if len(frames) == at:
             raise ProtocolError("short", "a worker's reply without its token")
+        token = frames[at]
+        if len(token) > TOKEN_BYTES_MAX:
+            raise _bad_token(token)
         # Lenient: programs in the wild leave out the "" after the address.
         first = at + 2 if len(frames) > at + 1 and frames[at + 1] == b"" else at + 1
         body = tuple(frames[first:])
-        return WorkerFinal(frames[at], body) if command == W_FINAL else WorkerPartial(frames[at], body)
+        if command == W_FINAL:
+            return WorkerFinal(token, body, None, link)
+        return WorkerPartial(token, body, link)
     if command == W_HEARTBEAT:
-        return Heartbeat(tuple(frames[at:])) if len(frames) > at else HEARTBEAT
+        return Heartbeat(tuple(frames[at:]), link) if len(frames) > at or link else HEARTBEAT
     if command == W_READY:
         if len(frames) == at:
             raise ProtocolError("short", "READY without a service")
-        info = _ready_info(frames[at + 1]) if len(frames) == at + 2 else None
-        link = Link(RFC, empty=start == 1, ascii=ascii, ours=info is not None)
+        info = _ready_info(frames[at + 1]) if len(frames) == at + 2 and not old else None
+        link = link or Link()
+        link.ours = info is not None
         return Ready(_service_text(frames[at]), info, link)
     if command == W_DISCONNECT:
         return DISCONNECT
     raise ProtocolError("bad_command", f"{frames[start + 1][:8]!r} is no command of a worker")
 
 
+def _bad_token(token: bytes) -> ProtocolError:
+    # A token is echoed and remembered, so one that cannot be ours goes no further.
+    return ProtocolError("bad_token", f"a token of {len(token)} bytes")
+
+
 def _ready_info(frame: bytes) -> dict[str, Any] | None:
     info = json_object(frame)
-    if info is None or info.get("zmws") != 1 or not isinstance(info.get("id"), str):
+    if info is None or info.get("zmws") != 1 or "id" not in info:
         return None
+    worker_id = info["id"]
+    # A lone surrogate passes json.loads, and could be neither stored nor sent.
+    if not isinstance(worker_id, str) or not _is_ascii_text(worker_id, WORKER_ID_MAX):
+        raise ProtocolError("bad_ready", "'id' of READY is not a worker's id")
     for name in ("holding", "finished"):
         tokens = info.setdefault(name, [])
-        if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
+        if not isinstance(tokens, list) or not all(
+            isinstance(token, str) and _is_ascii_text(token, TOKEN_BYTES_MAX) for token in tokens
+        ):
             raise ProtocolError("bad_ready", f"'{name}' of READY is not a list of tokens")
     return info
+
+
+def _is_ascii_text(text: str, most: int) -> bool:
+    return 0 < len(text) <= most and text.isascii() and text.isprintable()
 
 
 def _decode_php_worker(frames: list[bytes], start: int) -> FromWorker | None:
@@ -387,27 +426,36 @@ def _decode_php_worker(frames: list[bytes], start: int) -> FromWorker | None:
     dialect = PHP1
     if rest[0] == MDPC02 and len(rest) > 2 and rest[1] == b"3":
         dialect, rest = PHP2, rest[2:]
+    link = Link(dialect, empty=start == 1, ascii=True)
     if rest == [b"HEARTBEAT"]:
-        return HEARTBEAT
+        return Heartbeat((), link)
     last = rest[-1]
     if last == b"READY" and len(rest) == 2:
-        return Ready(_service_text(rest[0]), None, Link(dialect, empty=start == 1, ascii=True))
+        return Ready(_service_text(rest[0]), None, link)
     verb, separator, token = last.partition(b": ")
     if not separator or len(rest) < 2 or verb not in (b"COMPLETE", b"CONT", b"FAIL"):
         return None
-    # First generation: the value first, then the service; second: the service first. A value's
-    # frame is known by its prefix, for a service's name cannot hold a space.
-    body = tuple(f for f in rest[:-1] if f.startswith((PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP)))
+    # First generation: the value, then the service; second: the service first. What stands in the
+    # service's place and is plainly a value is one: a service's name cannot hold a space.
+    body = rest[:-1]
+    place = -1 if dialect == PHP1 else 0
+    if body[place].startswith(_PHP_VALUES):
+        place = -1 - place
+    if not body[place].startswith(_PHP_VALUES):
+        del body[place]
+    if len(token) > TOKEN_BYTES_MAX:
+        raise _bad_token(token)
     if verb == b"CONT":
-        return WorkerPartial(token, body)
-    return WorkerFinal(token, body, failed=verb == b"FAIL")
+        return WorkerPartial(token, tuple(body), link)
+    return WorkerFinal(token, tuple(body), verb == b"FAIL", link)
 
 
 # ---------------------------------------------------------------- encoding, at the broker
 
 
 def encode_to_client(message: ToClient) -> list[bytes]:
-    """The frames of an answer, without the routing id, in the dialect its request came in."""
+    """The frames of an answer, without the routing id, in the dialect its request came in. None at
+    all where it has no such answer."""
     to = message.reply_to
     dialect = to.dialect
     if dialect == NATIVE:
@@ -416,8 +464,14 @@ def encode_to_client(message: ToClient) -> list[bytes]:
         partial = isinstance(message, ClientPartial)
         command = (b"2" if partial else b"3") if to.ascii else (C_PARTIAL if partial else C_FINAL)
         return [*to.envelope, MDPC02, command, message.service.encode(), *_strict_body(message)]
+    if dialect == MDP01:
+        if isinstance(message, ClientPartial):
+            return []  # RFC 7 knows one reply, and a REQ socket takes but one
+        return [*to.envelope, MDPC01, message.service.encode(), *_strict_body(message)]
     body = _text_body(message)
     if dialect == PHP and not isinstance(message, (ClientPartial, Answer)):
+        if isinstance(message, Failed) and message.job_made:
+            body = (body[0], b"")  # this generation knows that a job failed, and no errors
         return [*to.envelope, MDPC02, b"3", message.service.encode(), *body]
     # Bare, and what the PHP program sent without a header. The reply begins with "" whether the
     # request did (REQ) or not (DEALER): its client relies on it.
@@ -477,6 +531,8 @@ def encode_to_worker(message: ToWorker, link: Link) -> list[bytes]:
     """The frames of a command to a worker, without the routing id, as its READY spoke. None at all
     where its dialect has no such command."""
     if link.dialect != RFC:
+        if link.dialect == MDP01:
+            return _encode_mdp01_worker(message, link)
         return _encode_php_worker(message, link)
     head = [b"", MDPW02] if link.empty else [MDPW02]
     if isinstance(message, WorkerRequest):
@@ -488,6 +544,16 @@ def encode_to_worker(message: ToWorker, link: Link) -> list[bytes]:
         frames = [*head, b"5" if link.ascii else W_HEARTBEAT]
         return [*frames, *message.frames] if link.ours else frames
     return [*head, b"6" if link.ascii else W_DISCONNECT]
+
+
+def _encode_mdp01_worker(message: ToWorker, link: Link) -> list[bytes]:
+    head = [b"", MDPW01] if link.empty else [MDPW01]
+    if isinstance(message, WorkerRequest):
+        command = b"2" if link.ascii else b"\x02"
+        return [*head, command, message.token, b"", *(message.body or (b"",))]
+    if isinstance(message, Heartbeat):
+        return [*head, b"4" if link.ascii else b"\x04"]
+    return [*head, b"5" if link.ascii else b"\x05"]
 
 
 def _encode_php_worker(message: ToWorker, link: Link) -> list[bytes]:
@@ -597,7 +663,10 @@ def _json_or_base64(frame: bytes) -> Any:
     for prefix in (PARAM_JSON, JSON_PARAM):
         if frame.startswith(prefix):
             try:
-                return json.loads(frame[len(prefix) :])
+                value = json.loads(frame[len(prefix) :])
+                # It will go out as JSON again, within a record: no NaN, and some levels to spare.
+                json.dumps([[[[[[[[[[[[[[[[[[[[[[[[value]]]]]]]]]]]]]]]]]]]]]]]], allow_nan=False)
             except (ValueError, RecursionError):
                 break
+            return value
     return {"base64": base64.b64encode(frame).decode()}

@@ -243,7 +243,8 @@ class Roster:
             if not session.link.ours:
                 turn.command(session.peer, DISCONNECT, session.link)
                 return self.end(session, "its job ran past its ttr")
-        if not session.held and now - session.heard >= session.expiry_s:
+        # The very sum that next_due makes: a difference could round to just below, for ever.
+        if not session.held and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
             turn.command(session.peer, DISCONNECT, session.link)
             return self.end(session, f"silent for {session.expiry_s:g} s")

@@ -202,8 +202,7 @@ class WorkerDialog:
             self._connect(now)
         if not self._open:
             return
-        patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
-        if now - max(self._heard, self._opened_at) >= patience:
+        if now >= self._silent_at():
             self.disconnected(now)
         elif now >= self._heartbeat_due:
             self._heartbeat(now)
@@ -221,8 +220,7 @@ class WorkerDialog:
             return None
         due = [at for at in (self._retry_at, self._leave_by) if at is not None]
         if self._open:
-            patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
-            due += [self._heartbeat_due, max(self._heard, self._opened_at) + patience]
+            due += [self._heartbeat_due, self._silent_at()]
         return min(due) if due else None
 
     @property
@@ -236,6 +234,11 @@ class WorkerDialog:
         return self._brokers[self._broker]
 
     # ------------------------------------------------------------ privates
+
+    def _silent_at(self) -> float:
+        """When a broker that says nothing is given up."""
+        patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
+        return max(self._heard, self._opened_at) + patience
 
     def _connect(self, now: float) -> None:
         self._retry_at = None

@@ -17,6 +17,7 @@ from zmq.utils.monitor import recv_monitor_message
 from zmws import sockets
 from zmws.settings import BrokerSettings
 
+MDP_UNSENT_MS_MAX = 60_000  # keepalive does not run while sent bytes wait to be acknowledged
 NEWS_BYTES_MAX = 1_024  # all that a subscriber ever sends is subscriptions
 _WATCHED = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED
 
@@ -65,10 +66,15 @@ def open_router(
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
         socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+        socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
     else:
         interval_ms = max(1, int(limits.heartbeat_interval_s * 1000))
         socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, interval_ms * max(1, limits.heartbeat_liveness - 1))
+    if name == "worker":
+        # A PING that cannot leave behind a large request starts no timeout: then TCP must notice. Not on
+        # `client`, where a peer may read late; a worker always reads.
+        socket.setsockopt(zmq.TCP_MAXRT, interval_ms * limits.heartbeat_liveness)
     return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
 
 

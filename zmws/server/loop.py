@@ -18,6 +18,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -161,7 +162,7 @@ class BrokerServer:
             wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - now))
             if self.outbox:
                 wait = min(wait, _OUTBOX_RETRY_S)
-            self._poller.poll(math.ceil(wait * 1000))
+            polled = dict(self._poller.poll(math.ceil(wait * 1000)))
             now = self._set_time()
             if now - last > _PAUSE_S:
                 log.warning(
@@ -169,24 +170,30 @@ class BrokerServer:
                 )
                 drain_until = now + _DRAIN_S
             last = now
-            self._turn(now, ticking=now >= drain_until)
+            self._turn(now, polled, ticking=now >= drain_until)
             if now >= guard_at:
                 guard_at = now + _GUARD_S
                 self._guard_memory()
 
-    def _turn(self, now: float, ticking: bool) -> None:
-        self._on_reports()
-        self._watch()
-        self._drain("worker")
-        self._drain("mdp")
+    def _turn(self, now: float, polled: dict[Any, int], ticking: bool) -> None:
+        if self._storekeeper.reports in polled:
+            self._on_reports()
+        self._watch(polled)
+        for name in ("worker", "mdp"):
+            if name in self._endpoints and self._endpoints[name].socket in polled:
+                self._drain(name)
         self._flush()
-        if self.gate.uncommitted_bytes <= self._limits.uncommitted_bytes_max:
+        if (
+            self._endpoints["client"].socket in polled
+            and self.gate.uncommitted_bytes <= self._limits.uncommitted_bytes_max
+        ):
             self._drain("client")
         if ticking:
             deadline = self.core.next_deadline()
             if deadline is not None and deadline <= now:
                 self.core.tick()
-        self._drain_news()
+        if self._endpoints["news"].socket in polled:
+            self._drain_news()
         self._flush()
         if self.outbox:
             for peer, message in self.outbox.retry():
@@ -227,8 +234,9 @@ class BrokerServer:
             return
         source, receive = endpoint.socket, self.core.receive
         frames_max = self.settings.broker.frames_max + 1
-        for _ in range(_BUDGET[name]):
-            if not sockets.readable(source):
+        # The poll has said that there is one; asking again costs as much as two frames.
+        for n in range(_BUDGET[name]):
+            if n and not sockets.readable(source):
                 return
             if self.guard.watching:
                 frames, descriptor = sockets.recv_with_descriptor(source)
@@ -245,10 +253,10 @@ class BrokerServer:
                 continue
             receive(peer, message)
 
-    def _watch(self) -> None:
+    def _watch(self, polled: dict[Any, int]) -> None:
         """What the monitors saw: which descriptors there are, and that a connection broke."""
         for endpoint in self._endpoints.values():
-            if not sockets.readable(endpoint.monitor):
+            if endpoint.monitor not in polled:
                 continue
             for event, descriptor in endpoint.events():
                 if event == zmq.Event.ACCEPTED:
@@ -274,8 +282,6 @@ class BrokerServer:
         self.core.turn.news_wanted = self._subscriptions > 0
 
     def _on_reports(self) -> None:
-        if not sockets.readable(self._storekeeper.reports):
-            return
         for report in self._storekeeper.take():
             if report.fault is not None:
                 self._on_fault(report)

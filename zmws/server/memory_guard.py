@@ -1,22 +1,38 @@
-"""What stops a peer that sends one message without end.
+"""What stops peers that send messages without end.
 
 MAXMSGSIZE is per frame, so an endless multipart message passes every high-water mark. When resident
-memory passes `memory_max`, the connection that received most without completing a message is shut.
+memory passes `memory_max`, the connections that received most without completing a message are cut.
 Which descriptors there are the monitors tell; what each has received, TCP_INFO; and which one a
 message came over, the message itself, asked only while memory is short.
+
+Rule 1: a descriptor's number is used again as soon as it is closed, and monitors of several sockets
+        tell in no common order. So a connection is known by the inode of its socket too, and nothing
+        is read from or done to a number that means another one by now.
+Rule 2: several are cut at a time, all that come near the worst: one by one would be a race against
+        a crowd. A frame of one byte costs 64 in memory, so bytes say who is to blame, not how much.
+Rule 3: who is cut by mistake loses a connection and no work: clients repeat, workers come back.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 import struct
+import termios
+from dataclasses import dataclass
 from pathlib import Path
+
+SUSPECT_BYTES_MIN = 16 * 1024  # less than this is heartbeats, or a message that is just coming in
+IPC_SUSPECT_TIMES = 3  # looks at which a connection without a byte count had more to read
+TRIM_GAP_CHECKS = 10  # asking for memory back walks through the whole heap: not at every look
+TRIMS_AFTER_CUT = 5  # looks in which what a cut connection held is surely freed
 
 _TCP_INFO_BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info (linux/tcp.h)
 _STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_UNSPECIFIED = (ctypes.c_char * 16)()  # a sockaddr of AF_UNSPEC
 
 
 def resident_bytes() -> int:
@@ -27,47 +43,107 @@ def resident_bytes() -> int:
         return 0
 
 
+@dataclass(slots=True)
+class _Connection:
+    inode: int
+    received: int = 0  # bytes when it last completed a message
+    times: int = 0  # looks since then at which it had more to read
+
+
 class MemoryGuard:
-    """The accepted descriptors, and which of them is to blame."""
+    """The accepted descriptors, and which of them are to blame."""
 
     def __init__(self, memory_max: int, message_bytes_max: int) -> None:
         self._memory_max = memory_max
-        self._suspect_bytes = message_bytes_max
-        self._received: dict[int, int] = {}  # descriptor -> bytes when it last completed a message
+        self._message_bytes_max = message_bytes_max
+        self._connections: dict[int, _Connection] = {}
+        self._leaving: set[int] = set()
+        self._checks_since_trim = TRIM_GAP_CHECKS
+        self._trims_due = 0
         self.watching = False
-        self.cut = 0
+        self.cut = 0  # connections, in all
 
     def accepted(self, descriptor: int) -> None:
         """A connection has come."""
-        self._received[descriptor] = 0
+        inode = _inode(descriptor)
+        if inode is not None:
+            self._connections[descriptor] = _Connection(inode)
 
     def closed(self, descriptor: int) -> None:
-        """A connection has gone."""
-        self._received.pop(descriptor, None)
+        """A connection has gone, or is about to; the number may mean another one by now."""
+        if descriptor in self._connections:
+            self._leaving.add(descriptor)
 
     def completed(self, descriptor: int) -> None:
         """A whole message came over this connection; told only while `watching`."""
-        if descriptor in self._received:
-            self._received[descriptor] = _bytes_received(descriptor)
+        connection = self._connections.get(descriptor)
+        if connection is not None:
+            connection.received = _bytes_received(descriptor, connection.inode) or 0
+            connection.times = 0
+
+    @property
+    def connections(self) -> int:
+        """How many connections are known."""
+        return len(self._connections)
 
     def check(self) -> int | None:
-        """Look at the memory; shut the worst connection if it is too much. Returns its bytes."""
+        """Look at the memory; cut the worst connections if it is too much. Returns their bytes."""
+        self._forget_those_that_left()
         resident = resident_bytes()
         watching = resident > self._memory_max // 2
         if watching and not self.watching:
-            for descriptor in self._received:
-                self._received[descriptor] = _bytes_received(descriptor)
+            for descriptor, connection in self._connections.items():
+                connection.received = _bytes_received(descriptor, connection.inode) or 0
+                connection.times = 0
         self.watching = watching
+        if watching:
+            self._look_at_the_uncounted()
+        self._checks_since_trim += 1
+        short = resident > self._memory_max and self._checks_since_trim > TRIM_GAP_CHECKS
+        if short or self._trims_due:
+            # What was freed stays with the C library until it is asked.
+            give_back_memory()
+            self._checks_since_trim = 0
+            self._trims_due = max(0, self._trims_due - 1)
+            resident = resident_bytes()
         if resident <= self._memory_max:
             return None
-        pending = {fd: _bytes_received(fd) - known for fd, known in self._received.items()}
-        worst = max(pending, key=lambda fd: pending[fd], default=None)
-        if worst is None or pending[worst] <= self._suspect_bytes:
+        return self._cut_the_worst()
+
+    def _forget_those_that_left(self) -> None:
+        for descriptor in self._leaving:
+            connection = self._connections.get(descriptor)
+            if connection is not None and _inode(descriptor) != connection.inode:
+                del self._connections[descriptor]
+        self._leaving.clear()
+
+    def _look_at_the_uncounted(self) -> None:
+        for descriptor, connection in self._connections.items():
+            connection.times += _has_more(descriptor)
+
+    def _cut_the_worst(self) -> int | None:
+        pending: dict[int, int] = {}
+        uncounted: dict[int, int] = {}
+        for descriptor, connection in list(self._connections.items()):
+            received = _bytes_received(descriptor, connection.inode)
+            if received is not None:
+                pending[descriptor] = received - connection.received
+            elif _inode(descriptor) != connection.inode:
+                del self._connections[descriptor]
+            else:
+                uncounted[descriptor] = connection.times
+        worst = max(pending.values(), default=0)
+        guilty = [fd for fd, count in pending.items() if count >= max(SUSPECT_BYTES_MIN, worst / 2)]
+        if not guilty:
+            most = max(uncounted.values(), default=0)
+            guilty = [fd for fd, times in uncounted.items() if times >= max(IPC_SUSPECT_TIMES, most)]
+        for descriptor in guilty:
+            _cut(descriptor, self._connections.pop(descriptor).inode)
+        self.cut += len(guilty)
+        if not guilty:
             return None
-        _shut(worst)
-        self.cut += 1
-        del self._received[worst]
-        return pending[worst]
+        self._trims_due = TRIMS_AFTER_CUT
+        return sum(pending.get(descriptor, 0) for descriptor in guilty)
 
 
 def give_back_memory() -> None:
@@ -77,21 +153,61 @@ def give_back_memory() -> None:
         trim(0)
 
 
-def _bytes_received(descriptor: int) -> int:
+def _inode(descriptor: int) -> int | None:
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        return os.fstat(descriptor).st_ino
     except OSError:
-        return 0
+        return None
+
+
+def _opened(descriptor: int, inode: int) -> socket.socket | None:
+    """A copy of the descriptor that is ours to close, None if the number means another one by now."""
+    try:
+        copy = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        if os.fstat(copy).st_ino == inode:
+            return socket.socket(fileno=copy)
+    except OSError:
+        pass  # not a socket
+    os.close(copy)
+    return None
+
+
+def _bytes_received(descriptor: int, inode: int) -> int | None:
+    """Of a TCP connection, since it was made; None where nothing counts them (ipc) or it is gone."""
+    connection = _opened(descriptor, inode)
+    if connection is None:
+        return None
+    with connection:
+        try:
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        except OSError:
+            return None
     if len(info) < _TCP_INFO_BYTES_RECEIVED + 8:
-        return 0
+        return None
     return int(struct.unpack_from("Q", info, _TCP_INFO_BYTES_RECEIVED)[0])
 
 
-def _shut(descriptor: int) -> None:
-    # libzmq owns the descriptor: it is shut, not closed, and libzmq then closes it itself.
+def _has_more(descriptor: int) -> bool:
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            connection.shutdown(socket.SHUT_RDWR)
+        waiting = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
     except OSError:
+        return False
+    return waiting != b"\0\0\0\0"
+
+
+def _cut(descriptor: int, inode: int) -> None:
+    """libzmq owns the descriptor: the connection is broken, and libzmq then closes it itself."""
+    connection = _opened(descriptor, inode)
+    if connection is None:
         return
+    with connection:
+        # What has come in can still be read after a shutdown, and a fast sender sees to it that there
+        # is always more. To connect to nowhere throws all of that away and resets a TCP connection.
+        ctypes.CDLL(None).connect(connection.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is broken already

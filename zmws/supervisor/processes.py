@@ -8,15 +8,18 @@ Rule 3: workers stop before the broker, so that their last results find it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings
@@ -50,7 +53,8 @@ class Installation:
     def processes(self, servers: bool, workers: bool, names: Sequence[str] = ()) -> list[Process]:
         """The processes asked for: the broker first. Raises SettingsError for an unknown name."""
         config = ["-c", str(self.settings.path)] if self.settings.path is not None else []
-        zmws = [sys.executable, "-m", "zmws"]
+        # -P: a folder named zmws/ in the installation must not stand for the program.
+        zmws = [sys.executable, "-P", "-m", "zmws"]
         all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config], BROKER)]
         for worker in self.settings.workers:
             command = [*zmws, "worker", str(worker.file), *config]
@@ -169,11 +173,41 @@ class Installation:
 
 
 def last_lines(file: Path, count: int) -> list[str]:
-    """The last lines of a log."""
+    """The last lines of a log; none if there is none."""
     try:
         with file.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(0, size - 400 * (count + 1)))
-            return log.read().decode("utf-8", "replace").splitlines()[-count:]
+            return seek_last_lines(log, count)
     except OSError:
         return []
+
+
+def seek_last_lines(log: BinaryIO, count: int) -> list[str]:
+    """The last lines of an open log, which then stands behind them."""
+    size = log.seek(0, os.SEEK_END)
+    back = 400 * (count + 1)
+    while True:
+        log.seek(max(0, size - back))
+        text = log.read(min(size, back))
+        if back >= size or text.count(b"\n") > count:
+            return text.decode("utf-8", "replace").splitlines()[-count:] if count else []
+        back *= 4
+
+
+def ports_in_use(settings: Settings) -> list[str]:
+    """The broker's endpoints whose ports another program holds, as `broker.client (tcp://...)`."""
+    taken = []
+    for name in ("client", "worker", "news", "mdp"):
+        endpoint: str = getattr(settings.broker, name)
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        if not endpoint.startswith("tcp://") or not port.isdigit() or port == "0":
+            continue
+        host = "0.0.0.0" if host == "*" else host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, int(port)))
+            except OSError as wrong:
+                if wrong.errno == errno.EADDRINUSE:
+                    taken.append(f"broker.{name} ({endpoint})")
+    return taken

@@ -9,6 +9,7 @@ Rule 3: a socket lives for one connection. When it breaks, it is closed and anot
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import queue
@@ -190,8 +191,7 @@ class _Connection:
     def _act(self) -> None:
         for action in self._dialog.take():
             if isinstance(action, Transmit):
-                if self._socket is not None:
-                    sockets.send(self._socket, action.frames)
+                self._send(action.frames)
             elif isinstance(action, StartJob):
                 self._owner._jobs.put(action.request)
             elif isinstance(action, Open):
@@ -203,6 +203,14 @@ class _Connection:
                 self._owner.unconfirmed = action.unconfirmed
         if self._dialog.registered and not self._owner.ready.is_set():
             self._owner.ready.set()
+
+    def _send(self, frames: list[bytes]) -> None:
+        if self._socket is None:
+            return
+        # A connection that broke this moment takes nothing (EAGAIN). Its monitor tells so next, and the
+        # dialog then does again what matters.
+        with contextlib.suppress(zmq.Again):
+            sockets.send(self._socket, frames)
 
     def _open(self, endpoint: str) -> None:
         self._close(linger_ms=0)

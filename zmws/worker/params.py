@@ -25,14 +25,13 @@ def decode_params(body: tuple[bytes, ...]) -> Any:
     given = [frame for frame in body if frame.startswith(_KINDS)]
     if len(given) > 1:
         raise BadParams("more than one frame of parameters")
-    if given and len(body) == 1:
-        return _decode(given[0])
-    raw = [frame for frame in body if frame]
-    if not raw:
-        return {}
     if given:
-        raise BadParams("a frame of parameters and raw frames beside it")
-    return raw[0] if len(raw) == 1 else raw
+        if any(frame for frame in body if frame is not given[0]):
+            raise BadParams("a frame of parameters and raw frames beside it")
+        return _decode(given[0])
+    if len(body) > 1:
+        return list(body)
+    return body[0] if body and body[0] else {}
 
 
 def _decode(frame: bytes) -> Any:
@@ -53,21 +52,26 @@ def _decode(frame: bytes) -> Any:
 def encode_value(value: Any) -> tuple[bytes, ...]:
     """A result or partial result as frames: none for True, bytes as they are, else JSON.
 
-    Raises TypeError or ValueError for what JSON cannot hold.
+    Raises TypeError, ValueError or RecursionError for what JSON cannot hold.
     """
     if value is True:
         return ()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return (bytes(value),)
-    return (mdp.PARAM_JSON + json.dumps(value).encode(),)
+    return (mdp.PARAM_JSON + json.dumps(value, allow_nan=False).encode(),)
 
 
 def encode_fault(fault: BaseException) -> dict[str, Any]:
     """ERROR of an exception that left `work()`."""
     text = "".join(traceback.format_exception(fault))
+    name = type(fault).__name__
+    try:
+        said = str(fault)
+    except Exception as wrong:  # its own __str__ is the user's code too
+        said = f"{name}, whose text raised {type(wrong).__name__}"
     return {
         "code": "job_failed",
-        "error": str(fault) or type(fault).__name__,
-        "type": type(fault).__name__,
+        "error": said or name,
+        "type": name,
         "traceback": text[-TRACEBACK_MAX:],
     }

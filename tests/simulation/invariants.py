@@ -1,0 +1,218 @@
+"""What must hold in every history, whatever fails (DESIGN section 12)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from tests.simulation.world import World
+from zmws.core import mdp
+from zmws.core.broker import Broker
+from zmws.core.gate import Send
+from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
+from zmws.core.mdp import Accepted, Answer, ClientRequest, Completed, Failed, WorkerRequest
+from zmws.core.session import Session
+from zmws.core.turn import News
+from zmws.core.writes import FinishJob, ReviveJob, Write
+from zmws.store.memory import MemoryStore
+
+
+class Violation(AssertionError):
+    """An invariant is broken."""
+
+
+class Watcher:
+    """Sees every message, commit and step, and complains at once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.requests: Counter[Any] = Counter()
+        self.answers: Counter[Any] = Counter()
+        self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
+        self.finished: Counter[str] = Counter()
+        self.may_fail: Counter[str] = Counter()
+        self.tokens: set[bytes] = set()
+        self.last_attempt: dict[str, int] = {}
+        self.free_since: dict[Session, int] = {}
+        self.steps = 0
+        self.work_of: defaultdict[str, list[tuple[str, bytes, float]]] = defaultdict(list)
+        self.forgotten: set[str] = set()
+
+    def demand(self, true: bool, text: str) -> None:
+        if not true:
+            raise Violation(text)
+
+    # ------------------------------------------------------------ what is observed
+
+    def requested(self, peer: Any, message: ClientRequest) -> None:
+        self.requests[peer, message.reply_to.envelope] += 1
+
+    def may_have_failed(self, token: bytes) -> None:
+        """Something happened that may count as a failure of this token's job."""
+        self.may_fail[job_id_of(token) or ""] += 1
+
+    def all_of_service_may_have_failed(self, service: str) -> None:
+        for job_id, begun in self.work_of.items():
+            if begun:
+                self.may_fail[job_id] += 1
+
+    def began(self, worker: str, request: WorkerRequest, world: World) -> None:
+        job_id = job_id_of(request.token)
+        assert job_id is not None
+        self.work_of[job_id].append((worker, request.token, world.now))
+
+    def told_done(self, tokens: list[bytes], disk: MemoryStore) -> None:
+        """A worker forgets a result: then the disk must have taken it."""
+        for token in tokens:
+            job_id, _, nonce = token.decode().rsplit("/", 2)
+            row = disk._rows.get(job_id)
+            self.demand(
+                row is None or row["state"] != RUNNING or row["nonce"] != nonce,
+                f"a worker was told to forget {token.decode()}, which the disk has as running",
+            )
+
+    # ------------------------------------------------------------ the core, step by step
+
+    def before_input(self, core: Broker) -> dict[str, list[Session]]:
+        return {name: list(service.ring) for name, service in core.jobs.services.items()}
+
+    def after_input(self, core: Broker, before: dict[str, list[Session]]) -> None:
+        """Round-robin: who was taken out of a ring waited longest of those that could be sent to."""
+        self.steps += 1
+        sends = [s for s in core.turn.sends if isinstance(s.message, WorkerRequest)]
+        taken = {s.peer for s in sends}
+        for name, ring in before.items():
+            service = core.jobs.services.get(name)
+            still = set(service.ring) if service is not None else set()
+            chosen_from = [s for s in ring if s.peer in taken and s not in still]
+            passed_over = [s for s in ring if s in still and s.blocked_until <= self.world.now]
+            for session in chosen_from:
+                earlier = [s for s in passed_over if ring.index(s) < ring.index(session)]
+                self.demand(
+                    not earlier, f"round-robin of {name}: a worker that waited longer was passed over"
+                )
+        if self.steps % 50 == 0:
+            self.counts_agree(core)
+
+    def counts_agree(self, core: Broker) -> None:
+        """The counts that are kept as jobs move are the counts there are."""
+        for service in core.jobs.services.values():
+            waiting = list(service.waiting())
+            self.demand(len(waiting) == service.waiting_count, f"waiting_count of {service.name}")
+            memory = sum(job.kind == "memory" for job in waiting)
+            self.demand(memory == service.waiting_memory, f"waiting_memory of {service.name}")
+            for session in service.ring:
+                self.demand(session.free, f"a worker in the ring of {service.name} is not free")
+        for session in core.roster.by_peer.values():
+            if session.job is not None:
+                self.demand(session.job.session is session, "a session's job has another session")
+                self.demand(session.job.token in session.held, "a session does not hold its job's token")
+
+    def sent(self, send: Send, core: Broker, disk: MemoryStore) -> None:
+        """A message has left the gate."""
+        message = send.message
+        if isinstance(message, WorkerRequest):
+            self._request_sent(message, core)
+            return
+        if not isinstance(message, (Accepted, Completed, Failed, Answer)):
+            return
+        key = (send.peer, message.reply_to.envelope)
+        self.answers[key] += 1
+        self.demand(self.answers[key] <= self.requests[key], f"{key} got more answers than it asked")
+        if isinstance(message, Accepted) and message.durability == "disk":
+            known = message.job_id in disk._rows or message.job_id in self.forgotten
+            self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
+        if isinstance(message, Answer) and message.service == "zmws.wait" and message.body[0] == b"200":
+            self._told_of(json.loads(message.body[1]), disk)
+
+    def _request_sent(self, message: WorkerRequest, core: Broker) -> None:
+        self.demand(message.token not in self.tokens, f"token {message.token!r} was given out twice")
+        self.tokens.add(message.token)
+        job_id, attempt, _ = message.token.decode().rsplit("/", 2)
+        self.demand(
+            int(attempt) >= self.last_attempt.get(job_id, 0), f"attempt of {job_id} fell to {attempt}"
+        )
+        self.last_attempt[job_id] = int(attempt)
+        job = core.jobs.live(message.token)
+        self.demand(job is not None, f"a request left with the dead token {message.token!r}")
+        assert job is not None
+        late = job.expires_mono is not None and job.attempt == 1 and self.world.now >= job.expires_mono
+        self.demand(not late, f"{job_id} was started after it had expired")
+
+    def news(self, news: News, disk: MemoryStore) -> None:
+        if "state" in news.body:
+            self._told_of(news.body, disk, exact=False)
+
+    def _told_of(self, told: dict[str, Any], disk: MemoryStore, exact: bool = True) -> None:
+        """Somebody was told of an end: then a crash can undo it no more."""
+        row = disk._rows.get(told["id"])
+        if row is None or told["state"] not in FINAL_STATES or told.get("kind") == "memory":
+            return
+        self.demand(
+            row["state"] in FINAL_STATES, f"{told['id']}: told it is {told['state']}, disk: {row['state']}"
+        )
+        if exact:
+            self.demand(
+                row["state"] == told["state"], f"{told['id']}: told {told['state']}, disk {row['state']}"
+            )
+
+    def committed(self, writes: list[Write], verdicts: list[Any], disk: MemoryStore) -> None:
+        """A batch is on disk."""
+        for write in writes:
+            if isinstance(write, FinishJob):
+                self.finished[write.job_id] += 1
+                self.demand(self.finished[write.job_id] == 1, f"{write.job_id} ended twice")
+                row = disk._rows.get(write.job_id)
+                if row is not None and row["state"] == "failed":
+                    self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
+            elif isinstance(write, ReviveJob):
+                self.finished[write.job_id] -= 1
+        keys = Counter(
+            (row["service"], row["unique"])
+            for row in disk._rows.values()
+            if row["unique"] is not None and row["state"] not in FINAL_STATES
+        )
+        for key, count in keys.items():
+            self.demand(count == 1, f"unique key {key} is held by {count} jobs")
+
+    # ------------------------------------------------------------ the end
+
+    def at_the_end(
+        self, core: Broker, gate: Any, disk: MemoryStore, workers: list[Any], clients: list[Any]
+    ) -> None:
+        """Faults have stopped and time has passed: everything must have come to its end."""
+        for job_id, body in self.acknowledged.items():
+            row = disk._rows.get(job_id)
+            self.demand(row is not None, f"acknowledged job {job_id} is lost")
+            assert row is not None
+            if row["state"] == "scheduled" and row["ready_at"] > self.world.wall:
+                continue  # the wall clock was set back
+            self.demand(row["state"] in FINAL_STATES, f"acknowledged job {job_id} is still {row['state']}")
+            if row["state"] == COMPLETE:
+                self.demand(row["result"] == body, f"{job_id} has the result {row['result']!r}")
+            most = self.may_fail[job_id]
+            self.demand(row["failures"] <= most, f"{job_id}: {row['failures']} failures, {most} causes")
+        for client in clients:
+            self.demand(
+                client.asked == client.answered, f"{client.name}: {client.asked - client.answered} unanswered"
+            )
+        self.counts_agree(core)
+        self.demand(gate.idle and gate.held == 0, "the gate holds something back")
+        early = {job.id for job in core.jobs.stored.values() if job.ready_at > self.world.wall}
+        self.demand(not core.jobs.inserting, "an insert was never answered")
+        self.demand(early == set(core.jobs.stored), "a stored job was not let go of")
+        self.demand(not core.jobs.unconfirmed, "a result was never confirmed")
+        for service in core.jobs.services.values():
+            scheduled = set(service.scheduled) - early
+            left = (service.waiting_count, len(service.running), len(scheduled))
+            self.demand(left == (0, 0, 0), f"{service.name} still has {left} waiting, running, scheduled")
+        in_rings = {session.id for service in core.jobs.services.values() for session in service.ring}
+        for worker in workers:
+            name = worker.dialog.worker_id if hasattr(worker, "dialog") else worker.name.encode().hex()
+            self.demand(name in in_rings, f"worker {worker.name} is forgotten")
+            if hasattr(worker, "dialog"):
+                self.demand(not worker.dialog.unconfirmed, f"{worker.name} still keeps results")
+
+
+__all__ = ["Violation", "Watcher", "mdp"]

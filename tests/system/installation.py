@@ -1,0 +1,130 @@
+"""An installation in a folder of its own: free ports, the samples, and the command line to drive it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.peers import REPOSITORY, wait_until
+
+ZMWS = [sys.executable, "-P", "-m", "zmws"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what a developer has set for zmws."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ZMWS_")}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **more}
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on; they are not given out twice within one call."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@dataclass
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(*args: str, cwd: Path, stdin: str | bytes | None = None, **more: str) -> Ran:
+    """Run one `zmws` command to its end."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    ended = subprocess.run(
+        [*ZMWS, *args],
+        cwd=cwd,
+        env=environment(**more),
+        input=given,
+        stdin=None if given is not None else subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"))
+
+
+@dataclass
+class Installation:
+    """A folder with etc/zmws.toml."""
+
+    root: Path
+    ports: list[int] = field(default_factory=lambda: free_ports(5))
+
+    def configure(self, workers: str, broker: str = "", more: str = "") -> None:
+        """Write etc/zmws.toml."""
+        client, worker, news, mdp, http = self.ports
+        (self.root / "etc").mkdir(parents=True, exist_ok=True)
+        (self.root / "etc" / "zmws.toml").write_text(
+            f'[broker]\nclient = "tcp://127.0.0.1:{client}"\nworker = "tcp://127.0.0.1:{worker}"\n'
+            f'news = "tcp://127.0.0.1:{news}"\nmdp = "tcp://127.0.0.1:{mdp}"\n{broker}\n'
+            f'[gateway]\nhttp = "127.0.0.1:{http}"\n{workers}\n{more}\n'
+        )
+
+    @property
+    def client(self) -> str:
+        return f"tcp://127.0.0.1:{self.ports[0]}"
+
+    def run(self, *args: str, stdin: str | bytes | None = None, **more: str) -> Ran:
+        return run(*args, cwd=self.root, stdin=stdin, **more)
+
+    def pids(self) -> dict[str, int]:
+        """What the pid files say, whether it runs or not."""
+        return {file.stem: int(file.read_text()) for file in (self.root / "run").glob("*.pid")}
+
+    def popen(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*ZMWS, *args], cwd=self.root, env=environment(), **options)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes whose current folder is this one."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == folder and entry.name != str(os.getpid()):
+                found.append(int(entry.name))
+    return found
+
+
+def worker_table(name: str, file: str, count: int = 1) -> str:
+    return f'[[workers]]\nname = "{name}"\nfile = "{file}"\ncount = {count}\n'
+
+
+SAMPLES = "".join(
+    worker_table(name, f"workers/{name}.py", count)
+    for name, count in (("reverse", 2), ("sleep", 2), ("random_stream", 1), ("logger", 1), ("wordcount", 1))
+)
+
+
+@contextlib.contextmanager
+def installation(root: Path, workers: str = SAMPLES, **settings: str) -> Iterator[Installation]:
+    """A configured installation with the samples; what still runs at the end is killed."""
+    shutil.copytree(REPOSITORY / "workers", root / "workers", ignore=shutil.ignore_patterns("__pycache__"))
+    made = Installation(root)
+    made.configure(workers, **settings)
+    try:
+        yield made
+    finally:
+        for pid in processes_in(root):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not processes_in(root), what="processes of the installation to end")

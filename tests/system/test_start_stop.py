@@ -1,0 +1,225 @@
+"""Starting and stopping an installation, and what may go wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.peers import REPOSITORY, wait_until
+from tests.system.installation import (
+    environment,
+    free_ports,
+    installation,
+    processes_in,
+    run,
+    worker_table,
+)
+
+ONE = worker_table("reverse", "workers/reverse.py")
+
+
+def test_start_runs_what_the_file_names_and_stop_leaves_nothing(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py", 2)) as zmws:
+        started = zmws.run("start")
+        assert started.code == 0, started.err
+        assert "started: broker, reverse, sleep-1, sleep-2" in started.out and "call STR-REV" in started.out
+        assert zmws.run("call", "STR-REV", "str=abc").out == "cba\n"  # ready means ready
+        pids = zmws.pids()
+        assert sorted(processes_in(tmp_path)) == sorted(pids.values())
+        for name, pid in pids.items():
+            assert (tmp_path / "run" / f"{name}.pid").read_text() == f"{pid}\n"
+            assert json.loads((tmp_path / "run" / f"{name}.json").read_text())["pid"] == pid
+            assert os.getsid(pid) == pid  # detached from whoever started it
+
+        again = zmws.run("start")
+        assert again.code == 0 and "already running: broker, reverse, sleep-1, sleep-2" in again.out
+        assert zmws.pids() == pids
+
+        assert zmws.run("stop", "sleep-1").out == "stopped: sleep-1\n"
+        assert zmws.run("stop", "sleep").out == "stopped: sleep-2\n"
+        assert zmws.run("start", "sleep-2", "--json").json()["started"].keys() == {"sleep-2"}
+        assert zmws.run("stop", "--workers").code == 0
+        assert set(zmws.pids()) == {"broker"}
+        assert zmws.run("start", "--workers").code == 0
+        unknown = zmws.run("stop", "slep")
+        assert unknown.code == 2 and "no process named slep; there are broker," in unknown.err
+
+        stopped = zmws.run("stop")
+        assert stopped.code == 0 and stopped.out.endswith("stopped: broker\n")  # the last one
+        assert zmws.pids() == {} and processes_in(tmp_path) == []
+        assert zmws.run("stop").out == "nothing is running\n"
+        assert zmws.run("stop", "--json").json() == {"stopped": [], "killed": []}
+        status = zmws.run("status")
+        assert status.code == 3 and "stopped" in status.out and zmws.client in status.err
+
+
+def test_a_stopping_worker_finishes_its_job(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0
+        job = zmws.run("submit", "SLEEP", "seconds:=1.5").out.strip()
+        assert zmws.run("stop", "--workers").out == "stopped: sleep\n"
+        record = zmws.run("job", "show", job, "--json").json()
+        assert (record["state"], record["attempt"]) == ("complete", 1)
+
+
+def test_what_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0
+        assert zmws.run("submit", "SLEEP", "seconds:=60").code == 0
+        stopped = zmws.run("stop", "--wait", "0.5")
+        assert stopped.code == 0 and "killed: sleep" in stopped.out and "stopped: broker" in stopped.out
+        assert processes_in(tmp_path) == []
+
+
+def test_a_stale_pid_file_and_a_reused_number_are_not_ours(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        (tmp_path / "run").mkdir()
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+            # The broker of yesterday had the number that a stranger's process has today.
+            (tmp_path / "run" / "broker.pid").write_text(f"{stranger.pid}\n")
+            about = {"pid": stranger.pid, "began": "1"}
+            (tmp_path / "run" / "broker.json").write_text(json.dumps(about))
+            assert zmws.run("stop").out == "nothing is running\n"
+            assert stranger.poll() is None
+            (tmp_path / "run" / "broker.pid").write_text(f"{stranger.pid}\n")
+            assert "started: broker" in zmws.run("start").out
+            assert zmws.pids()["broker"] != stranger.pid and stranger.poll() is None
+            stranger.kill()
+        # Killed by hand: its file is stale, and start makes a new one.
+        broker = zmws.pids()["broker"]
+        os.kill(broker, signal.SIGKILL)
+        wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
+        assert zmws.run("status").code == 3
+        assert "started: broker" in zmws.run("start").out
+        assert zmws.run("stop").code == 0
+
+
+def test_a_port_that_another_program_has_is_named(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws, socket.create_server(("127.0.0.1", zmws.ports[1])):
+        ended = zmws.run("start")
+        assert ended.code == 1 and f"broker.worker (tcp://127.0.0.1:{zmws.ports[1]})" in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        foreground = zmws.run("broker")
+        assert foreground.code == 2 and "is in use already" in foreground.err
+        assert "Traceback" not in foreground.err
+
+
+def test_a_worker_file_that_is_broken_is_named_with_its_fault(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("bad", "bad.py")) as zmws:
+        (tmp_path / "bad.py").write_text("import zmws\n\n1 / 0\n")
+        ended = zmws.run("start")
+        assert ended.code == 1
+        assert "bad ended at once" in ended.err and "ZeroDivisionError: division by zero" in ended.err
+        assert "bad.py:3: 1 / 0" in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        (tmp_path / "bad.py").write_text("from zmws import WorkerBase\n")
+        assert "must define one subclass of WorkerBase" in zmws.run("start").err
+        for wrong in ("missing.py", "etc/zmws.toml"):
+            assert zmws.run("worker", wrong).code == 2
+
+
+def test_workers_without_a_broker_are_not_started(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        began = time.monotonic()
+        ended = zmws.run("start", "--workers")
+        assert ended.code == 3 and zmws.client in ended.err and len(ended.err.splitlines()) == 1
+        assert time.monotonic() - began < 3.0
+        assert processes_in(tmp_path) == []
+        assert zmws.run("start", "--servers").code == 0
+        assert "started: reverse" in zmws.run("start", "--workers").out
+
+
+def test_a_folder_without_a_settings_file_runs_its_workers(tmp_path: Path) -> None:
+    client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
+    ports = {
+        "ZMWS_BROKER_CLIENT": client,
+        "ZMWS_BROKER_WORKER": worker,
+        "ZMWS_BROKER_NEWS": news,
+        "ZMWS_BROKER_MDP": mdp,
+    }
+    with installation(tmp_path, "") as zmws:
+        (tmp_path / "etc" / "zmws.toml").unlink()
+        # A folder of the program's name must not be taken for the program.
+        (tmp_path / "zmws").mkdir()
+        started = run("start", cwd=tmp_path, **ports)
+        assert started.code == 0, started.err
+        assert set(zmws.pids()) == {"broker", "logger", "random_stream", "reverse", "sleep", "wordcount"}
+        assert run("call", "STR-REV", "str=ab", cwd=tmp_path, **ports).out == "ba\n"
+        assert run("stop", cwd=tmp_path, **ports).code == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    ended = run("start", "--workers", cwd=empty, **ports)
+    assert ended.code == 0 and "nothing to start" in ended.err
+
+
+def test_one_checkout_serves_two_installations(tmp_path: Path) -> None:
+    with installation(tmp_path / "a", ONE) as a, installation(tmp_path / "b", ONE) as b:
+        assert a.run("start").code == 0 and b.run("start").code == 0
+        assert not set(a.pids().values()) & set(b.pids().values())
+        # From anywhere, by the file.
+        assert run("stop", "-c", str(a.root / "etc" / "zmws.toml"), cwd=REPOSITORY).code == 0
+        assert processes_in(a.root) == [] and a.run("call", "STR-REV", "str=ab").code == 3
+        assert b.run("call", "STR-REV", "str=ab").out == "ba\n"
+        assert b.run("stop").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        drop = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+        for folder in (tmp_path, *tmp_path.parents):
+            if os.geteuid() == 0 and folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
+                pytest.skip("the test's folder cannot be entered by another user")
+        tmp_path.chmod(0o555)
+        try:
+            command = [*drop, sys.executable, "-P", "-m", "zmws", "start"]
+            ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, timeout=30)
+        finally:
+            tmp_path.chmod(0o755)
+        if b"Permission denied" in ended.stderr and b"cannot write in" not in ended.stderr:
+            pytest.skip("the interpreter cannot be run by another user")
+        assert ended.returncode == 1 and f"cannot write in {tmp_path}".encode() in ended.stderr
+        assert zmws.pids() == {}
+
+
+def test_ctrl_c_in_start_stops_what_was_started(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("slow", "slow.py")) as zmws:
+        slow = "import time\ntime.sleep(60)\n"
+        (tmp_path / "slow.py").write_text(slow)
+        process = zmws.popen("start", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_until(lambda: "slow" in zmws.pids(), what="the worker to be started")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err
+        assert b"stopping what was started: broker, slow" in err
+        assert b"Traceback" not in err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+
+
+def test_a_broker_in_the_foreground_ends_with_sigterm(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        process = zmws.popen("broker", stderr=subprocess.PIPE)
+        wait_until(lambda: zmws.run("services").code == 0, what="the broker to answer")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 0 and b"Traceback" not in err
+        assert zmws.run("broker", "--set", "frames").code == 2
+        assert zmws.run("broker", "--set", "broker.frames=1").code == 2
+
+
+def test_two_starts_at_once_do_not_start_twice(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        both = [zmws.popen("start", stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+        told = [(process.communicate(timeout=60), process.returncode) for process in both]
+        assert 0 in [code for _, code in told], told
+        for (_, err), code in told:
+            assert code == 0 or b"is at work in" in err, err
+        assert sorted(processes_in(tmp_path)) == sorted(zmws.pids().values())
