@@ -214,7 +214,11 @@ class BrokerProcess:
 
 @contextlib.contextmanager
 def broker_process(
-    folder: Path, *flags: str, at: BrokerProcess | None = None, heartbeat_interval_s: float = 0.5, toml: str = ""
+    folder: Path,
+    *flags: str,
+    at: BrokerProcess | None = None,
+    heartbeat_interval_s: float = 0.5,
+    toml: str = "",
 ) -> Iterator[BrokerProcess]:
     """A real `zmws broker` on free ports, or on those of an earlier one (`at`); its log in `folder`.
     `toml`: what its settings file says."""

@@ -582,6 +582,15 @@ def test_a_name_that_is_too_long_is_refused_and_not_echoed_whole(prefix: bytes) 
     assert name == "x" * 255
 
 
+@pytest.mark.parametrize("socket", ["client", "mdp"])
+def test_an_envelope_is_bounded_because_it_is_kept(socket: str) -> None:
+    rest = [b"", b"MDPC02", b"\x01", b"E"]
+    envelope = [b"x" * 255] * 16
+    assert request(socket, *envelope, *rest).reply_to.envelope == (*envelope, b"")
+    assert reason(socket, *envelope, b"x" * 17, *rest) == "bad_envelope"
+    assert reason(socket, b"x" * 5_000, *rest) == "bad_envelope"
+
+
 @pytest.mark.parametrize("name", ["mmi.service", "titanic.request", "zmws.job", "zmws.", "SERVER-JOBS"])
 def test_names_that_only_the_broker_answers_for(name: str) -> None:
     assert mdp.is_reserved(name)

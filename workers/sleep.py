@@ -10,7 +10,7 @@ class Sleep(WorkerBase):
 
     def work(self, job_id, params):
         seconds = params.get("seconds", 1) if isinstance(params, dict) else 1
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds >= 0:
             raise ValueError(f"SLEEP needs 'seconds', a number from 0; it was given {seconds!r:.200}")
         begun = time.monotonic()
         while (slept := time.monotonic() - begun) < seconds:

@@ -148,6 +148,7 @@ class History:
             world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker, "full_probability", 0.0))
 
         def clock_jumps() -> None:
+            world.clock_jumped = True
             world.wall_offset += random.choice((-3600.0, -5.0, 5.0, 3600.0))
 
         def full_disk() -> None:

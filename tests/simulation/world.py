@@ -21,6 +21,7 @@ class World:
         self.random = random.Random(seed)
         self.now = 0.0
         self.wall_offset = 1_700_000_000.0
+        self.clock_jumped = False
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self.trace: list[str] = []
@@ -69,6 +70,7 @@ class Link:
     on_break_broker: Callable[[Link], None]
     alive: bool = True
     gone_for_broker: bool = False
+    short_cut: bool = False  # it breaks, but its peer is soon back
     frozen: bool = False  # the peer stands still: nothing is delivered to it, nothing lost
     _last: dict[str, float] = field(default_factory=dict)
     _backlog: list[list[bytes]] = field(default_factory=list)

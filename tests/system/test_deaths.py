@@ -232,9 +232,23 @@ def test_a_job_that_kills_its_worker_each_time_is_failed_with_its_history(
 
 
 def test_the_job_of_a_stopped_worker_runs_on_another_and_its_late_result_is_refused(
-    two: Any, notes: Notes, broker: RunningBroker, caplog: pytest.LogCaptureFixture
+    broker: RunningBroker, tmp_path: Path, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    actors, client = two
+    with ExitStack() as stack:
+        between = stack.enter_context(proxy(broker.worker))
+        actors = Actors(stack, tmp_path, between.endpoint, 2)
+        client = stack.enter_context(broker.connect())
+        await_workers(client, 2)
+        # The time to live of a connection is fixed when it is made: by the pace that the broker told
+        # on the one before, else by the default of 5 s.
+        between.cut()
+        wait_until(lambda: counters(client)["workers_ready"] == 4, 10, "both have connected again")
+        _stop_one_in_a_job(actors, client, notes, caplog)
+
+
+def _stop_one_in_a_job(
+    actors: Actors, client: Client, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "zmws.broker")
     job = client.submit("ACT", notes.params("deaf_until"))
     first = notes.wait("begun")[0]
@@ -553,9 +567,7 @@ def test_a_client_that_reads_late_gets_its_final_behind_twenty_thousand_partials
 def test_a_client_that_never_reads_harms_nobody(tmp_path: Path, notes: Notes) -> None:
     with ExitStack() as stack:
         limits = '[broker]\noutbox_bytes_max = "1 MiB"\nmessage_bytes_max = "1 MiB"\n'
-        broker = stack.enter_context(
-            broker_process(tmp_path, heartbeat_interval_s=INTERVAL_S, toml=limits)
-        )
+        broker = stack.enter_context(broker_process(tmp_path, heartbeat_interval_s=INTERVAL_S, toml=limits))
         Actors(stack, tmp_path, broker.worker, 2)
         client = stack.enter_context(broker.connect())
         await_workers(client, 2)

@@ -37,7 +37,10 @@ LINE_BYTES_MAX = 8 * 1024 * 1024
 @click.argument("service")
 @click.argument("params", nargs=-1)
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for the result."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds to wait for the result.",
 )
 @job_option_flags("id", "priority", "ttr", "retries")
 @json_option
@@ -88,7 +91,10 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
 @click.argument("params", nargs=-1)
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for each; needs --wait."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds to wait for each; needs --wait.",
 )
 @click.option("--each", type=click.Path(), help="One job per line of this file, - for standard input.")
 @click.option("--as", "name", default="line", show_default=True, help="The parameter that holds the line.")

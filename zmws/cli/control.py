@@ -84,6 +84,7 @@ def start(
             if started:
                 say(f"zmws: starting did not succeed; stopping what was started: {', '.join(started)}")
             installation.stop(ours, 5.0, lambda name, killed: None)
+            installation.tidy()
             raise
     if as_json:
         already = {process.name: running[process.name] for process in wanted if process.name in running}

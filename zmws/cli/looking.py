@@ -12,11 +12,13 @@ from zmws.cli.ends import say, zmws
 from zmws.cli.options import broker_options, connect, json_option
 from zmws.cli.tables import age, duration, show_json, show_result, show_table
 from zmws.client.answers import outcome_of
-from zmws.core.job import FAILED, FINAL_STATES, STATES
+from zmws.core.job import COMPLETE, FAILED, FINAL_STATES, STATES
 from zmws.errors import Refused
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-_timeout = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait at most."
+)
 
 
 @click.group(context_settings=_HELP)
@@ -152,7 +154,7 @@ def jobs(
 
 
 def _how_far(row: dict[str, Any]) -> str | None:
-    if row["progress"] is None:
+    if row["progress"] is None or row["state"] == COMPLETE:
         return None
     return f"{row['progress']:.0%} {row['progress_text'] or ''}".strip()
 

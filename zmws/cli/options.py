@@ -11,6 +11,8 @@ import click
 from zmws import settings
 from zmws.client.synchronous import Client
 
+CONNECT_S = 1.2  # a broker that has not answered by then is not there
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 config_option = click.option(
@@ -37,4 +39,5 @@ def connect(broker: tuple[str, ...], config: Path | None) -> Client:
     for endpoint in broker:
         if not endpoint.startswith(("tcp://", "ipc://")):
             raise click.UsageError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
-    return Client(list(broker))
+    # The whole command is to have said so within 2 s.
+    return Client(list(broker), connect_timeout=CONNECT_S)

@@ -20,6 +20,7 @@ from zmws.core.options import JOB_OPTIONS, checked
 from zmws.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_METAVARS = {"int": "NUMBER", "number": "NUMBER", "seconds": "SECONDS", "time": "TIME", "id": "ID"}
 
 
 def parse_params(words: tuple[str, ...]) -> Any:
@@ -71,7 +72,10 @@ def job_option_flags(*names: str) -> Callable[[F], F]:
         for name in reversed(names or tuple(JOB_OPTIONS)):
             spec = JOB_OPTIONS[name]
             command = click.option(
-                f"--{name}", f"option_{name}", help=spec.help[0].upper() + spec.help[1:] + "."
+                f"--{name}",
+                f"option_{name}",
+                metavar=_METAVARS.get(spec.kind, "TEXT"),
+                help=spec.help[0].upper() + spec.help[1:] + ".",
             )(command)
         return command
 

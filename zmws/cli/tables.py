@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,6 +32,8 @@ def show_result(value: Any, as_json: bool) -> None:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns as wide as they need; the last one is cut at the terminal's edge."""
+    import shutil  # not at the top: `zmws call` shows no table and must start fast
+
     texts = [["-" if cell is None else _plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000

@@ -30,6 +30,7 @@ from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
 
 HEARTBEAT_S = 5.0
+HEARTBEAT_TTL_S = 3 * HEARTBEAT_S
 _WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
 _names = itertools.count(1)
 
@@ -245,6 +246,10 @@ class _Loop:
     def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self._close(linger_ms=0)
         self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S)
+        # The broker sends no PING; a TTL in ours tells it when to give this connection up.
+        self._socket.setsockopt(zmq.HEARTBEAT_TTL, int(HEARTBEAT_TTL_S * 1000))
+        # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
+        self._socket.setsockopt(zmq.RCVHWM, 0)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._socket.connect(endpoint)
         self._poller.register(self._socket, zmq.POLLIN)

@@ -88,7 +88,7 @@ class Broker:
             return
         if peer[0] == "client":
             self.turn.counters["worker_on_client_socket"] += 1
-            self.turn.command(peer, DISCONNECT, Link())
+            self.turn.command(peer, DISCONNECT, getattr(message, "link", None) or Link())
             return
         if isinstance(message, Ready):
             self.roster.on_ready(peer, message)
@@ -104,7 +104,7 @@ class Broker:
             # RFC 18: a valid command out of turn gets DISCONNECT and nothing more.
             if isinstance(message, Heartbeat):
                 self.turn.counters["out_of_turn"] += 1
-                self.turn.command(peer, DISCONNECT, Link())
+                self.turn.command(peer, DISCONNECT, message.link or Link())
         elif isinstance(message, Heartbeat):
             if message.frames and session.link.ours:
                 self.roster.on_heartbeat(peer, session, message.frames)
@@ -252,10 +252,12 @@ class Broker:
         if session is None:
             self.turn.counters["final_without_session"] += 1
             self._stale_unless(job, token, "a worker without a session")
-            self.turn.command(peer, DISCONNECT, Link())
+            self.turn.command(peer, DISCONNECT, message.link or Link())
             return
         self._stale_unless(job, token, f"worker {session.id}")
         session.held.pop(token, None)
+        if not session.held:
+            session.lost_until = None  # it has brought what it held: it is there
         if ours:
             self.jobs.taken(session, token)
         self.jobs.free(session)
@@ -284,7 +286,7 @@ class Broker:
             return
         if session is not None:
             session.failed_count += 1
-        job.final_token = message.token
+        self.jobs.take_final(job, message.token)
         said = _error_of(body)
         retry = said.pop("retry", True) is not False
         delay = said.pop("delay", None)
@@ -296,7 +298,7 @@ class Broker:
         if job is None:
             self.turn.counters["partials_refused"] += 1
             if session is None:
-                self.turn.command(peer, DISCONNECT, Link())
+                self.turn.command(peer, DISCONNECT, message.link or Link())
             return
         ours = session.link.ours if session is not None else job.worker_ours
         body = message.body
@@ -310,7 +312,7 @@ class Broker:
         else:
             self._on_note(job, body[0], body[1] if len(body) > 1 else b"")
         if session is None:
-            self.turn.command(peer, DISCONNECT, Link())
+            self.turn.command(peer, DISCONNECT, message.link or Link())
 
     def _on_note(self, job: Job, verb: bytes, value: bytes) -> None:
         """PROGRESS, LOG and TOUCH of our workers."""
@@ -318,7 +320,8 @@ class Broker:
             said = mdp.json_object(value) or {}
             done, text = said.get("done"), said.get("text")
             if isinstance(done, (int, float)) and not isinstance(done, bool) and 0 <= done <= 1:
-                shown = text[:TEXT_MAX] if isinstance(text, str) else None
+                # A lone surrogate passes JSON, and could be neither stored nor sent.
+                shown = text[:TEXT_MAX].encode("utf-8", "replace").decode() if isinstance(text, str) else None
                 return self.jobs.progress(job, float(done), shown)
         elif verb == b"LOG":
             return self.jobs.log(job, value.decode("utf-8", "replace"))

@@ -167,7 +167,7 @@ class Inspection:
         limit = asked.get("limit", 100)
         state, cursor = asked.get("state"), asked.get("cursor")
         fault = None
-        if not isinstance(limit, int) or not 1 <= limit <= limits.list_rows_max:
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= limits.list_rows_max:
             fault = f"'limit' must be a whole number from 1 to {limits.list_rows_max}"
         elif state is not None and state not in STATES:
             fault = f"'state' must be one of {', '.join(STATES)}"
@@ -177,8 +177,9 @@ class Inspection:
         if fault is None and (since is False or before is False):
             fault = "'since' and 'before' must be ISO 8601 times with zone"
         for name in ("service", "group"):
-            if fault is None and not isinstance(asked.get(name), (str, type(None))):
-                fault = f"'{name}' must be a text"
+            value = asked.get(name)
+            if fault is None and value is not None and not (isinstance(value, str) and value.isprintable()):
+                fault = f"'{name}' must be a printable text"
         if fault is not None:
             return self._answer(question, 400, error("bad_request", fault))
         read = ReadJobs(
@@ -343,7 +344,7 @@ def _is_cursor(cursor: object) -> bool:
         float(at)
     except ValueError:
         return False
-    return bool(job_id)
+    return ID_PATTERN.match(job_id) is not None
 
 
 def _moment(value: object) -> float | bool | None:

@@ -56,6 +56,7 @@ from zmws.core.writes import (
 )
 
 JOB_BYTES = 1_500  # what a kept memory job weighs beside its body and result, about
+TAKEN_TOKENS_MAX = 10_000  # of FINALs taken that are remembered, to know a repeat from a late one
 Error = dict[str, Any]
 
 
@@ -73,6 +74,7 @@ class Jobs:
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
         self.unconfirmed: dict[bytes, tuple[Write, Session]] = {}
+        self._taken: dict[bytes, None] = {}  # the tokens whose FINALs were taken last
         self._uncommitted: deque[tuple[Write, Job | None]] = deque()
         self._kept: deque[tuple[float, Job]] = deque()
         self._kept_bytes = 0
@@ -101,12 +103,8 @@ class Jobs:
         return job if job is not None and job.token == token else None
 
     def was_taken(self, token: bytes) -> bool:
-        """Whether a FINAL with this token was taken already, as far as memory knows."""
-        if token in self.unconfirmed:
-            return True
-        job_id = job_id_of(token) or ""
-        jobs = (self.memory.get(job_id), self.stored.get(job_id))
-        return any(job is not None and job.final_token == token for job in jobs)
+        """Whether a FINAL with this token was taken before, as far as memory reaches."""
+        return token in self._taken
 
     def register_service(self, name: str) -> Service | None:
         """The service a worker registers; from now on it is known. None if there are too many."""
@@ -498,7 +496,7 @@ class Jobs:
     def complete(self, job: Job, token: bytes, result: tuple[bytes, ...], plain: bool) -> None:
         """A worker's FINAL with a live token says: done."""
         job.result, job.result_plain = result, plain
-        job.final_token = token
+        self.take_final(job, token)
         self._leave_worker(job)
         job.ends_attempt(self.turn.wall, None, self.turn.limits.attempts_kept_max)
         job.move("complete")
@@ -640,6 +638,13 @@ class Jobs:
         self._announce(job, job.last_write)
         self._answer_waits(job)
 
+    def take_final(self, job: Job, token: bytes) -> None:
+        """A FINAL with the live token is taken: its repeat is no stale result."""
+        job.final_token = token
+        self._taken[token] = None
+        if len(self._taken) > TAKEN_TOKENS_MAX:
+            del self._taken[next(iter(self._taken))]
+
     def taken(self, session: Session, token: bytes) -> None:
         """A FINAL was taken or refused: DONE follows when what its job has become is on disk."""
         job = self.stored.get(job_id_of(token) or "")
@@ -658,7 +663,7 @@ class Jobs:
 
     def confirm(self, session: Session, token: bytes) -> None:
         """The worker may forget this result: with the next HEARTBEAT, or at once if it waits."""
-        session.done.append(token)
+        session.done[token] = None
         if session.confirming:
             session.confirming.discard(token)
             if not session.confirming:
@@ -670,7 +675,7 @@ class Jobs:
         frames: tuple[bytes, ...] = ()
         if session.done:
             frames = (b"DONE " + b" ".join(session.done),)
-            session.done = []
+            session.done = {}
         self.turn.command(session.peer, Heartbeat(frames), session.link)
 
     def free(self, session: Session) -> None:

@@ -48,6 +48,7 @@ _BEFORE_SERVICE = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
 _PHP_VALUES = (PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP)
 SERVICE_BYTES_MAX = 255
 _NAME_CUT = SERVICE_BYTES_MAX + len("JOB: SYNC-") + 1
+ENVELOPE_BYTES_MAX = 4_096  # it is kept with the request; a proxy's frame has at most 255
 TOKEN_BYTES_MAX = 255  # an id of 128, an attempt, a nonce
 WORKER_ID_MAX = 128
 _RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
@@ -275,6 +276,8 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
         except ValueError:
             raise ProtocolError("no_command", "neither a command nor an envelope") from None
         envelope = tuple(frames[:start])
+        if start > 1 and sum(map(len, envelope)) > ENVELOPE_BYTES_MAX:
+            raise ProtocolError("bad_envelope", f"an envelope of more than {ENVELOPE_BYTES_MAX} bytes")
         if start == len(frames):
             raise ProtocolError("empty", "an envelope and nothing in it")
         first = frames[start]

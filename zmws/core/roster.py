@@ -17,6 +17,7 @@ from zmws.core.job import Job
 from zmws.core.jobs import Jobs, error
 from zmws.core.mdp import (
     DISCONNECT,
+    TOKEN_BYTES_MAX,
     Heartbeat,
     Link,
     Ready,
@@ -57,12 +58,14 @@ class Roster:
         if service is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
         info = message.info
-        worker_id = str(info["id"])[:128] if info is not None else peer[1].hex()
+        worker_id = info["id"] if info is not None else _foreign_id(peer[1])
         session = Session(peer, service, message.link, worker_id, turn.limits)
         holding = [t.encode() for t in info["holding"][:HOLDING_MAX]] if info is not None else []
         finished = [t.encode() for t in info["finished"][:HOLDING_MAX]] if info is not None else []
         self._end_older(peer, session, {*holding, *finished})
-        self.by_peer[peer] = self.by_id[worker_id] = session
+        self.by_peer[peer] = session
+        if session.link.ours:
+            self.by_id[worker_id] = session
         service.sessions[session] = None
         session.heard = turn.now
         session.registered_at = turn.wall
@@ -93,7 +96,7 @@ class Roster:
             if self._take_over(session, token):
                 session.held[token] = None
             elif not self.jobs.reassigned(session, token):
-                session.done.append(token)
+                session.done[token] = None
 
     def _take_over(self, session: Session, token: bytes) -> bool:
         job = self.jobs.live(token)
@@ -104,6 +107,8 @@ class Roster:
             holder.job = holder.job_since_at = None
             holder.held.pop(token, None)
         job.session, session.job = session, job
+        if holder is not None and holder is not session:
+            self.jobs.free(holder)
         session.job_since_at = job.started_at
         self.turn.counters["reattached"] += 1
         return True
@@ -111,7 +116,7 @@ class Roster:
     def _end_older(self, peer: Peer, session: Session, named: set[bytes]) -> None:
         """End older sessions. What a foreign worker held counts as a lost worker's; what ours held
         and does not name never arrived, which is no failure."""
-        older = self.by_id.get(session.id)
+        older = self.by_id.get(session.id) if session.link.ours else None
         for old in {self.by_peer.get(peer), older} - {None}:
             assert old is not None
             job = old.job
@@ -131,6 +136,8 @@ class Roster:
                 self._confirm(session, frame[8:].split())
             elif frame.startswith(b"HOLDS "):
                 for token in frame[6:].split()[:HOLDING_MAX]:
+                    if len(token) > TOKEN_BYTES_MAX:
+                        continue
                     if token not in session.held and self.jobs.live(token) is None:
                         session.held[token] = None
                         session.service.ring.pop(session, None)
@@ -140,24 +147,25 @@ class Roster:
 
     def _confirm(self, session: Session, tokens: list[bytes]) -> None:
         session.service.ring.pop(session, None)
-        told = set(session.done)
         for token in tokens[: HOLDING_MAX * 100]:
+            if len(token) > TOKEN_BYTES_MAX:
+                continue
             if self.jobs.live(token) is not None or self.jobs.reassigned(session, token):
                 session.confirming.add(token)  # its FINAL, or its commit, is to come
-            elif token not in told:
-                session.done.append(token)
+            else:
+                session.done[token] = None
         if not session.confirming:
             self.jobs.heartbeat(session)
             self.jobs.free(session)
 
     def heard_from(self, session: Session) -> None:
-        """RFC 18: any command but DISCONNECT counts as a heartbeat."""
-        turn = self.turn
-        session.heard = turn.now
-        if session.lost_until is not None:
-            session.lost_until = None  # an old connection that still delivers: not lost after all
-            self.jobs.free(session)
-        if session.blocked_until > turn.now:
+        """RFC 18: any command but DISCONNECT counts as a heartbeat.
+
+        It does not make a lost connection whole: what was sent into that may never have arrived, and
+        only READY (ours) or the FINAL itself can say.
+        """
+        session.heard = self.turn.now
+        if session.blocked_until > self.turn.now:
             session.blocked_until = 0.0
             self.jobs.dispatch(session.service)
 
@@ -296,3 +304,9 @@ class Roster:
             if why is not None:
                 body["why"] = why
             self.turn.news(topic, body)
+
+
+def _foreign_id(routing_id: bytes) -> str:
+    """The name of a worker that has told none: the routing id it chose, or the digits of libzmq's."""
+    text = routing_id.decode("ascii", "replace")
+    return text if text.isascii() and text.isprintable() else routing_id.hex()

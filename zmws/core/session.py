@@ -54,7 +54,7 @@ class Session:
         self.held: dict[bytes, None] = {}  # tokens it holds, live or not
         self.job: Job | None = None  # the live job among them
         self.job_since_at: float | None = None
-        self.done: list[bytes] = []  # tokens to be told DONE with the next HEARTBEAT
+        self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
         self.cancelled = False  # it was sent CANCEL and has not let go yet
         self.drop_at: float | None = None  # when its cancel_grace is over

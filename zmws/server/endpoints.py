@@ -2,7 +2,7 @@
 
 Why each option: docs/decisions.md and the ZeroMQ facts of the design. In short: MANDATORY so that a
 gone peer is an error and not a silent drop, HANDOVER so that a worker that comes back under a routing
-id it chose is not ignored, ZMTP heartbeats so that a dead network shows.
+id it chose is not ignored, TCP's own timeouts so that a dead network shows.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ def open_router(
     _common(socket, settings.message_bytes_max, settings.high_water_mark)
     if name != "client":
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-    if name == "mdp":
-        # Old peers know no PING and would be cut.
-        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
-        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-        socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
-    else:
-        interval_ms = max(1, int(limits.heartbeat_interval_s * 1000))
-        socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, interval_ms * max(1, limits.heartbeat_liveness - 1))
+    # No ZMTP heartbeats from here: where they are on, a peer that fills the high-water mark and then
+    # resets its connection makes libzmq abort the process (out_event() asserts !_io_error; libzmq issues
+    # 4364 and 4767, open in 4.3.5). Our peers send PING with a TTL, which has the same effect without
+    # that; of the others TCP must notice: by keepalive, and where something waits to be acknowledged,
+    # as a HEARTBEAT to a busy worker does each second, by MAXRT.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
     if name == "worker":
-        # A PING that cannot leave behind a large request starts no timeout: then TCP must notice. Not on
-        # `client`, where a peer may read late; a worker always reads.
-        socket.setsockopt(zmq.TCP_MAXRT, interval_ms * limits.heartbeat_liveness)
+        expiry_s = limits.heartbeat_interval_s * limits.heartbeat_liveness
+        socket.setsockopt(zmq.TCP_MAXRT, max(1, int(expiry_s * 1000)))
+    elif name == "mdp":
+        socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
+    # On `client` not: who reads late is no dead peer.
     return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
 
 
@@ -82,6 +82,8 @@ def open_news(context: zmq.Context[zmq.Socket[bytes]], address: str, settings: B
     """The bound publisher of news. XPUB is PUB on the wire, and tells whether anybody listens."""
     socket = context.socket(zmq.XPUB)
     _common(socket, NEWS_BYTES_MAX, settings.high_water_mark)
+    # Else a subscription in a later part of a message is swallowed, and the message never ends.
+    socket.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)
     return _bound(Endpoint("news", socket, socket.get_monitor_socket(int(_WATCHED))), address)
 
 

@@ -330,10 +330,10 @@ class BrokerServer:
                 continue
             if send.link is not None:
                 frames = mdp.encode_to_worker(message, send.link)
-                if not frames:
-                    continue
             else:
                 frames = mdp.encode_to_client(message)
+            if not frames:
+                continue  # the peer's dialect has no words for it
             frames.insert(0, peer[1])
             if outbox and peer in outbox:
                 outcome = FULL

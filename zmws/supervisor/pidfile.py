@@ -39,8 +39,9 @@ class PidFile:
             about = json.loads(self._about.read_text())
         except (OSError, ValueError):
             return None
-        now = began(pid)
-        return pid if now is not None and about.get("pid") == pid and about.get("began") == now else None
+        # A number of 0 or below would signal whole groups of processes.
+        now = began(pid) if pid > 0 else None
+        return pid if now is not None and about == {"pid": pid, "began": now} else None
 
     def remove(self) -> None:
         """Forget it."""

@@ -1,0 +1,158 @@
+"""Faults put into the shipped modules, one at a time, to show that the invariants can fail.
+
+A mutation replaces a piece of a method's source text and puts the method back afterwards. If the text
+is no longer there, the mutation says so instead of proving nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zmws.core.broker import Broker
+from zmws.core.client_dialog import ClientDialog
+from zmws.core.gate import Gate
+from zmws.core.jobs import Jobs
+from zmws.core.roster import Roster
+from zmws.core.worker_dialog import WorkerDialog
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """In `owner.method`, `old` becomes `new`."""
+
+    name: str
+    owner: type
+    method: str
+    old: str
+    new: str
+
+
+MUTATIONS = [
+    Mutation(
+        "a job that is given back is not queued again",
+        Jobs,
+        "give_back",
+        "self._queue(self.services[job.service], job)",
+        "pass",
+    ),
+    Mutation(
+        "a stale token is taken for a live one",
+        Jobs,
+        "live",
+        "return job if job is not None and job.token == token else None",
+        "return job if job is not None and job.token is not None else None",
+    ),
+    Mutation(
+        "the acknowledgement is sent twice",
+        Jobs,
+        "_say_accepted",
+        "self.turn.send(caller.peer, message, job.last_write)",
+        "self.turn.send(caller.peer, message, job.last_write)\n"
+        "    self.turn.send(caller.peer, message, job.last_write)",
+    ),
+    Mutation(
+        "held sends leave at once",
+        Gate,
+        "push",
+        "if after is None or after.seq <= self._committed:",
+        "if True:",
+    ),
+    Mutation(
+        "a worker is not put back after its result", Broker, "_on_final", "self.jobs.free(session)", "pass"
+    ),
+    Mutation(
+        "a broker's restart counts as a failure",
+        Broker,
+        "_on_timer",
+        'self.jobs.give_back(job, "its worker did not come back after the broker\'s restart")',
+        'self.jobs.attempt_failed(job, {"code": "worker_lost", "error": ""}, "lost")',
+    ),
+    Mutation(
+        "the worker that waited least is taken",
+        Jobs,
+        "_next_worker",
+        "for session in service.ring:",
+        "for session in reversed(service.ring):",
+    ),
+    Mutation(
+        "a worker is told to forget its result before that is on disk",
+        Jobs,
+        "taken",
+        "if job is not None and job.last_write is not None:",
+        "if False:",
+    ),
+    Mutation(
+        "a repeated submit is acknowledged before the original's commit",
+        Jobs,
+        "_repeated",
+        "if inserting is not None:",
+        "if inserting is not None:\n"
+        "        self.turn.send(caller.peer, Accepted(job.service, job.id, 'disk', True, caller.reply_to))\n"
+        "    elif False:",
+    ),
+    Mutation(
+        "a lost worker's job stays with it",
+        Roster,
+        "end",
+        'self.jobs.attempt_failed(job, lost, "lost")',
+        "pass",
+    ),
+    Mutation(
+        "a cancelled job's token stays live",
+        Jobs,
+        "cancel",
+        'job.move("cancel")',
+        'job.move("cancel")\n    job.token = token',
+    ),
+    Mutation(
+        "a recovered running job has no token",
+        Jobs,
+        "recover",
+        "job.token = make_token(job.id, job.attempt, job.nonce)",
+        "job.token = b''",
+    ),
+    Mutation(
+        "a worker does not repeat its results after a reconnection",
+        WorkerDialog,
+        "_connect",
+        "for token, body in self.unconfirmed.items():",
+        "for token, body in ():",
+    ),
+    Mutation(
+        "a client does not repeat what is unanswered",
+        ClientDialog,
+        "connected",
+        "self._send(now, asked)",
+        "asked.repeat_at = now + 1e9",
+    ),
+]
+
+
+@contextlib.contextmanager
+def applied(mutation: Mutation) -> Iterator[None]:
+    """The mutation holds inside the block."""
+    original = getattr(mutation.owner, mutation.method)
+    source = textwrap.dedent(inspect.getsource(original))
+    # The new text is written for a method's body at four spaces; it stands deeper in most.
+    at = source.find(mutation.old)
+    assert at >= 0, (
+        f"'{mutation.name}': {mutation.owner.__name__}.{mutation.method} has no '{mutation.old}' any more"
+    )
+    column = at - source.rfind("\n", 0, at) - 1
+    new = mutation.new.replace("\n    ", "\n" + " " * column)
+    names = dict(vars(inspect.getmodule(original)))
+    exec(
+        compile(
+            "from __future__ import annotations\n" + source.replace(mutation.old, new), "<mutation>", "exec"
+        ),
+        names,
+    )
+    setattr(mutation.owner, mutation.method, names[mutation.method])
+    try:
+        yield
+    finally:
+        setattr(mutation.owner, mutation.method, original)

@@ -1,0 +1,113 @@
+"""The samples, each run in this process, with a broker of nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers import REPOSITORY
+from zmws.core.mdp import WorkerRequest
+from zmws.worker import JobInHand, WorkerBase
+from zmws.worker.files import load_class
+
+
+class Ear:
+    """What a job says goes here instead of to a broker."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[bytes, ...]] = []
+        self.cancelled = False
+
+    def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
+        self.said.append(body)
+
+    def is_cancelled(self, token: bytes) -> bool:
+        return self.cancelled
+
+
+def sample(name: str, cancelled: bool = False) -> tuple[WorkerBase, Ear]:
+    worker, ear = load_class(REPOSITORY / "workers" / f"{name}.py")(), Ear()
+    ear.cancelled = cancelled
+    request = WorkerRequest(b"1/1/0", worker.service_name, b'{"id": "1", "attempt": 1, "ttr": 60}', ())
+    worker.job = JobInHand(ear, request)  # type: ignore[arg-type]
+    return worker, ear
+
+
+def test_reverse_turns_a_text_around() -> None:
+    worker, _ = sample("reverse")
+    assert worker.service_name == "STR-REV"
+    assert worker.work("1", {"str": "Hello, wörld"}) == "dlröw ,olleH"
+    assert worker.work("1", {"str": ""}) == ""
+
+
+@pytest.mark.parametrize("params", [{}, {"str": 3}, {"str": None}, [], b"raw", {"str": ["a"]}])
+def test_reverse_refuses_what_is_no_text(params: Any) -> None:
+    with pytest.raises(ValueError, match="STR-REV needs 'str', a text; it was given"):
+        sample("reverse")[0].work("1", params)
+
+
+def test_sleep_sleeps_and_tells_how_far_it_is() -> None:
+    worker, ear = sample("sleep")
+    assert worker.work("1", {"seconds": 0}) is True and ear.said == []
+    assert worker.work("1", {"seconds": 0.01}) is True and ear.said[0][0] == b"PROGRESS"
+
+
+def test_sleep_wakes_up_when_it_is_cancelled() -> None:
+    assert sample("sleep", cancelled=True)[0].work("1", {"seconds": 1000}) is False
+
+
+@pytest.mark.parametrize("seconds", ["1", None, -1, True, float("nan")])
+def test_sleep_refuses_what_is_no_time(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="SLEEP needs 'seconds'"):
+        sample("sleep")[0].work("1", {"seconds": seconds})
+
+
+def test_random_stream_says_a_hundred_parts() -> None:
+    worker, ear = sample("random_stream")
+    assert worker.work("1", {}) is True
+    assert len(ear.said) == 100 and {body[0] for body in ear.said} == {b"CONT"}
+    assert len(set(ear.said)) == 100
+
+
+def test_logger_keeps_its_file_open_until_it_is_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    worker: Any = sample("logger")[0]
+    worker.idle()
+    assert worker.work("1", {"line": "one\ntwo"}) is True
+    opened = worker.file
+    assert worker.work("2", {"line": "three"}) is True and worker.file is opened
+    assert Path("logs/messages.log").read_text() == "one two\nthree\n"
+    worker.idle()
+    assert opened.closed and worker.file is None
+    assert worker.work("3", {"line": "four"}) is True
+    worker.idle()
+    assert Path("logs/messages.log").read_text().endswith("four\n")
+    with pytest.raises(ValueError, match="LOG needs 'line'"):
+        worker.work("4", {})
+
+
+def test_wordcount_counts(tmp_path: Path) -> None:
+    worker, file = sample("wordcount")[0], tmp_path / "text"
+    file.write_bytes(b"one two\nthree\xff\n\n")
+    assert worker.work("1", {"path": str(file)}) == {"lines": 3, "words": 3, "bytes": 16}
+    file.write_bytes(b"")
+    assert worker.work("1", {"path": str(file)}) == {"lines": 0, "words": 0, "bytes": 0}
+
+
+def test_wordcount_says_which_file_is_missing(tmp_path: Path) -> None:
+    worker = sample("wordcount")[0]
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            worker.work("1", {"path": str(path)})
+    with pytest.raises(ValueError, match="WORDCOUNT needs 'path'"):
+        worker.work("1", {"path": 3})
+
+
+def test_every_sample_is_in_the_settings_and_short_enough_to_copy() -> None:
+    named = (REPOSITORY / "etc" / "zmws.toml").read_text()
+    for file in (REPOSITORY / "workers").glob("*.py"):
+        cls = load_class(file)
+        assert f'file = "workers/{file.name}"' in named and f'service = "{cls.service_name}"' in named
+        assert len(file.read_text().splitlines()) < 40
