@@ -100,9 +100,14 @@ class SimBroker:
         else:
             if isinstance(message, mdp.ClientRequest):
                 self.watcher.requested(peer, message)
+            session = self.core.roster.by_peer.get(peer)
+            if isinstance(message, mdp.Ready) and not message.link.ours and session is not None:
+                for token in session.held:
+                    self.watcher.may_have_failed(token)  # it registers anew: what it held is lost
+            taken_before = self.watcher.final_token(message, self.core)
             self.core.receive(peer, message)
-            if isinstance(message, mdp.WorkerFinal):
-                self.watcher.final_came(message.token, self.core)
+            if self.watcher.final_token(message, self.core) != taken_before:
+                self.watcher.final_was_taken(message, self.core)
         self.watcher.after_input(self.core, before)
         self.flush()
 

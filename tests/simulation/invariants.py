@@ -11,7 +11,7 @@ from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
-from zmws.core.mdp import Accepted, Answer, ClientRequest, Completed, Failed, WorkerRequest
+from zmws.core.mdp import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
 from zmws.core.writes import FinishJob, ReviveJob, Write
@@ -53,14 +53,16 @@ class Watcher:
         """Something happened that may count as a failure of this token's job."""
         self.may_fail[job_id_of(token) or ""] += 1
 
-    def final_came(self, token: bytes, core: Broker) -> None:
-        """A FINAL was taken only with the token that the job was given out with last."""
-        job = core.jobs.find(job_id_of(token) or "")
-        if job is not None and job.final_token == token:
-            last = self.last_token.get(job.id, token)
-            self.demand(
-                last == token, f"a FINAL with {token!r} was taken, though {last!r} was given out last"
-            )
+    def final_token(self, message: Any, core: Broker) -> bytes | None:
+        """The token whose FINAL was taken last for the job that this message speaks of."""
+        job = core.jobs.find(job_id_of(message.token) or "") if isinstance(message, WorkerFinal) else None
+        return job.final_token if job is not None else None
+
+    def final_was_taken(self, message: WorkerFinal, core: Broker) -> None:
+        """A FINAL is taken only with the token that the job was given out with last."""
+        token = message.token
+        last = self.last_token.get(job_id_of(token) or "", token)
+        self.demand(last == token, f"a FINAL with {token!r} was taken, though {last!r} was given out last")
 
     def began(self, worker: str, request: WorkerRequest, world: World) -> None:
         job_id = job_id_of(request.token)

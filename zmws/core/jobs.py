@@ -12,7 +12,7 @@ Rule 4: no limit refuses a request that gives an id before the store has looked 
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 from zmws.core.job import (
@@ -73,10 +73,10 @@ class Jobs:
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
-        self.unconfirmed: dict[bytes, tuple[Write, Session]] = {}
-        self._taken: dict[bytes, None] = {}  # the tokens whose FINALs were taken last
+        self.unconfirmed: OrderedDict[bytes, tuple[Write, Session]] = OrderedDict()
+        self._taken: OrderedDict[bytes, None] = OrderedDict()  # the tokens whose FINALs were taken last
         self._uncommitted: deque[tuple[Write, Job | None]] = deque()
-        self._kept: deque[tuple[float, Job]] = deque()
+        self._kept: deque[tuple[float, Job, int]] = deque()
         self._kept_bytes = 0
         self._unfinished_memory_bytes = 0
         self._number = 0
@@ -149,14 +149,14 @@ class Jobs:
         job = self._new_job(service, sync, durability, options, body, expires_s_default)
         job.callers.append(caller)
         if durability == "memory":
-            self._unfinished_memory_bytes += size_of(body)
+            self._unfinished_memory_bytes += job.body_bytes
             self.memory[job.id] = job
             if not sync:
                 self._accept(job, existing=False)
             self._queue(service, job)
         else:
             self.inserting[job.id] = job
-            size = 600 + size_of(body)
+            size = 600 + job.body_bytes
             self._write(InsertJob(row_of(job), only_if_known=text_or_none is not None, size=size), job)
         return None
 
@@ -256,6 +256,7 @@ class Jobs:
         job.backoff = options.backoff if options.backoff is not None else defaults.backoff
         job.keep = options.keep if options.keep is not None else defaults.keep
         job.group, job.unique = options.group, options.unique
+        job.body_bytes = size_of(body)
         if expires is not None:
             job.expires_at = turn.wall + expires
             job.expires_mono = turn.now + expires
@@ -479,15 +480,15 @@ class Jobs:
         described = f'{{"id": "{job.id}", "attempt": {job.attempt}, "ttr": {job.ttr}}}'
         request = WorkerRequest(token, service.name, described.encode(), job.body)
         turn.command(session.peer, request, session.link)
-        changes = {
-            "state": RUNNING,
-            "attempt": job.attempt,
-            "nonce": nonce,
-            "worker": job.worker,
-            "worker_ours": job.worker_ours,
-            "started_at": job.started_at,
-        }
         if job.kind == STORED:
+            changes = {
+                "state": RUNNING,
+                "attempt": job.attempt,
+                "nonce": nonce,
+                "worker": job.worker,
+                "worker_ours": job.worker_ours,
+                "started_at": job.started_at,
+            }
             self._write(UpdateJob(job.id, changes), job)
         self._announce(job, job.last_write)
 
@@ -629,7 +630,7 @@ class Jobs:
             self._write(FinishJob(job.id, changes, turn.wall + keep, size=size), job)
             self._forget_in[int((turn.wall + keep) // 60) + 1] += 1
         else:
-            self._unfinished_memory_bytes -= size_of(job.body)
+            self._unfinished_memory_bytes -= job.body_bytes
             self._keep(job)
             callers, job.callers = job.callers, []
             if job.sync:
@@ -643,7 +644,7 @@ class Jobs:
         job.final_token = token
         self._taken[token] = None
         if len(self._taken) > TAKEN_TOKENS_MAX:
-            del self._taken[next(iter(self._taken))]
+            self._taken.popitem(last=False)
 
     def taken(self, session: Session, token: bytes) -> None:
         """A FINAL was taken or refused: DONE follows when what its job has become is on disk."""
@@ -688,8 +689,11 @@ class Jobs:
     def _keep(self, job: Job) -> None:
         """Keep a memory job's end for `memory_keep`, as many as their bound allows."""
         limits = self.turn.limits
-        self._kept.append((self.turn.now + limits.memory_keep_s, job))
-        self._kept_bytes += _weight(job)
+        weight = JOB_BYTES + job.body_bytes + size_of(job.result) + job.log_bytes
+        if job.partials:
+            weight += sum(map(size_of, job.partials))
+        self._kept.append((self.turn.now + limits.memory_keep_s, job, weight))
+        self._kept_bytes += weight
         if len(self._kept) == 1:
             self.turn.timers.add(self.turn.now + limits.memory_keep_s, "forget")
         while self._kept_bytes > limits.memory_keep_bytes_max:
@@ -703,8 +707,8 @@ class Jobs:
             self.turn.timers.add(self._kept[0][0], "forget")
 
     def _forget_oldest(self) -> None:
-        _, job = self._kept.popleft()
-        self._kept_bytes -= _weight(job)
+        _, job, weight = self._kept.popleft()
+        self._kept_bytes -= weight
         if self.memory.get(job.id) is job:
             del self.memory[job.id]
 
@@ -863,9 +867,3 @@ _REVIVED = ("state", "failures", "losses", "expires_at", "error", "ended_at", "r
 def error(code: str, text: str, **more: Any) -> Error:
     """ERROR of WIRE section 2."""
     return {"code": code, "error": text, **more}
-
-
-def _weight(job: Job) -> int:
-    return (
-        JOB_BYTES + size_of(job.body) + size_of(job.result) + sum(map(size_of, job.partials)) + job.log_bytes
-    )

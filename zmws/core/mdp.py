@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from zmws.errors import ProtocolError
@@ -309,14 +310,8 @@ def _native_request(
     if strict:
         # RFC 18: the body is opaque, whatever it looks like.
         return ClientRequest(service, sync, None, tuple(frames[at + 1 :]), ReplyTo(STRICT, envelope, ascii))
-    options = None
-    body = frames[at + 1 :]
-    for n, frame in enumerate(body):
-        if frame.startswith(OPTS_JSON):
-            options = frame[len(OPTS_JSON) :]
-            del body[n]
-            break
-    return ClientRequest(service, sync, options, tuple(body), ReplyTo(NATIVE, envelope))
+    options, body = _without_options(frames[at + 1 :])
+    return ClientRequest(service, sync, options, body, ReplyTo(NATIVE, envelope))
 
 
 def _php_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> ClientRequest:
@@ -349,6 +344,11 @@ def _without_options(frames: list[bytes]) -> tuple[bytes | None, tuple[bytes, ..
 
 def _service_and_mode(frame: bytes, strict: bool) -> tuple[str, bool]:
     """The name without its prefixes, and whether the request is synchronous."""
+    # The same few names come again and again; a frame too long for a name must not be kept.
+    return (_known_name if len(frame) <= _NAME_CUT else _parsed_name)(frame, strict)
+
+
+def _parsed_name(frame: bytes, strict: bool) -> tuple[str, bool]:
     name = _service_text(frame)
     sync = strict
     if name.startswith("JOB:"):
@@ -357,6 +357,9 @@ def _service_and_mode(frame: bytes, strict: bool) -> tuple[str, bool]:
     if name.startswith("SYNC-"):
         return name[5:], True
     return name, sync
+
+
+_known_name = lru_cache(maxsize=4_096)(_parsed_name)
 
 
 def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from zmws.core.job import FINAL_STATES
@@ -51,7 +52,7 @@ class MemoryStore:
         self._rows: dict[str, Row] = {}
         self._unique: dict[tuple[str, str], str] = {}
         self._services: dict[str, None] = {}
-        self._ended: dict[str, float] = {}  # id -> forget_at, in the order of the ends
+        self._ended: OrderedDict[str, float] = OrderedDict()  # id -> forget_at, in the order of the ends
         self._forget: list[tuple[float, str]] = []
         self._bytes = 0
 
