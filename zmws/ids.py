@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import time
+from typing import TYPE_CHECKING
 
-from zmws.core.turn import Suppliers
+if TYPE_CHECKING:
+    from zmws.core.turn import Suppliers
 
 _random_hex: list[str] = []
 
@@ -34,4 +36,6 @@ def nonce() -> str:
 
 def suppliers() -> Suppliers:
     """The real ones, for a broker process."""
+    from zmws.core.turn import Suppliers  # not at the top: a client needs an id, and none of the core
+
     return Suppliers(new_id=new_id, nonce=nonce, jitter=random.random)

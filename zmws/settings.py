@@ -635,7 +635,7 @@ def _places(path: Path | None, cwd: Path | None) -> tuple[Path | None, Path, str
     file = Path(os.path.normpath(here / path))
     root = file.parent.parent if file.parent.name == "etc" else file.parent
     if not _is_there(file):
-        raise SettingsError(f"{path}: there is no such file; 'zmws init' writes one into a folder")
+        raise SettingsError(f"{path}: there is no such file")
     return file, root, str(path)
 
 

@@ -12,11 +12,14 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zmws.core import mdp
+from zmws.core.answers import Answers
 from zmws.core.broker import Broker
 from zmws.core.client_dialog import ClientDialog
 from zmws.core.gate import Gate
 from zmws.core.jobs import Jobs
 from zmws.core.roster import Roster
+from zmws.core.submission import Submission
 from zmws.core.worker_dialog import WorkerDialog
 
 
@@ -48,8 +51,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the acknowledgement is sent twice",
-        Jobs,
-        "_say_accepted",
+        Answers,
+        "accepted",
         "self.turn.send(caller.peer, message, job.last_write)",
         "self.turn.send(caller.peer, message, job.last_write)\n"
         "    self.turn.send(caller.peer, message, job.last_write)",
@@ -87,7 +90,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a repeated submit is acknowledged before the original's commit",
-        Jobs,
+        Submission,
         "_repeated",
         "if inserting is not None:",
         "if inserting is not None:\n"
@@ -144,7 +147,7 @@ def applied(mutation: Mutation) -> Iterator[None]:
     )
     column = at - source.rfind("\n", 0, at) - 1
     new = mutation.new.replace("\n    ", "\n" + " " * column)
-    names = dict(vars(inspect.getmodule(original)))
+    names = {**vars(mdp), **vars(inspect.getmodule(original))}
     exec(
         compile(
             "from __future__ import annotations\n" + source.replace(mutation.old, new), "<mutation>", "exec"

@@ -246,7 +246,7 @@ class _Loop:
     def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self._close(linger_ms=0)
         self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S)
-        # The broker sends no PING; a TTL in ours tells it when to give this connection up.
+        # The broker's client socket sends no PING; a TTL in ours tells it when to give this one up.
         self._socket.setsockopt(zmq.HEARTBEAT_TTL, int(HEARTBEAT_TTL_S * 1000))
         # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
         self._socket.setsockopt(zmq.RCVHWM, 0)

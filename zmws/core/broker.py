@@ -13,7 +13,8 @@ Rule 1: no I/O, no clock, no chance. `set_time` comes before every input of a tu
 Rule 2: no callback out of the core and no store read on a job's path.
 Rule 3: the peer broke the protocol: count, DISCONNECT, live on. We broke an invariant: assert.
 
-The parts: `jobs` (what is to be done), `roster` (who does it), `inspection` (who looks on).
+The parts: `submission` (a request becomes a job), `jobs` (what is to be done), `roster` (who does it),
+`inspection` (who looks on).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from zmws.core.options import ServiceOptions, job_options, job_options_of
 from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.submission import Submission
 from zmws.core.turn import Peer, Suppliers, Turn
 from zmws.core.writes import Read, ReadUnfinished, Rows, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
@@ -63,6 +65,7 @@ class Broker:
         """`durability`: what a stored job's acknowledgement may promise, from the store."""
         self.turn = Turn(limits, suppliers)
         self.jobs = Jobs(self.turn, services, durability)
+        self.submission = Submission(self.turn, self.jobs)
         self.roster = Roster(self.turn, self.jobs)
         self.inspection = Inspection(self.turn, self.jobs, self.roster)
         self.recovered = False
@@ -165,9 +168,9 @@ class Broker:
         elif what == "start":
             self.jobs.dispatch(whom)
         elif what == "wait":
-            self.jobs.waits_timed_out(whom)
+            self.jobs.answers.waits_timed_out(whom)
         elif what == "forget":
-            self.jobs.forget_old()
+            self.jobs.kept.forget_old()
         elif what == "reattach":
             job, token = whom
             if job.state == RUNNING and job.token == token and job.session is None:
@@ -206,32 +209,32 @@ class Broker:
         service = self.jobs.services.get(name)
         if peer[0] == "worker":
             text = "this socket takes workers only; clients go to the client socket"
-            return self.jobs.refuse(caller, name, None, "wrong_socket", text)
+            return self.jobs.answers.refuse(caller, name, None, "wrong_socket", text)
         if service is None:
             # A known service's name has been checked when it became known.
             if mdp.is_reserved(name):
                 return self.inspection.on_request(caller, name, message)
             fault = mdp.service_name_fault(name, strict)
             if fault is not None:
-                return self.jobs.refuse(caller, name, None, "bad_service", fault)
+                return self.jobs.answers.refuse(caller, name, None, "bad_service", fault)
         try:
             options = job_options(message.options)
         except OptionError as wrong:
             job_id = _given_id(message.options)
-            return self.jobs.refuse(caller, name, job_id, wrong.code, str(wrong))
+            return self.jobs.answers.refuse(caller, name, job_id, wrong.code, str(wrong))
         caller.named = options.id is not None
         expires_s: float | None = None
         if service is None or not service.registered:
             if not strict:
                 text = f"no worker ever registered the service '{name}' and no configuration names it"
-                return self.jobs.refuse(caller, name, options.id, "unknown_service", text)
+                return self.jobs.answers.refuse(caller, name, options.id, "unknown_service", text)
             expires_s = self.turn.limits.unknown_service_ttl_s
             if service is None:
                 if len(self.jobs.services) >= self.turn.limits.services_max:
                     text = "there are too many services already (services_max)"
-                    return self.jobs.refuse(caller, name, options.id, "unknown_service", text)
+                    return self.jobs.answers.refuse(caller, name, options.id, "unknown_service", text)
                 service = self.jobs.services[name] = Service(name)
-        self.jobs.submit(caller, service, message.sync, options, message.body, expires_s)
+        self.submission.submit(caller, service, message.sync, options, message.body, expires_s)
         return None
 
     # ------------------------------------------------------------ workers' results

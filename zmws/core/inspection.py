@@ -72,7 +72,7 @@ class Inspection:
                 self._answer(Question(caller, name, {}), 501, error("unknown_service", text))
                 return
             text = f"no worker can register the reserved name '{name}'"
-            self.jobs.refuse(caller, name, None, "unknown_service", text)
+            self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
             return
         asked = _asked(message.body)
         if asked is None:
@@ -149,11 +149,11 @@ class Inspection:
     def _wait(self, question: Question, job: Job) -> None:
         if job.final:
             return self._answer(question, 200, record(job), job.last_write)
-        if self.jobs.waits_count >= self.turn.limits.waits_max:
+        if self.jobs.answers.waits_count >= self.turn.limits.waits_max:
             why = error("too_many_waits", "too many requests wait already (waits_max)")
             return self._answer(question, 429, why)
         until = self.turn.now + float(question.asked["timeout"])
-        self.jobs.wait_for(job, question.caller, until)
+        self.jobs.answers.wait_for(job, question.caller, until)
         return None
 
     def _not_possible(self, question: Question, job: Job, why: str) -> None:
@@ -255,7 +255,7 @@ class Inspection:
             "services": len(jobs.services),
             "memory_jobs": len(jobs.memory),
             "stored_jobs_held": len(jobs.stored) + len(jobs.inserting),
-            "waits": jobs.waits_count,
+            "waits": jobs.answers.waits_count,
             "counters": dict(sorted(self.turn.counters.items())),
             "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
         }

@@ -6,7 +6,6 @@ Rule 2: whatever is said of a stored job waits for the job's last write (`Job.la
         does not, for a crash in between runs the job again, fenced by its token.
 Rule 3: a job is final for every later command from the moment it is decided here; a stored one stays
         in memory until its finish is committed.
-Rule 4: no limit refuses a request that gives an id before the store has looked the id up.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import json
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
+from zmws.core.answers import Answers
 from zmws.core.job import (
-    COMPLETE,
     MEMORY,
     RUNNING,
     SCHEDULED,
@@ -24,14 +23,12 @@ from zmws.core.job import (
     WAITING,
     Caller,
     Job,
-    error_json,
-    iso,
     job_id_of,
     make_token,
-    record,
 )
-from zmws.core.mdp import Accepted, Answer, ClientPartial, Completed, Failed, Heartbeat, WorkerRequest
-from zmws.core.options import BACKOFF_S_MAX, KEEP_S, JobOptions, ServiceOptions
+from zmws.core.kept import KeptJobs
+from zmws.core.mdp import Answer, Heartbeat, WorkerRequest
+from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.turn import Turn
@@ -55,7 +52,6 @@ from zmws.core.writes import (
     size_of,
 )
 
-JOB_BYTES = 1_500  # what a kept memory job weighs beside its body and result, about
 TAKEN_TOKENS_MAX = 10_000  # of FINALs taken that are remembered, to know a repeat from a late one
 Error = dict[str, Any]
 
@@ -70,15 +66,14 @@ class Jobs:
         self.memory: dict[str, Job] = {}
         self.stored: dict[str, Job] = {}
         self.inserting: dict[str, Job] = {}  # insert or revival not yet committed
-        self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
+        self.answers = Answers(turn)
+        self.kept = KeptJobs(turn, self.memory)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
         self.unconfirmed: OrderedDict[bytes, tuple[Write, Session]] = OrderedDict()
         self._taken: OrderedDict[bytes, None] = OrderedDict()  # the tokens whose FINALs were taken last
         self._uncommitted: deque[tuple[Write, Job | None]] = deque()
-        self._kept: deque[tuple[float, Job, int]] = deque()
-        self._kept_bytes = 0
-        self._unfinished_memory_bytes = 0
+        self.unfinished_memory_bytes = 0
         self._number = 0
         self._forget_in: Counter[int] = Counter()  # ended stored jobs, by the minute they are forgotten
         for name, options in services.items():
@@ -118,151 +113,28 @@ class Jobs:
             self._write(RememberService(name), None)
         return service
 
-    # ------------------------------------------------------------ a job is asked for
+    # ------------------------------------------------------------ a new job
 
-    def submit(
-        self,
-        caller: Caller,
-        service: Service,
-        sync: bool,
-        options: JobOptions,
-        body: tuple[bytes, ...],
-        expires_s_default: float | None = None,
-    ) -> None:
-        """Make the job, or answer why not. The caller is answered now or out of `committed`."""
-        defaults = service.options
-        durability = "memory" if sync else (options.durability or defaults.durability)
-        if durability == "memory":
-            if options.unique is not None:
-                text = "option 'unique' needs a stored job: asynchronous, with durability 'disk'"
-                return self.refuse(caller, service.name, options.id, "bad_option", text)
-            if options.id is not None and self._attached(caller, service, sync, options.id):
-                return None
-            text_or_none = self._memory_limit(service, options, body)
-        else:
-            if options.id is not None and self._repeated(caller, service, options.id):
-                return None
-            text_or_none = self._stored_limit(service, options)
-        if text_or_none is not None and (durability == "memory" or options.id is None):
-            self.turn.counters["refused_queue_full"] += 1
-            return self.refuse(caller, service.name, options.id, "queue_full", text_or_none)
-        job = self._new_job(service, sync, durability, options, body, expires_s_default)
-        job.callers.append(caller)
-        if durability == "memory":
-            self._unfinished_memory_bytes += job.body_bytes
-            self.memory[job.id] = job
-            if not sync:
-                self._accept(job, existing=False)
-            self._queue(service, job)
-        else:
-            self.inserting[job.id] = job
-            size = 600 + job.body_bytes
-            self._write(InsertJob(row_of(job), only_if_known=text_or_none is not None, size=size), job)
-        return None
-
-    def _attached(self, caller: Caller, service: Service, sync: bool, job_id: str) -> bool:
-        """A repeated memory request is attached to its job, or handed the kept result."""
-        other = self.stored.get(job_id) or self.inserting.get(job_id)
-        job = self.memory.get(job_id)
-        if (other is not None and not other.final) or (job is not None and job.service != service.name):
-            text = f"job '{job_id}' exists already, as another kind of job or for another service"
-            self.refuse(caller, service.name, job_id, "id_conflict", text)
-            return True
-        if job is None:
-            return False
-        self.turn.counters["repeated_requests"] += 1
-        if not sync:
-            self._say_accepted(job, caller, existing=True)
-        elif job.final:
-            self._say_end(job, caller)
-        elif not any(known.same_as(caller) for known in job.callers):
-            job.callers.append(caller)
-        return True
-
-    def _repeated(self, caller: Caller, service: Service, job_id: str) -> bool:
-        """A repeated submit of a job in memory is answered from there; the store knows the others."""
-        other = self.memory.get(job_id)
-        inserting = self.inserting.get(job_id)
-        job = inserting or self.stored.get(job_id)
-        if (other is not None and not other.final) or (job is not None and job.service != service.name):
-            text = f"job '{job_id}' exists already, as another kind of job or for another service"
-            self.refuse(caller, service.name, job_id, "id_conflict", text)
-            return True
-        if job is None:
-            return False
-        self.turn.counters["repeated_requests"] += 1
-        if inserting is not None:
-            # Whether the original is accepted, only its commit knows.
-            if not any(known.same_as(caller) for known in inserting.callers):
-                inserting.callers.append(caller)
-        else:
-            self._say_accepted(job, caller, existing=True)
-        return True
-
-    def _memory_limit(self, service: Service, options: JobOptions, body: tuple[bytes, ...]) -> str | None:
-        limits = self.turn.limits
-        most = service.options.max_waiting or limits.waiting_memory_max
-        if service.waiting_memory >= most:
-            return f"{most} jobs wait for {service.name} already (max_waiting)"
-        if self._unfinished_memory_bytes + size_of(body) > limits.waiting_memory_bytes_max:
-            return f"unfinished memory jobs hold {self._unfinished_memory_bytes} bytes already"
-        return self._group_limit(service, options)
-
-    def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
-        most = service.options.max_waiting
-        if most is not None and service.waiting_count >= most:
-            return f"{most} jobs wait for {service.name} already (max_waiting)"
-        return self._group_limit(service, options)
-
-    def _group_limit(self, service: Service, options: JobOptions) -> str | None:
-        most = self.turn.limits.groups_max
-        if options.group is not None and service.groups >= most and not service.knows_group(options.group):
-            return f"{most} groups of {service.name} have waiting jobs already (groups_max)"
-        return None
-
-    def _new_job(
-        self,
-        service: Service,
-        sync: bool,
-        durability: str,
-        options: JobOptions,
-        body: tuple[bytes, ...],
-        expires_s_default: float | None,
-    ) -> Job:
-        turn, defaults = self.turn, service.options
-        delay = options.delay if options.delay is not None else defaults.delay
-        if options.at is not None:
-            delay = max(0.0, options.at - turn.wall)
-        expires = options.expires if options.expires is not None else defaults.expires
-        if expires is None:
-            expires = expires_s_default
-        priority = options.priority if options.priority is not None else defaults.priority
-        ready_at = turn.wall + delay
-        job = Job(
-            id=options.id or turn.suppliers.new_id(),
-            service=service.name,
-            kind=MEMORY if durability == "memory" else STORED,
-            body=body,
-            created_at=turn.wall,
-            ready_at=ready_at,
-            rank=service.rank(ready_at, priority),
-            sync=sync,
-        )
-        job.state = SCHEDULED if delay > 0 else WAITING
-        job.durability = durability if durability == "memory" else self.durability
-        job.priority = priority
-        job.retries = options.retries if options.retries is not None else defaults.retries
-        job.ttr = options.ttr if options.ttr is not None else defaults.ttr
-        job.backoff = options.backoff if options.backoff is not None else defaults.backoff
-        job.keep = options.keep if options.keep is not None else defaults.keep
-        job.group, job.unique = options.group, options.unique
-        job.body_bytes = size_of(body)
-        if expires is not None:
-            job.expires_at = turn.wall + expires
-            job.expires_mono = turn.now + expires
+    def next_number(self) -> int:
+        """The order among jobs of one rank."""
         self._number += 1
-        job.number = self._number
-        return job
+        return self._number
+
+    def add_memory(self, job: Job) -> None:
+        """A memory job is accepted and queued at once."""
+        self.unfinished_memory_bytes += job.body_bytes
+        self.memory[job.id] = job
+        if not job.sync:
+            callers, job.callers = job.callers, []
+            for caller in callers:
+                self.answers.accepted(job, caller, existing=False)
+        self._queue(self.services[job.service], job)
+
+    def add_stored(self, job: Job, only_if_known: bool) -> None:
+        """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
+        anything but a repeat of a known job is refused."""
+        self.inserting[job.id] = job
+        self._write(InsertJob(row_of(job), only_if_known=only_if_known, size=600 + job.body_bytes), job)
 
     # ------------------------------------------------------------ the store has spoken
 
@@ -300,25 +172,24 @@ class Jobs:
         if answer.verdict == NEW:
             self._is_stored(job, ready)
             for n, caller in enumerate(callers):
-                self._say_accepted(job, caller, existing=n > 0)
+                self.answers.accepted(job, caller, existing=n > 0)
             return
         del self.inserting[job.id]
         for caller in callers:
             if answer.verdict == EXISTING and answer.service != job.service:
                 text = f"job '{job.id}' exists already, for the service {answer.service}"
-                self.refuse(caller, job.service, job.id, "id_conflict", text)
+                self.answers.refuse(caller, job.service, job.id, "id_conflict", text)
             elif answer.verdict in (EXISTING, UNIQUE_CONFLICT):
                 self.turn.counters["repeated_requests"] += 1
-                to = caller.reply_to
-                message = Accepted(job.service, answer.job_id, self.durability, True, to)
                 # The job that stands for this one may have a write of its own under way.
                 holder = self.stored.get(answer.job_id)
-                self.turn.send(caller.peer, message, holder.last_write if holder is not None else None)
+                after = holder.last_write if holder is not None else None
+                self.answers.accepted_as(job.service, answer.job_id, self.durability, caller, after)
             else:
                 assert answer.verdict == FULL, answer
                 self.turn.counters["refused_queue_full"] += 1
                 text = f"{job.service} takes no more jobs: its limit or the store's is reached"
-                self.refuse(caller, job.service, job.id if caller.named else None, "queue_full", text)
+                self.answers.refuse(caller, job.service, job.id if caller.named else None, "queue_full", text)
 
     def _on_revived(self, job: Job, answer: Verdict, ready: dict[Service, None]) -> None:
         callers, job.callers = job.callers, []
@@ -339,7 +210,7 @@ class Jobs:
         del self.inserting[job.id]
         self.stored[job.id] = job
         service = self.services[job.service]
-        self._announce(job, None)
+        self.answers.announce(job, None)
         if job.state == SCHEDULED:
             self._schedule(service, job)
         else:
@@ -351,8 +222,7 @@ class Jobs:
         """An unfinished job of an earlier run. A running one waits for its worker (section 6)."""
         job = job_of(row)
         service = self._service(job.service)
-        self._number += 1
-        job.number = self._number
+        job.number = self.next_number()
         self.stored[job.id] = job
         turn = self.turn
         if job.expires_at is not None:
@@ -378,7 +248,7 @@ class Jobs:
             self._schedule(service, job)
             return
         service.push(job)
-        self._announce(job, job.last_write)
+        self.answers.announce(job, job.last_write)
         self.dispatch(service)
         if job.state == WAITING:
             self._watch_expiry(job)
@@ -490,7 +360,7 @@ class Jobs:
                 "started_at": job.started_at,
             }
             self._write(UpdateJob(job.id, changes), job)
-        self._announce(job, job.last_write)
+        self.answers.announce(job, job.last_write)
 
     # ------------------------------------------------------------ an attempt ends
 
@@ -630,14 +500,14 @@ class Jobs:
             self._write(FinishJob(job.id, changes, turn.wall + keep, size=size), job)
             self._forget_in[int((turn.wall + keep) // 60) + 1] += 1
         else:
-            self._unfinished_memory_bytes -= job.body_bytes
-            self._keep(job)
+            self.unfinished_memory_bytes -= job.body_bytes
+            self.kept.keep(job)
             callers, job.callers = job.callers, []
             if job.sync:
                 for caller in callers:
-                    self._say_end(job, caller)
-        self._announce(job, job.last_write)
-        self._answer_waits(job)
+                    self.answers.ended(job, caller)
+        self.answers.announce(job, job.last_write)
+        self.answers.answer_waits(job)
 
     def take_final(self, job: Job, token: bytes) -> None:
         """A FINAL with the live token is taken: its repeat is no stale result."""
@@ -686,39 +556,12 @@ class Jobs:
             session.service.ring[session] = None
             self.dispatch(session.service)
 
-    def _keep(self, job: Job) -> None:
-        """Keep a memory job's end for `memory_keep`, as many as their bound allows."""
-        limits = self.turn.limits
-        weight = JOB_BYTES + job.body_bytes + size_of(job.result) + job.log_bytes
-        if job.partials:
-            weight += sum(map(size_of, job.partials))
-        self._kept.append((self.turn.now + limits.memory_keep_s, job, weight))
-        self._kept_bytes += weight
-        if len(self._kept) == 1:
-            self.turn.timers.add(self.turn.now + limits.memory_keep_s, "forget")
-        while self._kept_bytes > limits.memory_keep_bytes_max:
-            self._forget_oldest()
-
-    def forget_old(self) -> None:
-        """Forget memory jobs whose `memory_keep` has passed."""
-        while self._kept and self._kept[0][0] <= self.turn.now:
-            self._forget_oldest()
-        if self._kept:
-            self.turn.timers.add(self._kept[0][0], "forget")
-
-    def _forget_oldest(self) -> None:
-        _, job, weight = self._kept.popleft()
-        self._kept_bytes -= weight
-        if self.memory.get(job.id) is job:
-            del self.memory[job.id]
-
     def revive(self, job: Job, caller: Caller) -> None:
         """A dead letter waits again, when its commit has said that its unique key is free; then the
         caller is answered."""
         turn = self.turn
         job.move("revive")
-        self._number += 1
-        job.number = self._number
+        job.number = self.next_number()
         job.failures = job.losses = 0
         job.expires_at = job.expires_mono = job.error = job.ended_at = job.last_write = None
         job.ready_at = turn.wall
@@ -742,8 +585,7 @@ class Jobs:
     def partial(self, job: Job, body: tuple[bytes, ...], plain: bool) -> None:
         """A partial result: to those who wait, and into the record."""
         for caller in job.callers if job.sync else ():
-            message = ClientPartial(job.service, job.id, body, plain, caller.reply_to)
-            self.turn.send(caller.peer, message)
+            self.answers.partial(job, caller, body, plain)
         if len(job.partials) < self.turn.limits.partials_max:
             job.partials.append(body)
             self._write(AppendToJob(job.id, "partial", body, size=100 + size_of(body)), job)
@@ -771,67 +613,7 @@ class Jobs:
         job.log.append(line)
         self._write(AppendToJob(job.id, "log", line, size=100 + size), job)
 
-    # ------------------------------------------------------------ answers
-
-    def refuse(self, caller: Caller, service: str, job_id: str | None, code: str, text: str) -> None:
-        """No job was made, and the caller is told why."""
-        self.turn.counters[f"refused_{code}"] += code != "queue_full"
-        why = json.dumps({"code": code, "error": text}).encode()
-        message = Failed(service, job_id, why, False, caller.reply_to)
-        self.turn.send(caller.peer, message)
-
-    def _accept(self, job: Job, existing: bool) -> None:
-        callers, job.callers = job.callers, []
-        for caller in callers:
-            self._say_accepted(job, caller, existing)
-
-    def _say_accepted(self, job: Job, caller: Caller, existing: bool) -> None:
-        message = Accepted(job.service, job.id, job.durability, existing, caller.reply_to)
-        self.turn.send(caller.peer, message, job.last_write)
-
-    def _say_end(self, job: Job, caller: Caller) -> None:
-        to = caller.reply_to
-        if job.state == COMPLETE:
-            message: object = Completed(job.service, job.id, job.result, job.result_plain, to)
-        else:
-            message = Failed(job.service, job.id, error_json(job.error or {}), True, to)
-        self.turn.send(caller.peer, message, job.last_write)
-
-    def wait_for(self, job: Job, caller: Caller, until: float) -> None:
-        """zmws.wait: answer when the job is final, or at monotonic time `until`."""
-        waiters = self.waits.setdefault(job.id, [])
-        waiters[:] = [known for known in waiters if not known[0].same_as(caller)]
-        waiters.append((caller, until))
-        self.turn.timers.add(until, "wait", job.id)
-
-    @property
-    def waits_count(self) -> int:
-        """How many requests of zmws.wait wait."""
-        return sum(map(len, self.waits.values()))
-
-    def waits_timed_out(self, job_id: str) -> None:
-        """Answer 202 to those whose wait is over."""
-        waiters = self.waits.get(job_id, [])
-        for caller, until in list(waiters):
-            if until <= self.turn.now:
-                waiters.remove((caller, until))
-                body = (b"202", json.dumps({"id": job_id}).encode())
-                self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to))
-        if not waiters:
-            self.waits.pop(job_id, None)
-
-    def _answer_waits(self, job: Job) -> None:
-        waiters = self.waits.pop(job.id, None)
-        if waiters:
-            body = (b"200", json.dumps(record(job), default=str).encode())
-            for caller, _ in waiters:
-                self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to), job.last_write)
-
-    def _announce(self, job: Job, after: Write | None) -> None:
-        if self.turn.news_wanted:
-            body: dict[str, Any] = {"id": job.id, "service": job.service, "state": job.state}
-            body |= {"attempt": job.attempt, "at": iso(self.turn.wall)}
-            self.turn.news(f"{job.service}.{job.state}", body, after)
+    # ------------------------------------------------------------ writes
 
     def prune(self, rows_max: int) -> None:
         """Let the store forget ended jobs whose `keep` has passed, in steps of at most `rows_max`."""

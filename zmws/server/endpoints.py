@@ -58,23 +58,24 @@ def open_router(
     limits = settings.limits
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     _common(socket, settings.message_bytes_max, settings.high_water_mark)
-    if name != "client":
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-    # No ZMTP heartbeats from here: where they are on, a peer that fills the high-water mark and then
-    # resets its connection makes libzmq abort the process (out_event() asserts !_io_error; libzmq issues
-    # 4364 and 4767, open in 4.3.5). Our peers send PING with a TTL, which has the same effect without
-    # that; of the others TCP must notice: by keepalive, and where something waits to be acknowledged,
-    # as a HEARTBEAT to a busy worker does each second, by MAXRT.
+    # On `client` too: without it, what a second connection under a chosen routing id sends is never read
+    # and never freed, not even when the connection is closed.
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    # No ZMTP heartbeats from here: where they are on, a connection that is reset while its input stands
+    # still (its pipe is full, or another took over its routing id) makes libzmq abort the process
+    # (out_event() asserts !_io_error; libzmq issues 4364 and 4767, open in 4.3.5). Of a dead machine TCP
+    # notices: by keepalive, and where something waits to be acknowledged, as a HEARTBEAT to a busy worker
+    # does each second, by MAXRT; also behind a request too large for the buffers of a peer that reads no
+    # more. On `client` no MAXRT: who reads late is no dead peer.
     if name == "worker":
         expiry_s = limits.heartbeat_interval_s * limits.heartbeat_liveness
         socket.setsockopt(zmq.TCP_MAXRT, max(1, int(expiry_s * 1000)))
     elif name == "mdp":
         socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
-    # On `client` not: who reads late is no dead peer.
     return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
 
 

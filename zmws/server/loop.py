@@ -211,7 +211,9 @@ class BrokerServer:
         log.info("stopped")
 
     def close(self) -> None:
-        """Let go of everything. `run` does it by itself."""
+        """Let go of everything. `run` does it by itself; once more does no harm."""
+        if self._context.closed:
+            return
         if self._signals:
             signal.set_wakeup_fd(-1)
         for endpoint in self._endpoints.values():

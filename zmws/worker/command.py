@@ -16,12 +16,18 @@ from typing import Any
 from zmws import settings
 from zmws.errors import SettingsError, ZmwsError
 
-LOG_LEVELS = {"d": "DEBUG", "i": "INFO", "w": "WARNING", "e": "ERROR"}
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = {name.lower(): name for name in _LEVELS} | {name[0].lower(): name for name in _LEVELS}
 
 
 def set_up_log(level: str) -> None:
-    """Log to standard error, times in UTC. `level`: a name or its first letter."""
-    name = LOG_LEVELS.get(level[:1].lower(), "INFO")
+    """Log to standard error, times in UTC. `level`: a name or its first letter.
+
+    Raises SettingsError for any other.
+    """
+    name = LOG_LEVELS.get(level.lower())
+    if name is None:
+        raise SettingsError(f"'{level}' is no log level; there are debug, info, warning and error")
     logging.Formatter.converter = time.gmtime
     form = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=name, format=form, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr)
@@ -35,11 +41,11 @@ def run_class(cls: type[Any], args: Sequence[str] | None = None) -> int:
     parser.add_argument("-c", "--config", type=Path, help="the settings file")
     parser.add_argument("--log-level", default="info", help="debug, info, warning or error")
     given = parser.parse_args(args)
-    set_up_log(given.log_level)
     try:
+        set_up_log(given.log_level)
         return run(cls, given.broker, given.service, given.config)
     except (ZmwsError, ValueError) as wrong:
-        print(f"zmws: {wrong}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"zmws: {wrong}\n")
         return 2
 
 

@@ -26,7 +26,7 @@ def load_class(file: Path) -> type[WorkerBase]:
     sys.path.insert(0, str(file.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
         raise WorkerFileError(text) from fault
     found = [

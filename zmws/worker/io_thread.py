@@ -216,7 +216,7 @@ class _Connection:
         self._close(linger_ms=0)
         dialog = self._dialog
         self._socket = sockets.dealer(self._context, endpoint, dialog.interval_s)
-        # The broker sends no PING; a TTL in ours tells it when to give this connection up.
+        # The broker sends no PING. A TTL in ours lets it give up a connection that falls silent behind one.
         self._socket.setsockopt(zmq.HEARTBEAT_TTL, int(dialog.interval_s * dialog.liveness * 1000))
         # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
         self._socket.setsockopt(zmq.RCVHWM, 0)

@@ -1,0 +1,160 @@
+"""A request becomes a job, or is answered why not (DESIGN sections 4 and 5).
+
+Rule 1: a repeated request is the same job: attached to the running one, handed the kept result, or told
+        that it exists.
+Rule 2: no limit refuses a request that gives an id before that id has been looked up.
+"""
+
+from __future__ import annotations
+
+from zmws.core.job import MEMORY, SCHEDULED, STORED, WAITING, Caller, Job
+from zmws.core.jobs import Jobs
+from zmws.core.options import JobOptions
+from zmws.core.service import Service
+from zmws.core.turn import Turn
+from zmws.core.writes import size_of
+
+
+class Submission:
+    """Makes jobs of requests."""
+
+    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+        self.turn = turn
+        self.jobs = jobs
+
+    def submit(
+        self,
+        caller: Caller,
+        service: Service,
+        sync: bool,
+        options: JobOptions,
+        body: tuple[bytes, ...],
+        expires_s_default: float | None = None,
+    ) -> None:
+        """Make the job, or answer why not. The caller is answered now or out of `committed`."""
+        defaults = service.options
+        durability = "memory" if sync else (options.durability or defaults.durability)
+        if durability == "memory":
+            if options.unique is not None:
+                text = "option 'unique' needs a stored job: asynchronous, with durability 'disk'"
+                return self.jobs.answers.refuse(caller, service.name, options.id, "bad_option", text)
+            if options.id is not None and self._attached(caller, service, sync, options.id):
+                return None
+            text_or_none = self._memory_limit(service, options, body)
+        else:
+            if options.id is not None and self._repeated(caller, service, options.id):
+                return None
+            text_or_none = self._stored_limit(service, options)
+        if text_or_none is not None and (durability == "memory" or options.id is None):
+            self.turn.counters["refused_queue_full"] += 1
+            return self.jobs.answers.refuse(caller, service.name, options.id, "queue_full", text_or_none)
+        job = self._new_job(service, sync, durability, options, body, expires_s_default)
+        job.callers.append(caller)
+        if durability == "memory":
+            self.jobs.add_memory(job)
+        else:
+            self.jobs.add_stored(job, only_if_known=text_or_none is not None)
+        return None
+
+    def _attached(self, caller: Caller, service: Service, sync: bool, job_id: str) -> bool:
+        """A repeated memory request is attached to its job, or handed the kept result."""
+        other = self.jobs.stored.get(job_id) or self.jobs.inserting.get(job_id)
+        job = self.jobs.memory.get(job_id)
+        if (other is not None and not other.final) or (job is not None and job.service != service.name):
+            text = f"job '{job_id}' exists already, as another kind of job or for another service"
+            self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
+            return True
+        if job is None:
+            return False
+        self.turn.counters["repeated_requests"] += 1
+        if not sync:
+            self.jobs.answers.accepted(job, caller, existing=True)
+        elif job.final:
+            self.jobs.answers.ended(job, caller)
+        elif not any(known.same_as(caller) for known in job.callers):
+            job.callers.append(caller)
+        return True
+
+    def _repeated(self, caller: Caller, service: Service, job_id: str) -> bool:
+        """A repeated submit of a job in memory is answered from there; the store knows the others."""
+        other = self.jobs.memory.get(job_id)
+        inserting = self.jobs.inserting.get(job_id)
+        job = inserting or self.jobs.stored.get(job_id)
+        if (other is not None and not other.final) or (job is not None and job.service != service.name):
+            text = f"job '{job_id}' exists already, as another kind of job or for another service"
+            self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
+            return True
+        if job is None:
+            return False
+        self.turn.counters["repeated_requests"] += 1
+        if inserting is not None:
+            # Whether the original is accepted, only its commit knows.
+            if not any(known.same_as(caller) for known in inserting.callers):
+                inserting.callers.append(caller)
+        else:
+            self.jobs.answers.accepted(job, caller, existing=True)
+        return True
+
+    def _memory_limit(self, service: Service, options: JobOptions, body: tuple[bytes, ...]) -> str | None:
+        limits = self.turn.limits
+        most = service.options.max_waiting or limits.waiting_memory_max
+        if service.waiting_memory >= most:
+            return f"{most} jobs wait for {service.name} already (max_waiting)"
+        if self.jobs.unfinished_memory_bytes + size_of(body) > limits.waiting_memory_bytes_max:
+            return f"unfinished memory jobs hold {self.jobs.unfinished_memory_bytes} bytes already"
+        return self._group_limit(service, options)
+
+    def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
+        most = service.options.max_waiting
+        if most is not None and service.waiting_count >= most:
+            return f"{most} jobs wait for {service.name} already (max_waiting)"
+        return self._group_limit(service, options)
+
+    def _group_limit(self, service: Service, options: JobOptions) -> str | None:
+        most = self.turn.limits.groups_max
+        if options.group is not None and service.groups >= most and not service.knows_group(options.group):
+            return f"{most} groups of {service.name} have waiting jobs already (groups_max)"
+        return None
+
+    def _new_job(
+        self,
+        service: Service,
+        sync: bool,
+        durability: str,
+        options: JobOptions,
+        body: tuple[bytes, ...],
+        expires_s_default: float | None,
+    ) -> Job:
+        turn, defaults = self.turn, service.options
+        delay = options.delay if options.delay is not None else defaults.delay
+        if options.at is not None:
+            delay = max(0.0, options.at - turn.wall)
+        expires = options.expires if options.expires is not None else defaults.expires
+        if expires is None:
+            expires = expires_s_default
+        priority = options.priority if options.priority is not None else defaults.priority
+        ready_at = turn.wall + delay
+        job = Job(
+            id=options.id or turn.suppliers.new_id(),
+            service=service.name,
+            kind=MEMORY if durability == "memory" else STORED,
+            body=body,
+            created_at=turn.wall,
+            ready_at=ready_at,
+            rank=service.rank(ready_at, priority),
+            sync=sync,
+        )
+        job.state = SCHEDULED if delay > 0 else WAITING
+        job.durability = durability if durability == "memory" else self.jobs.durability
+        job.priority = priority
+        job.retries = options.retries if options.retries is not None else defaults.retries
+        job.ttr = options.ttr if options.ttr is not None else defaults.ttr
+        job.backoff = options.backoff if options.backoff is not None else defaults.backoff
+        job.keep = options.keep if options.keep is not None else defaults.keep
+        job.group, job.unique = options.group, options.unique
+        job.body_bytes = size_of(body)
+        if expires is not None:
+            job.expires_at = turn.wall + expires
+            job.expires_mono = turn.now + expires
+        job.number = self.jobs.next_number()
+        return job
