@@ -42,6 +42,11 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0, what: str 
     return value
 
 
+def report(text: str) -> None:
+    """A figure for who reads the test's output (`-rP`)."""
+    sys.stdout.write(text + "\n")
+
+
 @dataclass
 class RunningBroker:
     """A broker of this process's own, in a thread."""

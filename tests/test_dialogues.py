@@ -43,7 +43,7 @@ from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
-from zmws.core.mdp import Heartbeat, WorkerRequest
+from zmws.core.messages import Heartbeat, WorkerRequest
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError

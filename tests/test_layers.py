@@ -1,6 +1,6 @@
 """Who may import whom: the layers of zmws, and that the core touches neither world nor clock.
 
-    L0 errors  core/mdp  core/job
+    L0 errors  core/messages  core/mdp  core/job
     L1 core/*
     L2 settings  sockets  ids  store/*
     L3 server/*  worker/*  client/*
@@ -28,6 +28,7 @@ PACKAGE = "zmws"
 
 # Longest name first: the first entry that is the module, or a package around it, says its layer.
 LAYERS = {
+    "zmws.core.messages": 0,
     "zmws.core.mdp": 0,
     "zmws.core.job": 0,
     "zmws.errors": 0,

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from zmws.core import mdp
-from zmws.core.mdp import (
+from zmws.core import mdp, messages
+from zmws.core.mdp import decode, encode_to_client, encode_to_worker
+from zmws.core.messages import (
     BARE,
     MDP01,
     NATIVE,
@@ -34,9 +35,6 @@ from zmws.core.mdp import (
     WorkerFinal,
     WorkerPartial,
     WorkerRequest,
-    decode,
-    encode_to_client,
-    encode_to_worker,
 )
 from zmws.errors import ProtocolError
 
@@ -145,7 +143,7 @@ def test_a_foreign_workers_frames_are_wrapped_for_a_client_and_bare_for_a_strict
 def test_a_workers_result_that_looks_like_a_command_reaches_our_client_as_a_result() -> None:
     body = (b"FAIL: E [a1]", b"MDPC02")
     sent = encode_to_client(Completed("E", "a1", body, False, ReplyTo(NATIVE, (b"7", b""))))
-    assert mdp.decode_at_client(sent) == mdp.Reply(b"7", "final", body)
+    assert mdp.decode_at_client(sent) == messages.Reply(b"7", "final", body)
 
 
 # ---------------------------------------------------------------- clients: bare and PHP 1
@@ -668,7 +666,7 @@ def test_what_the_broker_answers_our_client_arrives_as_it_left(
         (Accepted(service, job_id, "disk", True, to), "accepted", (head, note)),
         (Answer(service, (b"200", *body), to), "answer", (b"200", *body)),
     ]:
-        assert mdp.decode_at_client(encode_to_client(message)) == mdp.Reply(number, kind, expected)
+        assert mdp.decode_at_client(encode_to_client(message)) == messages.Reply(number, kind, expected)
 
 
 # ---------------------------------------------------------------- any input

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from zmws.core.mdp import NATIVE, ClientPartial, Completed, ReplyTo
+from zmws.core.messages import NATIVE, ClientPartial, Completed, ReplyTo
 from zmws.server.outbox import FULL, GONE, PEERS_A_RETRY, SENT, Outbox, Peer
 
 TO = ReplyTo(NATIVE, ())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.peers import REPOSITORY
-from zmws.core.mdp import WorkerRequest
+from zmws.core.messages import WorkerRequest
 from zmws.worker import JobInHand, WorkerBase
 from zmws.worker.files import load_class
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.world import Link, World, shown
-from zmws.core import mdp
+from zmws.core import mdp, messages
 from zmws.core.broker import Broker
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings
 from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
-from zmws.core.mdp import WorkerRequest
+from zmws.core.messages import WorkerRequest
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
@@ -98,10 +98,10 @@ class SimBroker:
         except ProtocolError as fault:
             self.core.protocol_error(peer, fault)
         else:
-            if isinstance(message, mdp.ClientRequest):
+            if isinstance(message, messages.ClientRequest):
                 self.watcher.requested(peer, message)
             session = self.core.roster.by_peer.get(peer)
-            if isinstance(message, mdp.Ready) and not message.link.ours and session is not None:
+            if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
                 for token in session.held:
                     self.watcher.may_have_failed(token)  # it registers anew: what it held is lost
             taken_before = self.watcher.final_token(message, self.core)

@@ -11,7 +11,7 @@ from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
-from zmws.core.mdp import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
+from zmws.core.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
 from zmws.core.writes import FinishJob, ReviveJob, Write

@@ -29,6 +29,7 @@ from tests.peers import (
     counters,
     peer,
     proxy,
+    report,
     wait_until,
     worker_process,
 )
@@ -201,7 +202,7 @@ def test_the_job_of_a_killed_worker_runs_on_another_within_seconds(
     second = notes.wait("begun", 2)[1]
     took_s = second["at"] - killed_at
     record_property("seconds", took_s)
-    print(f"from kill to the second start: {took_s:.2f} s")
+    report(f"from kill to the second start: {took_s:.2f} s")
     assert took_s < 2.5
     assert second["pid"] != first["pid"] and second["attempt"] == 2
     notes.open_gate()
@@ -243,7 +244,7 @@ def test_the_job_of_a_stopped_worker_runs_on_another_and_its_late_result_is_refu
     actors[first].signal(signal.SIGSTOP)
     second = notes.wait("begun", 2)[1]
     took_s = second["at"] - stopped_at
-    print(f"from SIGSTOP to the second start: {took_s:.2f} s")
+    report(f"from SIGSTOP to the second start: {took_s:.2f} s")
     assert took_s < EXPIRY_S + 2
     assert second["pid"] != first["pid"]
     notes.open_gate()
@@ -491,7 +492,7 @@ def test_workers_come_back_to_a_broker_that_was_killed(tmp_path: Path, notes: No
         notes.open_gate()
         assert repeated.result(20) == 1
         await_workers(client, 2)
-        print(f"the workers were back after {time.monotonic() - began_at:.2f} s")
+        report(f"the workers were back after {time.monotonic() - began_at:.2f} s")
         for _ in range(4):
             assert client.call("ACT", notes.params("nothing"), timeout=10) == 1
 
@@ -547,7 +548,7 @@ def test_a_client_that_reads_late_gets_its_final_behind_twenty_thousand_partials
         assert frames[1] == b"\x03" and frames[3].startswith(b"COMPLETE: ACT")
         assert frames[4] == b"PARAM-JSON: %d" % count
         dropped = counters(client).get("outbox_dropped", 0)
-        print(f"{partials} partials came, {dropped} were dropped, the broker grew by {grown >> 20} MiB")
+        report(f"{partials} partials came, {dropped} were dropped, the broker grew by {grown >> 20} MiB")
         assert partials + dropped == count
 
 
@@ -615,7 +616,7 @@ def test_a_thousand_idle_workers_cost_little(tmp_path: Path) -> None:
                         one.send_multipart([b"MDPW02", b"\x05"])
                 threading.Event().wait(0.5)
             share = (broker.cpu_s() - cpu) / (time.monotonic() - begun_at)
-            print(f"a thousand idle workers: {share:.1%} of a core")
+            report(f"a thousand idle workers: {share:.1%} of a core")
             assert client.ask("zmws.stats")["workers"] == 1_000
             assert share < 0.15
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 from zmws import ids
 from zmws.core import mdp
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
-from zmws.core.mdp import Reply
+from zmws.core.messages import Reply
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})

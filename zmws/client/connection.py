@@ -25,7 +25,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
-from zmws.core.mdp import Reply
+from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
 

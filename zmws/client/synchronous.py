@@ -19,7 +19,7 @@ from zmws.client.answers import (
 )
 from zmws.client.connection import Connection
 from zmws.core.client_dialog import ClientSettings
-from zmws.core.mdp import Reply
+from zmws.core.messages import Reply
 from zmws.errors import JobTimeout
 
 WAIT_S = 30.0  # one zmws.wait; longer waits are several

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from zmws.core.job import COMPLETE, Caller, Job, error_json, iso, record
-from zmws.core.mdp import Accepted, Answer, ClientPartial, Completed, Failed
+from zmws.core.messages import Accepted, Answer, ClientPartial, Completed, Failed
 from zmws.core.turn import Turn
 from zmws.core.writes import Write
 

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core import mdp
+from zmws.core import mdp, messages
 from zmws.core.inspection import Inspection
 from zmws.core.job import RUNNING, Caller, Job
 from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
-from zmws.core.mdp import (
+from zmws.core.messages import (
     DISCONNECT,
     ClientRequest,
     Disconnect,
@@ -306,7 +306,7 @@ class Broker:
         ours = session.link.ours if session is not None else job.worker_ours
         body = message.body
         if not ours:
-            php = session is not None and session.link.dialect != mdp.RFC
+            php = session is not None and session.link.dialect != messages.RFC
             self.jobs.partial(job, body, plain=php)
         elif not body:
             self.turn.counters["bad_partials"] += 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core import mdp
-from zmws.core.mdp import Reply
+from zmws.core.messages import Reply
 from zmws.core.worker_dialog import QUICK_TRY_S, Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, ZmwsError
 

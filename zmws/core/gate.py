@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from zmws.core.mdp import Link
+from zmws.core.messages import Link
 from zmws.core.writes import Read, ReadJobs, Write
 
 

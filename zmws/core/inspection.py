@@ -17,7 +17,7 @@ from typing import Any
 
 from zmws.core.job import FAILED, STATES, Caller, Job, iso, record, summary
 from zmws.core.jobs import Jobs, error
-from zmws.core.mdp import Answer, ClientRequest
+from zmws.core.messages import Answer, ClientRequest
 from zmws.core.options import ID_PATTERN
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn

@@ -134,7 +134,7 @@ class Caller:
     """Who waits for an answer: a peer, and how the answer goes back."""
 
     peer: tuple[str, bytes]
-    reply_to: Any  # mdp.ReplyTo
+    reply_to: Any  # messages.ReplyTo
     named: bool = False  # the request gave the id
 
     def same_as(self, other: Caller) -> bool:

@@ -27,7 +27,7 @@ from zmws.core.job import (
     make_token,
 )
 from zmws.core.kept import KeptJobs
-from zmws.core.mdp import Answer, Heartbeat, WorkerRequest
+from zmws.core.messages import Answer, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
 from zmws.core.service import Service
 from zmws.core.session import Session

@@ -15,10 +15,40 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from zmws.core.messages import (
+    BARE,
+    DISCONNECT,
+    HEARTBEAT,
+    MDP01,
+    NATIVE,
+    PHP,
+    PHP1,
+    PHP2,
+    RFC,
+    STRICT,
+    Accepted,
+    Answer,
+    ClientPartial,
+    ClientRequest,
+    Completed,
+    Disconnect,
+    Failed,
+    FromPeer,
+    FromWorker,
+    Heartbeat,
+    Link,
+    Ready,
+    Reply,
+    ReplyTo,
+    ToClient,
+    ToWorker,
+    WorkerFinal,
+    WorkerPartial,
+    WorkerRequest,
+)
 from zmws.errors import ProtocolError
 
 MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
@@ -38,10 +68,6 @@ _ASCII = {bytes([48 + n]): bytes([n]) for n in range(1, 7)}
 # DISCONNECT 0x05. What a worker may send, as RFC 18 numbers it:
 _MDP01_COMMANDS = {b"\x01": W_READY, b"\x03": W_FINAL, b"\x04": W_HEARTBEAT, b"\x05": W_DISCONNECT}
 
-NATIVE, BARE, PHP, STRICT = "native", "bare", "php", "strict"  # clients
-RFC, PHP1, PHP2 = "rfc", "php1", "php2"  # workers
-MDP01 = "mdp01"  # either: RFC 7
-
 PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 OPTS_JSON, JOB_JSON = b"OPTS-JSON: ", b"JOB-JSON: "
 _NO_ENVELOPE = (b"JOB:", b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
@@ -53,161 +79,6 @@ ENVELOPE_BYTES_MAX = 4_096  # it is kept with the request; a proxy's frame has a
 TOKEN_BYTES_MAX = 255  # an id of 128, an attempt, a nonce
 WORKER_ID_MAX = 128
 _RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
-
-
-# ---------------------------------------------------------------- messages from and to clients
-
-
-@dataclass(slots=True)
-class ReplyTo:
-    """How an answer goes back: the request's dialect, its envelope, whether its command was ASCII."""
-
-    dialect: str
-    envelope: tuple[bytes, ...]
-    ascii: bool = False
-
-
-@dataclass(slots=True)
-class ClientRequest:
-    """A client asks for a service. `options` is the body of OPTS-JSON, `body` what a worker gets."""
-
-    service: str
-    sync: bool
-    options: bytes | None
-    body: tuple[bytes, ...]
-    reply_to: ReplyTo
-
-
-@dataclass(slots=True)
-class Accepted:
-    """An asynchronous job is accepted: `JOB: ID SERVICE`."""
-
-    service: str
-    job_id: str
-    durability: str
-    existing: bool
-    reply_to: ReplyTo
-
-
-@dataclass(slots=True)
-class ClientPartial:
-    """A partial result. `plain`: the frames are a zmws worker's, whose PARAM-JSON a strict client
-    gets without its prefix; a foreign worker's frames go as they are."""
-
-    service: str
-    job_id: str
-    body: tuple[bytes, ...]
-    plain: bool
-    reply_to: ReplyTo
-
-
-@dataclass(slots=True)
-class Completed:
-    """The job is done; `body` is its result."""
-
-    service: str
-    job_id: str
-    body: tuple[bytes, ...]
-    plain: bool
-    reply_to: ReplyTo
-
-
-@dataclass(slots=True)
-class Failed:
-    """The job failed, or (`job_made` False) the request was refused. `error` is the ERROR JSON."""
-
-    service: str
-    job_id: str | None
-    error: bytes
-    job_made: bool
-    reply_to: ReplyTo
-
-
-@dataclass(slots=True)
-class Answer:
-    """A reply of a service inside the broker: its frames as they are."""
-
-    service: str
-    body: tuple[bytes, ...]
-    reply_to: ReplyTo
-
-
-ToClient = Accepted | ClientPartial | Completed | Failed | Answer
-
-
-# ---------------------------------------------------------------- messages from and to workers
-
-
-@dataclass(slots=True)
-class Link:
-    """How a worker speaks: dialect, a `""` before its commands, ASCII commands, ours or foreign."""
-
-    dialect: str = RFC
-    empty: bool = False
-    ascii: bool = False
-    ours: bool = False
-
-
-@dataclass(slots=True)
-class Ready:
-    """READY. `info` is our workers' extra frame (docs/protocol.md), None for a foreign worker."""
-
-    service: str
-    info: dict[str, Any] | None
-    link: Link
-
-
-@dataclass(slots=True)
-class WorkerPartial:
-    """PARTIAL: the token it is for, and its frames. `link`: how an answer would be said, None: as
-    RFC 18 says."""
-
-    token: bytes
-    body: tuple[bytes, ...]
-    link: Link | None = None
-
-
-@dataclass(slots=True)
-class WorkerFinal:
-    """FINAL. `failed` is set where the dialect says it outside the body (PHP), else None. `link` as
-    for PARTIAL."""
-
-    token: bytes
-    body: tuple[bytes, ...]
-    failed: bool | None = None
-    link: Link | None = None
-
-
-@dataclass(slots=True)
-class Heartbeat:
-    """HEARTBEAT, either way, with the extension's frames (empty for foreign workers). `link` as for
-    PARTIAL; not set on what the broker sends."""
-
-    frames: tuple[bytes, ...] = ()
-    link: Link | None = None
-
-
-@dataclass(slots=True)
-class Disconnect:
-    """DISCONNECT, either way."""
-
-
-@dataclass(slots=True)
-class WorkerRequest:
-    """REQUEST: a job for a worker. `job` is the body of JOB-JSON, which only our workers get."""
-
-    token: bytes
-    service: str
-    job: bytes
-    body: tuple[bytes, ...]
-
-
-FromWorker = Ready | WorkerPartial | WorkerFinal | Heartbeat | Disconnect
-ToWorker = WorkerRequest | Heartbeat | Disconnect
-FromPeer = ClientRequest | FromWorker
-
-HEARTBEAT = Heartbeat()
-DISCONNECT = Disconnect()
 
 
 # ---------------------------------------------------------------- service names
@@ -615,15 +486,6 @@ def encode_request(
         frames.append(OPTS_JSON + json.dumps(options).encode())
     frames.extend(body)
     return frames
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer as our client reads it. `kind`: partial, final, accepted, failed or answer."""
-
-    number: bytes
-    kind: str
-    body: tuple[bytes, ...]
 
 
 def decode_at_client(frames: list[bytes]) -> Reply:

@@ -15,16 +15,8 @@ from typing import Any
 
 from zmws.core.job import Job
 from zmws.core.jobs import Jobs, error
-from zmws.core.mdp import (
-    DISCONNECT,
-    TOKEN_BYTES_MAX,
-    Heartbeat,
-    Link,
-    Ready,
-    WorkerRequest,
-    is_reserved,
-    service_name_fault,
-)
+from zmws.core.mdp import TOKEN_BYTES_MAX, is_reserved, service_name_fault
+from zmws.core.messages import DISCONNECT, Heartbeat, Link, Ready, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import Peer, Turn
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from zmws.core.job import Job
 from zmws.core.limits import Limits
-from zmws.core.mdp import Link
+from zmws.core.messages import Link
 from zmws.core.service import Service
 
 Peer = tuple[str, bytes]

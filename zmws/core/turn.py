@@ -10,7 +10,7 @@ from typing import Any
 
 from zmws.core.gate import Send
 from zmws.core.limits import Limits
-from zmws.core.mdp import Link, ToWorker
+from zmws.core.messages import Link, ToWorker
 from zmws.core.timers import Timers
 from zmws.core.writes import Read, Write
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core import mdp
-from zmws.core.mdp import Disconnect, Heartbeat, WorkerRequest
+from zmws.core.messages import Disconnect, Heartbeat, WorkerRequest
 from zmws.errors import ProtocolError
 
 QUICK_TRY_S = 0.1

@@ -26,7 +26,7 @@ from zmws import ids, sockets
 from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Gate, Send
-from zmws.core.mdp import Heartbeat, WorkerRequest
+from zmws.core.messages import Heartbeat, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError, StoreError
 from zmws.server import memory_guard

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from zmws.core import mdp
-from zmws.core.mdp import WorkerRequest
+from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import DialogSettings
 from zmws.worker.io_thread import WorkerIO
 from zmws.worker.params import BadParams, decode_params, encode_fault, encode_value

@@ -26,7 +26,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zmws import ids, sockets
-from zmws.core.mdp import WorkerRequest
+from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Stopped, Transmit, WorkerDialog
 
 _WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)

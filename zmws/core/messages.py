@@ -1,0 +1,178 @@
+"""What peers say to each other, decoded: one class a message. `mdp` turns frames into these and back.
+
+A message carries how it was said (`ReplyTo`, `Link`), so that its answer can be said the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# The dialects of docs/protocol.md.
+NATIVE, BARE, PHP, STRICT = "native", "bare", "php", "strict"  # clients
+RFC, PHP1, PHP2 = "rfc", "php1", "php2"  # workers
+MDP01 = "mdp01"  # either: RFC 7
+
+
+# ---------------------------------------------------------------- messages from and to clients
+
+
+@dataclass(slots=True)
+class ReplyTo:
+    """How an answer goes back: the request's dialect, its envelope, whether its command was ASCII."""
+
+    dialect: str
+    envelope: tuple[bytes, ...]
+    ascii: bool = False
+
+
+@dataclass(slots=True)
+class ClientRequest:
+    """A client asks for a service. `options` is the body of OPTS-JSON, `body` what a worker gets."""
+
+    service: str
+    sync: bool
+    options: bytes | None
+    body: tuple[bytes, ...]
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Accepted:
+    """An asynchronous job is accepted: `JOB: ID SERVICE`."""
+
+    service: str
+    job_id: str
+    durability: str
+    existing: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class ClientPartial:
+    """A partial result. `plain`: the frames are a zmws worker's, whose PARAM-JSON a strict client
+    gets without its prefix; a foreign worker's frames go as they are."""
+
+    service: str
+    job_id: str
+    body: tuple[bytes, ...]
+    plain: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Completed:
+    """The job is done; `body` is its result."""
+
+    service: str
+    job_id: str
+    body: tuple[bytes, ...]
+    plain: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Failed:
+    """The job failed, or (`job_made` False) the request was refused. `error` is the ERROR JSON."""
+
+    service: str
+    job_id: str | None
+    error: bytes
+    job_made: bool
+    reply_to: ReplyTo
+
+
+@dataclass(slots=True)
+class Answer:
+    """A reply of a service inside the broker: its frames as they are."""
+
+    service: str
+    body: tuple[bytes, ...]
+    reply_to: ReplyTo
+
+
+ToClient = Accepted | ClientPartial | Completed | Failed | Answer
+
+
+# ---------------------------------------------------------------- messages from and to workers
+
+
+@dataclass(slots=True)
+class Link:
+    """How a worker speaks: dialect, a `""` before its commands, ASCII commands, ours or foreign."""
+
+    dialect: str = RFC
+    empty: bool = False
+    ascii: bool = False
+    ours: bool = False
+
+
+@dataclass(slots=True)
+class Ready:
+    """READY. `info` is our workers' extra frame (docs/protocol.md), None for a foreign worker."""
+
+    service: str
+    info: dict[str, Any] | None
+    link: Link
+
+
+@dataclass(slots=True)
+class WorkerPartial:
+    """PARTIAL: the token it is for, and its frames. `link`: how an answer would be said, None: as
+    RFC 18 says."""
+
+    token: bytes
+    body: tuple[bytes, ...]
+    link: Link | None = None
+
+
+@dataclass(slots=True)
+class WorkerFinal:
+    """FINAL. `failed` is set where the dialect says it outside the body (PHP), else None. `link` as
+    for PARTIAL."""
+
+    token: bytes
+    body: tuple[bytes, ...]
+    failed: bool | None = None
+    link: Link | None = None
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """HEARTBEAT, either way, with the extension's frames (empty for foreign workers). `link` as for
+    PARTIAL; not set on what the broker sends."""
+
+    frames: tuple[bytes, ...] = ()
+    link: Link | None = None
+
+
+@dataclass(slots=True)
+class Disconnect:
+    """DISCONNECT, either way."""
+
+
+@dataclass(slots=True)
+class WorkerRequest:
+    """REQUEST: a job for a worker. `job` is the body of JOB-JSON, which only our workers get."""
+
+    token: bytes
+    service: str
+    job: bytes
+    body: tuple[bytes, ...]
+
+
+FromWorker = Ready | WorkerPartial | WorkerFinal | Heartbeat | Disconnect
+ToWorker = WorkerRequest | Heartbeat | Disconnect
+FromPeer = ClientRequest | FromWorker
+
+HEARTBEAT = Heartbeat()
+DISCONNECT = Disconnect()
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer as our client reads it. `kind`: partial, final, accepted, failed or answer."""
+
+    number: bytes
+    kind: str
+    body: tuple[bytes, ...]
