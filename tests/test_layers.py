@@ -34,6 +34,7 @@ LAYERS = {
     "zmws.errors": 0,
     "zmws.core": 1,
     "zmws.settings": 2,
+    "zmws.toml_lines": 2,
     "zmws.sockets": 2,
     "zmws.ids": 2,
     "zmws.store": 2,

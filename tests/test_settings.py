@@ -24,11 +24,11 @@ from zmws.settings import (
     WorkerSettings,
     is_loopback,
     limit_key,
-    line_numbers,
     load,
     parse_http,
     service_name_problem,
 )
+from zmws.toml_lines import line_numbers
 
 CHECKOUT = Path(__file__).parent.parent
 SHIPPED = CHECKOUT / "etc" / "zmws.toml"

@@ -23,6 +23,7 @@ from zmws.core.limits import Limits
 from zmws.core.mdp import is_reserved, service_name_fault
 from zmws.core.options import YEAR_S, ServiceOptions, service_options
 from zmws.errors import OptionError, SettingsError
+from zmws.toml_lines import line_numbers
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 COUNT_MAX = 1_000_000_000  # libzmq takes counts as a C int
@@ -175,43 +176,6 @@ def parse_store_url(url: str) -> str:
     return url
 
 
-def line_numbers(text: str) -> dict[tuple[str | int, ...], int]:
-    """Where each table and key of valid TOML stands; an element of an array of tables has its index.
-
-    What stands within a value (an inline table) is not listed: it is where its key is.
-    """
-    text = text.replace("\r\n", "\n")
-    lines: dict[tuple[str | int, ...], int] = {}
-    newest: dict[tuple[str | int, ...], int] = {}  # array of tables -> index of its last element
-    table: tuple[str | int, ...] = ()
-    at, line = 0, 1
-    while at < len(text):
-        if match := _HEADER.match(text, at):
-            named = _key_parts(match["key"])
-            table = _with_indexes(named[:-1], newest) + named[-1:]
-            if match["open"] == "[[":
-                newest[table] = newest.get(table, -1) + 1
-                lines.setdefault(table, line)
-            table = _with_indexes(named, newest)
-            lines.setdefault(table, line)
-            at = match.end()
-        elif match := _KEY.match(text, at):
-            keys = _key_parts(match["key"])
-            for end in range(1, len(keys) + 1):
-                lines.setdefault(table + keys[:end], line)
-            at = match.end()
-        depth = 0
-        while token := _TOKEN.search(text, at):
-            at = token.end()
-            line += token[0].count("\n")
-            depth += (token[0] in "[{") - (token[0] in "]}")
-            if token[0] == "\n" and depth == 0:
-                break
-        else:
-            break
-    return lines
-
-
 # ---- the table of settings ----
 
 
@@ -274,17 +238,6 @@ _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,6})?) *(?P<unit>B|KiB|MiB|
 _UNITS = {None: 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 _WORKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FLAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_DOTTED = rf"(?P<key>{_PART}(?:[ \t]*\.[ \t]*{_PART})*)"
-_HEADER = re.compile(rf"[ \t]*(?P<open>\[\[?)[ \t]*{_DOTTED}[ \t]*\]\]?")
-_KEY = re.compile(rf"[ \t]*{_DOTTED}[ \t]*=")
-_TOKEN = re.compile(
-    r'''"""(?:\\.|[^\\])*?"""(?:"{0,2})|\'\'\'.*?\'\'\'(?:\'{0,2})|"(?:\\.|[^"\\\n])*"|'[^'\n]*\''''
-    r"""|\#[^\n]*|[\[\]{}\n]""",
-    re.DOTALL,
-)
-
 
 # ---- loading ----
 
@@ -752,25 +705,3 @@ def _shown(value: object) -> str:
     else:
         text = str(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _key_parts(text: str) -> tuple[str, ...]:
-    """The parts of a dotted key, quotes and escapes taken as TOML has them."""
-    parts: list[str] = []
-    inner: Any = tomllib.loads(f"{text} = 0")
-    while isinstance(inner, dict):
-        ((part, inner),) = inner.items()
-        parts.append(part)
-    return tuple(parts)
-
-
-def _with_indexes(
-    named: tuple[str, ...], newest: Mapping[tuple[str | int, ...], int]
-) -> tuple[str | int, ...]:
-    """The path with the index of the last element behind each array of tables on it."""
-    path: tuple[str | int, ...] = ()
-    for part in named:
-        path += (part,)
-        if path in newest:
-            path += (newest[path],)
-    return path
