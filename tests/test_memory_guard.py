@@ -14,7 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from tests.peers import wait_until
 from zmws import sockets
-from zmws.server import memory_guard
+from zmws.server import connections, memory_guard
 from zmws.server.memory_guard import IPC_SUSPECT_TIMES, MemoryGuard, resident_bytes
 
 MIB = 1024 * 1024
@@ -225,11 +225,12 @@ def test_libzmq_tells_the_descriptors_as_the_guard_needs_them(
         assert short.connections == 1
         sockets.send(dealer, [b"a", b"b"])
         assert router.poll(10_000)
-        frames, descriptor = sockets.recv_with_descriptor(router)
+        frames, last = sockets.recv_at_most(router, 64)
+        descriptor = sockets.descriptor_of(last)
         assert frames[1:] == [b"a", b"b"] and descriptor == accepted["value"]
         # Cut by its number: libzmq notices, and closes it itself.
         inode = os.fstat(descriptor).st_ino
-        memory_guard._cut(descriptor, inode)
+        connections.cut(descriptor, inode)
         gone = recv_monitor_message(monitor)
         assert gone["event"] == zmq.Event.DISCONNECTED and gone["value"] == descriptor
         short.closed(descriptor)

@@ -16,10 +16,16 @@ _random_hex: list[str] = []
 def _random_20() -> str:
     """80 random bits of the operating system in hex. Drawn in blocks: a system call for each would
     cost a job more than the rest of its id."""
-    if not _random_hex:
+    try:
+        return _random_hex.pop()
+    except IndexError:  # and not "if empty": another thread may take the last one in between
         block = os.urandom(10 * 512).hex()
-        _random_hex.extend(block[n : n + 20] for n in range(0, len(block), 20))
-    return _random_hex.pop()
+        _random_hex.extend(block[n : n + 20] for n in range(20, len(block), 20))
+        return block[:20]
+
+
+# A child process that draws on its parent's block would draw the parent's ids.
+os.register_at_fork(after_in_child=_random_hex.clear)
 
 
 def new_id() -> str:

@@ -21,6 +21,8 @@ _DONTWAIT = int(zmq.DONTWAIT)
 _SEND_MORE_NOW = _SNDMORE | _DONTWAIT
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
+_NO_BOUND = 1 << 60
+_LAST = zmq.Frame()
 
 
 def send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
@@ -37,26 +39,40 @@ def send(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> None:
 
 def recv(socket: zmq.Socket[bytes]) -> list[bytes]:
     """Receive one message that is there. Raises zmq.Again if there is none."""
-    frame = _recv(socket, _DONTWAIT, False)
-    frames = [frame.bytes]
-    while frame.more:
-        frame = _recv(socket, _DONTWAIT, False)
-        frames.append(frame.bytes)
-    return frames
+    return recv_at_most(socket, _NO_BOUND)[0]
 
 
-def recv_with_descriptor(socket: zmq.Socket[bytes]) -> tuple[list[bytes], int]:
-    """As `recv`, with the descriptor of the connection that the message came over (-1: not known)."""
+def recv_at_most(socket: zmq.Socket[bytes], frames_max: int) -> tuple[list[bytes], zmq.Frame]:
+    """As `recv`, but at most so many frames; the last one tells by `more` whether others follow, which
+    are then to be discarded, and by `descriptor_of` where it came from."""
     frame = _recv(socket, _DONTWAIT, False)
     frames = [frame.bytes]
-    while frame.more:
-        frame = _recv(socket, _DONTWAIT, False)
-        frames.append(frame.bytes)
     try:
-        descriptor = int(frame.get(zmq.SRCFD))
+        while frame.more and len(frames) < frames_max:
+            frame = _recv(socket, _DONTWAIT, False)
+            frames.append(frame.bytes)
+    except zmq.Again:
+        return frames, _LAST  # its connection broke within the message
+    return frames, frame
+
+
+def discard(socket: zmq.Socket[bytes], frames_max: int) -> bool:
+    """Throw away what follows of a message, at most so many frames; true if that was the rest."""
+    try:
+        for _ in range(frames_max):
+            if not _recv(socket, _DONTWAIT, False).more:
+                return True
+    except zmq.Again:
+        return True
+    return False
+
+
+def descriptor_of(frame: zmq.Frame) -> int:
+    """The descriptor of the connection that a frame came over, -1 if it is not known."""
+    try:
+        return int(frame.get(zmq.SRCFD))
     except zmq.ZMQError:
-        descriptor = -1
-    return frames, descriptor
+        return -1
 
 
 def readable(socket: zmq.Socket[bytes]) -> bool:

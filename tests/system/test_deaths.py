@@ -232,7 +232,6 @@ def test_a_job_that_kills_its_worker_each_time_is_failed_with_its_history(
 # ---------------------------------------------------------------- a worker stands still
 
 
-@pytest.mark.xfail(reason="a stopped process that holds a job: the shell does not see yet that it is silent")
 def test_the_job_of_a_stopped_worker_runs_on_another_and_its_late_result_is_refused(
     two: Any, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -423,7 +423,6 @@ def test_raw_tcp_peers_that_speak_no_zmtp(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- workers that look valid
 
 
-@pytest.mark.xfail(reason="HOLDS and CONFIRM are not bounded in the roster yet")
 def test_a_worker_that_holds_without_end_does_not_grow_the_broker(tmp_path: Path) -> None:
     with under_watch(tmp_path) as (broker, _), peer(broker.worker) as hostile:
         info = json.dumps({"zmws": 1, "id": "hostile"}).encode()
@@ -443,7 +442,6 @@ def test_a_worker_that_holds_without_end_does_not_grow_the_broker(tmp_path: Path
         assert grown < GROWTH_BYTES_MAX, f"grew by {grown / MIB:.1f} MiB"
 
 
-@pytest.mark.xfail(reason="kept partials are bounded in number and not in bytes yet")
 def test_a_worker_that_talks_without_end_does_not_grow_the_broker(tmp_path: Path) -> None:
     with under_watch(tmp_path) as (broker, _), peer(broker.worker) as hostile, peer(broker.client) as caller:
         info = json.dumps({"zmws": 1, "id": "hostile"}).encode()
@@ -564,7 +562,6 @@ def test_messages_without_end_are_cut_off(
         wait_until(lambda: broker.resident_bytes() < 150 * MIB, 10, "the memory is given back")
 
 
-@pytest.mark.xfail(reason="a message is received whole, however many frames it has")
 def test_a_whole_message_of_very_many_frames_is_refused_and_survived(tmp_path: Path) -> None:
     with under_watch(tmp_path) as (broker, _), RawZmtp(broker.client) as raw:
         raw.handshake()

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
@@ -190,7 +189,7 @@ class _Loop:
     def _watch(self, now: float) -> None:
         monitor = self._monitor
         while monitor is not None and sockets.readable(monitor):
-            event = recv_monitor_message(monitor, zmq.DONTWAIT)["event"]
+            event = sockets.monitor_event(monitor)[0]
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._dialog.connected(now)
             else:

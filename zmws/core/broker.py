@@ -110,7 +110,7 @@ class Broker:
                 self.turn.command(peer, DISCONNECT, message.link or Link())
         elif isinstance(message, Heartbeat):
             if message.frames and session.link.ours:
-                self.roster.on_heartbeat(peer, session, message.frames)
+                self.roster.on_heartbeat(session, message.frames)
         else:
             self.roster.on_disconnect(session)
 

@@ -93,6 +93,7 @@ class Job:
 
     # What a restart forgets.
     body_bytes: int = 0
+    partials_bytes: int = 0
     token: bytes | None = None  # live while running, else None
     number: int = 0  # order among jobs of one rank
     session: Any = None  # the session.Session that runs it; this layer does not know sessions

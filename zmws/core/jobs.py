@@ -26,7 +26,7 @@ from zmws.core.job import (
     job_id_of,
     make_token,
 )
-from zmws.core.kept import KeptJobs
+from zmws.core.kept import JOB_BYTES, KeptJobs
 from zmws.core.messages import Answer, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
 from zmws.core.service import Service
@@ -122,7 +122,7 @@ class Jobs:
 
     def add_memory(self, job: Job) -> None:
         """A memory job is accepted and queued at once."""
-        self.unfinished_memory_bytes += job.body_bytes
+        self.unfinished_memory_bytes += job.body_bytes + JOB_BYTES
         self.memory[job.id] = job
         if not job.sync:
             callers, job.callers = job.callers, []
@@ -448,7 +448,8 @@ class Jobs:
         if session.link.ours:
             session.cancelled = True
             turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)
-            session.drop_at = turn.now + turn.limits.cancel_grace_s
+            drop_at = turn.now + turn.limits.cancel_grace_s
+            session.drop_at = drop_at if session.drop_at is None else min(session.drop_at, drop_at)
         else:
             session.drop_at = deadline
         if session.drop_at < session.timer_at:
@@ -500,7 +501,7 @@ class Jobs:
             self._write(FinishJob(job.id, changes, turn.wall + keep, size=size), job)
             self._forget_in[int((turn.wall + keep) // 60) + 1] += 1
         else:
-            self.unfinished_memory_bytes -= job.body_bytes
+            self.unfinished_memory_bytes -= job.body_bytes + JOB_BYTES
             self.kept.keep(job)
             callers, job.callers = job.callers, []
             if job.sync:
@@ -586,9 +587,11 @@ class Jobs:
         """A partial result: to those who wait, and into the record."""
         for caller in job.callers if job.sync else ():
             self.answers.partial(job, caller, body, plain)
-        if len(job.partials) < self.turn.limits.partials_max:
+        limits, size = self.turn.limits, size_of(body)
+        if len(job.partials) < limits.partials_max and job.partials_bytes + size <= limits.partials_bytes_max:
             job.partials.append(body)
-            self._write(AppendToJob(job.id, "partial", body, size=100 + size_of(body)), job)
+            job.partials_bytes += size
+            self._write(AppendToJob(job.id, "partial", body, size=100 + size), job)
         else:
             job.partials_cut += 1
             self.turn.counters["partials_cut"] += 1

@@ -23,9 +23,7 @@ class KeptJobs:
     def keep(self, job: Job) -> None:
         """Keep a memory job's end for `memory_keep`, as many as their bound allows."""
         limits = self._turn.limits
-        weight = JOB_BYTES + job.body_bytes + size_of(job.result) + job.log_bytes
-        if job.partials:
-            weight += sum(map(size_of, job.partials))
+        weight = JOB_BYTES + job.body_bytes + size_of(job.result) + job.log_bytes + job.partials_bytes
         self._kept.append((self._turn.now + limits.memory_keep_s, job, weight))
         self._kept_bytes += weight
         if len(self._kept) == 1:

@@ -36,6 +36,7 @@ class Limits:
     attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
     log_bytes_max: int = 1024 * 1024  # of captured log lines, a job
     partials_max: int = 1_000  # partial results kept, a job
+    partials_bytes_max: int = 8 * 1024 * 1024  # of partial results kept, a job
     waits_max: int = 10_000  # requests of zmws.wait that wait at once
     wait_s_max: float = 3600.0  # the longest that one zmws.wait may wait
     list_rows_max: int = 1_000  # rows of one page of a list

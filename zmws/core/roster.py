@@ -20,7 +20,8 @@ from zmws.core.messages import DISCONNECT, Heartbeat, Link, Ready, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import Peer, Turn
 
-HOLDING_MAX = 1_000  # tokens that one READY may name, of each kind
+HOLDING_MAX = 1_000  # tokens that one READY or HEARTBEAT may name as held
+TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 
 
 class Roster:
@@ -33,6 +34,11 @@ class Roster:
         self.by_id: dict[str, Session] = {}
         self._probed = float("-inf")
         self._probe_due = False
+
+    def busy_peers(self) -> list[tuple[Peer, float]]:
+        """Workers of ours that hold something, and after how many seconds of silence they are lost."""
+        sessions = self.by_peer.values()
+        return [(s.peer, s.expiry_s) for s in sessions if s.held and s.link.ours and s.lost_until is None]
 
     # ------------------------------------------------------------ coming
 
@@ -62,9 +68,9 @@ class Roster:
         session.heard = turn.now
         session.registered_at = turn.wall
         if info is not None:
-            session.info = {
-                k: info[k] for k in ("host", "pid", "version") if isinstance(info.get(k), (str, int))
-            }
+            session.info = {"host": str(info.get("host", ""))[:255]}
+            if isinstance(info.get("pid"), int):
+                session.info["pid"] = info["pid"] % 2**63
         turn.counters["workers_ready"] += 1
         if info is not None:
             self._greet(session, holding, finished)
@@ -95,6 +101,11 @@ class Roster:
         if job is None:
             return False
         holder: Session | None = job.session
+        if session.job is not None and session.job is not job:
+            # One job at a time: a second token in one READY is as good as dead.
+            if holder is None:
+                self.jobs.give_back(job, "its worker holds another job")
+            return False
         if holder is not None and holder is not session:
             holder.job = holder.job_since_at = None
             holder.held.pop(token, None)
@@ -121,13 +132,18 @@ class Roster:
 
     # ------------------------------------------------------------ living
 
-    def on_heartbeat(self, peer: Peer, session: Session, frames: tuple[bytes, ...]) -> None:
+    def on_heartbeat(self, session: Session, frames: tuple[bytes, ...]) -> None:
         """A sign of life; of our workers also what they hold, and what they want confirmed."""
+        if max(len(session.held), len(session.confirming), len(session.done)) > TOKENS_MAX:
+            self.turn.counters["workers_with_too_many_tokens"] += 1
+            self.turn.command(session.peer, DISCONNECT, session.link)
+            return self.end(session, "it named more tokens than a worker can have")
         for frame in frames:
             if frame.startswith(b"CONFIRM "):
                 self._confirm(session, frame[8:].split())
             elif frame.startswith(b"HOLDS "):
-                for token in frame[6:].split()[:HOLDING_MAX]:
+                room = max(0, HOLDING_MAX - len(session.held))
+                for token in frame[6:].split()[:room]:
                     if len(token) > TOKEN_BYTES_MAX:
                         continue
                     if token not in session.held and self.jobs.live(token) is None:
@@ -136,10 +152,11 @@ class Roster:
                         self.jobs.tell_cancelled(session, token, self.turn.now)
             elif frame.startswith(b"MEMORY ") and frame[7:].isdigit():
                 session.memory_bytes = int(frame[7:][:18])
+        return None
 
     def _confirm(self, session: Session, tokens: list[bytes]) -> None:
         session.service.ring.pop(session, None)
-        for token in tokens[: HOLDING_MAX * 100]:
+        for token in tokens[:TOKENS_MAX]:
             if len(token) > TOKEN_BYTES_MAX:
                 continue
             if self.jobs.live(token) is not None or self.jobs.reassigned(session, token):

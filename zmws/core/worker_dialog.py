@@ -137,7 +137,8 @@ class WorkerDialog:
         else:
             self._broker = (self._broker + 1) % len(self._brokers)
             self._retry_at = now + self._backoff_s * (0.5 + self._jitter())
-            self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
+            # A broker that restarts waits two heartbeat intervals for whom it knows to be working.
+            self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX, max(BACKOFF_FIRST_S, self.interval_s))
 
     def receive(self, now: float, frames: list[bytes]) -> None:
         """What the broker sent. A message that is none of ours is dropped."""

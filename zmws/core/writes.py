@@ -185,6 +185,8 @@ def job_of(row: Row) -> Job:
     job = Job(kind="stored", **values)
     job.partials = list(row.get("partials", ()))
     job.log = list(row.get("log", ()))
+    job.partials_bytes = sum(map(size_of, job.partials))
+    job.body_bytes = size_of(job.body)
     return job
 
 

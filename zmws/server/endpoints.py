@@ -12,7 +12,6 @@ import errno
 from dataclasses import dataclass
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
 from zmws.settings import BrokerSettings
@@ -34,13 +33,13 @@ class Endpoint:
     socket: zmq.Socket[bytes]
     monitor: zmq.Socket[bytes]
     bound: str = ""
+    discarding: bool = False  # in the middle of a message with too many frames
 
     def events(self) -> list[tuple[int, int]]:
         """What the monitor saw: (event, descriptor)."""
         seen = []
         while sockets.readable(self.monitor):
-            event = recv_monitor_message(self.monitor, zmq.DONTWAIT)
-            seen.append((int(event["event"]), int(event["value"])))
+            seen.append(sockets.monitor_event(self.monitor))
         return seen
 
     def close(self, linger_ms: int) -> None:

@@ -26,13 +26,13 @@ from zmws import ids, sockets
 from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Gate, Send
-from zmws.core.messages import Heartbeat, WorkerRequest
+from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError, StoreError
-from zmws.server import memory_guard
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
+from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
 from zmws.settings import Settings, is_loopback
 from zmws.store.base import Store
@@ -40,8 +40,11 @@ from zmws.store.base import Store
 log = logging.getLogger("zmws.broker")
 
 _BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
+_BUDGET_BYTES = 8 * 1024 * 1024  # and bytes of their last frames
+_DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
+_SILENCE_S = 0.5
 _PAUSE_S = 1.0  # a wake-up this late means that the process stood still
 _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
@@ -65,6 +68,7 @@ class BrokerServer:
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.gate = Gate(broker.limits.batch_rows_max, broker.limits.batch_bytes_max)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
+        self.silence = SilenceWatch()
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
         self._storekeeper = Storekeeper(store, self._context)
         self._endpoints: dict[str, Endpoint] = {}
@@ -74,6 +78,7 @@ class BrokerServer:
         self._wake_w.setblocking(False)
         self._stopping = False
         self._signals = False
+        self._holding_back = False
         self._subscriptions = 0
         self._outbox_dropped = 0
         self._log_second = 0
@@ -154,7 +159,7 @@ class BrokerServer:
             raise self.fault
 
     def _serve(self) -> None:
-        drain_until = guard_at = 0.0
+        drain_until = guard_at = silence_at = 0.0
         last = time.monotonic()
         while not self._stopping:
             deadline = self.core.next_deadline()
@@ -174,6 +179,9 @@ class BrokerServer:
             if now >= guard_at:
                 guard_at = now + _GUARD_S
                 self._guard_memory()
+            if now >= silence_at:
+                silence_at = now + _SILENCE_S
+                self._cut_the_silent()
 
     def _turn(self, now: float, polled: dict[Any, int], ticking: bool) -> None:
         if self._storekeeper.reports in polled:
@@ -183,11 +191,9 @@ class BrokerServer:
             if name in self._endpoints and self._endpoints[name].socket in polled:
                 self._drain(name)
         self._flush()
-        if (
-            self._endpoints["client"].socket in polled
-            and self.gate.uncommitted_bytes <= self._limits.uncommitted_bytes_max
-        ):
+        if self._endpoints["client"].socket in polled:
             self._drain("client")
+        self._hold_clients_back(self.gate.uncommitted_bytes > self._limits.uncommitted_bytes_max)
         if ticking:
             deadline = self.core.next_deadline()
             if deadline is not None and deadline <= now:
@@ -200,11 +206,21 @@ class BrokerServer:
                 self.core.undeliverable(peer, message, GONE)
             self._count_drops()
 
+    def _hold_clients_back(self, hold: bool) -> None:
+        """Clients are not read while too much is not yet on disk; nor polled, which would spin."""
+        if hold != self._holding_back:
+            self._holding_back = hold
+            client = self._endpoints["client"].socket
+            if hold:
+                self._poller.unregister(client)
+            else:
+                self._poller.register(client, zmq.POLLIN)
+
     def _finish_writes(self) -> None:
         """What was taken in gets on disk, and its acknowledgements leave."""
         until = time.monotonic() + _STOP_S
         while not self.gate.idle and self.fault is None and time.monotonic() < until:
-            self._poller.poll(50)
+            self._storekeeper.reports.poll(50)
             self._set_time()
             self._on_reports()
             self._flush()
@@ -231,28 +247,34 @@ class BrokerServer:
         return now
 
     def _drain(self, name: str) -> None:
-        endpoint = self._endpoints.get(name)
-        if endpoint is None:
-            return
+        endpoint = self._endpoints[name]
         source, receive = endpoint.socket, self.core.receive
+        if endpoint.discarding:
+            endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
+            return
         frames_max = self.settings.broker.frames_max + 1
+        left = _BUDGET_BYTES
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
-            if n and not sockets.readable(source):
+            if left < 0 or (n and not sockets.readable(source)):
+                return
+            frames, last = sockets.recv_at_most(source, frames_max)
+            left -= len(frames[-1])
+            peer = (name, frames[0])
+            if last.more:
+                endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
+                fault = ProtocolError("too_many_frames", f"more than frames_max = {frames_max - 1}")
+                self.core.protocol_error(peer, fault)
                 return
             if self.guard.watching:
-                frames, descriptor = sockets.recv_with_descriptor(source)
-                self.guard.completed(descriptor)
-            else:
-                frames = sockets.recv(source)
-            peer = (name, frames[0])
+                self.guard.completed(sockets.descriptor_of(last))
             try:
-                if len(frames) > frames_max:
-                    raise ProtocolError("too_many_frames", f"more than frames_max = {frames_max - 1}")
                 message = mdp.decode(name, frames[1:])
             except ProtocolError as fault:
                 self.core.protocol_error(peer, fault)
                 continue
+            if isinstance(message, Ready) and message.link.ours and name == "worker":
+                self.silence.registered(peer, sockets.descriptor_of(last))
             receive(peer, message)
 
     def _watch(self, polled: dict[Any, int]) -> None:
@@ -302,11 +324,22 @@ class BrokerServer:
         self._stopping = True
 
     def _guard_memory(self) -> None:
-        cut = self.guard.check()
-        if cut is not None:
-            self.core.turn.counters["connections_cut_for_memory"] += 1
-            log.warning("memory_max is passed: cut a connection that sent %d bytes without a message", cut)
-            memory_guard.give_back_memory()
+        before = self.guard.cut
+        received = self.guard.check()
+        if received is not None:
+            cut = self.guard.cut - before
+            self.core.turn.counters["connections_cut_for_memory"] += cut
+            log.warning(
+                "memory_max is passed: cut %d connections that sent %d bytes without a message", cut, received
+            )
+
+    def _cut_the_silent(self) -> None:
+        for peer, expiry_s in self.core.roster.busy_peers():
+            if self.silence.cut_if_silent(peer, expiry_s):
+                self.core.turn.counters["connections_cut_for_silence"] += 1
+                log.warning("cut the connection of a stopped worker that holds a job: %r", peer[1])
+        registered = self.core.roster.by_peer
+        self.silence.keep_only(registered, len(registered))
 
     # ------------------------------------------------------------ out
 

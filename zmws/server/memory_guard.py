@@ -16,23 +16,19 @@ Rule 3: who is cut by mistake loses a connection and no work: clients repeat, wo
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
-import socket
-import struct
-import termios
 from dataclasses import dataclass
 from pathlib import Path
+
+from zmws.server import connections
 
 SUSPECT_BYTES_MIN = 16 * 1024  # less than this is heartbeats, or a message that is just coming in
 IPC_SUSPECT_TIMES = 3  # looks at which a connection without a byte count had more to read
 TRIM_GAP_CHECKS = 10  # asking for memory back walks through the whole heap: not at every look
 TRIMS_AFTER_CUT = 5  # looks in which what a cut connection held is surely freed
 
-_TCP_INFO_BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info (linux/tcp.h)
 _STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_UNSPECIFIED = (ctypes.c_char * 16)()  # a sockaddr of AF_UNSPEC
 
 
 def resident_bytes() -> int:
@@ -65,7 +61,7 @@ class MemoryGuard:
 
     def accepted(self, descriptor: int) -> None:
         """A connection has come."""
-        inode = _inode(descriptor)
+        inode = connections.inode_of(descriptor)
         if inode is not None:
             self._connections[descriptor] = _Connection(inode)
 
@@ -78,7 +74,7 @@ class MemoryGuard:
         """A whole message came over this connection; told only while `watching`."""
         connection = self._connections.get(descriptor)
         if connection is not None:
-            connection.received = _bytes_received(descriptor, connection.inode) or 0
+            connection.received = connections.bytes_received(descriptor, connection.inode) or 0
             connection.times = 0
 
     @property
@@ -93,7 +89,7 @@ class MemoryGuard:
         watching = resident > self._memory_max // 2
         if watching and not self.watching:
             for descriptor, connection in self._connections.items():
-                connection.received = _bytes_received(descriptor, connection.inode) or 0
+                connection.received = connections.bytes_received(descriptor, connection.inode) or 0
                 connection.times = 0
         self.watching = watching
         if watching:
@@ -113,22 +109,22 @@ class MemoryGuard:
     def _forget_those_that_left(self) -> None:
         for descriptor in self._leaving:
             connection = self._connections.get(descriptor)
-            if connection is not None and _inode(descriptor) != connection.inode:
+            if connection is not None and connections.inode_of(descriptor) != connection.inode:
                 del self._connections[descriptor]
         self._leaving.clear()
 
     def _look_at_the_uncounted(self) -> None:
         for descriptor, connection in self._connections.items():
-            connection.times += _has_more(descriptor)
+            connection.times += connections.has_more(descriptor)
 
     def _cut_the_worst(self) -> int | None:
         pending: dict[int, int] = {}
         uncounted: dict[int, int] = {}
         for descriptor, connection in list(self._connections.items()):
-            received = _bytes_received(descriptor, connection.inode)
+            received = connections.bytes_received(descriptor, connection.inode)
             if received is not None:
                 pending[descriptor] = received - connection.received
-            elif _inode(descriptor) != connection.inode:
+            elif connections.inode_of(descriptor) != connection.inode:
                 del self._connections[descriptor]
             else:
                 uncounted[descriptor] = connection.times
@@ -138,7 +134,7 @@ class MemoryGuard:
             most = max(uncounted.values(), default=0)
             guilty = [fd for fd, times in uncounted.items() if times >= max(IPC_SUSPECT_TIMES, most)]
         for descriptor in guilty:
-            _cut(descriptor, self._connections.pop(descriptor).inode)
+            connections.cut(descriptor, self._connections.pop(descriptor).inode)
         self.cut += len(guilty)
         if not guilty:
             return None
@@ -151,63 +147,3 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _inode(descriptor: int) -> int | None:
-    try:
-        return os.fstat(descriptor).st_ino
-    except OSError:
-        return None
-
-
-def _opened(descriptor: int, inode: int) -> socket.socket | None:
-    """A copy of the descriptor that is ours to close, None if the number means another one by now."""
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        return None
-    try:
-        if os.fstat(copy).st_ino == inode:
-            return socket.socket(fileno=copy)
-    except OSError:
-        pass  # not a socket
-    os.close(copy)
-    return None
-
-
-def _bytes_received(descriptor: int, inode: int) -> int | None:
-    """Of a TCP connection, since it was made; None where nothing counts them (ipc) or it is gone."""
-    connection = _opened(descriptor, inode)
-    if connection is None:
-        return None
-    with connection:
-        try:
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        except OSError:
-            return None
-    if len(info) < _TCP_INFO_BYTES_RECEIVED + 8:
-        return None
-    return int(struct.unpack_from("Q", info, _TCP_INFO_BYTES_RECEIVED)[0])
-
-
-def _has_more(descriptor: int) -> bool:
-    try:
-        waiting = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
-    except OSError:
-        return False
-    return waiting != b"\0\0\0\0"
-
-
-def _cut(descriptor: int, inode: int) -> None:
-    """libzmq owns the descriptor: the connection is broken, and libzmq then closes it itself."""
-    connection = _opened(descriptor, inode)
-    if connection is None:
-        return
-    with connection:
-        # What has come in can still be read after a shutdown, and a fast sender sees to it that there
-        # is always more. To connect to nowhere throws all of that away and resets a TCP connection.
-        ctypes.CDLL(None).connect(connection.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
-        try:
-            connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it is broken already

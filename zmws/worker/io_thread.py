@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from zmws import ids, sockets
 from zmws.core.messages import WorkerRequest
@@ -180,7 +179,7 @@ class _Connection:
     def _watch(self, now: float) -> None:
         monitor = self._monitor
         while monitor is not None and monitor is self._monitor and sockets.readable(monitor):
-            event = recv_monitor_message(monitor, zmq.DONTWAIT)["event"]
+            event = sockets.monitor_event(monitor)[0]
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._dialog.connected(now)
             else:
