@@ -80,9 +80,12 @@ def readable(socket: zmq.Socket[bytes]) -> bool:
     return bool(int(_get(socket, _EVENTS)) & _POLLIN)
 
 
-def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, heartbeat_s: float) -> zmq.Socket[bytes]:
+def dealer(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, ping_s: float, timeout_s: float
+) -> zmq.Socket[bytes]:
     """A DEALER that lives for one connection: it never reconnects by itself, so that whoever owns it
-    knows what the broker has seen of it. `heartbeat_s`: ZMTP heartbeats, which find a dead network."""
+    knows what the broker has seen of it. `ping_s`, `timeout_s`: ZMTP
+    heartbeats, which find a dead broker, and tell it that this process is not a stopped one; 0: none."""
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
@@ -90,9 +93,11 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, heartbeat_s: 
     socket.setsockopt(zmq.SNDHWM, 0)  # bounded by who uses it, not by losing a message
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 5_000)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5_000)
-    if heartbeat_s > 0:
-        socket.setsockopt(zmq.HEARTBEAT_IVL, int(heartbeat_s * 1000))
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(heartbeat_s * 2000))
+    if ping_s > 0:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(ping_s * 1000)))
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(timeout_s * 1000)))
+        # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
+        socket.setsockopt(zmq.RCVHWM, 0)
     return socket
 
 

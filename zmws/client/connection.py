@@ -29,7 +29,6 @@ from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
 
 HEARTBEAT_S = 5.0
-HEARTBEAT_TTL_S = 3 * HEARTBEAT_S
 _WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
 _names = itertools.count(1)
 
@@ -244,11 +243,7 @@ class _Loop:
 
     def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         self._close(linger_ms=0)
-        self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S)
-        # The broker's client socket sends no PING; a TTL in ours tells it when to give this one up.
-        self._socket.setsockopt(zmq.HEARTBEAT_TTL, int(HEARTBEAT_TTL_S * 1000))
-        # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
-        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._socket.connect(endpoint)
         self._poller.register(self._socket, zmq.POLLIN)

@@ -84,10 +84,10 @@ class Job:
     error: dict[str, Any] | None = None
     progress: float | None = None
     progress_text: str | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    partials: list[tuple[bytes, ...]] = field(default_factory=list)
+    attempts: tuple[dict[str, Any], ...] = ()
+    partials: list[tuple[bytes, ...]] | tuple[()] = ()  # most jobs have none: no list is made for them
     partials_cut: int = 0
-    log: list[str] = field(default_factory=list)
+    log: list[str] | tuple[()] = ()
     log_bytes: int = 0
     log_cut: int = 0
 
@@ -126,8 +126,7 @@ class Job:
         }
         if error is not None:
             entry["error"] = error
-        self.attempts.append(entry)
-        del self.attempts[:-kept_max]
+        self.attempts = (*self.attempts[-kept_max + 1 :], entry) if self.attempts else (entry,)
 
 
 @dataclass(slots=True, eq=False)

@@ -99,7 +99,8 @@ class Jobs:
 
     def was_taken(self, token: bytes) -> bool:
         """Whether a FINAL with this token was taken before, as far as memory reaches."""
-        return token in self._taken
+        job = self.memory.get(job_id_of(token) or "")
+        return token in self._taken or (job is not None and job.final_token == token)
 
     def register_service(self, name: str) -> Service | None:
         """The service a worker registers; from now on it is known. None if there are too many."""
@@ -409,7 +410,7 @@ class Jobs:
             "rank": job.rank,
             "failures": job.failures,
             "losses": job.losses,
-            "attempts": list(job.attempts),
+            "attempts": job.attempts,
         }
         self._write(UpdateJob(job.id, changes), job)
         self._queue(self.services[job.service], job)
@@ -421,7 +422,7 @@ class Jobs:
         job.ends_attempt(self.turn.wall, note, self.turn.limits.attempts_kept_max)
         self.turn.counters["given_back"] += 1
         job.move("give_back")
-        changes = {"state": WAITING, "nonce": None, "attempts": list(job.attempts)}
+        changes = {"state": WAITING, "nonce": None, "attempts": job.attempts}
         self._write(UpdateJob(job.id, changes), job)
         self._queue(self.services[job.service], job)
 
@@ -491,7 +492,7 @@ class Jobs:
                 "error": job.error,
                 "progress": job.progress,
                 "progress_text": job.progress_text,
-                "attempts": list(job.attempts),
+                "attempts": job.attempts,
                 "partials_cut": job.partials_cut,
                 "log_bytes": job.log_bytes,
                 "log_cut": job.log_cut,
@@ -513,9 +514,10 @@ class Jobs:
     def take_final(self, job: Job, token: bytes) -> None:
         """A FINAL with the live token is taken: its repeat is no stale result."""
         job.final_token = token
-        self._taken[token] = None
-        if len(self._taken) > TAKEN_TOKENS_MAX:
-            self._taken.popitem(last=False)
+        if job.kind == STORED:  # a memory job stays in memory itself
+            self._taken[token] = None
+            if len(self._taken) > TAKEN_TOKENS_MAX:
+                self._taken.popitem(last=False)
 
     def taken(self, session: Session, token: bytes) -> None:
         """A FINAL was taken or refused: DONE follows when what its job has become is on disk."""
@@ -589,6 +591,8 @@ class Jobs:
             self.answers.partial(job, caller, body, plain)
         limits, size = self.turn.limits, size_of(body)
         if len(job.partials) < limits.partials_max and job.partials_bytes + size <= limits.partials_bytes_max:
+            if isinstance(job.partials, tuple):
+                job.partials = []
             job.partials.append(body)
             job.partials_bytes += size
             self._write(AppendToJob(job.id, "partial", body, size=100 + size), job)
@@ -613,6 +617,8 @@ class Jobs:
             self.turn.counters["log_bytes_cut"] += size
             return
         job.log_bytes += size
+        if isinstance(job.log, tuple):
+            job.log = []
         job.log.append(line)
         self._write(AppendToJob(job.id, "log", line, size=100 + size), job)
 

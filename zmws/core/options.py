@@ -106,13 +106,13 @@ class ServiceOptions:
 
 KEEP_S = {"complete": 86400.0, "cancelled": 86400.0, "expired": 86400.0, "failed": 2592000.0}
 BACKOFF_S_MAX = 3600.0
-_NO_OPTIONS = JobOptions()
+NO_OPTIONS = JobOptions()
 
 
 def job_options(frame: bytes | None) -> JobOptions:
     """The options of an `OPTS-JSON:` frame's body. Raises OptionError."""
     if frame is None:
-        return _NO_OPTIONS
+        return NO_OPTIONS
     try:
         given = json.loads(frame)
     except (ValueError, RecursionError) as wrong:

@@ -21,6 +21,7 @@ from zmws.core.session import Session
 from zmws.core.turn import Peer, Turn
 
 HOLDING_MAX = 1_000  # tokens that one READY or HEARTBEAT may name as held
+PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 
 
@@ -38,7 +39,7 @@ class Roster:
     def busy_peers(self) -> list[tuple[Peer, float]]:
         """Workers of ours that hold something, and after how many seconds of silence they are lost."""
         sessions = self.by_peer.values()
-        return [(s.peer, s.expiry_s) for s in sessions if s.held and s.link.ours and s.lost_until is None]
+        return [(s.peer, s.silence_s) for s in sessions if s.held and s.link.ours and s.lost_until is None]
 
     # ------------------------------------------------------------ coming
 
@@ -69,6 +70,9 @@ class Roster:
         session.registered_at = turn.wall
         if info is not None:
             session.info = {"host": str(info.get("host", ""))[:255]}
+            ping = info.get("ping")
+            if isinstance(ping, (int, float)) and 0 < ping < 3600:
+                session.silence_s = max(session.expiry_s, PINGS_MISSED * ping)
             if isinstance(info.get("pid"), int):
                 session.info["pid"] = info["pid"] % 2**63
         turn.counters["workers_ready"] += 1

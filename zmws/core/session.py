@@ -42,6 +42,7 @@ class Session:
         "peer",
         "registered_at",
         "service",
+        "silence_s",
         "timer_at",
     )
 
@@ -74,6 +75,7 @@ class Session:
         if peer[0] == "mdp":
             interval = min(interval, limits.foreign_heartbeat_interval_s)
         self.heartbeat_interval_s = interval
+        self.silence_s = self.expiry_s  # without a byte from a busy worker's connection: it is cut
 
     @property
     def free(self) -> bool:

@@ -7,9 +7,9 @@ Rule 2: no limit refuses a request that gives an id before that id has been look
 
 from __future__ import annotations
 
-from zmws.core.job import MEMORY, SCHEDULED, STORED, WAITING, Caller, Job
+from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
-from zmws.core.options import JobOptions
+from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import size_of
@@ -144,13 +144,11 @@ class Submission:
             rank=service.rank(ready_at, priority),
             sync=sync,
         )
-        job.state = SCHEDULED if delay > 0 else WAITING
+        if delay > 0:
+            job.state = SCHEDULED
         job.durability = durability if durability == "memory" else self.jobs.durability
         job.priority = priority
-        job.retries = options.retries if options.retries is not None else defaults.retries
-        job.ttr = options.ttr if options.ttr is not None else defaults.ttr
-        job.backoff = options.backoff if options.backoff is not None else defaults.backoff
-        job.keep = options.keep if options.keep is not None else defaults.keep
+        job.retries, job.ttr, job.backoff, job.keep = _those_given(options, defaults)
         job.group, job.unique = options.group, options.unique
         job.body_bytes = size_of(body)
         if expires is not None:
@@ -158,3 +156,15 @@ class Submission:
             job.expires_mono = turn.now + expires
         job.number = self.jobs.next_number()
         return job
+
+
+def _those_given(options: JobOptions, defaults: ServiceOptions) -> tuple[int, float, float, float | None]:
+    """retries, ttr, backoff and keep: the job's own, else the service's."""
+    if options is NO_OPTIONS:
+        return defaults.retries, defaults.ttr, defaults.backoff, defaults.keep
+    return (
+        options.retries if options.retries is not None else defaults.retries,
+        options.ttr if options.ttr is not None else defaults.ttr,
+        options.backoff if options.backoff is not None else defaults.backoff,
+        options.keep if options.keep is not None else defaults.keep,
+    )

@@ -173,15 +173,13 @@ class Rows:
 
 def row_of(job: Job) -> Row:
     """The record of a job as values, detached from the job."""
-    row = {name: getattr(job, name) for name in COLUMNS}
-    row["attempts"] = list(job.attempts)
-    return row
+    return {name: getattr(job, name) for name in COLUMNS}
 
 
 def job_of(row: Row) -> Job:
     """A stored job from its record, with its partial results and log lines where the row has them."""
     values = {name: row[name] for name in COLUMNS}
-    values["attempts"] = list(row["attempts"])
+    values["attempts"] = tuple(row["attempts"])
     job = Job(kind="stored", **values)
     job.partials = list(row.get("partials", ()))
     job.log = list(row.get("log", ()))

@@ -30,6 +30,7 @@ from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, S
 
 _WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
 _MEMORY_S = 5.0
+PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
 
 
 class WorkerIO:
@@ -43,7 +44,7 @@ class WorkerIO:
         settings: DialogSettings | None = None,
     ) -> None:
         """`brokers`: worker endpoints, tried in turn."""
-        described = {"host": socket.gethostname(), "pid": os.getpid(), **(info or {})}
+        described = {"host": socket.gethostname(), "pid": os.getpid(), "ping": PING_S, **(info or {})}
         self.dialog = WorkerDialog(service, ids.new_id(), brokers, random.random, described, settings)
         self.ready = threading.Event()
         self._jobs: queue.SimpleQueue[WorkerRequest | None] = queue.SimpleQueue()
@@ -214,11 +215,8 @@ class _Connection:
     def _open(self, endpoint: str) -> None:
         self._close(linger_ms=0)
         dialog = self._dialog
-        self._socket = sockets.dealer(self._context, endpoint, dialog.interval_s)
-        # The broker sends no PING. A TTL in ours lets it give up a connection that falls silent behind one.
-        self._socket.setsockopt(zmq.HEARTBEAT_TTL, int(dialog.interval_s * dialog.liveness * 1000))
-        # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
-        self._socket.setsockopt(zmq.RCVHWM, 0)
+        ping_s = min(PING_S, dialog.interval_s)
+        self._socket = sockets.dealer(self._context, endpoint, ping_s, 2 * dialog.interval_s)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._socket.connect(endpoint)
         self._poller.register(self._socket, zmq.POLLIN)
