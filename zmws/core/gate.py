@@ -54,6 +54,8 @@ class Gate:
 
     def push(self, writes: list[Write], reads: list[Read], sends: list[Send]) -> list[Send]:
         """Take what the core made; give back what may leave now."""
+        if not writes and not reads and not self._held and self.idle:
+            return sends  # all that there is is on disk
         for write in writes:
             self._seq += 1
             write.seq = self._seq

@@ -4,13 +4,17 @@ Rule 1: the worker that has waited longest gets the next job (round-robin). The 
         order is the order of waiting and from which any worker can be taken at once.
 Rule 2: groups with waiting jobs take turns; within a group the smallest rank is first, then the
         oldest. A job that is given back has its old rank and number, so it stands at the head again.
-Rule 3: a job that left (cancelled, expired) stays in its heap as a stale entry and is skipped.
+Rule 3: a job that left (cancelled, expired) stays in its group as a stale entry and is skipped.
+Rule 4: most jobs come in the order in which they go. Those stand in a plain queue, the others (given
+        back, of a higher priority) in a heap beside it; the smaller of the two heads is next.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from zmws.core.job import WAITING, Job
@@ -21,6 +25,38 @@ if TYPE_CHECKING:
 
 # With ageing off a point of priority outweighs any difference of times.
 STRICT_HEAD_START_S = 1e10
+
+
+Entry = tuple[float, int, Job]  # rank, number
+
+
+class Group:
+    """The waiting jobs of one group, smallest rank first."""
+
+    __slots__ = ("_heap", "_queue")
+
+    def __init__(self) -> None:
+        self._queue: deque[Entry] = deque()
+        self._heap: list[Entry] = []
+
+    def push(self, entry: Entry) -> None:
+        """A job comes in."""
+        if self._queue and entry < self._queue[-1]:
+            heapq.heappush(self._heap, entry)
+        else:
+            self._queue.append(entry)
+
+    def pop(self) -> Entry:
+        """The next job, or a stale entry. Raises IndexError when empty."""
+        if self._heap and (not self._queue or self._heap[0] < self._queue[0]):
+            return heapq.heappop(self._heap)
+        return self._queue.popleft()
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._heap)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return chain(self._queue, self._heap)
 
 
 class Service:
@@ -39,7 +75,7 @@ class Service:
         self.waiting_memory = 0
         self.complete = 0
         self.failed = 0
-        self._groups: dict[str | None, list[tuple[float, int, Job]]] = {}
+        self._groups: dict[str | None, Group] = {}
         self._allowance = 1.0
         self._allowance_at: float | None = None
 
@@ -52,8 +88,10 @@ class Service:
 
     def push(self, job: Job) -> None:
         """A job waits, at the place its rank gives it."""
-        heap = self._groups.setdefault(job.group, [])
-        heapq.heappush(heap, (job.rank, job.number, job))
+        group = self._groups.get(job.group)
+        if group is None:
+            group = self._groups[job.group] = Group()
+        group.push((job.rank, job.number, job))
         self.waiting_count += 1
         if job.kind == "memory":
             self.waiting_memory += 1
@@ -66,30 +104,35 @@ class Service:
 
     def pop(self) -> Job | None:
         """The next job, in turn among the groups; None if none waits."""
-        while self._groups:
-            group, heap = next(iter(self._groups.items()))
-            while heap:
-                _, number, job = heapq.heappop(heap)
+        groups = self._groups
+        while groups:
+            name, group = next(iter(groups.items()))
+            while group:
+                _, number, job = group.pop()
                 if job.state == WAITING and job.number == number:
-                    del self._groups[group]
-                    if heap:
-                        self._groups[group] = heap  # to the end of the turn
+                    if not group:
+                        del groups[name]
+                    elif len(groups) > 1:
+                        del groups[name]
+                        groups[name] = group  # to the end of the turn
                     self.left(job)
                     return job
-            del self._groups[group]
+            del groups[name]
         return None
 
     def waiting(self) -> Iterator[Job]:
         """The waiting jobs, in no order that means anything."""
-        for heap in self._groups.values():
-            for _, number, job in heap:
+        for group in self._groups.values():
+            for _, number, job in group:
                 if job.state == WAITING and job.number == number:
                     yield job
 
     def oldest_s(self, wall: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
-        heads = [heap[0][2].ready_at for heap in self._groups.values() if heap]
-        return max(0.0, wall - min(heads)) if heads and self.waiting_count else None
+        if not self.waiting_count:
+            return None
+        heads = [job.ready_at for group in self._groups.values() for _, _, job in islice(group, 1)]
+        return max(0.0, wall - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:
         """Whether jobs of this group wait already."""

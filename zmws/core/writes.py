@@ -190,4 +190,4 @@ def job_of(row: Row) -> Job:
 
 def size_of(frames: tuple[bytes, ...]) -> int:
     """Bytes of a body."""
-    return sum(map(len, frames))
+    return len(frames[0]) if len(frames) == 1 else sum(map(len, frames))

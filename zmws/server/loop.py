@@ -18,6 +18,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import zmq
@@ -78,6 +79,8 @@ class BrokerServer:
         self._wake_w.setblocking(False)
         self._stopping = False
         self._signals = False
+        self._handlers: dict[Any, Callable[[], None]] = {}
+        self._housekeeping_at = self._silence_at = 0.0
         self._holding_back = False
         self._subscriptions = 0
         self._outbox_dropped = 0
@@ -91,19 +94,15 @@ class BrokerServer:
     def bind(self) -> None:
         """Bind all sockets but the workers'. Raises endpoints.StartFailed."""
         broker = self.settings.broker
-        self._poller.register(self._wake_r.fileno(), zmq.POLLIN)
-        self._poller.register(self._storekeeper.reports, zmq.POLLIN)
-        self._open("client", broker.client)
-        self._endpoints["news"] = news = open_news(self._context, broker.news, broker)
-        self._poller.register(news.socket, zmq.POLLIN)
-        self._poller.register(news.monitor, zmq.POLLIN)
+        self._endpoints["client"] = open_router(self._context, "client", broker.client, broker)
+        self._endpoints["news"] = open_news(self._context, broker.news, broker)
 
     def _bind_workers(self) -> None:
         """Workers may come when all running jobs are loaded, so that they find theirs."""
         broker = self.settings.broker
-        self._open("worker", broker.worker)
+        self._endpoints["worker"] = open_router(self._context, "worker", broker.worker, broker)
         if broker.mdp:
-            self._open("mdp", broker.mdp)
+            self._endpoints["mdp"] = open_router(self._context, "mdp", broker.mdp, broker)
         for endpoint in self._endpoints.values():
             log.info("%s: %s", endpoint.name, endpoint.bound)
             if not is_loopback(endpoint.bound):
@@ -115,10 +114,22 @@ class BrokerServer:
                     endpoint.bound,
                 )
 
-    def _open(self, name: str, address: str) -> None:
-        self._endpoints[name] = endpoint = open_router(self._context, name, address, self.settings.broker)
-        self._poller.register(endpoint.socket, zmq.POLLIN)
-        self._poller.register(endpoint.monitor, zmq.POLLIN)
+    def _listen(self) -> None:
+        """Poll everything, in the order in which it is dealt with: clients last."""
+        endpoints = self._endpoints
+        self._handle(self._wake_r.fileno(), lambda: None)  # a signal: the loop looks at `_stopping` itself
+        self._handle(self._storekeeper.reports, self._on_reports)
+        for endpoint in endpoints.values():
+            self._handle(endpoint.monitor, partial(self._watch, endpoint))
+        for name in ("worker", "mdp"):
+            if name in endpoints:
+                self._handle(endpoints[name].socket, partial(self._drain, endpoints[name]))
+        self._handle(endpoints["news"].socket, self._drain_news)
+        self._handle(endpoints["client"].socket, partial(self._drain, endpoints["client"]))
+
+    def _handle(self, source: Any, handler: Callable[[], None]) -> None:
+        self._handlers[source] = handler
+        self._poller.register(source, zmq.POLLIN)
 
     def address(self, name: str) -> str:
         """Where a socket is really bound (a port of 0 or * has been chosen by now)."""
@@ -146,10 +157,12 @@ class BrokerServer:
             self.core.start()
             self._flush()
             while not self.core.recovered:
-                self._poller.poll(100)
+                self._storekeeper.reports.poll(100)
                 self._on_reports()
+                self._flush()
             self.core.turn.news_wanted = False
             self._bind_workers()
+            self._listen()
             self.on_ready()
             self._serve()
             self._finish_writes()
@@ -159,15 +172,16 @@ class BrokerServer:
             raise self.fault
 
     def _serve(self) -> None:
-        drain_until = guard_at = silence_at = 0.0
-        last = time.monotonic()
+        core, gate, handlers, poll = self.core, self.gate, self._handlers, self._poller.poll
+        uncommitted_bytes_max = self._limits.uncommitted_bytes_max
+        drain_until = 0.0
+        last = now = time.monotonic()
         while not self._stopping:
-            deadline = self.core.next_deadline()
-            now = time.monotonic()
-            wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - now))
+            deadline = core.next_deadline()
+            wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - time.monotonic()))
             if self.outbox:
                 wait = min(wait, _OUTBOX_RETRY_S)
-            polled = dict(self._poller.poll(math.ceil(wait * 1000)))
+            ready = poll(math.ceil(wait * 1000))
             now = self._set_time()
             if now - last > _PAUSE_S:
                 log.warning(
@@ -175,36 +189,31 @@ class BrokerServer:
                 )
                 drain_until = now + _DRAIN_S
             last = now
-            self._turn(now, polled, ticking=now >= drain_until)
-            if now >= guard_at:
-                guard_at = now + _GUARD_S
-                self._guard_memory()
-            if now >= silence_at:
-                silence_at = now + _SILENCE_S
-                self._cut_the_silent()
+            for source, _ in ready:
+                handlers[source]()
+            deadline = core.next_deadline()
+            if deadline is not None and deadline <= now and now >= drain_until:
+                core.tick()
+            self._flush()
+            if self.outbox:
+                self._retry_outbox()
+            if self._holding_back or gate.uncommitted_bytes > uncommitted_bytes_max:
+                self._hold_clients_back(gate.uncommitted_bytes > uncommitted_bytes_max)
+            if now >= self._housekeeping_at:
+                self._keep_house(now)
 
-    def _turn(self, now: float, polled: dict[Any, int], ticking: bool) -> None:
-        if self._storekeeper.reports in polled:
-            self._on_reports()
-        self._watch(polled)
-        for name in ("worker", "mdp"):
-            if name in self._endpoints and self._endpoints[name].socket in polled:
-                self._drain(name)
+    def _retry_outbox(self) -> None:
+        for peer, message in self.outbox.retry():
+            self.core.undeliverable(peer, message, GONE)
+        self._count_drops()
         self._flush()
-        if self._endpoints["client"].socket in polled:
-            self._drain("client")
-        self._hold_clients_back(self.gate.uncommitted_bytes > self._limits.uncommitted_bytes_max)
-        if ticking:
-            deadline = self.core.next_deadline()
-            if deadline is not None and deadline <= now:
-                self.core.tick()
-        if self._endpoints["news"].socket in polled:
-            self._drain_news()
-        self._flush()
-        if self.outbox:
-            for peer, message in self.outbox.retry():
-                self.core.undeliverable(peer, message, GONE)
-            self._count_drops()
+
+    def _keep_house(self, now: float) -> None:
+        self._housekeeping_at = now + _GUARD_S
+        self._guard_memory()
+        if now >= self._silence_at:
+            self._silence_at = now + _SILENCE_S
+            self._cut_the_silent()
 
     def _hold_clients_back(self, hold: bool) -> None:
         """Clients are not read while too much is not yet on disk; nor polled, which would spin."""
@@ -246,14 +255,14 @@ class BrokerServer:
         self.core.set_time(now, time.time())
         return now
 
-    def _drain(self, name: str) -> None:
-        endpoint = self._endpoints[name]
-        source, receive = endpoint.socket, self.core.receive
+    def _drain(self, endpoint: Endpoint) -> None:
+        name, source, receive = endpoint.name, endpoint.socket, self.core.receive
         if endpoint.discarding:
             endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
             return
         frames_max = self.settings.broker.frames_max + 1
         left = _BUDGET_BYTES
+        flush, flush_each = self._flush, name != "client"
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
             if left < 0 or (n and not sockets.readable(source)):
@@ -276,19 +285,19 @@ class BrokerServer:
             if isinstance(message, Ready) and message.link.ours and name == "worker":
                 self.silence.registered(peer, sockets.descriptor_of(last))
             receive(peer, message)
+            if flush_each:
+                # A worker that has just become free waits for its next job: not a moment longer.
+                flush()
 
-    def _watch(self, polled: dict[Any, int]) -> None:
-        """What the monitors saw: which descriptors there are, and that a connection broke."""
-        for endpoint in self._endpoints.values():
-            if endpoint.monitor not in polled:
-                continue
-            for event, descriptor in endpoint.events():
-                if event == zmq.Event.ACCEPTED:
-                    self.guard.accepted(descriptor)
-                elif event == zmq.Event.DISCONNECTED:
-                    self.guard.closed(descriptor)
-                    if endpoint.name in ("worker", "mdp"):
-                        self.core.connection_lost()
+    def _watch(self, endpoint: Endpoint) -> None:
+        """What a monitor saw: which descriptors there are, and that a connection broke."""
+        for event, descriptor in endpoint.events():
+            if event == zmq.Event.ACCEPTED:
+                self.guard.accepted(descriptor)
+            elif event == zmq.Event.DISCONNECTED:
+                self.guard.closed(descriptor)
+                if endpoint.name in ("worker", "mdp"):
+                    self.core.connection_lost()
 
     def _drain_news(self) -> None:
         """Subscriptions come in as messages: 1 and the topic, or 0 and the topic."""
@@ -316,7 +325,6 @@ class BrokerServer:
                 self.core.committed(report.seq, report.verdicts)
             for read, rows in report.loaded:
                 self.core.loaded(read, rows)
-            self._flush()
 
     def _on_fault(self, report: Report) -> None:
         log.error("the store failed, and nothing of this batch is acknowledged: %s", report.fault)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from zmws.server import connections
 
@@ -27,16 +26,19 @@ IPC_SUSPECT_TIMES = 3  # looks at which a connection without a byte count had mo
 TRIM_GAP_CHECKS = 10  # asking for memory back walks through the whole heap: not at every look
 TRIMS_AFTER_CUT = 5  # looks in which what a cut connection held is surely freed
 
-_STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int:
     """Resident memory of this process, 0 where the system does not tell."""
     try:
-        return int(_STATM.read_bytes().split()[1]) * _PAGE
+        descriptor = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
         return 0
+    try:
+        return int(os.read(descriptor, 200).split()[1]) * _PAGE
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(slots=True)
