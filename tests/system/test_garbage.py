@@ -50,6 +50,7 @@ SETTINGS = """
 [broker]
 services_max = 500
 waiting_memory_max = 100
+waiting_memory_bytes_max = "8 MiB"
 memory_keep = 1.0
 memory_keep_bytes_max = "1 MiB"
 message_bytes_max = "1 MiB"
@@ -73,6 +74,7 @@ class Honest:
         self.client = broker.connect()
         self.calls = 0
         self.longest_s = 0.0
+        self.longest_s_max = 1.0
         self.fault: BaseException | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._call_on)
@@ -101,7 +103,7 @@ class Honest:
         """Everything that must hold at the end."""
         assert self.fault is None, repr(self.fault)
         assert self.calls > 0
-        assert self.longest_s < 1.0, f"a call took {self.longest_s:.2f} s"
+        assert self.longest_s < self.longest_s_max, f"a call took {self.longest_s:.2f} s"
         assert self.broker.process.popen.poll() is None, self.broker.process.text()[-3_000:]
         assert "Traceback" not in self.broker.process.text(), self.broker.process.text()[-3_000:]
 
@@ -563,7 +565,10 @@ def test_messages_without_end_are_cut_off(
 
 
 def test_a_whole_message_of_very_many_frames_is_refused_and_survived(tmp_path: Path) -> None:
-    with under_watch(tmp_path) as (broker, _), RawZmtp(broker.client) as raw:
+    with under_watch(tmp_path) as (broker, honest), RawZmtp(broker.client) as raw:
+        # A message cannot be left half read: who calls over the same socket waits until it is discarded,
+        # some 2 us a frame.
+        honest.longest_s_max = 4.0
         raw.handshake()
         part = raw.frame(b"", more=True) * 10_000
         for _ in range(50):

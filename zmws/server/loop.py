@@ -31,7 +31,7 @@ from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError, StoreError
 from zmws.server.endpoints import Endpoint, open_news, open_router
-from zmws.server.memory_guard import MemoryGuard
+from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
@@ -41,7 +41,7 @@ from zmws.store.base import Store
 log = logging.getLogger("zmws.broker")
 
 _BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
-_BUDGET_BYTES = 8 * 1024 * 1024  # and bytes of their last frames
+_BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
@@ -66,6 +66,7 @@ class BrokerServer:
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._context.set(zmq.MAX_SOCKETS, 1024)
+        large_blocks_apart()
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.gate = Gate(broker.limits.batch_rows_max, broker.limits.batch_bytes_max)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
@@ -268,7 +269,7 @@ class BrokerServer:
             if left < 0 or (n and not sockets.readable(source)):
                 return
             frames, last = sockets.recv_at_most(source, frames_max)
-            left -= len(frames[-1])
+            left -= sum(map(len, frames))
             peer = (name, frames[0])
             if last.more:
                 endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)

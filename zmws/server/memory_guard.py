@@ -26,6 +26,7 @@ IPC_SUSPECT_TIMES = 3  # looks at which a connection without a byte count had mo
 TRIM_GAP_CHECKS = 10  # asking for memory back walks through the whole heap: not at every look
 TRIMS_AFTER_CUT = 5  # looks in which what a cut connection held is surely freed
 
+_M_MMAP_THRESHOLD = -3  # malloc.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -142,6 +143,15 @@ class MemoryGuard:
             return None
         self._trims_due = TRIMS_AFTER_CUT
         return sum(pending.get(descriptor, 0) for descriptor in guilty)
+
+
+def large_blocks_apart() -> None:
+    """Ask the C library to keep blocks of 128 KiB and more outside its heap, and so to give each back as
+    soon as it is freed. By default it moves that border up to what was freed last, and what one flood of
+    large messages took would stay with the process."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_MMAP_THRESHOLD, 128 * 1024)
 
 
 def give_back_memory() -> None:
