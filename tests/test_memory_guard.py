@@ -216,7 +216,7 @@ def test_libzmq_tells_the_descriptors_as_the_guard_needs_them(
         monitor = router.get_monitor_socket(watched)
         router.bind(address.format(folder=tmp_path))
         endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
-        dealer = sockets.dealer(context, endpoint, 0, 0)
+        dealer = context.socket(zmq.DEALER)
         dealer.connect(endpoint)
         monitor.setsockopt(zmq.RCVTIMEO, 10_000)
         accepted = recv_monitor_message(monitor)
@@ -243,7 +243,7 @@ def test_libzmq_tells_the_descriptors_as_the_guard_needs_them(
         wait_until(forgotten, 5, "the descriptor is closed")
         router.disable_monitor()
         monitor.close()
-        dealer.close()
+        dealer.close(linger=0)
         router.close(linger=0)
 
 

@@ -6,7 +6,6 @@ Rule 2: the answer of a request is a concurrent Future, so that threads and asyn
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
@@ -22,14 +21,13 @@ from typing import Any
 
 import zmq
 
-from zmws import sockets
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
+from zmws.sockets import Line
 
 HEARTBEAT_S = 5.0
-_WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
 _names = itertools.count(1)
 
 Partial = Callable[[tuple[bytes, ...]], None]
@@ -119,31 +117,37 @@ def _close_quietly(wake: socket.socket) -> None:
 
 def _serve(dialog: ClientDialog, asks: deque[Ask], wake: socket.socket) -> None:
     """The thread. It holds no reference to the Connection, so that that can be collected."""
-    loop = _Loop(dialog, asks, wake)
     fault: BaseException = ZmwsError("this client was closed before the answer came")
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    loop = _Loop(context, dialog, asks, wake)
     try:
-        with zmq.Context() as context:
-            loop.serve(context)
+        loop.serve()
     except BaseException as broken:
         fault = broken
         raise
     finally:
         loop.end(fault)
         wake.close()
+        context.destroy(linger=200)
 
 
 class _Loop:
-    def __init__(self, dialog: ClientDialog, asks: deque[Ask], wake: socket.socket) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        dialog: ClientDialog,
+        asks: deque[Ask],
+        wake: socket.socket,
+    ) -> None:
         self._dialog = dialog
         self._asks = asks
         self._wake = wake
         self._in_flight: dict[bytes, Ask] = {}
-        self._socket: zmq.Socket[bytes] | None = None
-        self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
+        self._line = Line(context, self._poller)
         self._poller.register(wake.fileno(), zmq.POLLIN)
 
-    def serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def serve(self) -> None:
         """Until the waking end is closed."""
         dialog = self._dialog
         while True:
@@ -159,14 +163,13 @@ class _Loop:
             self._watch(now)
             self._receive(now)
             dialog.tick(now)
-            self._act(context)
+            self._act()
             if not still_open:
-                self._close(linger_ms=200)
+                self._line.close(linger_ms=200)
                 return
 
     def end(self, fault: BaseException) -> None:
         """Nobody will answer any more."""
-        self._close(linger_ms=0)
         waiting = [*self._in_flight.values(), *self._asks]
         for ask in waiting:
             if ask.future.set_running_or_notify_cancel():
@@ -181,28 +184,25 @@ class _Loop:
             return True
 
     def _receive(self, now: float) -> None:
-        source = self._socket
-        while source is not None and sockets.readable(source):
-            self._dialog.receive(now, sockets.recv(source))
+        while (frames := self._line.recv()) is not None:
+            self._dialog.receive(now, frames)
 
     def _watch(self, now: float) -> None:
-        monitor = self._monitor
-        while monitor is not None and sockets.readable(monitor):
-            event = sockets.monitor_event(monitor)[0]
-            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+        while (event := self._line.event()) is not None:
+            if event == "up":
                 self._dialog.connected(now)
             else:
                 self._receive(now)
                 self._dialog.disconnected(now)
 
-    def _act(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def _act(self) -> None:
         for action in self._dialog.take():
             if isinstance(action, Transmit):
-                self._send(action.frames)
+                self._line.send(action.frames)
             elif isinstance(action, Answered):
                 self._answer(action)
             elif isinstance(action, Open):
-                self._open(context, action.endpoint)
+                self._line.open(action.endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
             else:
                 assert isinstance(action, Unanswered), action
                 unanswered = self._in_flight.pop(action.number, None)
@@ -232,29 +232,3 @@ class _Loop:
             self._dialog.forget(number)
             if ask.future.set_running_or_notify_cancel():
                 ask.future.set_exception(fault)
-
-    def _send(self, frames: list[bytes]) -> None:
-        if self._socket is None:
-            return
-        # A connection that broke this moment takes nothing (EAGAIN). Its monitor tells so next, and the
-        # dialog then asks again.
-        with contextlib.suppress(zmq.Again):
-            sockets.send(self._socket, frames)
-
-    def _open(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
-        self._close(linger_ms=0)
-        self._socket = sockets.dealer(context, endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
-        self._monitor = self._socket.get_monitor_socket(_WATCHED)
-        self._socket.connect(endpoint)
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
-
-    def _close(self, linger_ms: int) -> None:
-        if self._socket is None or self._monitor is None:
-            return
-        self._poller.unregister(self._socket)
-        self._poller.unregister(self._monitor)
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=linger_ms)
-        self._socket = self._monitor = None

@@ -9,7 +9,6 @@ Rule 3: a socket lives for one connection. When it breaks, it is closed and anot
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import queue
@@ -24,11 +23,11 @@ from typing import Any
 
 import zmq
 
-from zmws import ids, sockets
+from zmws import ids
 from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Stopped, Transmit, WorkerDialog
+from zmws.sockets import Line
 
-_WATCHED = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
 _MEMORY_S = 5.0
 PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
 
@@ -125,10 +124,8 @@ class _Connection:
     def __init__(self, owner: WorkerIO, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._owner = owner
         self._dialog = owner.dialog
-        self._context = context
-        self._socket: zmq.Socket[bytes] | None = None
-        self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
+        self._line = Line(context, self._poller)
         self._poller.register(owner._wake_r.fileno(), zmq.POLLIN)
         self._memory_at = 0.0
 
@@ -155,7 +152,7 @@ class _Connection:
             if due is not None and due <= now:
                 dialog.tick(now)
             self._act()
-        self._close(linger_ms=500)
+        self._line.close(linger_ms=500)
 
     def _take_said(self, now: float) -> None:
         try:
@@ -173,15 +170,12 @@ class _Connection:
                 self._dialog.partial(token, body)
 
     def _receive(self, now: float) -> None:
-        source = self._socket
-        while source is not None and source is self._socket and sockets.readable(source):
-            self._dialog.receive(now, sockets.recv(source))
+        while (frames := self._line.recv()) is not None:
+            self._dialog.receive(now, frames)
 
     def _watch(self, now: float) -> None:
-        monitor = self._monitor
-        while monitor is not None and monitor is self._monitor and sockets.readable(monitor):
-            event = sockets.monitor_event(monitor)[0]
-            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+        while (event := self._line.event()) is not None:
+            if event == "up":
                 self._dialog.connected(now)
             else:
                 # What the broker said last is read before its connection is given up.
@@ -191,11 +185,12 @@ class _Connection:
     def _act(self) -> None:
         for action in self._dialog.take():
             if isinstance(action, Transmit):
-                self._send(action.frames)
+                self._line.send(action.frames)
             elif isinstance(action, StartJob):
                 self._owner._jobs.put(action.request)
             elif isinstance(action, Open):
-                self._open(action.endpoint)
+                interval_s = self._dialog.interval_s
+                self._line.open(action.endpoint, min(PING_S, interval_s), 2 * interval_s)
             elif isinstance(action, CancelJob):
                 self._owner._cancelled.add(action.token)
             else:
@@ -203,34 +198,6 @@ class _Connection:
                 self._owner.unconfirmed = action.unconfirmed
         if self._dialog.registered and not self._owner.ready.is_set():
             self._owner.ready.set()
-
-    def _send(self, frames: list[bytes]) -> None:
-        if self._socket is None:
-            return
-        # A connection that broke this moment takes nothing (EAGAIN). Its monitor tells so next, and the
-        # dialog then does again what matters.
-        with contextlib.suppress(zmq.Again):
-            sockets.send(self._socket, frames)
-
-    def _open(self, endpoint: str) -> None:
-        self._close(linger_ms=0)
-        dialog = self._dialog
-        ping_s = min(PING_S, dialog.interval_s)
-        self._socket = sockets.dealer(self._context, endpoint, ping_s, 2 * dialog.interval_s)
-        self._monitor = self._socket.get_monitor_socket(_WATCHED)
-        self._socket.connect(endpoint)
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
-
-    def _close(self, linger_ms: int) -> None:
-        if self._socket is None or self._monitor is None:
-            return
-        self._poller.unregister(self._socket)
-        self._poller.unregister(self._monitor)
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=linger_ms)
-        self._socket = self._monitor = None
 
 
 def _resident_bytes() -> int | None:
