@@ -505,9 +505,8 @@ class Jobs:
             self.unfinished_memory_bytes -= job.body_bytes + JOB_BYTES
             self.kept.keep(job)
             callers, job.callers = job.callers, []
-            if job.sync:
-                for caller in callers:
-                    self.answers.ended(job, caller)
+            for caller in callers:
+                self.answers.ended(job, caller)
         self.answers.announce(job, job.last_write)
         self.answers.answer_waits(job)
 
@@ -587,7 +586,7 @@ class Jobs:
 
     def partial(self, job: Job, body: tuple[bytes, ...], plain: bool) -> None:
         """A partial result: to those who wait, and into the record."""
-        for caller in job.callers if job.sync else ():
+        for caller in job.callers:
             self.answers.partial(job, caller, body, plain)
         limits, size = self.turn.limits, size_of(body)
         if len(job.partials) < limits.partials_max and job.partials_bytes + size <= limits.partials_bytes_max:

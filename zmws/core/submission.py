@@ -60,9 +60,7 @@ class Submission:
         """A repeated memory request is attached to its job, or handed the kept result."""
         other = self.jobs.stored.get(job_id) or self.jobs.inserting.get(job_id)
         job = self.jobs.memory.get(job_id)
-        if (other is not None and not other.final) or (job is not None and job.service != service.name):
-            text = f"job '{job_id}' exists already, as another kind of job or for another service"
-            self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
+        if self._conflicts(caller, service, job_id, job, other):
             return True
         if job is None:
             return False
@@ -80,9 +78,7 @@ class Submission:
         other = self.jobs.memory.get(job_id)
         inserting = self.jobs.inserting.get(job_id)
         job = inserting or self.jobs.stored.get(job_id)
-        if (other is not None and not other.final) or (job is not None and job.service != service.name):
-            text = f"job '{job_id}' exists already, as another kind of job or for another service"
-            self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
+        if self._conflicts(caller, service, job_id, job, other):
             return True
         if job is None:
             return False
@@ -93,6 +89,16 @@ class Submission:
                 inserting.callers.append(caller)
         else:
             self.jobs.answers.accepted(job, caller, existing=True)
+        return True
+
+    def _conflicts(
+        self, caller: Caller, service: Service, job_id: str, job: Job | None, other: Job | None
+    ) -> bool:
+        """Refuse an id that another service's job has, or a live job of the other kind."""
+        if (other is None or other.final) and (job is None or job.service == service.name):
+            return False
+        text = f"job '{job_id}' exists already, as another kind of job or for another service"
+        self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
         return True
 
     def _memory_limit(self, service: Service, options: JobOptions, body: tuple[bytes, ...]) -> str | None:
