@@ -203,7 +203,9 @@ def test_a_file_sets_everything(site: Path) -> None:
     broker = settings.broker
     assert (broker.client, broker.worker) == ("tcp://*:6555", "tcp://[::1]:6556")
     assert (broker.news, broker.mdp) == ("ipc:///run/zmws/news", "")
-    assert broker.limits == Limits(heartbeat_interval_s=1.0, heartbeat_liveness=2, wait_s_max=60.5)
+    assert broker.limits == Limits(
+        heartbeat_interval_s=1.0, heartbeat_liveness=2, wait_s_max=60.5, message_bytes_max=MIB
+    )
     assert type(broker.limits.heartbeat_interval_s) is float
     assert (broker.message_bytes_max, broker.outbox_bytes_max) == (MIB, 2 * MIB)
     assert (broker.memory_max, broker.log_level) == (1536 * MIB, "debug")

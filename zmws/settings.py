@@ -44,12 +44,16 @@ class BrokerSettings:
     news: str = "tcp://127.0.0.1:5557"
     mdp: str = "tcp://127.0.0.1:5558"
     limits: Limits = field(default_factory=Limits)
-    message_bytes_max: int = 8 * MIB  # of one frame, and of the frames of a message together
     frames_max: int = 64
     outbox_bytes_max: int = 16 * MIB
     memory_max: int = 1 * GIB
     high_water_mark: int = 1_000
     log_level: str = "info"
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Bytes of one frame; a larger one is cut off with its connection."""
+        return self.limits.message_bytes_max
 
 
 @dataclass(frozen=True, slots=True)

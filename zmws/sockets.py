@@ -8,6 +8,7 @@ calls per frame; the same calls on its backend, with plain integers, take a sixt
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from collections.abc import Sequence
 
@@ -87,6 +88,16 @@ def monitor_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
     which costs the start of every command a tenth of a second."""
     event, value = struct.unpack("=Hi", recv(monitor)[0])
     return event, value
+
+
+_ENDPOINT = re.compile(r"tcp://(\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})|ipc://.+")
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises ValueError for what no socket can connect to, with what to write instead."""
+    match = _ENDPOINT.fullmatch(endpoint)
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65_536):
+        raise ValueError(f"'{endpoint}' is no endpoint to connect to; write tcp://HOST:PORT")
 
 
 class Line:

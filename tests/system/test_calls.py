@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import zmq
 
-from tests.peers import RunningBroker, await_workers, peer, worker_process
+from tests.peers import RunningBroker, await_workers, peer, wait_until, worker_process
+from zmws.client import Client
+from zmws.errors import JobFailed, Refused
 
 ECHO = """
 service_name = "ECHO"
@@ -52,3 +55,53 @@ def test_an_unknown_service_is_refused_to_a_bare_req(broker: RunningBroker) -> N
     with peer(broker.client, zmq.REQ) as client:
         client.send(b"JOB: NOPE")
         assert client.recv_multipart() == [b"FAIL: NOPE"]
+
+
+def test_a_result_larger_than_a_message_fails_the_job_for_good(broker: RunningBroker, tmp_path: Path) -> None:
+    big = 'service_name = "BIG"\ndef work(self, job_id, params):\n    return "x" * params["n"]\n'
+    with worker_process(tmp_path, broker.worker, big), broker.connect() as client:
+        await_workers(client, 1)
+        with pytest.raises(JobFailed) as failed:
+            client.call("BIG", {"n": 9_000_000}, timeout=20)
+        assert failed.value.code == "result_too_large"
+        assert client.call("BIG", {"n": 3}, timeout=10) == "xxx"
+
+
+def test_parameters_larger_than_a_message_are_refused_and_other_calls_go_on(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    with worker_process(tmp_path, broker.worker, ECHO), broker.connect() as client:
+        await_workers(client, 1)
+        with pytest.raises(Refused) as refused:
+            client.call("ECHO", {"s": "x" * 9_000_000})
+        assert refused.value.code == "too_large"
+        assert client.call("ECHO", 1, timeout=10) == 1
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://localhost", "localhost:5555", "tcp://a:0", "tcp://a:99999"])
+def test_an_endpoint_that_cannot_be_is_refused_at_once(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="no endpoint to connect to"):
+        Client(endpoint)
+
+
+def test_a_cancelled_call_is_not_asked_again(broker: RunningBroker) -> None:
+    with broker.connect() as client, peer(broker.worker) as worker:
+        worker.send_multipart([b"MDPW02", b"\x01", b"SLOW"])
+        await_workers(client, 1)
+        future = client.call_future("SLOW", 1)
+        assert worker.recv_multipart()[1] == b"\x02"
+        assert future.cancel()
+        wait_until(lambda: not client._connection._dialog.pending, 5, "it is forgotten")
+
+
+def test_delete_and_retry_together_leave_the_broker_whole(broker: RunningBroker, tmp_path: Path) -> None:
+    fails = 'service_name = "FAILS"\ndef work(self, job_id, params):\n    return False\n'
+    with worker_process(tmp_path, broker.worker, fails), broker.connect() as client:
+        await_workers(client, 1)
+        for _ in range(5):
+            job = client.submit("FAILS", retries=0)
+            assert job.wait(10)["state"] == "failed"
+            asked = [client.ask_future(f"zmws.{verb}", {"id": job.id}) for verb in ("delete", "retry") * 3]
+            for answer in asked:
+                assert answer.exception(10) is None or isinstance(answer.exception(), Refused)
+        assert client.submit("FAILS", retries=0).wait(10)["state"] == "failed"

@@ -10,6 +10,7 @@ import click
 
 from zmws import settings
 from zmws.client.synchronous import Client
+from zmws.sockets import check_endpoint
 
 CONNECT_S = 1.2  # a broker that has not answered by then is not there
 
@@ -37,7 +38,9 @@ def connect(broker: tuple[str, ...], config: Path | None) -> Client:
     if not broker:
         broker = (settings.connectable(settings.load(config).broker.client),)
     for endpoint in broker:
-        if not endpoint.startswith(("tcp://", "ipc://")):
-            raise click.UsageError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+        try:
+            check_endpoint(endpoint)
+        except ValueError as wrong:
+            raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
     return Client(list(broker), connect_timeout=CONNECT_S)

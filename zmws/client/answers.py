@@ -26,7 +26,7 @@ def body_of(params: Any) -> tuple[bytes, ...]:
         return ()
     if isinstance(params, (bytes, bytearray, memoryview)):
         return (bytes(params),)
-    return (mdp.PARAM_JSON + json.dumps(params).encode(),)
+    return (mdp.PARAM_JSON + json.dumps(params, allow_nan=False).encode(),)
 
 
 def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +52,8 @@ def result_of(reply: Reply, job_id: str) -> Any:
         return value_of(reply.body)
     if reply.kind == "failed":
         raise error_of(error_in(reply.body), job_id)
+    if reply.kind == "answer":  # of a service inside the broker
+        return answer_of(reply)[1] if len(reply.body) == 2 else json.loads(reply.body[0])
     raise ZmwsError(f"the broker answered a call with '{reply.kind}'")
 
 

@@ -24,8 +24,8 @@ import zmq
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
-from zmws.errors import ZmwsError
-from zmws.sockets import Line
+from zmws.errors import Refused, ZmwsError
+from zmws.sockets import Line, check_endpoint
 
 HEARTBEAT_S = 5.0
 _names = itertools.count(1)
@@ -44,6 +44,7 @@ class Ask:
     timeout_s: float | None
     future: Future[Reply]
     on_partial: Partial | None
+    number: bytes = b""  # once it is in flight
 
 
 class Connection:
@@ -51,8 +52,7 @@ class Connection:
 
     def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
         for endpoint in brokers:
-            if not endpoint.startswith(("tcp://", "ipc://")):
-                raise ValueError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+            check_endpoint(endpoint)
         self._dialog = ClientDialog(brokers, settings)
         self._asks: deque[Ask] = deque()
         self._closing = False
@@ -77,12 +77,19 @@ class Connection:
         """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable."""
         if os.getpid() != self._pid:
             raise ZmwsError("this client was made before a fork; make one in each process")
+        if self._thread is not None and not self._thread.is_alive():
+            raise ZmwsError("this client's connection has failed; make another client")
+        large = max(map(len, body), default=0)
+        if large > self._dialog.settings.message_bytes_max:
+            most = self._dialog.settings.message_bytes_max
+            raise Refused("too_large", f"the parameters have {large} bytes, and a message at most {most}")
         future: Future[Reply] = Future()
         # Under the lock that `close` takes, so that the thread finds every request before its end.
         with self._lock:
             if self._closing:
                 raise ZmwsError("this client is closed")
-            self._asks.append(Ask(service, sync, options, body, timeout_s, future, on_partial))
+            ask = Ask(service, sync, options, body, timeout_s, future, on_partial)
+            self._asks.append(ask)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=_serve,
@@ -91,8 +98,14 @@ class Connection:
                     daemon=True,
                 )
                 self._thread.start()
+        future.add_done_callback(lambda done: self._forget(ask) if done.cancelled() else None)
         self._wake()
         return future
+
+    def _forget(self, ask: Ask) -> None:
+        """Its caller has cancelled: it is not asked again. The job itself goes on."""
+        self._asks.append(ask)
+        self._wake()
 
     def close(self) -> None:
         """Close the connection; what is in flight is answered with an error."""
@@ -158,8 +171,13 @@ class _Loop:
             still_open = self._was_woken()
             while self._asks:
                 ask = self._asks.popleft()
+                if ask.future.cancelled():
+                    dialog.forget(ask.number)
+                    self._in_flight.pop(ask.number, None)
+                    continue
                 number = dialog.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
                 self._in_flight[number] = ask
+                ask.number = number
             self._watch(now)
             self._receive(now)
             dialog.tick(now)

@@ -84,16 +84,21 @@ class Client:
         connect_timeout: float = 1.5,
         reconnect_timeout: float = 15.0,
         failover_duplicates: bool = False,
+        message_bytes_max: int = 8 * 1024 * 1024,
     ) -> None:
         """`broker`: client endpoint(s), `tcp://HOST:PORT`.
 
         `connect_timeout`: seconds until a broker that was never reached is given up;
         `reconnect_timeout`: seconds that one with requests in flight may stay away.
+        `message_bytes_max`: larger parameters are refused here; the broker would cut the connection.
         `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
         """
         brokers = [broker] if isinstance(broker, str) else list(broker)
         settings = ClientSettings(
-            connect_s=connect_timeout, away_s=reconnect_timeout, failover_duplicates=failover_duplicates
+            connect_s=connect_timeout,
+            away_s=reconnect_timeout,
+            message_bytes_max=message_bytes_max,
+            failover_duplicates=failover_duplicates,
         )
         self._connection = Connection(brokers, settings)
 
@@ -211,4 +216,5 @@ def _then(asked: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
             made.set_result(value)
 
     asked.add_done_callback(on_done)
+    made.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
     return made

@@ -49,6 +49,7 @@ from zmws.errors import OptionError, ProtocolError
 PRUNE_INTERVAL_S = 1.0
 PRUNE_ROWS_MAX = 500
 TEXT_MAX = 1_000  # characters of a progress text
+ERROR_TEXT_MAX = 20_000  # characters of each text of an ERROR
 EXTEND_S_MAX = 366 * 86400.0
 
 
@@ -164,8 +165,9 @@ class Broker:
         elif what == "due":
             self.jobs.due(whom)
         elif what == "expire":
-            self.jobs.expire_if_late(whom)
+            self.jobs.expire_late()
         elif what == "start":
+            whom.start_timer_at = None
             self.jobs.dispatch(whom)
         elif what == "wait":
             self.jobs.answers.waits_timed_out(whom)
@@ -347,12 +349,13 @@ def _error_of(body: tuple[bytes, ...]) -> Error:
     frame = body[0] if body else b""
     said = mdp.json_object(frame[len(mdp.PARAM_JSON) :]) if frame.startswith(mdp.PARAM_JSON) else None
     why = error("job_failed", "the worker reported a failure")
-    for name, value in (said or {}).items():
-        if (name in ("code", "error", "type", "traceback") and isinstance(value, str)) or name in (
-            "retry",
-            "delay",
-        ):
-            why[name] = value
+    said = said or {}
+    for name in _ERROR_TEXTS:
+        text = said.get(name)
+        if isinstance(text, str):
+            # A lone surrogate could be neither stored nor sent; a text without end would be kept.
+            why[name] = text[:ERROR_TEXT_MAX].encode("utf-8", "replace").decode()
+    why |= {name: said[name] for name in ("retry", "delay") if name in said}
     return why
 
 

@@ -32,6 +32,7 @@ class ClientSettings:
     connect_s: float = 1.5  # a broker never reached is given up after this
     away_s: float = 15.0  # a broker that was there may stay away this long
     repeat_s: float = 5.0
+    message_bytes_max: int = 8 * 1024 * 1024  # of one frame: a broker would cut the connection
     failover_duplicates: bool = False  # go to the next broker, at the risk of a second job
 
 

@@ -10,8 +10,10 @@ Rule 3: a job is final for every later command from the moment it is decided her
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import Counter, OrderedDict, deque
+from itertools import chain
 from typing import Any
 
 from zmws.core.answers import Answers
@@ -37,6 +39,7 @@ from zmws.core.writes import (
     FULL,
     NEW,
     UNIQUE_CONFLICT,
+    UNKNOWN,
     AppendToJob,
     FinishJob,
     InsertJob,
@@ -75,6 +78,8 @@ class Jobs:
         self._uncommitted: deque[tuple[Write, Job | None]] = deque()
         self.unfinished_memory_bytes = 0
         self._number = 0
+        self._expiring: list[tuple[float, int, str]] = []  # when, number and id of jobs that wait
+        self._expiring_max = 1_000
         self._forget_in: Counter[int] = Counter()  # ended stored jobs, by the minute they are forgotten
         for name, options in services.items():
             self.services[name] = Service(name, options)
@@ -198,6 +203,12 @@ class Jobs:
         if answer.verdict == NEW:
             self._is_stored(job, ready)
             status, body = b"200", {"count": 1}
+        elif answer.verdict == UNKNOWN:
+            del self.inserting[job.id]
+            status, body = (
+                b"404",
+                error("unknown_job", f"the record of job '{job.id}' was forgotten meanwhile"),
+            )
         else:
             del self.inserting[job.id]
             text = f"its unique key is held by job '{answer.job_id}' now"
@@ -255,8 +266,30 @@ class Jobs:
             self._watch_expiry(job)
 
     def _watch_expiry(self, job: Job) -> None:
-        if job.expires_mono is not None:
-            self.turn.timers.add(job.expires_mono, "expire", job)
+        """One timer, at the earliest; what is remembered holds on to no job, and is not many more than
+        there are jobs that wait."""
+        if job.expires_mono is None:
+            return
+        heapq.heappush(self._expiring, (job.expires_mono, job.number, job.id))
+        if self._expiring[0][1] == job.number:
+            self.turn.timers.add(job.expires_mono, "expire")
+        if len(self._expiring) > self._expiring_max:
+            services = self.services.values()
+            waiting = chain.from_iterable((*s.waiting(), *s.scheduled.values()) for s in services)
+            self._expiring = [(j.expires_mono, j.number, j.id) for j in waiting if j.expires_mono is not None]
+            heapq.heapify(self._expiring)
+            self._expiring_max = max(1_000, 2 * len(self._expiring))
+
+    def expire_late(self) -> None:
+        """End the jobs whose time to start has passed."""
+        expiring = self._expiring
+        while expiring and expiring[0][0] <= self.turn.now:
+            _, number, job_id = heapq.heappop(expiring)
+            for job in (self.memory.get(job_id), self.stored.get(job_id)):
+                if job is not None and job.number == number:
+                    self.expire_if_late(job)
+        if self._expiring:
+            self.turn.timers.add(self._expiring[0][0], "expire")
 
     def _schedule(self, service: Service, job: Job) -> None:
         service.scheduled[job.id] = job
@@ -272,8 +305,8 @@ class Jobs:
             self._write(UpdateJob(job.id, {"state": WAITING}), job)
             self._queue(service, job)
 
-    def expire_if_late(self, job: Job) -> bool:
-        """End a job whose time to start has passed; true if it was."""
+    def expire_if_late(self, job: Job, in_queue: bool = True) -> bool:
+        """End a job whose time to start has passed; true if it was. `in_queue`: it was not taken out."""
         if (
             job.expires_mono is None
             or self.turn.now < job.expires_mono
@@ -281,19 +314,15 @@ class Jobs:
             or (job.attempt > 0 and not job.sync)
         ):
             return False
-        self._leave_queue(job)
+        was_waiting = job.state == WAITING
+        self.services[job.service].scheduled.pop(job.id, None)
         job.move("expire")
+        if was_waiting and in_queue:
+            self.services[job.service].left(job)
         self.turn.counters["jobs_expired"] += 1
         self._end(job, error("expired", f"no worker of {job.service} began it in time"))
         self._drop_if_unused(self.services[job.service])
         return True
-
-    def _leave_queue(self, job: Job) -> None:
-        service = self.services[job.service]
-        if job.state == SCHEDULED:
-            service.scheduled.pop(job.id, None)
-        else:
-            service.left(job)
 
     def _drop_if_unused(self, service: Service) -> None:
         """A service that only a strict request named is forgotten with its last job."""
@@ -308,7 +337,9 @@ class Jobs:
             if at is None:
                 return
             if at > turn.now:
-                turn.timers.add(at, "start", service)
+                if service.start_timer_at is None or at < service.start_timer_at:
+                    service.start_timer_at = at
+                    turn.timers.add(at, "start", service)
                 return
             session = self._next_worker(service)
             if session is None:
@@ -316,13 +347,8 @@ class Jobs:
             job = service.pop()
             if job is None:
                 return
-            if job.expires_mono is not None and turn.now >= job.expires_mono:
-                # The job has been taken out of the queue; expire_if_late takes it out itself.
-                service.waiting_count += 1
-                service.waiting_memory += job.kind == MEMORY
-                if self.expire_if_late(job):
-                    continue
-                service.left(job)
+            if self.expire_if_late(job, in_queue=False):
+                continue
             self._start(service, job, session)
 
     def _next_worker(self, service: Service) -> Session | None:
@@ -430,13 +456,15 @@ class Jobs:
         """Final at once. A running attempt's token is dead, and its worker is told."""
         turn = self.turn
         session: Session | None = job.session
-        token, deadline = job.token, job.deadline_mono
+        token, deadline, service = job.token, job.deadline_mono, self.services[job.service]
         if job.state == RUNNING:
             self._leave_worker(job)
             job.ends_attempt(turn.wall, error("cancelled", "cancelled"), turn.limits.attempts_kept_max)
-        else:
-            self._leave_queue(job)
+        was_waiting = job.state == WAITING
+        service.scheduled.pop(job.id, None)
         job.move("cancel")
+        if was_waiting:
+            service.left(job)
         turn.counters["jobs_cancelled"] += 1
         self._end(job, error("cancelled", "the job was cancelled"))
         if token is not None and session is not None:

@@ -41,6 +41,8 @@ class Limits:
     wait_s_max: float = 3600.0  # the longest that one zmws.wait may wait
     list_rows_max: int = 1_000  # rows of one page of a list
 
+    message_bytes_max: int = 8 * 1024 * 1024  # of one frame; our workers are told
+
     batch_rows_max: int = 1_000
     batch_bytes_max: int = 4 * 1024 * 1024
     uncommitted_bytes_max: int = 64 * 1024 * 1024

@@ -87,7 +87,11 @@ class Roster:
     def _greet(self, session: Session, holding: list[bytes], finished: list[bytes]) -> None:
         """Tell a worker of ours the pace; take over what it brings, cancel what is dead."""
         limits = self.turn.limits
-        pace = {"interval": limits.heartbeat_interval_s, "liveness": limits.heartbeat_liveness}
+        pace: dict[str, float] = {
+            "interval": limits.heartbeat_interval_s,
+            "liveness": limits.heartbeat_liveness,
+        }
+        pace["message_bytes_max"] = limits.message_bytes_max
         self.turn.command(session.peer, Heartbeat((json.dumps(pace).encode(),)), session.link)
         for token in holding:
             session.held[token] = None
@@ -163,7 +167,7 @@ class Roster:
         for token in tokens[:TOKENS_MAX]:
             if len(token) > TOKEN_BYTES_MAX:
                 continue
-            if self.jobs.live(token) is not None or self.jobs.reassigned(session, token):
+            if token in session.held or self.jobs.reassigned(session, token):
                 session.confirming.add(token)  # its FINAL, or its commit, is to come
             else:
                 session.done[token] = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from zmws.core.job import WAITING, Job
@@ -33,14 +33,16 @@ Entry = tuple[float, int, Job]  # rank, number
 class Group:
     """The waiting jobs of one group, smallest rank first."""
 
-    __slots__ = ("_heap", "_queue")
+    __slots__ = ("_heap", "_queue", "live")
 
     def __init__(self) -> None:
+        self.live = 0  # entries that are not stale
         self._queue: deque[Entry] = deque()
         self._heap: list[Entry] = []
 
     def push(self, entry: Entry) -> None:
         """A job comes in."""
+        self.live += 1
         if self._queue and entry < self._queue[-1]:
             heapq.heappush(self._heap, entry)
         else:
@@ -52,11 +54,21 @@ class Group:
             return heapq.heappop(self._heap)
         return self._queue.popleft()
 
-    def __len__(self) -> int:
-        return len(self._queue) + len(self._heap)
+    def left(self) -> None:
+        """A job has left from within. The stale entries hold on to their jobs: they must not be many."""
+        self.live -= 1
+        if len(self._queue) + len(self._heap) > 2 * self.live + 64:
+            self._queue = deque(entry for entry in self._queue if _is_live(entry))
+            self._heap = [entry for entry in self._heap if _is_live(entry)]
+            heapq.heapify(self._heap)
 
     def __iter__(self) -> Iterator[Entry]:
         return chain(self._queue, self._heap)
+
+
+def _is_live(entry: Entry) -> bool:
+    _, number, job = entry
+    return job.state == WAITING and job.number == number
 
 
 class Service:
@@ -76,6 +88,7 @@ class Service:
         self.complete = 0
         self.failed = 0
         self._groups: dict[str | None, Group] = {}
+        self.start_timer_at: float | None = None  # when it is looked at again because of its rate
         self._allowance = 1.0
         self._allowance_at: float | None = None
 
@@ -97,41 +110,44 @@ class Service:
             self.waiting_memory += 1
 
     def left(self, job: Job) -> None:
-        """A waiting job has been taken, cancelled or has expired."""
-        self.waiting_count -= 1
-        if job.kind == "memory":
-            self.waiting_memory -= 1
+        """A waiting job was cancelled or has expired; its state has changed already."""
+        self._count_out(job)
+        group = self._groups[job.group]
+        group.left()
+        if not group.live:
+            del self._groups[job.group]
 
     def pop(self) -> Job | None:
         """The next job, in turn among the groups; None if none waits."""
         groups = self._groups
-        while groups:
-            name, group = next(iter(groups.items()))
-            while group:
-                _, number, job = group.pop()
-                if job.state == WAITING and job.number == number:
-                    if not group:
-                        del groups[name]
-                    elif len(groups) > 1:
-                        del groups[name]
-                        groups[name] = group  # to the end of the turn
-                    self.left(job)
-                    return job
+        if not groups:
+            return None
+        name, group = next(iter(groups.items()))
+        while not _is_live(entry := group.pop()):
+            pass
+        group.live -= 1
+        if not group.live:
             del groups[name]
-        return None
+        elif len(groups) > 1:
+            del groups[name]
+            groups[name] = group  # to the end of the turn
+        self._count_out(entry[2])
+        return entry[2]
+
+    def _count_out(self, job: Job) -> None:
+        self.waiting_count -= 1
+        if job.kind == "memory":
+            self.waiting_memory -= 1
 
     def waiting(self) -> Iterator[Job]:
         """The waiting jobs, in no order that means anything."""
-        for group in self._groups.values():
-            for _, number, job in group:
-                if job.state == WAITING and job.number == number:
-                    yield job
+        return (entry[2] for group in self._groups.values() for entry in group if _is_live(entry))
 
     def oldest_s(self, wall: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
-        if not self.waiting_count:
-            return None
-        heads = [job.ready_at for group in self._groups.values() for _, _, job in islice(group, 1)]
+        heads = [
+            next(entry[2].ready_at for entry in group if _is_live(entry)) for group in self._groups.values()
+        ]
         return max(0.0, wall - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:

@@ -12,6 +12,7 @@ Rule 4: who leaves first has its results confirmed, at most `leave_s`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,7 @@ class DialogSettings:
     leave_s: float = 5.0
     heartbeat_interval_s: float = 5.0  # until the broker has told its own
     heartbeat_liveness: int = 3
+    message_bytes_max: int = 8 * 1024 * 1024  # of one frame, until the broker has told its own
 
 
 class WorkerDialog:
@@ -96,6 +98,7 @@ class WorkerDialog:
         self.memory_bytes: int | None = None
         self.interval_s = self.settings.heartbeat_interval_s
         self.liveness = self.settings.heartbeat_liveness
+        self.message_bytes_max = self.settings.message_bytes_max
         self._brokers = list(brokers)
         self._broker = 0
         self._jitter = jitter
@@ -165,7 +168,11 @@ class WorkerDialog:
             self._transmit(mdp.encode_from_worker(mdp.W_PARTIAL, token, body))
 
     def final(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
-        """work() has returned."""
+        """work() has returned. A result that no broker would take fails the job for good."""
+        if any(len(frame) > self.message_bytes_max for frame in body):
+            text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
+            said = {"code": "result_too_large", "error": text, "retry": False}
+            body = (b"FAIL", mdp.PARAM_JSON + json.dumps(said).encode())
         self.holding.pop(token, None)
         self._cancelled.discard(token)
         if self._waiting_for_work:
@@ -298,6 +305,9 @@ class WorkerDialog:
             self._heartbeat_due = min(self._heartbeat_due, now + self.interval_s)
         if isinstance(liveness, int) and liveness > 0:
             self.liveness = liveness
+        bytes_max = pace.get("message_bytes_max")
+        if isinstance(bytes_max, int) and bytes_max > 0:
+            self.message_bytes_max = bytes_max
 
     def _done(self, now: float, tokens: list[bytes]) -> None:
         for token in tokens:

@@ -52,6 +52,7 @@ COLUMNS: tuple[str, ...] = (
 Row = dict[str, Any]
 
 NEW, EXISTING, UNIQUE_CONFLICT, FULL = "new", "existing", "unique_conflict", "full"
+UNKNOWN = "unknown"  # a revival of what has been deleted or pruned meanwhile
 
 
 @dataclass(slots=True)

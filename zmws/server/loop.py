@@ -29,7 +29,7 @@ from zmws.core.broker import Broker
 from zmws.core.gate import Gate, Send
 from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
-from zmws.errors import ProtocolError, StoreError
+from zmws.errors import ProtocolError
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
@@ -87,7 +87,7 @@ class BrokerServer:
         self._outbox_dropped = 0
         self._log_second = 0
         self._log_lines = 0
-        self.fault: StoreError | None = None
+        self.fault: BaseException | None = None
         self.on_ready: Callable[[], None] = lambda: None
 
     # ------------------------------------------------------------ life

@@ -3,7 +3,7 @@
 Rule 1: only the writer touches the store's writing side; a slow commit never stops the loop.
 Rule 2: a thread says that it has something over an inproc socket of its own; the result itself lies
         in a deque, which needs no lock.
-Rule 3: what the host fails at ends the broker: nothing of that batch may be acknowledged.
+Rule 3: what goes wrong here ends the broker, loudly: nothing of that batch may be acknowledged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import zmq
 from zmws import sockets
 from zmws.core.gate import Batch
 from zmws.core.writes import Read, Rows, Verdict
-from zmws.errors import StoreError
 from zmws.store.base import Store
 
 
@@ -29,7 +28,7 @@ class Report:
     seq: int | None
     verdicts: list[Verdict] = field(default_factory=list)
     loaded: list[tuple[Read, Rows]] = field(default_factory=list)
-    fault: StoreError | None = None
+    fault: BaseException | None = None  # StoreError: the host failed; any other: we did
 
 
 class Storekeeper:
@@ -92,7 +91,7 @@ class Storekeeper:
                 verdicts = self._store.commit(batch.writes) if batch.writes else []
                 loaded = [(read, self._store.read(read)) for read in batch.reads]
                 report = Report(batch.seq, verdicts, loaded)
-            except StoreError as fault:
+            except BaseException as fault:
                 report = Report(batch.seq, fault=fault)
             self._reports.append(report)
             bell.send(b"")
@@ -103,7 +102,7 @@ class Storekeeper:
         while (read := self._lists.get()) is not None:
             try:
                 report = Report(None, loaded=[(read, self._store.read(read))])
-            except StoreError as fault:
+            except BaseException as fault:
                 report = Report(None, fault=fault)
             self._reports.append(report)
             bell.send(b"")

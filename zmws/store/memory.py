@@ -18,6 +18,7 @@ from zmws.core.writes import (
     FULL,
     NEW,
     UNIQUE_CONFLICT,
+    UNKNOWN,
     AppendToJob,
     DeleteJob,
     FinishJob,
@@ -123,7 +124,9 @@ class MemoryStore:
         return Verdict(NEW, row["id"], row["service"])
 
     def _revive(self, write: ReviveJob) -> Verdict:
-        row = self._rows[write.job_id]
+        row = self._rows.get(write.job_id)
+        if row is None:
+            return Verdict(UNKNOWN, write.job_id)
         key = (row["service"], row["unique"])
         if row["unique"] is not None:
             holder = self._unique.get(key)
@@ -149,6 +152,9 @@ class MemoryStore:
         heapq.heappush(self._forget, (write.forget_at, write.job_id))
         while len(self._ended) > self._ended_max:
             self._delete(next(iter(self._ended)))
+        if len(self._forget) > 2 * len(self._ended) + 1_000:
+            self._forget = [(at, job_id) for job_id, at in self._ended.items()]
+            heapq.heapify(self._forget)
 
     def _append(self, write: AppendToJob) -> None:
         # The core has bounded what may be appended (partials_max, log_bytes_max).

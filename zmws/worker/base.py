@@ -155,8 +155,11 @@ class WorkerBase:
             try:
                 request = io.get(None if idle_called else io.idle_after_s)
             except queue.Empty:
-                self.idle()
                 idle_called = True
+                try:
+                    self.idle()
+                except Exception:
+                    log.exception("idle() failed; the worker goes on")
                 continue
             if request is None:
                 return

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zmws import settings
+from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -62,7 +62,6 @@ def run(
     if not brokers:
         brokers = [settings.connectable(settings.load(config).broker.worker)]
     for endpoint in brokers:
-        if not endpoint.startswith(("tcp://", "ipc://")):
-            raise SettingsError(f"'{endpoint}' is no endpoint; write tcp://HOST:PORT")
+        sockets.check_endpoint(endpoint)
     code: int = cls().run(brokers, service)
     return code

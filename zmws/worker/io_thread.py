@@ -71,7 +71,11 @@ class WorkerIO:
         return request
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
-        """CONT, PROGRESS, LOG or TOUCH of the job at hand."""
+        """CONT, PROGRESS, LOG or TOUCH of the job at hand. Raises ValueError if it is too large."""
+        if any(len(frame) > self.dialog.message_bytes_max for frame in body):
+            raise ValueError(
+                f"larger than the broker's message_bytes_max = {self.dialog.message_bytes_max} bytes"
+            )
         self._said.append(("partial", token, body))
         self._wake()
 

@@ -71,7 +71,7 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
         said = f"{name}, whose text raised {type(wrong).__name__}"
     return {
         "code": "job_failed",
-        "error": said or name,
+        "error": said[:TRACEBACK_MAX] or name,
         "type": name,
         "traceback": text[-TRACEBACK_MAX:],
     }

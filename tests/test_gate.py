@@ -1,0 +1,62 @@
+"""What may leave when."""
+
+from __future__ import annotations
+
+from zmws.core.gate import Gate, Send
+from zmws.core.writes import DeleteJob, ReadJob, ReadJobs
+
+PEER = ("client", b"c")
+
+
+def test_a_send_that_speaks_of_a_write_waits_for_its_commit() -> None:
+    gate = Gate(10, 1_000_000)
+    first, second = DeleteJob("a"), DeleteJob("b")
+    free = Send(PEER, "free")
+    assert gate.push([first, second], [], [free, Send(PEER, "a", first), Send(PEER, "b", second)]) == [free]
+    batch = gate.next_batch()
+    assert batch is not None and batch.writes == [first, second] and gate.next_batch() is None
+    assert gate.held == 2 and gate.uncommitted_bytes > 0
+    assert [send.message for send in gate.committed(batch.seq)] == ["a", "b"]
+    assert gate.idle and gate.held == 0 and gate.uncommitted_bytes == 0
+
+
+def test_what_gathers_during_a_commit_is_the_next_batch() -> None:
+    gate = Gate(2, 1_000_000)
+    gate.push([DeleteJob(str(n)) for n in range(3)], [], [])
+    batch = gate.next_batch()
+    assert batch is not None and len(batch.writes) == 2
+    gate.push([DeleteJob("x")], [], [])
+    gate.committed(batch.seq)
+    batch = gate.next_batch()
+    assert batch is not None and [w.job_id for w in batch.writes] == ["2", "x"]
+
+
+def test_batches_are_bounded_by_bytes_and_one_write_always_goes() -> None:
+    gate = Gate(100, 500)
+    gate.push([DeleteJob("a", size=400), DeleteJob("b", size=400), DeleteJob("c", size=9_999)], [], [])
+    sizes = []
+    while (batch := gate.next_batch()) is not None:
+        sizes.append([write.size for write in batch.writes])
+        gate.committed(batch.seq)
+    assert sizes == [[400], [400], [9_999]]
+
+
+def test_a_read_sees_what_stands_before_it_and_lists_go_their_own_way() -> None:
+    gate = Gate(100, 500)
+    read, page = ReadJob(None, "a"), ReadJobs(None)
+    gate.push([DeleteJob("a")], [read, page], [])
+    gate.push([DeleteJob("b")], [], [])
+    batch = gate.next_batch()
+    assert batch is not None and batch.reads == [read] and len(batch.writes) == 1
+    assert gate.lists == [page]
+
+
+def test_a_send_about_what_is_on_disk_leaves_at_once() -> None:
+    gate = Gate(100, 500)
+    write = DeleteJob("a")
+    gate.push([write], [], [])
+    batch = gate.next_batch()
+    assert batch is not None
+    gate.committed(batch.seq)
+    about = Send(PEER, "a", write)
+    assert gate.push([], [], [about]) == [about]
