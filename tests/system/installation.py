@@ -26,13 +26,21 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **more}
 
 
+_given: set[int] = set()  # the system may name a port again that nobody has bound yet
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on; they are not given out twice within one call."""
+    """Ports that nobody listens on now, and that were not given to another installation before."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
+        ports: list[int] = []
+        while len(ports) < count:
+            one = stack.enter_context(socket.socket())
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+            port = one.getsockname()[1]
+            if port not in _given:
+                _given.add(port)
+                ports.append(port)
+        return ports
 
 
 @dataclass

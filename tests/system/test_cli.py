@@ -110,7 +110,10 @@ def test_params_come_as_text_json_file_or_standard_input(zmws: Installation) -> 
         (["str=a", "--priority", "3000"], "option 'priority' is 3000, but must be a whole number"),
         (["str=a", "--prioritty", "3"], "Did you mean '--priority'?"),
         (["str=a", "--id", "a b"], "option 'id'"),
-        (["str=a", "--broker", "localhost"], "'localhost' is no endpoint; write tcp://HOST:PORT"),
+        (
+            ["str=a", "--broker", "localhost"],
+            "'localhost' is no endpoint to connect to; write tcp://HOST:PORT",
+        ),
         (["str=a", "-c", "nowhere.toml"], "nowhere.toml: there is no such file"),
     ],
 )
