@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.peers import RunningBroker, broker_in_thread
+from zmws.testing import RunningBroker
+from zmws.testing.fixtures import BrokerFactory
+
+pytest_plugins = ["zmws.testing"]
+pytest.register_assert_rewrite("tests.store_contract")  # before the first test imports it
 
 
 @pytest.fixture
-def broker() -> Iterator[RunningBroker]:
+def zmws_broker(zmws_broker_factory: BrokerFactory) -> RunningBroker:
     """A broker with quick heartbeats."""
-    with broker_in_thread(heartbeat_interval_s=0.5) as running:
-        yield running
+    return zmws_broker_factory(heartbeat_interval_s=0.5)
+
+
+@pytest.fixture
+def broker(zmws_broker: RunningBroker) -> RunningBroker:
+    """The same, by a shorter name."""
+    return zmws_broker
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""What tests talk to the broker with: a broker on free ports, raw ZeroMQ peers, worker processes.
+"""What tests talk to the broker with, beside zmws.testing: raw ZeroMQ peers, processes, a bad network.
 
 Everything here is ended by its context manager; nothing waits for a clock where it can wait for a thing.
 """
@@ -16,21 +16,19 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from zmws import settings
 from zmws.client import Client
-from zmws.core.limits import Limits
-from zmws.core.options import ServiceOptions
-from zmws.server import BrokerServer
-from zmws.store.memory import MemoryStore
+from zmws.testing import RunningBroker, broker_in_thread
+from zmws.testing.broker import FREE
+
+__all__ = ["RunningBroker", "broker_in_thread"]  # what a test takes from here, and more
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FREE = "tcp://127.0.0.1:*"
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
@@ -45,58 +43,6 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0, what: str 
 def report(text: str) -> None:
     """A figure for who reads the test's output (`-rP`)."""
     sys.stdout.write(text + "\n")
-
-
-@dataclass
-class RunningBroker:
-    """A broker of this process's own, in a thread."""
-
-    server: BrokerServer
-    client: str
-    worker: str
-    news: str
-    mdp: str
-
-    def connect(self, **settings_of_client: Any) -> Client:
-        return Client(self.client, **settings_of_client)
-
-
-@contextlib.contextmanager
-def broker_in_thread(
-    services: dict[str, ServiceOptions] | None = None, store: Any = None, **changes: Any
-) -> Iterator[RunningBroker]:
-    """A real broker on free ports. `changes`: fields of Limits or of BrokerSettings."""
-    known = settings.load(None, environ={}, cwd=Path("/nonexistent-zmws"))
-    names = set(Limits.__dataclass_fields__)
-    limits = replace(known.broker.limits, **{k: v for k, v in changes.items() if k in names})
-    other = {k: v for k, v in changes.items() if k not in names}
-    endpoints = {"client": FREE, "worker": FREE, "news": FREE, "mdp": FREE}
-    broker = replace(known.broker, **{**endpoints, "limits": limits, **other})
-    server = BrokerServer(replace(known, broker=broker, services=services or {}), store or MemoryStore())
-    ready, faults = threading.Event(), []
-    server.on_ready = ready.set
-
-    def run() -> None:
-        try:
-            server.bind()
-            server.run()
-        except BaseException as fault:
-            faults.append(fault)
-            ready.set()
-
-    thread = threading.Thread(target=run, name="test-broker")
-    thread.start()
-    try:
-        assert ready.wait(10), "the broker did not become ready"
-        if faults:
-            raise faults[0]
-        yield RunningBroker(server, *(server.address(n) for n in ("client", "worker", "news", "mdp")))
-    finally:
-        server.stop()
-        thread.join(15)
-        assert not thread.is_alive(), "the broker did not stop"
-    if faults:
-        raise faults[0]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zmws.core.gate import Gate, Send
-from zmws.core.writes import DeleteJob, ReadJob, ReadJobs
+from zmws.core.writes import DeleteJob, Filter, ReadJob, ReadJobs
 
 PEER = ("client", b"c")
 
@@ -43,7 +43,7 @@ def test_batches_are_bounded_by_bytes_and_one_write_always_goes() -> None:
 
 def test_a_read_sees_what_stands_before_it_and_lists_go_their_own_way() -> None:
     gate = Gate(100, 500)
-    read, page = ReadJob(None, "a"), ReadJobs(None)
+    read, page = ReadJob(None, "a"), ReadJobs(None, Filter())
     gate.push([DeleteJob("a")], [read, page], [])
     gate.push([DeleteJob("b")], [], [])
     batch = gate.next_batch()

@@ -35,10 +35,10 @@ def test_jobs_that_left_are_skipped_and_let_go_of() -> None:
     for job in jobs:
         service.push(job)
     for job in jobs[:-1]:
-        job.move("cancel")
+        job.move("cancel", 0.0)
         service.left(job)
     assert service.waiting_count == 1 and len(list(service.waiting())) == 1
-    assert len(service._groups[None]._queue) <= 66, "stale entries hold on to their jobs"
+    assert len(service.groups[None].stored._line) <= 66, "stale entries hold on to their jobs"
     assert service.pop() is jobs[-1]
 
 
@@ -46,9 +46,9 @@ def test_a_group_whose_jobs_have_all_left_counts_no_more() -> None:
     service = Service("S")
     job = a_job(1, group="g")
     service.push(job)
-    job.move("cancel")
+    job.move("cancel", 0.0)
     service.left(job)
-    assert service.groups == 0 and not service.knows_group("g") and service.oldest_s(10.0) is None
+    assert not service.groups and not service.knows_group("g") and service.oldest_s(10.0) is None
 
 
 def test_max_running_paused_and_rate_hold_jobs_back() -> None:

@@ -83,7 +83,9 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
     assert (broker.message_bytes_max, broker.frames_max, broker.high_water_mark) == (8 * MIB, 64, 1000)
     assert (broker.outbox_bytes_max, broker.memory_max, broker.log_level) == (16 * MIB, 1024 * MIB, "info")
     assert broker.limits == Limits()
-    assert settings.store.url == "memory:"
+    assert settings.store.url == "sqlite:var/zmws.db" and settings.store_path == site / "var" / "zmws.db"
+    assert (settings.store.reserve_bytes, settings.store.free_bytes_min) == (16 * MIB, 64 * MIB)
+    assert (settings.store.cache_bytes, settings.store.check) == (16 * MIB, 2.0)
     assert settings.gateway.http == "127.0.0.1:5580"
 
 
@@ -293,13 +295,20 @@ def test_an_ipc_path_is_relative_to_the_installation(site: Path) -> None:
     assert (broker.worker, broker.news, broker.mdp) == ("ipc://@abstract", "ipc://*", "ipc://*")
 
 
-def test_a_store_that_is_not_built_is_refused_by_naming_the_one_that_is(site: Path) -> None:
-    for url in ("sqlite:var/zmws.db", "postgresql://x", "memory", ""):
-        told = problem(site, f'[store]\nurl = "{url}"')
+def test_the_path_of_the_store_is_relative_to_the_installation(site: Path) -> None:
+    assert loaded(site, '[store]\nurl = "sqlite:a b/x.db"').store_path == site / "a b" / "x.db"
+    assert loaded(site, '[store]\nurl = "sqlite:/srv/x.db"').store_path == Path("/srv/x.db")
+    assert loaded(site, '[store]\nurl = "memory:"').store_path is None
+
+
+def test_a_store_that_is_not_built_is_refused_by_naming_those_that_are(site: Path) -> None:
+    expected = "sqlite:PATH, such as sqlite:var/zmws.db, or memory:"
+    for url in ("postgresql://x", "memory", "", "sqlite", "sqlite:", "sqlite:var/", "sqlite:..", "memory:x"):
         assert (
-            told
-            == f"FILE:2: store.url is '{url}', but must be 'memory:', the only store that this version has"
+            problem(site, f'[store]\nurl = "{url}"')
+            == f"FILE:2: store.url is '{url}', but must be {expected}"
         )
+    assert "without slashes" in problem(site, '[store]\nurl = "sqlite:///var/zmws.db"')
     assert "must be a text" in problem(site, "[store]\nurl = 1")
 
 
@@ -547,7 +556,7 @@ def test_an_environment_variable_that_names_no_setting_is_refused_with_the_neare
         "environment variable ZMWS_BROKER_HEARTBEAT: there is no such setting; did you mean "
     )
     assert "ZMWS_BROKER_HEARTBEAT_" in told
-    assert "ZMWS_STORE_URL" in problem(site, "", environ={"ZMWS_STORE_PATH": "1"})
+    assert "ZMWS_STORE_URL" in problem(site, "", environ={"ZMWS_STORE_URI": "1"})
     assert "ZMWS_GATEWAY_HTTP" in problem(site, "", environ={"ZMWS_GATEWAY_": "1"})
 
 

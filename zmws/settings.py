@@ -60,9 +60,21 @@ class BrokerSettings:
 class StoreSettings:
     """`[store]`: where stored jobs are kept."""
 
-    url: str = "memory:"
+    url: str = "sqlite:var/zmws.db"
+    reserve_bytes: int = 16 * MIB  # of sqlite: kept free for the ends of jobs when the disk is full
+    free_bytes_min: int = 64 * MIB  # of sqlite: with less room than this, new jobs are refused
+    cache_bytes: int = 16 * MIB  # of sqlite: pages kept in memory
+    check: float = 2.0  # of sqlite: seconds that the start looks for damage
     memory_bytes_max: int = 512 * MIB  # of memory:, where new jobs are refused
     memory_ended_max: int = 100_000  # ended jobs that memory: keeps, the newest
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """What a store's url says. `path` is of sqlite only, as it was written."""
+
+    scheme: Literal["sqlite", "memory"]
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,12 @@ class Settings:
     def logs_dir(self) -> Path:
         """Where logs lie. It need not exist yet."""
         return self.root / "logs"
+
+    @property
+    def store_path(self) -> Path | None:
+        """The store's file, None where jobs are kept in memory. It need not exist yet."""
+        path = parse_store_url(self.store.url).path
+        return None if path is None else Path(os.path.normpath(self.root / path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +191,16 @@ def parse_http(text: str) -> tuple[str, int]:
     return match["host"].removeprefix("[").removesuffix("]"), int(match["port"])
 
 
-def parse_store_url(url: str) -> str:
-    """The url, if there is a store for it. Raises ValueError that says what is expected."""
-    if url != "memory:":
-        raise ValueError("'memory:', the only store that this version has")
-    return url
+def parse_store_url(url: str) -> StoreUrl:
+    """What `[store] url` names. Raises ValueError that says what is expected."""
+    scheme, separator, rest = url.partition(":")
+    if url == "memory:":
+        return StoreUrl("memory")
+    if separator and scheme == "sqlite" and rest.startswith("//"):
+        raise ValueError("sqlite:PATH, without slashes in front of the path that are not its own")
+    if separator and scheme == "sqlite" and rest.isprintable() and rest.strip("/. ") and rest[-1] not in "/.":
+        return StoreUrl("sqlite", Path(rest))
+    raise ValueError("sqlite:PATH, such as sqlite:var/zmws.db, or memory:")
 
 
 # ---- the table of settings ----
@@ -219,6 +242,10 @@ def _broker_keys() -> dict[str, Key]:
 KEYS: dict[str, Key] = {
     **{f"broker.{name}": key for name, key in _broker_keys().items()},
     "store.url": Key("store", StoreSettings().url),
+    "store.reserve_bytes": Key("bytes", StoreSettings().reserve_bytes, 0, BYTES_MAX),
+    "store.free_bytes_min": Key("bytes", StoreSettings().free_bytes_min, 0, BYTES_MAX),
+    "store.cache_bytes": Key("bytes", StoreSettings().cache_bytes, MIB, BYTES_MAX),
+    "store.check": Key("seconds", StoreSettings().check, 0, 3600),
     "store.memory_bytes_max": Key("bytes", StoreSettings().memory_bytes_max, 1, BYTES_MAX),
     "store.memory_ended_max": Key("int", StoreSettings().memory_ended_max, 1, COUNT_MAX),
     "gateway.http": Key("address", GatewaySettings().http),
@@ -406,7 +433,8 @@ class _Loading:
         if not isinstance(value, str):
             raise ValueError("a text")
         if key.kind == "store":
-            return parse_store_url(value)
+            parse_store_url(value)
+            return value
         assert key.kind == "address", key.kind
         parse_http(value)
         return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.simulation.invariants import Watcher
@@ -21,6 +22,8 @@ from zmws.errors import ProtocolError
 from zmws.store.memory import MemoryStore
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
+# As small as can be, so that most of a backlog stands in the store alone.
+LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2)
 
 
 class SimBroker:
@@ -48,6 +51,7 @@ class SimBroker:
         self.core = Broker(LIMITS, self.services, suppliers, "disk")
         self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max)
         self.up, self.accepting = True, False
+        self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
         self.world.say(f"broker starts, life {self.life}")
         self._tick_at = None
@@ -88,6 +92,9 @@ class SimBroker:
 
     def receive(self, link: Link, frames: list[bytes]) -> None:
         if not self.up or self.links.get((link.socket, link.routing_id)) is not link:
+            return
+        if not self.accepting:
+            self._early.append((link, frames))  # no socket is read before the recovery
             return
         self.world.say(f"{link.socket} {link.routing_id!r} -> {shown(frames)}")
         self._time()
@@ -148,6 +155,8 @@ class SimBroker:
         if self.core.recovered and not self.accepting:
             self.accepting = True
             self.core.turn.news_wanted = True
+            for link, frames in self._early:
+                self.receive(link, frames)
         due = self.core.next_deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due
@@ -174,6 +183,7 @@ class SimBroker:
                 self._deliver(self.gate.committed(batch.seq))
                 self.core.committed(batch.seq, verdicts)
                 for read, found in rows:
+                    self.flush()
                     self.core.loaded(read, found)
                 self.watcher.after_input(self.core, before)
                 self.flush()
@@ -310,7 +320,9 @@ class SimWorker(_Peer):
             return
         self.world.say(f"{self.name} crashes")
         self.running = self.frozen = False
-        for token in {*self.dialog.holding, *self.dialog.unconfirmed, *self.holds_at_broker()}:
+        sessions = self.broker.core.roster.by_peer.values() if self.broker.up else ()
+        given = [token for s in sessions if s.id == self.dialog.worker_id for token in s.held]
+        for token in {*self.dialog.holding, *self.dialog.unconfirmed, *self.holds_at_broker(), *given}:
             self.watcher.may_have_failed(token)
         if self.link is not None:
             self.link.break_off()

@@ -62,7 +62,13 @@ class History:
         body = (PARAM_JSON + json.dumps({"n": n}).encode(),)
         options: dict[str, Any] = {"id": f"job-{self.world.seed}-{n}"}
         kind = random.random()
-        if kind < 0.35:
+        if kind < 0.08:
+            return self._submit_many(client, n)
+        if kind < 0.15:
+            return self._operate(client, service)
+        if kind < 0.2:
+            return self._lease(client, n, random.choice("AB"))
+        if kind < 0.4:
             timeout = random.choice((None, 5.0, 20.0)) if service != "F" else 20.0
             client.ask(service, True, options, body, timeout, self._check_call(body))
             return
@@ -74,12 +80,12 @@ class History:
             options["priority"] = random.randint(-5, 5)
         if random.random() < 0.2:
             options["group"] = random.choice("gh")
-        if random.random() < 0.1:
+        if random.random() < 0.2:
             options["expires"] = random.uniform(0.1, 5.0)
         if random.random() < 0.1:
             options["durability"] = "memory"
             options.pop("unique", None)
-        options["retries"] = random.choice((3, 3, 10, 0))
+        options["retries"] = random.choice((3, 3, 6, 0))
         self._submit(client, service, options, body)
         if random.random() < 0.2:
             # A submit repeated by somebody else, perhaps while the original is under way.
@@ -105,6 +111,84 @@ class History:
 
         client.ask(service, False, options, body, None, then)
 
+    def _submit_many(self, client: SimClient, n: int) -> None:
+        """Many in one message, perhaps the same message twice."""
+        random = self.world.random
+        service = random.choice(SERVICES)
+        jobs = []
+        for k in range(random.randint(3, 12)):
+            job = {"service": service, "params": {"n": n, "k": k}, "id": f"many-{self.world.seed}-{n}-{k}"}
+            if random.random() < 0.3:
+                job["group"] = random.choice("ghi")
+            if random.random() < 0.2:
+                job["priority"] = random.randint(-5, 5)
+            if random.random() < 0.2:
+                job["delay"] = random.uniform(0.1, 3.0)
+            if random.random() < 0.1:
+                job["expires"] = random.uniform(0.5, 5.0)
+            jobs.append(job | {"retries": random.choice((3, 6))})
+        body = (json.dumps(jobs).encode(),)
+
+        def then(reply: Any) -> None:
+            if not isinstance(reply, Reply) or reply.body[0] != b"200":
+                return
+            verdicts = json.loads(reply.body[1])
+            self.watcher.demand(len(verdicts) == len(jobs), "submit_many: a verdict is missing")
+            for job, verdict in zip(jobs, verdicts, strict=True):
+                if "code" not in verdict:
+                    self.watcher.demand(verdict["id"] == job["id"], "submit_many: verdicts out of order")
+                    result = PARAM_JSON + json.dumps(job["params"]).encode()
+                    self.watcher.acknowledged[job["id"]] = (result,)
+
+        for _ in range(random.choice((1, 1, 2))):
+            client.ask("zmws.submit", True, {}, body, 30.0, then)
+
+    def _operate(self, client: SimClient, service: str) -> None:
+        """What an operator does to many jobs, or to a service."""
+        random = self.world.random
+        verb, asked = random.choice(
+            (
+                ("cancel", {"service": service, "state": "waiting"}),
+                ("cancel", {"group": "g"}),
+                ("retry", {"state": "failed"}),
+                ("retry", {"service": service}),
+                ("purge", {"service": service}),
+                ("pause", {"service": service}),
+            )
+        )
+        question = (json.dumps(asked).encode(),)
+
+        def then(reply: Any) -> None:
+            # Only when it is answered: a repeat of the pause would undo an earlier resumption.
+            if verb == "pause":
+                resume = lambda: client.ask("zmws.resume", True, {}, question, 60.0, lambda reply: None)  # noqa: E731
+                self.world.after(random.uniform(0.5, 4.0), resume)
+
+        client.ask(f"zmws.{verb}", True, {}, question, 30.0, then)
+
+    def _lease(self, client: SimClient, n: int, service: str) -> None:
+        """A worker without a socket of its own, which may go away without a word."""
+        random = self.world.random
+        fate = random.choice(("complete", "complete", "complete", "fail", "release", "abandon"))
+        asked = {"service": service, "lease": f"lease-{n}", "wait": random.uniform(0.0, 5.0), "ttr": 5.0}
+
+        def then(reply: Any) -> None:
+            if not isinstance(reply, Reply) or reply.body[0] != b"200":
+                return
+            job = json.loads(reply.body[1])
+            report = {"token": job["token"], "kind": fate, "result": job["params"], "error": "bad luck"}
+            said = (json.dumps(report).encode(),)
+            if fate == "abandon":
+                return
+            if random.random() < 0.3:
+                more = (json.dumps({"token": job["token"], "seconds": 8}).encode(),)
+                client.ask("zmws.extend", True, {}, more, 10.0, lambda reply: None)
+            told = lambda: client.ask("zmws.report", True, {}, said, 10.0, lambda reply: None)  # noqa: E731
+            for _ in range(random.choice((1, 1, 2))):
+                self.world.after(random.uniform(0.0, 4.0), told)
+
+        client.ask("zmws.lease", True, {}, (json.dumps(asked).encode(),), 15.0, then)
+
     def _follow(self, client: SimClient, job_id: str) -> None:
         chance = self.world.random.random()
         question = (json.dumps({"id": job_id, "timeout": 20}).encode(),)
@@ -120,7 +204,10 @@ class History:
             )
         elif chance < 0.4:
             client.ask("zmws.job", True, {}, question, 10.0, lambda reply: None)
-        elif chance < 0.45:
+        elif chance < 0.5:
+            watch = (json.dumps({"id": job_id, "timeout": 5, "after": 1}).encode(),)
+            client.ask("zmws.events", True, {}, watch, 15.0, lambda reply: None)
+        elif chance < 0.55:
             client.ask("zmws.jobs", True, {}, (b'{"limit": 5}',), 10.0, lambda reply: None)
 
     def _check_call(self, body: tuple[bytes, ...]) -> Callable[[Any], None]:
@@ -137,10 +224,12 @@ class History:
         ours = [worker for worker in self.workers if isinstance(worker, SimWorker)]
 
         def broker_crashes() -> None:
+            self.watcher.punctual = False
             self.broker.crash()
             world.after(random.uniform(0.1, 3.0), lambda: None if self.broker.up else self.broker.start())
 
         def slow_disk() -> None:
+            self.watcher.punctual = False
             self.broker.commit_s = (0.5, 2.0)
             world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker, "commit_s", (0.0005, 0.01)))
 
@@ -150,9 +239,11 @@ class History:
 
         def clock_jumps() -> None:
             world.clock_jumped = True
+            self.watcher.punctual = False
             world.wall_offset += random.choice((-3600.0, -5.0, 5.0, 3600.0))
 
         def full_disk() -> None:
+            self.watcher.punctual = False
             self.broker.disk._bytes_max = 0
             world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "_bytes_max", 1 << 30))
 

@@ -14,7 +14,7 @@ from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
 from zmws.core.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
-from zmws.core.writes import FinishJob, ReviveJob, Write
+from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, ReviveJob, Write
 from zmws.store.memory import MemoryStore
 
 
@@ -39,6 +39,7 @@ class Watcher:
         self.steps = 0
         self.work_of: defaultdict[str, list[tuple[str, bytes, float]]] = defaultdict(list)
         self.forgotten: set[str] = set()
+        self.punctual = True  # nothing has happened that holds up what is due
 
     def demand(self, true: bool, text: str) -> None:
         if not true:
@@ -92,7 +93,8 @@ class Watcher:
         for name, ring in before.items():
             service = core.jobs.services.get(name)
             still = set(service.ring) if service is not None else set()
-            chosen_from = [s for s in ring if s.peer in taken and s not in still]
+            left = [s for s in ring if s not in still]
+            chosen_from = [s for s in left if isinstance(s, Session) and s.peer in taken]
             passed_over = [s for s in ring if s in still and s.blocked_until <= self.world.now]
             for session in chosen_from:
                 earlier = [s for s in passed_over if ring.index(s) < ring.index(session)]
@@ -106,9 +108,9 @@ class Watcher:
         """The counts that are kept as jobs move are the counts there are."""
         for service in core.jobs.services.values():
             waiting = list(service.waiting())
-            self.demand(len(waiting) == service.waiting_count, f"waiting_count of {service.name}")
             memory = sum(job.kind == "memory" for job in waiting)
             self.demand(memory == service.waiting_memory, f"waiting_memory of {service.name}")
+            self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
             for session in service.ring:
                 self.demand(session.free, f"a worker in the ring of {service.name} is not free")
         for session in core.roster.by_peer.values():
@@ -130,8 +132,24 @@ class Watcher:
         if isinstance(message, Accepted) and message.durability == "disk":
             known = message.job_id in disk._rows or message.job_id in self.forgotten
             self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
+        if isinstance(message, Answer) and message.service == "zmws.lease" and message.body[0] == b"200":
+            self._leased(json.loads(message.body[1]), disk)
+        if isinstance(message, Answer) and message.service == "zmws.submit" and message.body[0] == b"200":
+            for verdict in json.loads(message.body[1]):
+                known = "code" in verdict or verdict["id"] in disk._rows
+                self.demand(known, f"{verdict} was acknowledged before it was on disk")
         if isinstance(message, Answer) and message.service == "zmws.wait" and message.body[0] == b"200":
             self._told_of(json.loads(message.body[1]), disk)
+
+    def _leased(self, job: dict[str, Any], disk: MemoryStore) -> None:
+        """A job was leased: then a crash can undo it no more, and its time may pass."""
+        token = job["token"].encode()
+        self.may_have_failed(token)
+        self.last_token[job["id"]] = token
+        row = disk._rows.get(job["id"])
+        if job["kind"] == "stored":
+            written = row is not None and row["attempt"] >= job["attempt"]
+            self.demand(written, f"{token!r} was leased before its write")
 
     def _request_sent(self, message: WorkerRequest, core: Broker) -> None:
         self.demand(message.token not in self.tokens, f"token {message.token!r} was given out twice")
@@ -167,15 +185,20 @@ class Watcher:
 
     def committed(self, writes: list[Write], verdicts: list[Any], disk: MemoryStore) -> None:
         """A batch is on disk."""
+        answers = iter(verdicts)
         for write in writes:
+            verdict = next(answers) if isinstance(write, WITH_VERDICT) else None
             if isinstance(write, FinishJob):
                 self.finished[write.job_id] += 1
                 self.demand(self.finished[write.job_id] == 1, f"{write.job_id} ended twice")
                 row = disk._rows.get(write.job_id)
+                if row is not None and row["state"] == "expired" and self.punctual:
+                    late = row["ended_at"] - row["expires_at"]
+                    self.demand(late < 3.0, f"{write.job_id} expired {late:.1f} s late")
                 if row is not None and row["state"] == "failed":
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, ReviveJob):
-                self.finished[write.job_id] -= 1
+                self.finished[write.job_id] -= verdict.verdict == NEW
         keys = Counter(
             (row["service"], row["unique"])
             for row in disk._rows.values()
@@ -211,7 +234,7 @@ class Watcher:
         self.demand(not early or self.world.clock_jumped, f"still scheduled: {early}")
         self.demand(not core.jobs.inserting, "an insert was never answered")
         self.demand(early == set(core.jobs.stored), "a stored job was not let go of")
-        self.demand(not core.jobs.unconfirmed, "a result was never confirmed")
+        self.demand(not core.jobs.confirmations.unconfirmed, "a result was never confirmed")
         for service in core.jobs.services.values():
             scheduled = set(service.scheduled) - early
             left = (service.waiting_count, len(service.running), len(scheduled))

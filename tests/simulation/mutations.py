@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 from zmws.core import mdp
 from zmws.core.answers import Answers
+from zmws.core.backlog import Backlog
 from zmws.core.broker import Broker
 from zmws.core.client_dialog import ClientDialog
 from zmws.core.gate import Gate
+from zmws.core.group import Group
 from zmws.core.jobs import Jobs
+from zmws.core.operations import Operations
 from zmws.core.roster import Roster
 from zmws.core.submission import Submission
 from zmws.core.worker_dialog import WorkerDialog
@@ -53,9 +56,9 @@ MUTATIONS = [
         "the acknowledgement is sent twice",
         Answers,
         "accepted",
-        "self.turn.send(caller.peer, message, job.last_write)",
-        "self.turn.send(caller.peer, message, job.last_write)\n"
-        "    self.turn.send(caller.peer, message, job.last_write)",
+        "self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)",
+        "self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)\n"
+        "    self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)",
     ),
     Mutation(
         "held sends leave at once",
@@ -78,8 +81,8 @@ MUTATIONS = [
         "the worker that waited least is taken",
         Jobs,
         "_next_worker",
-        "for session in service.ring:",
-        "for session in reversed(service.ring):",
+        "for taker in service.ring:",
+        "for taker in reversed(service.ring):",
     ),
     Mutation(
         "a worker is told to forget its result before that is on disk",
@@ -108,13 +111,13 @@ MUTATIONS = [
         "a cancelled job's token stays live",
         Jobs,
         "cancel",
-        'job.move("cancel")',
-        'job.move("cancel")\n    job.token = token',
+        'job.move("cancel", turn.wall)',
+        'job.move("cancel", turn.wall)\n    job.token = token',
     ),
     Mutation(
         "a recovered running job has no token",
         Jobs,
-        "recover",
+        "_recover_running",
         "job.token = make_token(job.id, job.attempt, job.nonce)",
         "job.token = b''",
     ),
@@ -131,6 +134,34 @@ MUTATIONS = [
         "connected",
         "self._send(now, asked)",
         "asked.repeat_at = now + 1e9",
+    ),
+    Mutation(
+        "a job that is held is paged in",
+        Backlog,
+        "waiting_loaded",
+        'if row["id"] in self._stored:',
+        "if False:",
+    ),
+    Mutation(
+        "a page that comes in forgets what went to the store meanwhile",
+        Group,
+        "came_in",
+        "lowered, self.lowered, self.loading = self.lowered, None, False",
+        "lowered, self.lowered, self.loading = None, None, False",
+    ),
+    Mutation(
+        "what expires in the store alone is not looked for",
+        Backlog,
+        "look",
+        "if any(service.beyond or service.scheduled_beyond for service in self._services.values()):",
+        "if False:",
+    ),
+    Mutation(
+        "an operator's verb acts on a record that was read before the job ended",
+        Operations,
+        "job_loaded",
+        "if held is not None and held.final and held.kind != MEMORY:",
+        "if held is not None and held.final and held.kind != MEMORY and not rows.rows:",
     ),
 ]
 

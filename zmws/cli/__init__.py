@@ -17,10 +17,16 @@ _WHERE = {
     "worker": "zmws.cli.foreground",
     "call": "zmws.cli.calls",
     "submit": "zmws.cli.calls",
-    "job": "zmws.cli.looking",
+    "job": "zmws.cli.job",
     "jobs": "zmws.cli.looking",
     "services": "zmws.cli.looking",
     "workers": "zmws.cli.looking",
+    "stats": "zmws.cli.looking",
+    "pause": "zmws.cli.operating",
+    "resume": "zmws.cli.operating",
+    "purge": "zmws.cli.operating",
+    "backup": "zmws.cli.storing",
+    "check": "zmws.cli.storing",
 }
 _HELP = {
     "start": "Start the broker and the workers, detached, and wait until they are ready.",
@@ -32,10 +38,16 @@ _HELP = {
     "worker": "Run one worker in the foreground.",
     "call": "Ask for a service and wait for the result.",
     "submit": "Submit a job, or one per line of a file.",
-    "job": "Show, wait for, cancel, retry or delete one job.",
+    "job": "Look at a job, or wait for it; cancel, retry or delete one or many.",
     "jobs": "List jobs, newest first.",
     "services": "List services with their counts.",
     "workers": "List the workers.",
+    "stats": "Show the broker's counters.",
+    "pause": "Start no more jobs of a service.",
+    "resume": "Start jobs of a paused service again.",
+    "purge": "Cancel all jobs of a service that wait.",
+    "backup": "Copy the store to a file; the broker may go on.",
+    "check": "Look for damage in the store.",
 }
 
 

@@ -11,6 +11,7 @@ import click
 from zmws import settings
 from zmws.cli.ends import FAILED, USAGE, say
 from zmws.cli.options import config_option
+from zmws.errors import StoreError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +39,7 @@ def broker(
 ) -> int:
     """Run the broker in the foreground. SIGTERM or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
-    from zmws.store.memory import MemoryStore
+    from zmws.store import open_store
     from zmws.worker.command import set_up_log
 
     flags: dict[str, object] = {
@@ -57,7 +58,12 @@ def broker(
         flags[key] = value
     known = settings.load(config, flags)
     set_up_log(known.broker.log_level)
-    server = BrokerServer(known, MemoryStore(known.store.memory_bytes_max, known.store.memory_ended_max))
+    try:
+        jobs = open_store(known)
+    except StoreError as wrong:
+        logging.getLogger("zmws.broker").error("%s", wrong)
+        return FAILED
+    server = BrokerServer(known, jobs)
     server.handle_signals()
     try:
         try:

@@ -1,119 +1,18 @@
-"""`zmws job`, `jobs`, `services`, `workers`: looking on, and what one does to one job."""
+"""`zmws jobs`, `services`, `workers`, `stats`: looking on."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from zmws.cli.ends import say, zmws
+from zmws.cli.ends import say
 from zmws.cli.options import broker_options, connect, json_option
-from zmws.cli.tables import age, duration, show_json, show_result, show_table
-from zmws.client.answers import outcome_of
-from zmws.core.job import COMPLETE, FAILED, FINAL_STATES, STATES
-from zmws.errors import Refused
+from zmws.cli.tables import age, duration, show_json, show_table
+from zmws.core.job import COMPLETE, STATES
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-_timeout = click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait at most."
-)
-
-
-@click.group(context_settings=_HELP)
-def job() -> None:
-    """Show, wait for, cancel, retry or delete one job."""
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@json_option
-@broker_options
-def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
-    """Show a job's record."""
-    with connect(broker, config) as client:
-        record = client.job(job_id).status()
-    _show_record(record, as_json)
-    return 0
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@_timeout
-@json_option
-@broker_options
-def wait(
-    job_id: str, timeout: float | None, as_json: bool, broker: tuple[str, ...], config: Path | None
-) -> int:
-    """Wait until a job has ended, then show its record. Exit code 1 if it did not complete."""
-    with connect(broker, config) as client:
-        record = client.job(job_id).wait(timeout)
-    _show_record(record, as_json)
-    return 0 if record["state"] == "complete" else 1
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@click.option("--wait", "waiting", is_flag=True, help="Wait for its end.")
-@_timeout
-@json_option
-@broker_options
-def result(
-    job_id: str,
-    waiting: bool,
-    timeout: float | None,
-    as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
-) -> int:
-    """Print a job's result."""
-    with connect(broker, config) as client:
-        handle = client.job(job_id)
-        record = handle.wait(timeout) if waiting else handle.status()
-        if record["state"] not in FINAL_STATES:
-            raise Refused("not_finished", f"job {job_id} is {record['state']}; --wait waits for its end")
-        show_result(outcome_of(record), as_json)
-    return 0
-
-
-def _act(
-    verb: str, done: str, job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None
-) -> int:
-    with connect(broker, config) as client:
-        answer = client.ask(f"zmws.{verb}", {"id": job_id})
-    if as_json:
-        show_json(answer)
-    else:
-        click.echo(f"{done}: {job_id}")
-    return 0
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@json_option
-@broker_options
-def cancel(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
-    """Cancel a job, waiting or running."""
-    return _act("cancel", "cancelled", job_id, as_json, broker, config)
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@json_option
-@broker_options
-def retry(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
-    """Let a failed job wait again, with all its retries."""
-    return _act("retry", "waits again", job_id, as_json, broker, config)
-
-
-@job.command(context_settings=_HELP)
-@click.argument("job_id", metavar="ID")
-@json_option
-@broker_options
-def delete(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
-    """Delete the record of a job that has ended."""
-    return _act("delete", "deleted", job_id, as_json, broker, config)
 
 
 @click.command(context_settings=_HELP)
@@ -169,12 +68,19 @@ def services(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int
     if as_json:
         show_json(rows)
         return 0
-    names = ("service", "waiting", "scheduled", "running", "failed", "complete", "workers", "idle")
+    names = ("waiting", "scheduled", "running", "failed", "complete", "calls_complete", "calls_failed")
     shown = [
-        (*(row[name] for name in names), duration(row["oldest_s"]), "paused" if row["paused"] else "")
+        (
+            row["service"],
+            *(row[name] for name in names),
+            f"{row['idle']}/{row['workers']}",
+            duration(row["oldest_s"]),
+            "paused" if row["paused"] else "",
+        )
         for row in rows
     ]
-    show_table((*(name.upper() for name in names), "OLDEST", ""), shown)
+    heads = ("WAITING", "SCHEDULED", "RUNNING", "FAILED", "COMPLETE", "CALLS", "CALLS FAILED")
+    show_table(("SERVICE", *heads, "IDLE", "OLDEST", ""), shown)
     return 0
 
 
@@ -206,19 +112,26 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
     return 0
 
 
-def _show_record(record: dict[str, Any], as_json: bool) -> None:
+@click.command(context_settings=_HELP)
+@json_option
+@broker_options
+def stats(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+    """Show the broker's counters and how full it is."""
+    with connect(broker, config) as client:
+        told = client.stats()
     if as_json:
-        show_json(record)
-        return
-    for name, value in record.items():
-        if value is None or value == []:
-            continue
-        if name in ("attempts", "partials", "log"):
-            click.echo(f"{name}:")
-            for entry in value:
-                click.echo(f"  {entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False)}")
-        else:
-            text = value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"{name}: {text}")
-    if record["state"] == FAILED:
-        say(f"'{zmws()} job retry {record['id']}' lets it wait again")
+        show_json(told)
+        return 0
+    counters, limits = told.pop("counters"), told.pop("limits")
+    told["uptime"] = duration(told.pop("uptime_s"))
+    show_table(("BROKER", ""), [(name.replace("_", " "), _short(value)) for name, value in told.items()])
+    click.echo()
+    show_table(("COUNTED SINCE IT STARTED", ""), list(counters.items()))
+    say(f"{len(limits)} limits: --json shows them")
+    return 0
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(one)}" for name, one in value.items()) or None
+    return round(value, 1) if isinstance(value, float) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,3 +45,9 @@ def connect(broker: tuple[str, ...], config: Path | None) -> Client:
             raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
     return Client(list(broker), connect_timeout=CONNECT_S)
+
+
+def sure(question: str, yes: bool) -> None:
+    """Ask a person before much is undone; a program is not asked. Raises Abort for a no."""
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"zmws: {question}", abort=True, err=True)

@@ -34,7 +34,7 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns as wide as they need; the last one is cut at the terminal's edge."""
     import shutil  # not at the top: `zmws call` shows no table and must start fast
 
-    texts = [["-" if cell is None else _plain(str(cell)) for cell in row] for row in rows]
+    texts = [["-" if cell is None else plain(str(cell)) for cell in row] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     for line in [list(heads), *texts]:
@@ -42,9 +42,14 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         click.echo("  ".join(cells).rstrip()[:edge])
 
 
-def _plain(text: str) -> str:
-    """What a worker wrote must not move the cursor of whoever looks."""
+def plain(text: str) -> str:
+    """A text on one line: what a worker wrote must not move the cursor of whoever looks."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def clock(at: str) -> str:
+    """An ISO 8601 time as the time of day here, to the millisecond."""
+    return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
 def age(at: str | None) -> str | None:

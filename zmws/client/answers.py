@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, TypeVar
 
 from zmws import ids
 from zmws.core import mdp
@@ -15,6 +17,12 @@ from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnk
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
 
 DEFAULT_BROKER = "tcp://127.0.0.1:5555"
+
+FILTERS = ("service", "state", "group", "since", "before", "all")  # of zmws.cancel, .retry and .delete
+
+T = TypeVar("T")
+# What takes several questions, for both fronts: yields futures, is sent their answers, returns a value.
+Steps = Generator[Future[Any], Any, T]
 
 
 def body_of(params: Any) -> tuple[bytes, ...]:
@@ -34,6 +42,29 @@ def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     given.setdefault("id", ids.new_id())
     return given
+
+
+def plain_or_base64(name: str, value: Any) -> dict[str, Any]:
+    """A value as a field of a question: JSON under its name, bytes as `NAME_base64`, none for None."""
+    import base64  # not at the top: `zmws call` needs none of it
+
+    if value is None:
+        return {}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {f"{name}_base64": base64.b64encode(value).decode()}
+    return {name: value}
+
+
+def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter of a question that acts on many jobs. Raises TypeError for a name that is none, and
+    ValueError for an empty one: a slip of the keyboard must not cancel everything."""
+    wrong = sorted(set(given) - set(FILTERS))
+    if wrong:
+        raise TypeError(f"there is no filter '{wrong[0]}'; there are {', '.join(FILTERS)}")
+    kept = {name: value for name, value in given.items() if value is not None and value is not False}
+    if not kept:
+        raise ValueError("name at least one of service, state, group, since and before, or all=True")
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in kept.items()}
 
 
 def value_of(body: tuple[bytes, ...]) -> Any:
@@ -76,8 +107,44 @@ def answer_of(reply: Reply) -> tuple[int, Any]:
         raise ZmwsError("the broker's answer is not a status and a JSON frame")
     status, value = int(reply.body[0]), json.loads(reply.body[1])
     if status >= 400:
-        raise Refused(str(value.get("code")), str(value.get("error")))
+        code, text = str(value.get("code")), str(value.get("error"))
+        raise ServiceUnknown(text) if code == "unknown_service" else Refused(code, text)
     return status, value
+
+
+def then(asked: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
+    """A future of what `step` makes of the answer."""
+    made: Future[Any] = Future()
+
+    def on_done(done: Future[Any]) -> None:
+        if not made.set_running_or_notify_cancel():
+            return
+        try:
+            value = step(done.result())
+        except BaseException as fault:
+            made.set_exception(fault)
+        else:
+            made.set_result(value)
+
+    asked.add_done_callback(on_done)
+    made.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
+    return made
+
+
+def finished(steps: Steps[T]) -> T:
+    """Take the steps one after the other, waiting for each; what they return."""
+    try:
+        asked = next(steps)
+        while True:
+            try:
+                answer = asked.result()
+            except Exception as fault:
+                asked = steps.throw(fault)
+            else:
+                asked = steps.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 def outcome_of(record: Mapping[str, Any]) -> Any:

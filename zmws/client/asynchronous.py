@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from asyncio import wrap_future
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
-from zmws.client.answers import DEFAULT_BROKER
-from zmws.client.synchronous import Client, Job
+from zmws.client.answers import DEFAULT_BROKER, Steps, T, filter_of, outcome_of
+from zmws.client.batch import submit_steps
+from zmws.client.job import Events, Job
+from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
+from zmws.client.synchronous import Client
+from zmws.errors import Refused, ZmwsError
 
 
 class AsyncJob:
@@ -20,19 +27,106 @@ class AsyncJob:
 
     async def status(self) -> dict[str, Any]:
         """As `Job.status`."""
-        return await asyncio.to_thread(self._job.status)
+        record: dict[str, Any] = await wrap_future(self._job.asked("zmws.job"))
+        return record
 
     async def wait(self, timeout: float | None = None) -> dict[str, Any]:
         """As `Job.wait`."""
-        return await asyncio.to_thread(self._job.wait, timeout)
+        return await _finished(self._job.wait_steps(timeout))
 
     async def result(self, timeout: float | None = None) -> Any:
         """As `Job.result`."""
-        return await asyncio.to_thread(self._job.result, timeout)
+        return outcome_of(await self.wait(timeout))
+
+    async def events(
+        self, after: int = 0, timeout: float | None = None, follow: bool = True
+    ) -> AsyncIterator[dict[str, Any]]:
+        """As `Job.events`, for `async for`."""
+        story = Events(self._job, after, timeout, follow)
+        while not story.ended:
+            for event in await _finished(story.page_steps()):
+                yield event
 
     async def cancel(self) -> None:
         """As `Job.cancel`."""
-        await asyncio.to_thread(self._job.cancel)
+        await wrap_future(self._job.asked("zmws.cancel"))
+
+    async def retry(self) -> None:
+        """As `Job.retry`."""
+        await wrap_future(self._job.asked("zmws.retry"))
+
+    async def delete(self) -> None:
+        """As `Job.delete`."""
+        await wrap_future(self._job.asked("zmws.delete"))
+
+    def __repr__(self) -> str:
+        return f"<AsyncJob {self.id} of {self.service}>"
+
+
+class AsyncLease:
+    """One attempt at a job, as `Lease`: `async with lease: await lease.complete(...)`."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.id, self.service, self.attempt = lease.id, lease.service, lease.attempt
+        self.token, self.params, self.record = lease.token, lease.params, lease.record
+        self.ttr = lease.ttr
+
+    @property
+    def deadline(self) -> float:
+        """As `Lease.deadline`."""
+        return self._lease.deadline
+
+    @property
+    def reported(self) -> bool:
+        """As `Lease.reported`."""
+        return self._lease.reported
+
+    async def complete(self, result: Any = True) -> None:
+        """As `Lease.complete`."""
+        await wrap_future(self._lease.complete_future(result))
+
+    async def fail(self, error: str, **more: Any) -> None:
+        """As `Lease.fail`: code=, type=, traceback=, retry=, delay=."""
+        await wrap_future(self._lease.fail_future(error, **more))
+
+    async def release(self) -> None:
+        """As `Lease.release`."""
+        await wrap_future(self._lease.release_future())
+
+    async def progress(self, done: float, text: str | None = None) -> None:
+        """As `Lease.progress`."""
+        await wrap_future(self._lease.progress_future(done, text))
+
+    async def partial(self, value: Any) -> None:
+        """As `Lease.partial`."""
+        await wrap_future(self._lease.partial_future(value))
+
+    async def log(self, text: str) -> None:
+        """As `Lease.log`."""
+        await wrap_future(self._lease.log_future(text))
+
+    async def extend(self, seconds: float) -> None:
+        """As `Lease.extend`."""
+        await wrap_future(self._lease.extend_future(seconds))
+
+    async def __aenter__(self) -> AsyncLease:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ending = self._lease.ending(fault)
+        if ending is None:
+            return
+        if fault is None:
+            await wrap_future(ending)
+            return
+        with suppress(ZmwsError):
+            await wrap_future(ending)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._lease)[1:]}"
 
 
 class AsyncClient:
@@ -58,16 +152,25 @@ class AsyncClient:
                 loop.call_soon_threadsafe(on_partial, value)
 
         future = self._client.call_future(service, params, timeout=timeout, on_partial=relay, **options)
-        return await asyncio.wrap_future(future)
+        return await wrap_future(future)
 
     async def submit(self, service: str, params: Any = None, **options: Any) -> AsyncJob:
         """As `Client.submit`."""
-        job = await asyncio.wrap_future(self._client.submit_future(service, params, **options))
-        return AsyncJob(job)
+        return AsyncJob(await wrap_future(self._client.submit_future(service, params, **options)))
 
-    async def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
-        """As `Client.ask`."""
-        return await asyncio.to_thread(self._client.ask, service, question)
+    async def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[AsyncJob | Refused]:
+        """As `Client.submit_many`."""
+        made = await _finished(submit_steps(self._client, jobs, self._client.message_bytes_max))
+        return [AsyncJob(one) if isinstance(one, Job) else one for one in made]
+
+    def job(self, job_id: str, service: str = "") -> AsyncJob:
+        """As `Client.job`."""
+        return AsyncJob(self._client.job(job_id, service))
+
+    async def lease(self, service: str, wait: float = 0.0, ttr: float = LEASE_TTR_S) -> AsyncLease | None:
+        """As `Client.lease`."""
+        lease = await _finished(lease_steps(self._client, service, wait, ttr))
+        return None if lease is None else AsyncLease(lease)
 
     async def jobs(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
         """As `Client.jobs`."""
@@ -79,9 +182,48 @@ class AsyncClient:
                 return
             filters["cursor"] = page["next"]
 
-    def job(self, job_id: str, service: str = "") -> AsyncJob:
-        """As `Client.job`."""
-        return AsyncJob(self._client.job(job_id, service))
+    async def services(self) -> list[dict[str, Any]]:
+        """As `Client.services`."""
+        rows: list[dict[str, Any]] = await self.ask("zmws.services")
+        return rows
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """As `Client.workers`."""
+        rows: list[dict[str, Any]] = await self.ask("zmws.workers")
+        return rows
+
+    async def stats(self) -> dict[str, Any]:
+        """As `Client.stats`."""
+        stats: dict[str, Any] = await self.ask("zmws.stats")
+        return stats
+
+    async def cancel_jobs(self, **filter: Any) -> int:
+        """As `Client.cancel_jobs`."""
+        return await wrap_future(self._client.count_future("zmws.cancel", filter_of(filter)))
+
+    async def retry_jobs(self, **filter: Any) -> int:
+        """As `Client.retry_jobs`."""
+        return await wrap_future(self._client.count_future("zmws.retry", filter_of(filter)))
+
+    async def delete_jobs(self, **filter: Any) -> int:
+        """As `Client.delete_jobs`."""
+        return await wrap_future(self._client.count_future("zmws.delete", filter_of(filter)))
+
+    async def purge(self, service: str) -> int:
+        """As `Client.purge`."""
+        return await wrap_future(self._client.count_future("zmws.purge", {"service": service}))
+
+    async def pause(self, service: str) -> None:
+        """As `Client.pause`."""
+        await self.ask("zmws.pause", {"service": service})
+
+    async def resume(self, service: str) -> None:
+        """As `Client.resume`."""
+        await self.ask("zmws.resume", {"service": service})
+
+    async def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
+        """As `Client.ask`."""
+        return await wrap_future(self._client.answer_future(service, question))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -92,3 +234,21 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _finished(steps: Steps[T]) -> T:
+    """As `answers.finished`, waiting in the event loop."""
+    try:
+        asked = next(steps)
+        while True:
+            try:
+                answer = await wrap_future(asked)
+            except Exception as fault:
+                asked = steps.throw(fault)
+            else:
+                asked = steps.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        steps.close()

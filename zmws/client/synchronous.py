@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,66 +11,23 @@ from zmws.client.answers import (
     accepted,
     answer_of,
     body_of,
+    filter_of,
+    finished,
     options_of,
-    outcome_of,
     result_of,
+    then,
     value_of,
 )
+from zmws.client.batch import Batch, submit_steps
 from zmws.client.connection import Connection
+from zmws.client.job import Job
+from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.core.client_dialog import ClientSettings
 from zmws.core.messages import Reply
-from zmws.errors import JobTimeout
+from zmws.errors import Refused
 
-WAIT_S = 30.0  # one zmws.wait; longer waits are several
 _ANSWER_S = 10.0  # patience with the broker itself
-
-
-class Job:
-    """A job that a broker has accepted."""
-
-    def __init__(self, client: Client, job_id: str, service: str, durability: str, existing: bool) -> None:
-        self.id = job_id
-        self.service = service
-        self.durability = durability  # what the acknowledgement stands for: "disk" or "memory"
-        self.existing = existing  # it was there already: a repeated id, or a unique key
-        self._client = client
-
-    def status(self) -> dict[str, Any]:
-        """Its record, as docs/protocol.md shows it. Raises Refused (unknown_job) when forgotten."""
-        record: dict[str, Any] = self._client.ask("zmws.job", {"id": self.id})
-        return record
-
-    def wait(self, timeout: float | None = None) -> dict[str, Any]:
-        """Its record, when it has ended. `timeout` in seconds; raises JobTimeout."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = WAIT_S if deadline is None else min(WAIT_S, max(0.0, deadline - time.monotonic()))
-            status, record = self._client.ask_status("zmws.wait", {"id": self.id, "timeout": left}, left)
-            if status == 200:
-                assert isinstance(record, dict), record
-                return record
-            if deadline is not None and time.monotonic() >= deadline:
-                raise JobTimeout(f"job {self.id} has not ended within {timeout:g} s", self.id)
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Its result, when it has completed: JSON, bytes, or True for none.
-
-        Raises JobTimeout, JobFailed, JobCancelled.
-        """
-        return outcome_of(self.wait(timeout))
-
-    def wait_future(self, timeout: float = WAIT_S) -> Future[dict[str, Any] | None]:
-        """One wait of at most `timeout` seconds, without blocking: its record if it has ended by then,
-        else None."""
-        asked = self._client.ask_future("zmws.wait", {"id": self.id, "timeout": timeout}, timeout)
-        return _then(asked, lambda answer: answer[1] if answer[0] == 200 else None)
-
-    def cancel(self) -> None:
-        """Cancel it, waiting or running. Raises Refused (not_possible) when it has ended."""
-        self._client.ask("zmws.cancel", {"id": self.id})
-
-    def __repr__(self) -> str:
-        return f"<Job {self.id} of {self.service}>"
+_LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
 
 
 class Client:
@@ -101,6 +57,7 @@ class Client:
             failover_duplicates=failover_duplicates,
         )
         self._connection = Connection(brokers, settings)
+        self.message_bytes_max = message_bytes_max
 
     # ------------------------------------------------------------ synchronous
 
@@ -134,7 +91,7 @@ class Client:
         given = options_of(options)
         relay = None if on_partial is None else lambda body: on_partial(value_of(body))
         asked = self._connection.request(service, True, given, body_of(params), timeout, relay)
-        return _then(asked, lambda reply: result_of(reply, given["id"]))
+        return then(asked, lambda reply: result_of(reply, given["id"]))
 
     # ------------------------------------------------------------ asynchronous
 
@@ -154,13 +111,98 @@ class Client:
             job_id, note = accepted(reply)
             return Job(self, job_id, service, str(note.get("durability")), bool(note.get("existing")))
 
-        return _then(asked, job)
+        return then(asked, job)
+
+    def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
+        """Submit many jobs in as few messages as they fit into: far quicker than one by one.
+
+        Each is a mapping `{"service": ..., "params": ..., **options}` with the options of `submit`. The
+        list has a Job for each that was accepted, and for any other the Refused that `submit` would have
+        raised, in order. Raises BrokerUnreachable; jobs whose ids you gave can then be submitted again.
+        """
+        return finished(submit_steps(self, jobs, self.message_bytes_max))
+
+    def submit_many_future(self, jobs: Iterable[Mapping[str, Any]]) -> Future[list[Job | Refused]]:
+        """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
+        fit into one."""
+        batch = Batch(self.message_bytes_max)
+        for job in jobs:
+            if not batch.add(job):
+                raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")
+        return batch.submit_future(self)
 
     def job(self, job_id: str, service: str = "") -> Job:
         """A job by its id, which the broker is not asked about yet."""
         return Job(self, job_id, service, "", True)
 
+    # ------------------------------------------------------------ a worker's part
+
+    def lease(self, service: str, wait: float = 0.0, ttr: float = LEASE_TTR_S) -> Lease | None:
+        """Take a job of `service` to do it here; None if none came within `wait` seconds.
+
+        It runs under the lease for `ttr` seconds, which `Lease.extend` moves; then it is another's. Who dies
+        while waiting may have been given a job: it, too, comes back after its `ttr`.
+        """
+        return finished(lease_steps(self, service, wait, ttr))
+
     # ------------------------------------------------------------ looking on
+
+    def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Stored jobs, newest first, page by page: service=, state=, group=, since=, before=,
+        memory=True for the broker's memory jobs, limit= for the size of a page."""
+        while True:
+            page = self.ask("zmws.jobs", filters)
+            yield from page["jobs"]
+            if page["next"] is None:
+                return
+            filters["cursor"] = page["next"]
+
+    def services(self) -> list[dict[str, Any]]:
+        """The services with their counts, as docs/protocol.md shows them."""
+        rows: list[dict[str, Any]] = self.ask("zmws.services")
+        return rows
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers, as docs/protocol.md shows them."""
+        rows: list[dict[str, Any]] = self.ask("zmws.workers")
+        return rows
+
+    def stats(self) -> dict[str, Any]:
+        """The broker's counters and limits, as docs/protocol.md shows them."""
+        stats: dict[str, Any] = self.ask("zmws.stats")
+        return stats
+
+    # ------------------------------------------------------------ an operator's part
+
+    def cancel_jobs(self, **filter: Any) -> int:
+        """Cancel every job that is waiting, scheduled or running and matches; how many.
+
+        `filter`: service=, state=, group=, since= and before= (ISO 8601 with zone, or datetimes), all that
+        are given have to match; or all=True. Raises TypeError, ValueError, Refused.
+        """
+        return self.count_future("zmws.cancel", filter_of(filter)).result()
+
+    def retry_jobs(self, **filter: Any) -> int:
+        """Let every failed job that matches wait again; how many. `filter` as of `cancel_jobs`."""
+        return self.count_future("zmws.retry", filter_of(filter)).result()
+
+    def delete_jobs(self, **filter: Any) -> int:
+        """Delete the records of ended jobs that match; how many. `filter` as of `cancel_jobs`."""
+        return self.count_future("zmws.delete", filter_of(filter)).result()
+
+    def purge(self, service: str) -> int:
+        """Cancel all jobs of a service that wait or are scheduled; how many."""
+        return self.count_future("zmws.purge", {"service": service}).result()
+
+    def pause(self, service: str) -> None:
+        """Start no more jobs of a service until `resume`; what runs goes on, and new jobs are taken."""
+        self.ask("zmws.pause", {"service": service})
+
+    def resume(self, service: str) -> None:
+        """Start jobs of a paused service again."""
+        self.ask("zmws.resume", {"service": service})
+
+    # ------------------------------------------------------------ any question
 
     def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
         """The answer of a `zmws.*` service. Raises Refused, JobTimeout, BrokerUnreachable."""
@@ -176,19 +218,22 @@ class Client:
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> Future[tuple[int, Any]]:
         """As `ask_status`, without waiting."""
-        body = body_of(dict(question or {}))
-        asked = self._connection.request(service, True, {}, body, takes_s + _ANSWER_S)
-        return _then(asked, answer_of)
+        (body,) = body_of(dict(question or {}))
+        return self.raw_future(service, body, takes_s + _ANSWER_S)
 
-    def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Stored jobs, newest first, page by page: service=, state=, group=, since=, before=,
-        memory=True for the broker's memory jobs, limit= for the size of a page."""
-        while True:
-            page = self.ask("zmws.jobs", filters)
-            yield from page["jobs"]
-            if page["next"] is None:
-                return
-            filters["cursor"] = page["next"]
+    def answer_future(
+        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
+    ) -> Future[Any]:
+        """As `ask`, without waiting."""
+        return then(self.ask_future(service, question, takes_s), lambda answer: answer[1])
+
+    def count_future(self, service: str, question: Mapping[str, Any]) -> Future[int]:
+        """How many jobs a question has acted on; the broker may work on it for minutes."""
+        return then(self.ask_future(service, question, _LONG_S), lambda answer: int(answer[1]["count"]))
+
+    def raw_future(self, service: str, body: bytes, timeout: float | None = None) -> Future[tuple[int, Any]]:
+        """Status and answer of a `zmws.*` service to a frame that is JSON already."""
+        return then(self._connection.request(service, True, {}, (body,), timeout), answer_of)
 
     def close(self) -> None:
         """Close the connection."""
@@ -199,22 +244,3 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _then(asked: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
-    """A future of what `step` makes of the reply."""
-    made: Future[Any] = Future()
-
-    def on_done(done: Future[Any]) -> None:
-        if not made.set_running_or_notify_cancel():
-            return
-        try:
-            value = step(done.result())
-        except BaseException as fault:
-            made.set_exception(fault)
-        else:
-            made.set_result(value)
-
-    asked.add_done_callback(on_done)
-    made.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
-    return made

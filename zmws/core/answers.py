@@ -6,38 +6,94 @@ Rule: whatever is said of a stored job waits for the job's last write.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.job import COMPLETE, Caller, Job, error_json, iso, record
+from zmws.core.job import COMPLETE, STORED, Caller, Job, error_json, events, iso, record
 from zmws.core.messages import Accepted, Answer, ClientPartial, Completed, Failed
 from zmws.core.turn import Turn
-from zmws.core.writes import Write
+from zmws.core.writes import ReadJob, Write
+
+
+class Bundle:
+    """The answers to one message of zmws.submit, which go out together."""
+
+    def __init__(self, turn: Turn, caller: Caller, size: int) -> None:
+        self._turn = turn
+        self._caller = caller
+        self._told: list[dict[str, Any] | None] = [None] * size
+        self._missing = size
+        self._after: Write | None = None
+
+    def put(self, place: int, told: dict[str, Any], after: Write | None = None) -> None:
+        """What became of one job; `after`: the write that this speaks of."""
+        self._told[place] = told
+        self._missing -= 1
+        # The last of them all; a number of 0 has not been through the gate yet.
+        if after is not None and (self._after is None or after.seq == 0 or 0 < self._after.seq < after.seq):
+            self._after = after
+        if not self._missing:
+            body = (b"200", json.dumps(self._told).encode())
+            answer = Answer("zmws.submit", body, self._caller.reply_to)
+            self._turn.send(self._caller.peer, answer, self._after)
+
+    def members(self) -> list[Caller]:
+        """Who stands for the caller in each of the jobs."""
+        peer, reply_to = self._caller.peer, self._caller.reply_to
+        return [Caller(peer, reply_to, bundle=self, place=n) for n in range(self._missing)]
+
+
+@dataclass(slots=True)
+class Waiters:
+    """Whose wait ended with a job whose record has to be read: comes back with that."""
+
+    callers: list[Caller]
+
+
+@dataclass(slots=True)
+class Watchers:
+    """Who looks on while a job goes its way, past which event, until when (monotonic)."""
+
+    watching: list[tuple[Caller, int, float]]
 
 
 class Answers:
-    """Acknowledgements, results, refusals, news, and those who wait for a job's end."""
+    """Acknowledgements, results, refusals, news, and those who wait for a job's end or next event."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
+        self.watches: dict[str, list[tuple[Caller, int, float]]] = {}  # zmws.events: past which, until when
 
     def refuse(self, caller: Caller, service: str, job_id: str | None, code: str, text: str) -> None:
         """No job was made, and the caller is told why."""
         self.turn.counters[f"refused_{code}"] += code != "queue_full"
+        if caller.bundle is not None:
+            caller.bundle.put(caller.place, {"id": job_id, "code": code, "error": text})
+            return
         why = json.dumps({"code": code, "error": text}).encode()
         message = Failed(service, job_id, why, False, caller.reply_to)
         self.turn.send(caller.peer, message)
 
     def accepted(self, job: Job, caller: Caller, existing: bool) -> None:
         """The acknowledgement, which leaves when the job is on disk."""
-        message = Accepted(job.service, job.id, job.durability, existing, caller.reply_to)
-        self.turn.send(caller.peer, message, job.last_write)
+        self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)
 
     def accepted_as(
-        self, service: str, job_id: str, durability: str, caller: Caller, after: Write | None
+        self,
+        service: str,
+        job_id: str,
+        durability: str,
+        caller: Caller,
+        after: Write | None,
+        existing: bool = True,
     ) -> None:
-        """Another job stands for the one that was asked for."""
-        message = Accepted(service, job_id, durability, True, caller.reply_to)
+        """This job stands for the one that was asked for, perhaps another."""
+        if caller.bundle is not None:
+            told = {"id": job_id, "existing": existing, "durability": durability}
+            caller.bundle.put(caller.place, told, after)
+            return
+        message = Accepted(service, job_id, durability, existing, caller.reply_to)
         self.turn.send(caller.peer, message, after)
 
     def partial(self, job: Job, caller: Caller, body: tuple[bytes, ...], plain: bool) -> None:
@@ -57,14 +113,23 @@ class Answers:
     def wait_for(self, job: Job, caller: Caller, until: float) -> None:
         """zmws.wait: answer when the job is final, or at monotonic time `until`."""
         waiters = self.waits.setdefault(job.id, [])
-        waiters[:] = [known for known in waiters if not known[0].same_as(caller)]
+        if any(known.same_as(caller) for known, _ in waiters):
+            return  # a repeat waits no longer than the first did
         waiters.append((caller, until))
         self.turn.timers.add(until, "wait", job.id)
 
+    def watch(self, job: Job, caller: Caller, after: int, until: float) -> None:
+        """zmws.events: answer when something has happened past event `after`, or at monotonic `until`."""
+        watching = self.watches.setdefault(job.id, [])
+        if any(known.same_as(caller) for known, *_ in watching):
+            return
+        watching.append((caller, after, until))
+        self.turn.timers.add(until, "watch", job.id)
+
     @property
     def waits_count(self) -> int:
-        """How many requests of zmws.wait wait."""
-        return sum(map(len, self.waits.values()))
+        """How many requests of zmws.wait and zmws.events wait."""
+        return sum(map(len, self.waits.values())) + sum(map(len, self.watches.values()))
 
     def waits_timed_out(self, job_id: str) -> None:
         """Answer 202 to those whose wait is over."""
@@ -77,16 +142,53 @@ class Answers:
         if not waiters:
             self.waits.pop(job_id, None)
 
+    def watches_timed_out(self, job_id: str) -> None:
+        """Answer an empty list to those who have looked on for long enough."""
+        watching = self.watches.get(job_id, [])
+        for watch in list(watching):
+            if watch[2] <= self.turn.now:
+                watching.remove(watch)
+                self.tell_events(watch[0], [])
+        if not watching:
+            self.watches.pop(job_id, None)
+
+    def tell_events(self, caller: Caller, told: list[dict[str, Any]], after: Write | None = None) -> None:
+        """The answer of zmws.events."""
+        body = (b"200", json.dumps(told, default=str).encode())
+        self.turn.send(caller.peer, Answer("zmws.events", body, caller.reply_to), after)
+
     def answer_waits(self, job: Job) -> None:
         """The job has ended: answer those who wait for that."""
         waiters = self.waits.pop(job.id, None)
-        if waiters:
-            body = (b"200", json.dumps(record(job), default=str).encode())
-            for caller, _ in waiters:
-                self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to), job.last_write)
+        if not waiters:
+            return
+        callers = [caller for caller, _ in waiters]
+        if job.kind == STORED and (job.light or job.partials_count or job.log_bytes):
+            # Not all of its record is in memory; this read stands behind the write of its end.
+            self.turn.reads.append(ReadJob(Waiters(callers), job.id))
+        else:
+            self.tell_record(callers, job, job.last_write)
+
+    def tell_record(self, callers: list[Caller], job: Job, after: Write | None = None) -> None:
+        """The answer of zmws.wait."""
+        body = (b"200", json.dumps(record(job), default=str).encode())
+        for caller in callers:
+            self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to), after)
+
+    def happened(self, job: Job) -> None:
+        """There is a new event of a job."""
+        watching = self.watches.pop(job.id, None) if self.watches else None
+        if not watching:
+            return
+        if job.kind == STORED:
+            self.turn.reads.append(ReadJob(Watchers(watching), job.id))  # behind the write of the event
+            return
+        for caller, after, _ in watching:
+            self.tell_events(caller, events(job, after)[: self.turn.limits.list_rows_max])
 
     def announce(self, job: Job, after: Write | None) -> None:
-        """The news of a job's new state."""
+        """A job is in a new state: to those who watch it, and as news."""
+        self.happened(job)
         if self.turn.news_wanted:
             body: dict[str, Any] = {"id": job.id, "service": job.service, "state": job.state}
             body |= {"attempt": job.attempt, "at": iso(self.turn.wall)}

@@ -28,6 +28,7 @@ from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
 from zmws.core.messages import (
     DISCONNECT,
+    Answer,
     ClientRequest,
     Disconnect,
     FromPeer,
@@ -38,16 +39,25 @@ from zmws.core.messages import (
     WorkerPartial,
 )
 from zmws.core.options import ServiceOptions, job_options, job_options_of
+from zmws.core.question import Question, question_body
 from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.submission import Submission
 from zmws.core.turn import Peer, Suppliers, Turn
-from zmws.core.writes import Read, ReadUnfinished, Rows, Verdict, Write
+from zmws.core.writes import (
+    Read,
+    ReadExpired,
+    ReadScheduled,
+    ReadUnfinished,
+    ReadWaiting,
+    Rows,
+    Verdict,
+    Write,
+)
 from zmws.errors import OptionError, ProtocolError
 
 PRUNE_INTERVAL_S = 1.0
-PRUNE_ROWS_MAX = 500
 TEXT_MAX = 1_000  # characters of a progress text
 ERROR_TEXT_MAX = 20_000  # characters of each text of an ERROR
 EXTEND_S_MAX = 366 * 86400.0
@@ -132,13 +142,19 @@ class Broker:
     def loaded(self, read: Read, rows: Rows) -> None:
         """What a read brought."""
         if isinstance(read, ReadUnfinished):
-            for name in rows.services:
-                self.jobs.register_service(name)
-            for row in rows.rows:
-                self.jobs.recover(row)
+            assert rows.unfinished is not None, read
+            self.jobs.recover(rows.unfinished, rows.rows)
             self.recovered = True
-            if rows.rows:
-                self.turn.note("info", f"{len(rows.rows)} unfinished jobs recovered")
+            left = rows.unfinished
+            count = len(rows.rows) + sum(n for *_, n in left.waiting) + sum(n for _, n in left.scheduled)
+            if count:
+                self.turn.note("info", f"{count} unfinished jobs recovered, {len(rows.rows)} of them running")
+        elif isinstance(read, ReadWaiting):
+            self.jobs.dispatch(self.jobs.backlog.waiting_loaded(read, rows))
+        elif isinstance(read, ReadScheduled):
+            self.jobs.backlog.scheduled_loaded(rows)
+        elif isinstance(read, ReadExpired):
+            self.jobs.expire_loaded(rows)
         else:
             self.inspection.loaded(read, rows)
 
@@ -147,6 +163,8 @@ class Broker:
         self.turn.counters[f"undeliverable_{why}"] += 1
         if peer[0] != "client":
             self.roster.undeliverable(peer, message, why)
+        if isinstance(message, Answer) and message.service == "zmws.lease" and why == "gone":
+            self.inspection.leases.undeliverable(message.body)
 
     def connection_lost(self) -> None:
         """Some worker's connection broke; which one, a probe will show."""
@@ -171,6 +189,14 @@ class Broker:
             self.jobs.dispatch(whom)
         elif what == "wait":
             self.jobs.answers.waits_timed_out(whom)
+        elif what == "watch":
+            self.jobs.answers.watches_timed_out(whom)
+        elif what == "look":
+            self.jobs.backlog.look()
+        elif what == "lease":
+            self.inspection.leases.over(*whom)
+        elif what == "lease_wait":
+            self.inspection.leases.waited(whom)
         elif what == "forget":
             self.jobs.kept.forget_old()
         elif what == "reattach":
@@ -184,7 +210,7 @@ class Broker:
             self.roster.probe_now()
         else:
             assert what == "prune", what
-            self.jobs.prune(PRUNE_ROWS_MAX)
+            self.jobs.prune()
             turn.timers.add(turn.now + PRUNE_INTERVAL_S, "prune")
 
     # ------------------------------------------------------------ out
@@ -214,6 +240,9 @@ class Broker:
             return self.jobs.answers.refuse(caller, name, None, "wrong_socket", text)
         if service is None:
             # A known service's name has been checked when it became known.
+            if name == "zmws.submit":
+                question = Question(self.turn, caller, name, question_body(message.body))
+                return self.submission.submit_many(question)
             if mdp.is_reserved(name):
                 return self.inspection.on_request(caller, name, message)
             fault = mdp.service_name_fault(name, strict)
@@ -228,8 +257,7 @@ class Broker:
         expires_s: float | None = None
         if service is None or not service.registered:
             if not strict:
-                text = f"no worker ever registered the service '{name}' and no configuration names it"
-                return self.jobs.answers.refuse(caller, name, options.id, "unknown_service", text)
+                return self.submission.unknown(caller, name, options.id)
             expires_s = self.turn.limits.unknown_service_ttl_s
             if service is None:
                 if len(self.jobs.services) >= self.turn.limits.services_max:
@@ -309,11 +337,11 @@ class Broker:
         body = message.body
         if not ours:
             php = session is not None and session.link.dialect != messages.RFC
-            self.jobs.partial(job, body, plain=php)
+            self.jobs.progress.partial(job, body, plain=php)
         elif not body:
             self.turn.counters["bad_partials"] += 1
         elif body[0] == b"CONT":
-            self.jobs.partial(job, body[1:], plain=True)
+            self.jobs.progress.partial(job, body[1:], plain=True)
         else:
             self._on_note(job, body[0], body[1] if len(body) > 1 else b"")
         if session is None:
@@ -327,16 +355,16 @@ class Broker:
             if isinstance(done, (int, float)) and not isinstance(done, bool) and 0 <= done <= 1:
                 # A lone surrogate passes JSON, and could be neither stored nor sent.
                 shown = text[:TEXT_MAX].encode("utf-8", "replace").decode() if isinstance(text, str) else None
-                return self.jobs.progress(job, float(done), shown)
+                return self.jobs.progress.progress(job, float(done), shown)
         elif verb == b"LOG":
-            return self.jobs.log(job, value.decode("utf-8", "replace"))
+            return self.jobs.progress.log(job, value.decode("utf-8", "replace"))
         elif verb == b"TOUCH":
             try:
                 seconds = float(value)
             except ValueError:
                 seconds = -1.0
-            if 0 < seconds <= EXTEND_S_MAX and job.session is not None:
-                return self.roster.extend(job.session, job, seconds)
+            if 0 < seconds <= EXTEND_S_MAX:
+                return self.jobs.extend(job, seconds)
         self.turn.counters["bad_partials"] += 1
         return None
 

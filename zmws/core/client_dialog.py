@@ -124,6 +124,7 @@ class ClientDialog:
                     self._give_up(asked, BrokerUnreachable(text, maybe_accepted=True))
                 else:
                     self._send(now, asked)
+        self._check_at = now  # what has just been sent is due to be repeated sooner than all was before
 
     def disconnected(self, now: float) -> None:
         """The connection broke or could not be made."""

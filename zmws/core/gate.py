@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.messages import Link
-from zmws.core.writes import Read, ReadJobs, Write
+from zmws.core.writes import FOR_PEOPLE, InsertJob, Read, Write
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Gate:
             self.uncommitted_bytes += write.size
             self._queue.append(write)
         for read in reads:
-            if isinstance(read, ReadJobs):
+            if isinstance(read, FOR_PEOPLE):
                 self.lists.append(read)
             else:
                 self._queue.append(read)
@@ -81,15 +81,18 @@ class Gate:
             return None
         batch = Batch(self._committed)
         self._batch_bytes = 0
-        while self._queue and len(batch.writes) < self._rows_max:
+        while self._queue:
             item = self._queue[0]
             if isinstance(item, Read):
                 batch.reads.append(item)
             elif batch.reads:
                 break  # a read sees what stands before it, and nothing behind it
             else:
-                if batch.writes and self._batch_bytes + item.size > self._bytes_max:
-                    break
+                full = len(batch.writes) >= self._rows_max or (
+                    batch.writes and self._batch_bytes + item.size > self._bytes_max
+                )
+                if full and not (isinstance(item, InsertJob) and item.together):
+                    break  # the jobs of one message are in one commit
                 batch.writes.append(item)
                 batch.seq = item.seq
                 self._batch_bytes += item.size

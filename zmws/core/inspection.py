@@ -11,35 +11,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import fields
 from typing import Any
 
-from zmws.core.job import FAILED, STATES, Caller, Job, iso, record, summary
-from zmws.core.jobs import Jobs, error
+from zmws.core.answers import Waiters, Watchers
+from zmws.core.job import Caller, Job, events, iso, record, summary
+from zmws.core.jobs import Jobs
+from zmws.core.leases import Leases
 from zmws.core.messages import Answer, ClientRequest
+from zmws.core.operations import Operation, Operations
 from zmws.core.options import ID_PATTERN
+from zmws.core.question import Question, is_seconds, question_body
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
-from zmws.core.writes import DeleteJob, Read, ReadJob, ReadJobs, Rows, Write, job_of
-
-
-@dataclass(slots=True)
-class Question:
-    """Who asked what: comes back with a read."""
-
-    caller: Caller
-    service: str
-    asked: dict[str, Any]
+from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row, Rows, job_of
 
 
 class Inspection:
-    """Answers about jobs, services and workers, and what an operator does to a job."""
+    """Answers about jobs, services and workers; hands operators' verbs on."""
 
     def __init__(self, turn: Turn, jobs: Jobs, roster: Roster) -> None:
         self.turn = turn
         self.jobs = jobs
         self.roster = roster
+        self.operations = Operations(turn, jobs)
+        self.leases = Leases(turn, jobs)
         self.started_at = 0.0
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
@@ -50,9 +46,16 @@ class Inspection:
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.job": self._by_id,
             "zmws.wait": self._by_id,
-            "zmws.cancel": self._by_id,
-            "zmws.retry": self._by_id,
-            "zmws.delete": self._by_id,
+            "zmws.events": self._by_id,
+            "zmws.cancel": self.operations.cancel,
+            "zmws.retry": self.operations.retry,
+            "zmws.delete": self.operations.delete,
+            "zmws.purge": self.operations.purge,
+            "zmws.pause": self.operations.pause,
+            "zmws.resume": self.operations.resume,
+            "zmws.lease": self.leases.lease,
+            "zmws.extend": self.leases.extend,
+            "zmws.report": self.leases.report,
             "zmws.jobs": self._jobs,
             "zmws.services": self._services,
             "zmws.workers": self._workers,
@@ -65,143 +68,156 @@ class Inspection:
         if listing is not None:
             self.turn.send(caller.peer, Answer(name, (_json(listing()),), caller.reply_to))
             return
+        question = Question(self.turn, caller, name, {})
         verb = self._verbs.get(name)
         if verb is None:
             if name.startswith("zmws."):
-                text = f"there is no service '{name}' in this broker"
-                self._answer(Question(caller, name, {}), 501, error("unknown_service", text))
+                question.refuse(501, "unknown_service", f"there is no service '{name}' in this broker")
                 return
             text = f"no worker can register the reserved name '{name}'"
             self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
             return
-        asked = _asked(message.body)
-        if asked is None:
-            why = error("bad_request", f"{name} takes one frame with a JSON object")
-            self._answer(Question(caller, name, {}), 400, why)
+        question.asked = question_body(message.body)
+        if not isinstance(question.asked, dict):
+            question.refuse(400, "bad_request", f"{name} takes one frame with a JSON object")
             return
-        verb(Question(caller, name, asked))
+        verb(question)
 
     # ------------------------------------------------------------ one job
 
     def _by_id(self, question: Question) -> None:
-        job_id = question.asked.get("id")
+        asked, limits = question.asked, self.turn.limits
+        job_id = asked.get("id")
         if not isinstance(job_id, str) or not ID_PATTERN.match(job_id):
-            why = error("bad_request", f"{question.service} needs 'id', the id of a job")
-            return self._answer(question, 400, why)
+            return question.refuse(400, "bad_request", f"{question.service} needs 'id', the id of a job")
+        if not is_seconds(asked.setdefault("timeout", _TIMEOUT_S[question.service]), limits.wait_s_max):
+            text = f"'timeout' must be a number of seconds from 0 to {limits.wait_s_max:g}"
+            return question.refuse(400, "bad_request", text)
+        after = asked.setdefault("after", 0)
+        if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+            return question.refuse(400, "bad_request", "'after' must be the number of an event, from 0")
+        job = self.jobs.memory.get(job_id)
+        if job is not None:
+            return self._tell(question, job)
         if question.service == "zmws.wait":
-            timeout = question.asked.setdefault("timeout", 30.0)
-            if not _is_seconds(timeout, self.turn.limits.wait_s_max):
-                most = self.turn.limits.wait_s_max
-                why = error("bad_request", f"'timeout' must be a number of seconds from 0 to {most:g}")
-                return self._answer(question, 400, why)
-        job = self.jobs.find(job_id)
-        if job is None or (
-            job.final and question.service in ("zmws.retry", "zmws.delete") and job.kind != "memory"
-        ):
-            # Not here, or on its way to the store: read in order with the writes.
-            self.turn.reads.append(ReadJob(question, job_id))
-            return None
-        return self._act(question, job)
+            job = self.jobs.find(job_id)
+            if job is not None and not job.final:
+                return self._wait(question, job)
+        # The whole of a stored job is in the store alone; read in order with the writes.
+        self.turn.reads.append(ReadJob(question, job_id))
+        return None
 
     def loaded(self, read: Read, rows: Rows) -> None:
         """A record or a page has been read; by now the job may be in memory."""
-        question: Question = read.asker
+        asker = read.asker
         if isinstance(read, ReadJobs):
             page = [summary(job_of(row)) for row in rows.rows]
-            return self._answer(question, 200, {"jobs": page, "next": rows.next})
+            return _question(asker).answer(200, {"jobs": page, "next": _cursor(rows.next)})
+        if isinstance(read, ReadMatching):
+            return self.operations.matching_loaded(asker, rows)
         assert isinstance(read, ReadJob), read
-        job = self.jobs.find(read.job_id)
-        if job is None and rows.rows:
-            job = job_of(rows.rows[0])
-        if job is None:
-            why = error("unknown_job", f"there is no job '{read.job_id}', or its record has been forgotten")
-            return self._answer(question, 404, why)
-        return self._act(question, job)
+        if isinstance(asker, Operation):
+            return self.operations.job_loaded(asker, read.job_id, rows)
+        if isinstance(asker, Waiters):
+            return self._end_waits(asker, rows)
+        if isinstance(asker, Watchers):
+            return self._go_on_watching(asker, read.job_id, rows)
+        question = _question(asker)
+        if question.service == "zmws.report":
+            return self.leases.loaded(question, rows)
+        if not rows.rows:
+            text = f"there is no job '{read.job_id}', or its record has been forgotten"
+            return question.refuse(404, "unknown_job", text)
+        return self._tell(question, self._as_it_is(rows.rows[0]))
 
-    def _act(self, question: Question, job: Job) -> None:
-        verb = question.service
-        if verb == "zmws.job":
-            return self._answer(question, 200, record(job), job.last_write)
-        if verb == "zmws.wait":
-            return self._wait(question, job)
-        inserting = self.jobs.inserting.get(job.id) is job
-        if verb == "zmws.cancel":
-            if job.final or inserting:
-                state = "not accepted yet" if inserting else f"{job.state} already"
-                return self._not_possible(question, job, f"it is {state}")
-            self.jobs.cancel(job)
-            return self._answer(question, 200, {"count": 1}, job.last_write)
-        if job.kind == "memory":
-            return self._not_possible(question, job, "it is a memory job, which is forgotten by itself")
-        if verb == "zmws.retry":
-            if job.state != FAILED or inserting:
-                return self._not_possible(
-                    question, job, f"it is {job.state}, and only a failed job is retried"
-                )
-            return self.jobs.revive(job, question.caller)
-        assert verb == "zmws.delete", verb
-        if not job.final:
-            return self._not_possible(question, job, f"it is {job.state}; cancel it first")
-        write = DeleteJob(job.id)
-        self.jobs.write(write)
-        return self._answer(question, 200, {"count": 1}, write)
+    def _as_it_is(self, row: Row) -> Job:
+        """A stored job as its record says, but for what is on its way there."""
+        job = job_of(row)
+        held = self.jobs.stored.get(job.id)
+        if held is not None and held.progress_n > job.progress_n:
+            job.progress, job.progress_text = held.progress, held.progress_text
+            job.progress_at, job.progress_n = held.progress_at, held.progress_n
+        return job
+
+    def _tell(self, question: Question, job: Job) -> None:
+        if question.service == "zmws.job":
+            return question.answer(200, record(job))
+        if question.service == "zmws.events":
+            return self._events(question, job)
+        held = self.jobs.find(job.id)
+        if job.final:
+            return question.answer(200, record(job))
+        if held is not None and held.final:
+            # It has ended since it was read: once more, behind the write of its end.
+            self.turn.reads.append(ReadJob(question, job.id))
+            return None
+        return self._wait(question, job)
 
     def _wait(self, question: Question, job: Job) -> None:
-        if job.final:
-            return self._answer(question, 200, record(job), job.last_write)
-        if self.jobs.answers.waits_count >= self.turn.limits.waits_max:
-            why = error("too_many_waits", "too many requests wait already (waits_max)")
-            return self._answer(question, 429, why)
+        if self._too_many(question):
+            return
         until = self.turn.now + float(question.asked["timeout"])
         self.jobs.answers.wait_for(job, question.caller, until)
-        return None
 
-    def _not_possible(self, question: Question, job: Job, why: str) -> None:
-        text = f"job '{job.id}': {why}"
-        self._answer(question, 409, error("not_possible", text), job.last_write)
+    def _events(self, question: Question, job: Job) -> None:
+        answers, asked = self.jobs.answers, question.asked
+        told = events(job, asked["after"])
+        if told or job.final or not asked["timeout"]:
+            answers.tell_events(question.caller, told[: self.turn.limits.list_rows_max])
+        elif not self._too_many(question):
+            answers.watch(job, question.caller, asked["after"], self.turn.now + float(asked["timeout"]))
+            held = self.jobs.stored.get(job.id)
+            if held is not None and held.events > job.events:
+                answers.happened(held)  # since it was read
+
+    def _too_many(self, question: Question) -> bool:
+        if self.jobs.answers.waits_count < self.turn.limits.waits_max:
+            return False
+        question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
+        return True
+
+    def _end_waits(self, waiters: Waiters, rows: Rows) -> None:
+        """The record of a job that has ended, for those who waited for that."""
+        if rows.rows:
+            self.jobs.answers.tell_record(waiters.callers, job_of(rows.rows[0]))
+            return
+        for caller in waiters.callers:
+            text = "the job has ended, and its record has been forgotten"
+            Question(self.turn, caller, "zmws.wait", {}).refuse(404, "unknown_job", text)
+
+    def _go_on_watching(self, watchers: Watchers, job_id: str, rows: Rows) -> None:
+        job = self._as_it_is(rows.rows[0]) if rows.rows else None
+        for caller, after, until in watchers.watching:
+            if job is None:
+                text = f"the record of job '{job_id}' has been forgotten"
+                Question(self.turn, caller, "zmws.events", {}).refuse(404, "unknown_job", text)
+                continue
+            left = max(0.0, until - self.turn.now)
+            asked = {"id": job_id, "after": after, "timeout": left}
+            self._events(Question(self.turn, caller, "zmws.events", asked), job)
 
     # ------------------------------------------------------------ lists
 
     def _jobs(self, question: Question) -> None:
         asked, limits = question.asked, self.turn.limits
-        limit = asked.get("limit", 100)
-        state, cursor = asked.get("state"), asked.get("cursor")
-        fault = None
+        limit, cursor = asked.get("limit", 100), asked.get("cursor")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= limits.list_rows_max:
-            fault = f"'limit' must be a whole number from 1 to {limits.list_rows_max}"
-        elif state is not None and state not in STATES:
-            fault = f"'state' must be one of {', '.join(STATES)}"
-        elif cursor is not None and not _is_cursor(cursor):
-            fault = "'cursor' must be the 'next' of the page before"
-        since, before = _moment(asked.get("since")), _moment(asked.get("before"))
-        if fault is None and (since is False or before is False):
-            fault = "'since' and 'before' must be ISO 8601 times with zone"
-        for name in ("service", "group"):
-            value = asked.get(name)
-            if fault is None and value is not None and not (isinstance(value, str) and value.isprintable()):
-                fault = f"'{name}' must be a printable text"
-        if fault is not None:
-            return self._answer(question, 400, error("bad_request", fault))
-        read = ReadJobs(
-            question,
-            asked.get("service"),
-            state,
-            asked.get("group"),
-            since or None,
-            before or None,
-            limit,
-            cursor,
-        )
-        if not asked.get("memory"):
-            self.turn.reads.append(read)
+            text = f"'limit' must be a whole number from 1 to {limits.list_rows_max}"
+            return question.refuse(400, "bad_request", text)
+        if cursor is not None and not (isinstance(cursor, str) and _is_number(cursor)):
+            return question.refuse(400, "bad_request", "'cursor' must be the 'next' of the page before")
+        where = question.filter()
+        if where is None:
             return None
-        matching = [job for job in self.jobs.memory.values() if _matches(job, read)]
-        matching.sort(key=lambda job: (job.created_at, job.id), reverse=True)
+        below = int(cursor) if cursor is not None else None
+        if not asked.get("memory"):
+            self.turn.reads.append(ReadJobs(question, where, limit, below))
+            return None
+        matching = [job for job in self.jobs.memory.values() if _matches(job, where, below)]
+        matching.sort(key=lambda job: job.number, reverse=True)
         page = [summary(job) for job in matching[:limit]]
-        after = (
-            f"{matching[limit - 1].created_at!r}/{matching[limit - 1].id}" if len(matching) > limit else None
-        )
-        return self._answer(question, 200, {"jobs": page, "next": after})
+        after = matching[limit - 1].number if len(matching) > limit else None
+        return question.answer(200, {"jobs": page, "next": _cursor(after)})
 
     def _services(self, question: Question) -> None:
         rows = []
@@ -210,17 +226,19 @@ class Inspection:
                 {
                     "service": service.name,
                     "waiting": service.waiting_count,
-                    "scheduled": len(service.scheduled),
+                    "scheduled": service.scheduled_count,
                     "running": len(service.running),
-                    "failed": service.failed,
-                    "complete": service.complete,
+                    "failed": service.ended["failed"],
+                    "complete": service.ended["complete"],
                     "workers": len(service.sessions),
                     "idle": len(service.ring),
                     "oldest_s": service.oldest_s(self.turn.wall),
                     "paused": service.paused,
+                    "calls_complete": service.calls_complete,
+                    "calls_failed": service.calls_failed,
                 }
             )
-        self._answer(question, 200, sorted(rows, key=lambda row: str(row["service"])))
+        question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
 
     def _workers(self, question: Question) -> None:
         now, wall = self.turn.now, self.turn.wall
@@ -242,24 +260,25 @@ class Inspection:
                     "heard_at": iso(wall - (now - session.heard)),
                 }
             )
-        self._answer(question, 200, rows)
+        question.answer(200, rows)
 
     def _stats(self, question: Question) -> None:
-        limits = self.turn.limits
-        jobs = self.jobs
-        answer = {
-            "started_at": iso(self.started_at),
-            "uptime_s": round(self.turn.wall - self.started_at, 3),
-            "durability": jobs.durability,
-            "workers": len(self.roster.by_peer),
-            "services": len(jobs.services),
-            "memory_jobs": len(jobs.memory),
-            "stored_jobs_held": len(jobs.stored) + len(jobs.inserting),
-            "waits": jobs.answers.waits_count,
-            "counters": dict(sorted(self.turn.counters.items())),
-            "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
-        }
-        self._answer(question, 200, answer)
+        limits, jobs = self.turn.limits, self.jobs
+        question.answer(
+            200,
+            {
+                "started_at": iso(self.started_at),
+                "uptime_s": round(self.turn.wall - self.started_at, 3),
+                "durability": jobs.durability,
+                "workers": len(self.roster.by_peer),
+                "services": len(jobs.services),
+                "memory_jobs": len(jobs.memory),
+                "stored_jobs_held": len(jobs.stored) + len(jobs.inserting),
+                "waits": jobs.answers.waits_count,
+                "counters": dict(sorted(self.turn.counters.items())),
+                "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
+            },
+        )
 
     # ------------------------------------------------------------ the PHP program's lists
 
@@ -294,12 +313,13 @@ class Inspection:
             rows.append(row | {"state": session.state(self.turn.now)})
         return rows
 
-    # ------------------------------------------------------------ answers
 
-    def _answer(self, question: Question, status: int, body: Any, after: Write | None = None) -> None:
-        frames = (str(status).encode(), _json(body))
-        caller = question.caller
-        self.turn.send(caller.peer, Answer(question.service, frames, caller.reply_to), after)
+_TIMEOUT_S = {"zmws.job": 0.0, "zmws.wait": 30.0, "zmws.events": 0.0}
+
+
+def _question(asker: object) -> Question:
+    assert isinstance(asker, Question), asker
+    return asker
 
 
 def _json(value: Any) -> bytes:
@@ -317,56 +337,20 @@ def _short(job: Job) -> dict[str, Any]:
     }
 
 
-def _asked(body: tuple[bytes, ...]) -> dict[str, Any] | None:
-    """The JSON object of a question; no frame is an empty one."""
-    frames = [frame for frame in body if frame]
-    if not frames:
-        return {}
-    if len(frames) > 1:
-        return None
-    frame = frames[0].removeprefix(b"PARAM-JSON: ").removeprefix(b"JSON-PARAM: ")
-    try:
-        asked = json.loads(frame)
-    except (ValueError, RecursionError):
-        return None
-    return asked if isinstance(asked, dict) else None
+def _cursor(number: int | None) -> str | None:
+    return str(number) if number is not None else None
 
 
-def _is_seconds(value: object, most: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+def _is_number(cursor: str) -> bool:
+    return cursor.isascii() and cursor.isdigit() and len(cursor) <= 18
 
 
-def _is_cursor(cursor: object) -> bool:
-    if not isinstance(cursor, str):
-        return False
-    at, _, job_id = cursor.partition("/")
-    try:
-        float(at)
-    except ValueError:
-        return False
-    return ID_PATTERN.match(job_id) is not None
-
-
-def _moment(value: object) -> float | bool | None:
-    """Wall seconds of an ISO 8601 time with zone; None for none, False for a wrong one."""
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.timestamp() if moment is not None and moment.tzinfo is not None else False
-    except (ValueError, OverflowError):
-        return False
-
-
-def _matches(job: Job, read: ReadJobs) -> bool:
-    if read.cursor is not None:
-        at, _, job_id = read.cursor.partition("/")
-        if (job.created_at, job.id) >= (float(at), job_id):
-            return False
+def _matches(job: Job, where: Filter, below: int | None) -> bool:
     return (
-        (read.service is None or job.service == read.service)
-        and (read.state is None or job.state == read.state)
-        and (read.group is None or job.group == read.group)
-        and (read.since is None or job.created_at >= read.since)
-        and (read.before is None or job.created_at < read.before)
+        (below is None or job.number < below)
+        and (where.service is None or job.service == where.service)
+        and (where.state is None or job.state == where.state)
+        and (where.group is None or job.group == where.group)
+        and (where.since is None or job.created_at >= where.since)
+        and (where.before is None or job.created_at < where.before)
     )

@@ -46,6 +46,8 @@ TRANSITIONS: dict[str, dict[str, str]] = {
 }
 
 STORED, MEMORY = "stored", "memory"
+STATES_CHARS_MAX = 4_000  # of `Job.states`, about a hundred changes
+Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, its frames or its text
 
 
 @dataclass(slots=True)
@@ -77,38 +79,54 @@ class Job:
     started_at: float | None = None
     ended_at: float | None = None
     nonce: str | None = None
+    deadline_at: float | None = None  # when its attempt ends at the latest, where that is not by its ttr
     worker: str | None = None
     worker_ours: bool = False
+    lease: str | None = None  # zmws.lease: who runs it, where that is no worker
     result: tuple[bytes, ...] = ()
     result_plain: bool = False
     error: dict[str, Any] | None = None
     progress: float | None = None
     progress_text: str | None = None
+    progress_at: float | None = None
+    progress_n: int = 0  # the number of that event
+    events: int = 0  # how many events there were: states, progress, partials and log lines
+    states: str = ""  # a line for each state it was in: event number, wall time, state, attempt
     attempts: tuple[dict[str, Any], ...] = ()
-    partials: list[tuple[bytes, ...]] | tuple[()] = ()  # most jobs have none: no list is made for them
+    partials_count: int = 0  # that were kept
     partials_cut: int = 0
-    log: list[str] | tuple[()] = ()
     log_bytes: int = 0
     log_cut: int = 0
+    number: int = 0  # the order of creation, and of jobs of one rank
 
     # What a restart forgets.
+    history: list[Event] | tuple[()] = ()  # partials and log lines: of a memory job, or read from the store
+    light: bool = False  # read without its body, to be ended and no more
     body_bytes: int = 0
     partials_bytes: int = 0
     token: bytes | None = None  # live while running, else None
-    number: int = 0  # order among jobs of one rank
     session: Any = None  # the session.Session that runs it; this layer does not know sessions
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0
+    due_mono: float = 0.0  # when a scheduled job is due
     expires_mono: float | None = None
     last_write: Any = None  # the writes.Write that an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
-    progress_in_flight: bool = False
+    progress_written_n: int = 0  # of the progress on its way to the store, 0 if none is
 
-    def move(self, event: str) -> None:
-        """Change the state as the table says; any other change is our own fault."""
+    def move(self, event: str, at: float) -> None:
+        """Change the state at wall time `at`, as the table says; any other change is our own fault."""
         state = TRANSITIONS[self.state].get(event)
         assert state is not None, f"job {self.id}: {event} in state {self.state}"
         self.state = state
+        self.enter(at)
+
+    def enter(self, at: float) -> None:
+        """Write the state it is in now into the list of its events."""
+        self.events += 1
+        states = f"{self.states}{self.events} {at:.3f} {self.state} {self.attempt}\n"
+        # Of a job that was given back and retried without end the newest are kept.
+        self.states = states if len(states) <= STATES_CHARS_MAX else states[states.index("\n") + 1 :]
 
     @property
     def final(self) -> bool:
@@ -136,10 +154,17 @@ class Caller:
     peer: tuple[str, bytes]
     reply_to: Any  # messages.ReplyTo
     named: bool = False  # the request gave the id
+    bundle: Any = None  # answers.Bundle: one of many that are answered together
+    place: int = 0  # and its place among them
 
     def same_as(self, other: Caller) -> bool:
         """Whether an answer to one is an answer to the other."""
-        return self.peer == other.peer and self.reply_to == other.reply_to
+        return (
+            self.peer == other.peer
+            and self.reply_to == other.reply_to
+            and self.bundle is other.bundle
+            and self.place == other.place
+        )
 
 
 def make_token(job_id: str, attempt: int, nonce: str) -> bytes:
@@ -199,11 +224,40 @@ def record(job: Job) -> dict[str, Any]:
             {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}
             for entry in job.attempts
         ],
-        "partials": [json_or_base64(partial) for partial in job.partials],
+        "partials": [json_or_base64(value) for _, _, kind, value in job.history if kind == "partial"],
         "partials_cut": job.partials_cut,
-        "log": list(job.log),
+        "log": [value for _, _, kind, value in job.history if kind == "log"],
         "log_cut": job.log_cut,
     }
+
+
+def leased(job: Job) -> dict[str, Any]:
+    """What zmws.lease answers: the record, its token, and the time to run that the lease gives."""
+    assert job.token is not None and job.started_at is not None and job.deadline_at is not None, job
+    ttr = round(job.deadline_at - job.started_at, 3)
+    return {**record(job), "token": job.token.decode(), "ttr": ttr}
+
+
+def events(job: Job, after: int) -> list[dict[str, Any]]:
+    """What happened to a job, past event number `after`, in order: WIRE section 4, zmws.events.
+
+    Of its progress the last is kept, of what was cut nothing.
+    """
+    found: list[dict[str, Any]] = []
+    for line in job.states.splitlines():
+        n, at, state, attempt = line.split(" ")
+        found.append(_event(int(n), float(at), "state") | {"state": state, "attempt": int(attempt)})
+    for number, moment, kind, value in job.history:
+        said = {"text": value} if kind == "log" else {"value": json_or_base64(value)}
+        found.append(_event(number, moment, kind) | said)
+    if job.progress_at is not None:
+        said = {"done": job.progress, "text": job.progress_text}
+        found.append(_event(job.progress_n, job.progress_at, "progress") | said)
+    return sorted((event for event in found if event["n"] > after), key=lambda event: int(event["n"]))
+
+
+def _event(n: int, at: float, kind: str) -> dict[str, Any]:
+    return {"n": n, "at": iso(at), "kind": kind}
 
 
 def error_json(error: dict[str, Any]) -> bytes:

@@ -10,43 +10,52 @@ Rule 3: a job is final for every later command from the moment it is decided her
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections import Counter, OrderedDict, deque
+from collections import deque
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
 from zmws.core.answers import Answers
+from zmws.core.backlog import Backlog
+from zmws.core.confirmations import Confirmations
+from zmws.core.expiry import Expiry
 from zmws.core.job import (
+    COMPLETE,
+    FAILED,
     MEMORY,
     RUNNING,
     SCHEDULED,
     STORED,
     WAITING,
-    Caller,
     Job,
     job_id_of,
+    leased,
     make_token,
 )
+from zmws.core.journal import Journal, Told
 from zmws.core.kept import JOB_BYTES, KeptJobs
 from zmws.core.messages import Answer, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
+from zmws.core.progress import Progress
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.turn import Turn
 from zmws.core.writes import (
+    DISK_FULL,
     EXISTING,
     FULL,
     NEW,
     UNIQUE_CONFLICT,
-    UNKNOWN,
-    AppendToJob,
     FinishJob,
     InsertJob,
+    Pruned,
     PruneJobs,
     RememberService,
     ReviveJob,
     Row,
+    Rows,
+    Unfinished,
     UpdateJob,
     Verdict,
     Write,
@@ -55,7 +64,7 @@ from zmws.core.writes import (
     size_of,
 )
 
-TAKEN_TOKENS_MAX = 10_000  # of FINALs taken that are remembered, to know a repeat from a late one
+PRUNE_ROWS_MAX = 500
 Error = dict[str, Any]
 
 
@@ -68,19 +77,20 @@ class Jobs:
         self.durability = durability  # what a stored job's acknowledgement says
         self.memory: dict[str, Job] = {}
         self.stored: dict[str, Job] = {}
-        self.inserting: dict[str, Job] = {}  # insert or revival not yet committed
+        self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
+        self.reviving: set[str] = set()  # dead letters whose revival is not yet committed
+        self.backlog = Backlog(turn, self.services, self.stored, self._take_in)
+        self.confirmations = Confirmations()
         self.answers = Answers(turn)
+        self.journal = Journal(turn)
+        self.progress = Progress(turn, self.journal, self.answers)
+        self.expiry = Expiry(turn, self._waiting)
         self.kept = KeptJobs(turn, self.memory)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
-        # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
-        self.unconfirmed: OrderedDict[bytes, tuple[Write, Session]] = OrderedDict()
-        self._taken: OrderedDict[bytes, None] = OrderedDict()  # the tokens whose FINALs were taken last
-        self._uncommitted: deque[tuple[Write, Job | None]] = deque()
         self.unfinished_memory_bytes = 0
-        self._number = 0
-        self._expiring: list[tuple[float, int, str]] = []  # when, number and id of jobs that wait
-        self._expiring_max = 1_000
-        self._forget_in: Counter[int] = Counter()  # ended stored jobs, by the minute they are forgotten
+        self.last_number = 0
+        self._forget_at: float | None = None  # wall time at which the first ended job is to be forgotten
+        self._pruning = False
         for name, options in services.items():
             self.services[name] = Service(name, options)
             self.services[name].registered = True
@@ -90,6 +100,10 @@ class Jobs:
     def find(self, job_id: str) -> Job | None:
         """A job held in memory, of either kind: memory jobs first."""
         return self.memory.get(job_id) or self.stored.get(job_id) or self.inserting.get(job_id)
+
+    def _waiting(self) -> Iterable[Job]:
+        services = self.services.values()
+        return chain.from_iterable((*s.waiting(), *s.scheduled.values()) for s in services)
 
     def live(self, token: bytes) -> Job | None:
         """The running job whose live token this is."""
@@ -105,7 +119,7 @@ class Jobs:
     def was_taken(self, token: bytes) -> bool:
         """Whether a FINAL with this token was taken before, as far as memory reaches."""
         job = self.memory.get(job_id_of(token) or "")
-        return token in self._taken or (job is not None and job.final_token == token)
+        return self.confirmations.was_taken(token) or (job is not None and job.final_token == token)
 
     def register_service(self, name: str) -> Service | None:
         """The service a worker registers; from now on it is known. None if there are too many."""
@@ -116,15 +130,15 @@ class Jobs:
             service = self.services[name] = Service(name)
         if not service.registered:
             service.registered = True
-            self._write(RememberService(name), None)
+            self.remember(service, None)
         return service
 
     # ------------------------------------------------------------ a new job
 
     def next_number(self) -> int:
         """The order among jobs of one rank."""
-        self._number += 1
-        return self._number
+        self.last_number += 1
+        return self.last_number
 
     def add_memory(self, job: Job) -> None:
         """A memory job is accepted and queued at once."""
@@ -136,45 +150,36 @@ class Jobs:
                 self.answers.accepted(job, caller, existing=False)
         self._queue(self.services[job.service], job)
 
-    def add_stored(self, job: Job, only_if_known: bool) -> None:
+    def add_stored(self, job: Job, only_if_known: bool, together: bool) -> None:
         """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
-        anything but a repeat of a known job is refused."""
+        anything but a repeat of a known job is refused. `together`: in one commit with the one before."""
         self.inserting[job.id] = job
-        self._write(InsertJob(row_of(job), only_if_known=only_if_known, size=600 + job.body_bytes), job)
+        self.services[job.service].inserting += 1
+        self.journal.write(InsertJob(row_of(job), only_if_known, together, size=600 + job.body_bytes), job)
 
     # ------------------------------------------------------------ the store has spoken
 
     def committed(self, seq: int, verdicts: list[Verdict]) -> None:
-        """All writes up to `seq` are on disk; `verdicts` of its inserts and revivals, in order."""
-        queue, answers = self._uncommitted, iter(verdicts)
+        """All writes up to `seq` are on disk; `verdicts` of those that have one, in order."""
         ready: dict[Service, None] = {}
-        while queue and queue[0][0].seq <= seq:
-            write, job = queue.popleft()
-            if job is None:
-                continue
-            if isinstance(write, InsertJob):
-                self._on_inserted(job, next(answers), ready)
-            elif isinstance(write, ReviveJob):
-                self._on_revived(job, next(answers), ready)
+        for write, job, verdict in self.journal.committed(seq, verdicts):
+            if verdict is not None:
+                self._on_inserted(job, verdict, ready)
             elif isinstance(write, FinishJob):
-                # A dead letter that is being revived is in `inserting` by now, as another Job.
                 if self.stored.get(job.id) is job:
                     del self.stored[job.id]
-            elif job.progress_in_flight:
-                job.progress_in_flight = False
-            if job.last_write is write:
-                job.last_write = None
-        while self.unconfirmed:
-            token, (write, session) = next(iter(self.unconfirmed.items()))
-            if write.seq > seq:
-                break
-            del self.unconfirmed[token]
+            else:
+                self.progress.written(job, write)
+                if job.last_write is None and job.state in (WAITING, SCHEDULED):
+                    self.backlog.settled(job)
+        for session, token in self.confirmations.on_disk(seq):
             self.confirm(session, token)
         for service in ready:
             self.dispatch(service)
 
     def _on_inserted(self, job: Job, answer: Verdict, ready: dict[Service, None]) -> None:
         callers, job.callers = job.callers, []
+        self.services[job.service].inserting -= 1
         if answer.verdict == NEW:
             self._is_stored(job, ready)
             for n, caller in enumerate(callers):
@@ -192,30 +197,13 @@ class Jobs:
                 after = holder.last_write if holder is not None else None
                 self.answers.accepted_as(job.service, answer.job_id, self.durability, caller, after)
             else:
-                assert answer.verdict == FULL, answer
-                self.turn.counters["refused_queue_full"] += 1
+                assert answer.verdict in (FULL, DISK_FULL), answer
+                self.turn.counters["refused_queue_full"] += answer.verdict == FULL
+                code = "queue_full"
                 text = f"{job.service} takes no more jobs: its limit or the store's is reached"
-                self.answers.refuse(caller, job.service, job.id if caller.named else None, "queue_full", text)
-
-    def _on_revived(self, job: Job, answer: Verdict, ready: dict[Service, None]) -> None:
-        callers, job.callers = job.callers, []
-        body: dict[str, Any]
-        if answer.verdict == NEW:
-            self._is_stored(job, ready)
-            status, body = b"200", {"count": 1}
-        elif answer.verdict == UNKNOWN:
-            del self.inserting[job.id]
-            status, body = (
-                b"404",
-                error("unknown_job", f"the record of job '{job.id}' was forgotten meanwhile"),
-            )
-        else:
-            del self.inserting[job.id]
-            text = f"its unique key is held by job '{answer.job_id}' now"
-            status, body = b"409", error("not_possible", text)
-        for caller in callers:
-            message = Answer("zmws.retry", (status, json.dumps(body).encode()), caller.reply_to)
-            self.turn.send(caller.peer, message)
+                if answer.verdict == DISK_FULL:
+                    code, text = "disk_full", "the disk of the job store is full; nothing was accepted"
+                self.answers.refuse(caller, job.service, job.id if caller.named else None, code, text)
 
     def _is_stored(self, job: Job, ready: dict[Service, None]) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
@@ -226,84 +214,105 @@ class Jobs:
         if job.state == SCHEDULED:
             self._schedule(service, job)
         else:
-            service.push(job)
-            self._watch_expiry(job)
+            self.backlog.arrived(service, job)
             ready[service] = None
 
-    def recover(self, row: Row) -> None:
-        """An unfinished job of an earlier run. A running one waits for its worker (section 6)."""
-        job = job_of(row)
-        service = self._service(job.service)
-        job.number = self.next_number()
+    # ------------------------------------------------------------ an earlier run
+
+    def recover(self, left: Unfinished, running: list[Row]) -> None:
+        """What an earlier run left. A running job waits for its worker (DESIGN section 6), the others are
+        paged in. Before this no request is taken: the numbers of new jobs follow those there are."""
+        assert not self.last_number, "a job was made before the recovery"
+        self.last_number = left.number
+        self._forget_at = left.forget_at
+        for name, paused in left.services:
+            service = self._service(name)
+            if paused is not None:
+                service.paused = paused
+        for row in running:
+            self._recover_running(row)
+        for (name, state), count in left.ended.items():
+            self._service(name).ended[state] = count
+        self.backlog.recover(
+            [(self._service(name), group, count) for name, group, count in left.waiting],
+            [(self._service(name), count) for name, count in left.scheduled],
+        )
+
+    def _recover_running(self, row: Row) -> None:
+        job, turn = job_of(row), self.turn
+        assert job.nonce is not None and job.started_at is not None, job
         self.stored[job.id] = job
-        turn = self.turn
-        if job.expires_at is not None:
-            job.expires_mono = turn.now + (job.expires_at - turn.wall)
-        if job.state == RUNNING:
-            assert job.nonce is not None and job.started_at is not None, job
-            job.token = make_token(job.id, job.attempt, job.nonce)
-            elapsed = max(0.0, turn.wall - job.started_at)
-            grace_over = turn.now + turn.limits.reattach_grace
-            job.deadline_mono = max(grace_over, turn.now + job.ttr - elapsed)
-            service.running[job.id] = job
-            turn.timers.add(grace_over, "reattach", (job, job.token))
-        elif job.state == SCHEDULED:
-            self._schedule(service, job)
-        else:
-            service.push(job)
-            self._watch_expiry(job)
+        self._service(job.service).running[job.id] = job
+        job.token = make_token(job.id, job.attempt, job.nonce)
+        left = job.ttr - max(0.0, turn.wall - job.started_at)
+        if job.deadline_at is not None:
+            left = job.deadline_at - turn.wall
+        if job.lease is not None:
+            # Whoever leased it need not come back before the end of its time.
+            job.deadline_mono = turn.now + max(0.0, left)
+            turn.timers.add(job.deadline_mono, "lease", (job, job.token))
+            return
+        grace_over = turn.now + turn.limits.reattach_grace
+        job.deadline_mono = max(grace_over, turn.now + left)
+        turn.timers.add(grace_over, "reattach", (job, job.token))
 
     # ------------------------------------------------------------ waiting and starting
 
     def _queue(self, service: Service, job: Job) -> None:
         if job.state == SCHEDULED:
             self._schedule(service, job)
+            self.answers.announce(job, job.last_write)
             return
-        service.push(job)
+        if job.kind == STORED:
+            self.backlog.arrived(service, job)
+        else:
+            service.push(job)
         self.answers.announce(job, job.last_write)
         self.dispatch(service)
-        if job.state == WAITING:
-            self._watch_expiry(job)
+        if job.state == WAITING and job.kind == MEMORY:
+            self.expiry.watch(job)
 
-    def _watch_expiry(self, job: Job) -> None:
-        """One timer, at the earliest; what is remembered holds on to no job, and is not many more than
-        there are jobs that wait."""
-        if job.expires_mono is None:
-            return
-        heapq.heappush(self._expiring, (job.expires_mono, job.number, job.id))
-        if self._expiring[0][1] == job.number:
-            self.turn.timers.add(job.expires_mono, "expire")
-        if len(self._expiring) > self._expiring_max:
-            services = self.services.values()
-            waiting = chain.from_iterable((*s.waiting(), *s.scheduled.values()) for s in services)
-            self._expiring = [(j.expires_mono, j.number, j.id) for j in waiting if j.expires_mono is not None]
-            heapq.heapify(self._expiring)
-            self._expiring_max = max(1_000, 2 * len(self._expiring))
+    def _take_in(self, service: Service, job: Job) -> None:
+        """A stored job that is not running has come into memory: watch its times."""
+        if job.state == SCHEDULED:
+            self._await_due(job)
+        self.expiry.watch(job)
+
+    def _await_due(self, job: Job) -> None:
+        turn = self.turn
+        job.due_mono = turn.now + max(0.0, job.ready_at - turn.wall)
+        turn.timers.add(job.due_mono, "due", job.id)  # not the job: it may be let go before
 
     def expire_late(self) -> None:
         """End the jobs whose time to start has passed."""
-        expiring = self._expiring
-        while expiring and expiring[0][0] <= self.turn.now:
-            _, number, job_id = heapq.heappop(expiring)
+        for number, job_id in self.expiry.late():
             for job in (self.memory.get(job_id), self.stored.get(job_id)):
                 if job is not None and job.number == number:
                     self.expire_if_late(job)
-        if self._expiring:
-            self.turn.timers.add(self._expiring[0][0], "expire")
+
+    def expire_loaded(self, found: Rows) -> None:
+        """End what has expired in the store alone."""
+        for job in self.backlog.expired_loaded(found):
+            job.expires_mono = self.turn.now
+            self.expire_if_late(job, in_queue=False)
 
     def _schedule(self, service: Service, job: Job) -> None:
-        service.scheduled[job.id] = job
-        turn = self.turn
-        turn.timers.add(turn.now + max(0.0, job.ready_at - turn.wall), "due", job)
-        self._watch_expiry(job)
+        if job.kind == MEMORY:
+            service.scheduled[job.id] = job
+        elif not self.backlog.scheduled(service, job):
+            return
+        self._take_in(service, job)
 
-    def due(self, job: Job) -> None:
+    def due(self, job_id: str) -> None:
         """A scheduled job's time has come."""
-        service = self.services[job.service]
-        if job.state == SCHEDULED and service.scheduled.pop(job.id, None) is not None:
-            job.move("due")
-            self._write(UpdateJob(job.id, {"state": WAITING}), job)
-            self._queue(service, job)
+        for job in (self.memory.get(job_id), self.stored.get(job_id)):
+            if job is None or job.state != SCHEDULED or self.turn.now < job.due_mono:
+                continue
+            service = self.services[job.service]
+            if self.backlog.no_longer_scheduled(service, job):
+                job.move("due", self.turn.wall)
+                self.journal.write(UpdateJob(job.id, {"state": WAITING, **_events_of(job)}), job)
+                self._queue(service, job)
 
     def expire_if_late(self, job: Job, in_queue: bool = True) -> bool:
         """End a job whose time to start has passed; true if it was. `in_queue`: it was not taken out."""
@@ -314,25 +323,33 @@ class Jobs:
             or (job.attempt > 0 and not job.sync)
         ):
             return False
-        was_waiting = job.state == WAITING
-        self.services[job.service].scheduled.pop(job.id, None)
-        job.move("expire")
-        if was_waiting and in_queue:
-            self.services[job.service].left(job)
+        was = job.state
+        job.move("expire", self.turn.wall)
+        self._leave_queue(job, was, in_queue)
         self.turn.counters["jobs_expired"] += 1
         self._end(job, error("expired", f"no worker of {job.service} began it in time"))
         self._drop_if_unused(self.services[job.service])
         return True
 
+    def _leave_queue(self, job: Job, was: str, in_queue: bool) -> None:
+        """A job that was waiting or scheduled has ended. `in_queue`: it has not been taken out."""
+        service = self.services[job.service]
+        if was == SCHEDULED:
+            self.backlog.no_longer_scheduled(service, job)
+        elif was == WAITING and in_queue:
+            service.left(job)
+            self.backlog.want(service, job.group)
+
     def _drop_if_unused(self, service: Service) -> None:
         """A service that only a strict request named is forgotten with its last job."""
-        if not (service.registered or service.waiting_count or service.scheduled or service.running):
+        used = service.waiting_count or service.scheduled_count or service.running or service.inserting
+        if not (service.registered or used):
             self.services.pop(service.name, None)
 
     def dispatch(self, service: Service) -> None:
         """Give waiting jobs to waiting workers, as far as both reach and the limits allow."""
         turn = self.turn
-        while service.waiting_count and service.ring:
+        while service.ready and service.ring:
             at = service.may_start_at(turn.now)
             if at is None:
                 return
@@ -347,47 +364,68 @@ class Jobs:
             job = service.pop()
             if job is None:
                 return
+            self.backlog.want(service, job.group)
             if self.expire_if_late(job, in_queue=False):
                 continue
             self._start(service, job, session)
 
-    def _next_worker(self, service: Service) -> Session | None:
+    def _next_worker(self, service: Service) -> Any:
         now = self.turn.now
-        for session in service.ring:
-            if session.blocked_until <= now:
-                return session
+        for taker in service.ring:
+            if taker.blocked_until <= now:
+                return taker
         return None
 
-    def _start(self, service: Service, job: Job, session: Session) -> None:
+    def _start(self, service: Service, job: Job, taker: Any) -> None:
+        """A job goes to a worker's session, or to a lease."""
         turn = self.turn
-        del service.ring[session]
-        job.move("dispatch")
+        del service.ring[taker]
         job.attempt += 1
+        job.move("dispatch", turn.wall)
         job.nonce = nonce = turn.suppliers.nonce()
         job.token = token = make_token(job.id, job.attempt, nonce)
-        job.session, job.worker, job.worker_ours = session, session.id, session.link.ours
         job.started_at = turn.wall
+        service.started(job, turn.now)
+        changes = {
+            "state": RUNNING,
+            "attempt": job.attempt,
+            "nonce": nonce,
+            "started_at": job.started_at,
+            "events": job.events,
+            "states": job.states,
+        }
+        if isinstance(taker, Session):
+            job.worker, job.worker_ours = taker.id, taker.link.ours
+            self._give(job, token, taker)
+        else:
+            job.worker, job.worker_ours, job.lease = taker.worker, False, taker.id
+            job.deadline_mono, job.deadline_at = turn.now + taker.ttr_s, turn.wall + taker.ttr_s
+            turn.timers.add(job.deadline_mono, "lease", (job, token))
+            changes |= {"lease": job.lease, "deadline_at": job.deadline_at}
+        changes |= {"worker": job.worker, "worker_ours": job.worker_ours}
+        if job.kind == STORED:
+            self.journal.write(UpdateJob(job.id, changes), job)
+        if job.lease is not None:
+            # Unlike a worker, whoever leases cannot say again what it holds: what it is told must hold.
+            taker.gave(job, token)
+            body = json.dumps(leased(job), default=str).encode()
+            answer = Answer("zmws.lease", (b"200", body), taker.caller.reply_to)
+            turn.send(taker.caller.peer, answer, job.last_write)
+        self.answers.announce(job, job.last_write)
+
+    def _give(self, job: Job, token: bytes, session: Session) -> None:
+        """REQUEST to a worker, which is not held for the write of the start."""
+        turn = self.turn
+        job.session = session
         job.deadline_mono = turn.now + job.ttr
         session.job, session.job_since_at = job, turn.wall
         session.held[token] = None
         if job.deadline_mono < session.timer_at:
             session.timer_at = job.deadline_mono
             turn.timers.add(job.deadline_mono, "session", session)
-        service.started(job, turn.now)
         described = f'{{"id": "{job.id}", "attempt": {job.attempt}, "ttr": {job.ttr}}}'
-        request = WorkerRequest(token, service.name, described.encode(), job.body)
+        request = WorkerRequest(token, job.service, described.encode(), job.body)
         turn.command(session.peer, request, session.link)
-        if job.kind == STORED:
-            changes = {
-                "state": RUNNING,
-                "attempt": job.attempt,
-                "nonce": nonce,
-                "worker": job.worker,
-                "worker_ours": job.worker_ours,
-                "started_at": job.started_at,
-            }
-            self._write(UpdateJob(job.id, changes), job)
-        self.answers.announce(job, job.last_write)
 
     # ------------------------------------------------------------ an attempt ends
 
@@ -397,8 +435,7 @@ class Jobs:
         self.take_final(job, token)
         self._leave_worker(job)
         job.ends_attempt(self.turn.wall, None, self.turn.limits.attempts_kept_max)
-        job.move("complete")
-        self.services[job.service].complete += 1
+        job.move("complete", self.turn.wall)
         self._end(job, None)
 
     def attempt_failed(
@@ -417,28 +454,26 @@ class Jobs:
         if cause == "lost":
             job.losses += 1
         if not retry or job.failures > job.retries or (job.sync and cause != "lost"):
-            job.move("exhaust")
-            self.services[job.service].failed += 1
+            job.move("exhaust", turn.wall)
             self._end(job, why)
             return
         at_once = cause == "lost" and job.losses == 1
         if at_once:
             # It keeps its rank, and so stands at the head of its group.
-            job.move("give_back")
+            job.move("give_back", turn.wall)
         else:
-            job.move("back_off")
+            job.move("back_off", turn.wall)
             job.ready_at = turn.wall + (self._backoff_s(job) if delay_s is None else delay_s)
             job.rank = self.services[job.service].rank(job.ready_at, job.priority)
         changes = {
             "state": job.state,
-            "nonce": None,
             "ready_at": job.ready_at,
             "rank": job.rank,
             "failures": job.failures,
             "losses": job.losses,
-            "attempts": job.attempts,
+            **_attempt_over(job),
         }
-        self._write(UpdateJob(job.id, changes), job)
+        self.journal.write(UpdateJob(job.id, changes), job)
         self._queue(self.services[job.service], job)
 
     def give_back(self, job: Job, why: str) -> None:
@@ -447,24 +482,22 @@ class Jobs:
         note = error("given_back", why)
         job.ends_attempt(self.turn.wall, note, self.turn.limits.attempts_kept_max)
         self.turn.counters["given_back"] += 1
-        job.move("give_back")
-        changes = {"state": WAITING, "nonce": None, "attempts": job.attempts}
-        self._write(UpdateJob(job.id, changes), job)
+        job.move("give_back", self.turn.wall)
+        self.journal.write(UpdateJob(job.id, {"state": WAITING, **_attempt_over(job)}), job)
         self._queue(self.services[job.service], job)
 
-    def cancel(self, job: Job) -> None:
-        """Final at once. A running attempt's token is dead, and its worker is told."""
+    def cancel(self, job: Job, in_queue: bool = True) -> None:
+        """Final at once. A running attempt's token is dead, and its worker is told. `in_queue`: it was
+        not taken out of the store alone just now."""
         turn = self.turn
         session: Session | None = job.session
-        token, deadline, service = job.token, job.deadline_mono, self.services[job.service]
+        token, deadline = job.token, job.deadline_mono
         if job.state == RUNNING:
             self._leave_worker(job)
             job.ends_attempt(turn.wall, error("cancelled", "cancelled"), turn.limits.attempts_kept_max)
-        was_waiting = job.state == WAITING
-        service.scheduled.pop(job.id, None)
-        job.move("cancel")
-        if was_waiting:
-            service.left(job)
+        was = job.state
+        job.move("cancel", turn.wall)
+        self._leave_queue(job, was, in_queue)
         turn.counters["jobs_cancelled"] += 1
         self._end(job, error("cancelled", "the job was cancelled"))
         if token is not None and session is not None:
@@ -489,7 +522,7 @@ class Jobs:
         """The attempt is over as far as the job is concerned; what the session holds is its own."""
         self.services[job.service].running.pop(job.id, None)
         session: Session | None = job.session
-        job.session = None
+        job.session = job.lease = job.deadline_at = None
         if session is not None and session.job is job:
             session.job = session.job_since_at = None
         if self.services[job.service].options.max_running is not None:
@@ -508,10 +541,10 @@ class Jobs:
         if why is not None:
             job.error = {**why, "attempts": job.attempt}
         self.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
+        service = self.services[job.service]
         if job.kind == STORED:
             changes = {
                 "state": job.state,
-                "nonce": None,
                 "ended_at": job.ended_at,
                 "failures": job.failures,
                 "losses": job.losses,
@@ -520,18 +553,23 @@ class Jobs:
                 "error": job.error,
                 "progress": job.progress,
                 "progress_text": job.progress_text,
-                "attempts": job.attempts,
-                "partials_cut": job.partials_cut,
-                "log_bytes": job.log_bytes,
-                "log_cut": job.log_cut,
+                "progress_at": job.progress_at,
+                "progress_n": job.progress_n,
+                **_attempt_over(job),
             }
+            if job.state == COMPLETE:
+                del changes["nonce"]  # by it a repeated report is known, also after a restart
             keep = job.keep if job.keep is not None else KEEP_S[job.state]
-            size = 400 + size_of(job.result)
-            self._write(FinishJob(job.id, changes, turn.wall + keep, size=size), job)
-            self._forget_in[int((turn.wall + keep) // 60) + 1] += 1
+            forget_at = turn.wall + keep
+            self.journal.write(FinishJob(job.id, changes, forget_at, size=400 + size_of(job.result)), job)
+            service.ended[job.state] += 1
+            if self._forget_at is None or forget_at < self._forget_at:
+                self._forget_at = forget_at
         else:
             self.unfinished_memory_bytes -= job.body_bytes + JOB_BYTES
             self.kept.keep(job)
+            service.calls_complete += job.state == COMPLETE
+            service.calls_failed += job.state == FAILED
             callers, job.callers = job.callers, []
             for caller in callers:
                 self.answers.ended(job, caller)
@@ -542,25 +580,15 @@ class Jobs:
         """A FINAL with the live token is taken: its repeat is no stale result."""
         job.final_token = token
         if job.kind == STORED:  # a memory job stays in memory itself
-            self._taken[token] = None
-            if len(self._taken) > TAKEN_TOKENS_MAX:
-                self._taken.popitem(last=False)
+            self.confirmations.remember(token)
 
     def taken(self, session: Session, token: bytes) -> None:
         """A FINAL was taken or refused: DONE follows when what its job has become is on disk."""
         job = self.stored.get(job_id_of(token) or "")
         if job is not None and job.last_write is not None:
-            self.unconfirmed[token] = (job.last_write, session)
-        elif not self.reassigned(session, token):
+            self.confirmations.await_write(session, token, job.last_write)
+        elif not self.confirmations.reassigned(session, token):
             self.confirm(session, token)
-
-    def reassigned(self, session: Session, token: bytes) -> bool:
-        """DONE for this token will go to this session; false if none is outstanding."""
-        outstanding = self.unconfirmed.get(token)
-        if outstanding is None:
-            return False
-        self.unconfirmed[token] = (outstanding[0], session)
-        return True
 
     def confirm(self, session: Session, token: bytes) -> None:
         """The worker may forget this result: with the next HEARTBEAT, or at once if it waits."""
@@ -586,21 +614,27 @@ class Jobs:
             session.service.ring[session] = None
             self.dispatch(session.service)
 
-    def revive(self, job: Job, caller: Caller) -> None:
-        """A dead letter waits again, when its commit has said that its unique key is free; then the
-        caller is answered."""
+    def revive(self, job: Job, told: Told) -> None:
+        """A dead letter (light) waits again, when its commit has said that its unique key is free.
+        `told` is called with the verdict."""
         turn = self.turn
-        job.move("revive")
-        job.number = self.next_number()
+        job.move("revive", turn.wall)
         job.failures = job.losses = 0
-        job.expires_at = job.expires_mono = job.error = job.ended_at = job.last_write = None
         job.ready_at = turn.wall
         service = self._service(job.service)
         job.rank = service.rank(job.ready_at, job.priority)
-        self.stored.pop(job.id, None)
-        self.inserting[job.id] = job
-        job.callers = [caller]
-        self._write(ReviveJob(job.id, {name: getattr(job, name) for name in _REVIVED}), job)
+        self.reviving.add(job.id)
+
+        def revived(verdict: Verdict) -> None:
+            self.reviving.discard(job.id)
+            if verdict.verdict == NEW:
+                service.ended[FAILED] -= 1
+                self.answers.announce(job, None)
+                self.backlog.revived(service, job)
+            told(verdict)
+
+        changes = {name: getattr(job, name) for name in _REVIVED}
+        self.journal.write_for(ReviveJob(job.id, changes | dict.fromkeys(_CLEARED)), revived)
 
     def _service(self, name: str) -> Service:
         """The service of a job out of the store: it was known when the job was accepted."""
@@ -610,76 +644,71 @@ class Jobs:
             service.registered = True
         return service
 
-    # ------------------------------------------------------------ what a running job says
+    def extend(self, job: Job, seconds: float) -> None:
+        """The attempt may run `seconds` longer from now, also if the broker is restarted meanwhile."""
+        turn = self.turn
+        job.deadline_mono, job.deadline_at = turn.now + seconds, turn.wall + seconds
+        self.journal.write(UpdateJob(job.id, {"deadline_at": job.deadline_at}), job)
+        if job.lease is not None:
+            turn.timers.add(job.deadline_mono, "lease", (job, job.token))
+        elif job.session is not None:
+            session: Session = job.session
+            session.timer_at = min(session.timer_at, job.deadline_mono)
+            turn.timers.add(job.deadline_mono, "session", session)
 
-    def partial(self, job: Job, body: tuple[bytes, ...], plain: bool) -> None:
-        """A partial result: to those who wait, and into the record."""
-        for caller in job.callers:
-            self.answers.partial(job, caller, body, plain)
-        limits, size = self.turn.limits, size_of(body)
-        if len(job.partials) < limits.partials_max and job.partials_bytes + size <= limits.partials_bytes_max:
-            if isinstance(job.partials, tuple):
-                job.partials = []
-            job.partials.append(body)
-            job.partials_bytes += size
-            self._write(AppendToJob(job.id, "partial", body, size=100 + size), job)
-        else:
-            job.partials_cut += 1
-            self.turn.counters["partials_cut"] += 1
-
-    def progress(self, job: Job, done: float | None, text: str | None) -> None:
-        """How far it is; the last one per commit is written."""
-        job.progress, job.progress_text = done, text
-        if not job.progress_in_flight:
-            self._write(UpdateJob(job.id, {"progress": done, "progress_text": text}), job)
-            job.progress_in_flight = job.kind == STORED
-        body = {"id": job.id, "service": job.service, "done": done, "text": text}
-        self.turn.news(f"{job.service}.progress", body, job.last_write)
-
-    def log(self, job: Job, line: str) -> None:
-        """A captured log line, as long as `log_bytes_max` allows."""
-        size = len(line.encode())
-        if job.log_bytes + size > self.turn.limits.log_bytes_max:
-            job.log_cut += size
-            self.turn.counters["log_bytes_cut"] += size
-            return
-        job.log_bytes += size
-        if isinstance(job.log, tuple):
-            job.log = []
-        job.log.append(line)
-        self._write(AppendToJob(job.id, "log", line, size=100 + size), job)
+    def lease_over(self, job: Job, token: bytes) -> None:
+        """Whoever leased it had `ttr` to report, unless that was extended."""
+        if job.token == token and job.lease is not None and self.turn.now >= job.deadline_mono:
+            self.attempt_failed(job, error("timeout", "the lease ran past its ttr"), "ttr")
 
     # ------------------------------------------------------------ writes
 
-    def prune(self, rows_max: int) -> None:
-        """Let the store forget ended jobs whose `keep` has passed, in steps of at most `rows_max`."""
-        minute = int(self.turn.wall // 60)
-        due = sum(count for at, count in self._forget_in.items() if at <= minute)
-        if not due:
-            return
-        self.write(PruneJobs(self.turn.wall, rows_max))
-        taken = min(due, rows_max)
-        for at in sorted(at for at in self._forget_in if at <= minute):
-            step = min(taken, self._forget_in[at])
-            self._forget_in[at] -= step
-            taken -= step
-            if not self._forget_in[at]:
-                del self._forget_in[at]
+    def prune(self) -> None:
+        """Let the store forget ended jobs whose `keep` has passed, in small steps, each in a commit among
+        the others."""
+        if not self._pruning and self._forget_at is not None and self._forget_at <= self.turn.wall:
+            self._pruning = True
+            self.journal.write_for(PruneJobs(self.turn.wall, PRUNE_ROWS_MAX), self._pruned)
 
-    def write(self, write: Write) -> None:
-        """A write that no job in memory is changed by."""
-        self._write(write, None)
+    def _pruned(self, verdict: Verdict) -> None:
+        assert isinstance(verdict, Pruned), verdict
+        self._pruning = False
+        self._forget_at = verdict.next_at
+        for (name, state), count in verdict.counts.items():
+            service = self.services.get(name)
+            if service is not None:
+                service.ended[state] -= count
+        self.prune()
 
-    def _write(self, write: Write, job: Job | None) -> None:
-        if job is not None:
-            if job.kind == MEMORY:
-                return
-            job.last_write = write
-        self.turn.writes.append(write)
-        self._uncommitted.append((write, job))
+    def remember(self, service: Service, paused: bool | None) -> Write:
+        """A service, and whether an operator paused it, survive a restart."""
+        write = RememberService(service.name, paused)
+        self.journal.write_for(write, None)
+        return write
 
 
-_REVIVED = ("state", "failures", "losses", "expires_at", "error", "ended_at", "ready_at", "rank")
+_REVIVED = ("state", "failures", "losses", "ready_at", "rank", "events", "states")
+_CLEARED = ("expires_at", "error", "ended_at", "nonce")
+
+
+def _events_of(job: Job) -> dict[str, Any]:
+    return {"events": job.events, "states": job.states}
+
+
+def _attempt_over(job: Job) -> dict[str, Any]:
+    """What is written when an attempt is over."""
+    return {
+        "nonce": None,
+        "lease": None,
+        "deadline_at": None,
+        "attempts": job.attempts,
+        "events": job.events,
+        "states": job.states,
+        "partials_count": job.partials_count,
+        "partials_cut": job.partials_cut,
+        "log_bytes": job.log_bytes,
+        "log_cut": job.log_cut,
+    }
 
 
 def error(code: str, text: str, **more: Any) -> Error:

@@ -27,6 +27,9 @@ class Limits:
     sessions_max: int = 10_000
     services_max: int = 10_000
     groups_max: int = 10_000  # groups with waiting jobs, a service
+    window_jobs_max: int = 2_000  # waiting stored jobs held in memory, a service; the rest is paged in
+    window_bytes_max: int = 32 * 1024 * 1024  # and bytes of their bodies
+    window_scheduled_max: int = 10_000  # scheduled stored jobs held in memory, in all
     waiting_memory_max: int = 10_000  # waiting memory jobs, a service, unless it sets max_waiting
     waiting_memory_bytes_max: int = 256 * 1024 * 1024  # of unfinished memory jobs, in all
     unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this
@@ -40,6 +43,8 @@ class Limits:
     waits_max: int = 10_000  # requests of zmws.wait that wait at once
     wait_s_max: float = 3600.0  # the longest that one zmws.wait may wait
     list_rows_max: int = 1_000  # rows of one page of a list
+    submit_many_max: int = 1_000  # jobs of one message of zmws.submit
+    lease_ttr_s: float = 60.0  # of zmws.lease, where it gives none
 
     message_bytes_max: int = 8 * 1024 * 1024  # of one frame; our workers are told
 

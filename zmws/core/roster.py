@@ -101,8 +101,8 @@ class Roster:
             # Its FINAL follows: until then the job is as if it ran here.
             if self._take_over(session, token):
                 session.held[token] = None
-            elif not self.jobs.reassigned(session, token):
-                session.done[token] = None
+            else:
+                self.jobs.taken(session, token)
 
     def _take_over(self, session: Session, token: bytes) -> bool:
         job = self.jobs.live(token)
@@ -167,7 +167,7 @@ class Roster:
         for token in tokens[:TOKENS_MAX]:
             if len(token) > TOKEN_BYTES_MAX:
                 continue
-            if token in session.held or self.jobs.reassigned(session, token):
+            if token in session.held or self.jobs.confirmations.reassigned(session, token):
                 session.confirming.add(token)  # its FINAL, or its commit, is to come
             else:
                 session.done[token] = None
@@ -286,11 +286,6 @@ class Roster:
         why = error("timeout", f"the attempt ran past its ttr of {job.ttr:g} s")
         self.jobs.attempt_failed(job, why, "ttr")
         self.jobs.tell_cancelled(session, token, self.turn.now)
-
-    def extend(self, session: Session, job: Job, seconds: float) -> None:
-        """TOUCH: the attempt may run `seconds` longer from now."""
-        job.deadline_mono = self.turn.now + seconds
-        self._plan(session)
 
     def _plan(self, session: Session) -> None:
         """Remind of the session when the next thing is due for it."""

@@ -2,73 +2,28 @@
 
 Rule 1: the worker that has waited longest gets the next job (round-robin). The ring is a dict, whose
         order is the order of waiting and from which any worker can be taken at once.
-Rule 2: groups with waiting jobs take turns; within a group the smallest rank is first, then the
-        oldest. A job that is given back has its old rank and number, so it stands at the head again.
-Rule 3: a job that left (cancelled, expired) stays in its group as a stale entry and is skipped.
-Rule 4: most jobs come in the order in which they go. Those stand in a plain queue, the others (given
-        back, of a higher priority) in a heap beside it; the smaller of the two heads is next.
+Rule 2: groups with waiting jobs take turns. A group whose next page is still being read is passed over
+        and keeps its turn.
+Rule 3: what waits is counted as it moves, here (`held`, `waiting_memory`) and in the store alone (`beyond`).
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zmws.core.job import WAITING, Job
+from zmws.core.group import Group
+from zmws.core.job import MEMORY, Job
 from zmws.core.options import ServiceOptions
+from zmws.core.writes import Key
 
 if TYPE_CHECKING:
     from zmws.core.session import Session
 
 # With ageing off a point of priority outweighs any difference of times.
 STRICT_HEAD_START_S = 1e10
-
-
-Entry = tuple[float, int, Job]  # rank, number
-
-
-class Group:
-    """The waiting jobs of one group, smallest rank first."""
-
-    __slots__ = ("_heap", "_queue", "live")
-
-    def __init__(self) -> None:
-        self.live = 0  # entries that are not stale
-        self._queue: deque[Entry] = deque()
-        self._heap: list[Entry] = []
-
-    def push(self, entry: Entry) -> None:
-        """A job comes in."""
-        self.live += 1
-        if self._queue and entry < self._queue[-1]:
-            heapq.heappush(self._heap, entry)
-        else:
-            self._queue.append(entry)
-
-    def pop(self) -> Entry:
-        """The next job, or a stale entry. Raises IndexError when empty."""
-        if self._heap and (not self._queue or self._heap[0] < self._queue[0]):
-            return heapq.heappop(self._heap)
-        return self._queue.popleft()
-
-    def left(self) -> None:
-        """A job has left from within. The stale entries hold on to their jobs: they must not be many."""
-        self.live -= 1
-        if len(self._queue) + len(self._heap) > 2 * self.live + 64:
-            self._queue = deque(entry for entry in self._queue if _is_live(entry))
-            self._heap = [entry for entry in self._heap if _is_live(entry)]
-            heapq.heapify(self._heap)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return chain(self._queue, self._heap)
-
-
-def _is_live(entry: Entry) -> bool:
-    _, number, job = entry
-    return job.state == WAITING and job.number == number
 
 
 class Service:
@@ -79,15 +34,21 @@ class Service:
         self.options = options or ServiceOptions()
         self.paused = self.options.paused
         self.registered = False  # a worker registered it, or the configuration names it
-        self.ring: dict[Session, None] = {}
+        self.ring: dict[Any, None] = {}  # sessions and leases, the longest waiting first
         self.sessions: dict[Session, None] = {}
         self.running: dict[str, Job] = {}
         self.scheduled: dict[str, Job] = {}
-        self.waiting_count = 0
-        self.waiting_memory = 0
-        self.complete = 0
-        self.failed = 0
-        self._groups: dict[str | None, Group] = {}
+        self.inserting = 0  # stored jobs on their way to the store, repeats among them
+        self.scheduled_beyond = 0  # scheduled in the store alone
+        self.waiting_memory = 0  # memory jobs that wait
+        self.held = 0  # stored jobs that wait and are here
+        self.held_bytes = 0  # of their bodies
+        self.beyond = 0  # waiting jobs in the store alone
+        self.ended: Counter[str] = Counter()  # stored records by final state
+        self.calls_complete = 0  # memory jobs since the start
+        self.calls_failed = 0
+        self.groups: dict[str | None, Group] = {}
+        self.ready: OrderedDict[str | None, Group] = OrderedDict()  # those that have a job to give, by turn
         self.start_timer_at: float | None = None  # when it is looked at again because of its rate
         self._allowance = 1.0
         self._allowance_at: float | None = None
@@ -100,71 +61,117 @@ class Service:
         return ready_at - priority * (STRICT_HEAD_START_S if ageing is None else ageing)
 
     def push(self, job: Job) -> None:
-        """A job waits, at the place its rank gives it."""
-        group = self._groups.get(job.group)
+        """A job waits here, at the place its rank gives it."""
+        name = job.group
+        group = self.groups.get(name)
         if group is None:
-            group = self._groups[job.group] = Group()
-        group.push((job.rank, job.number, job))
-        self.waiting_count += 1
-        if job.kind == "memory":
-            self.waiting_memory += 1
-
-    def left(self, job: Job) -> None:
-        """A waiting job was cancelled or has expired; its state has changed already."""
-        self._count_out(job)
-        group = self._groups[job.group]
-        group.left()
-        if not group.live:
-            del self._groups[job.group]
+            group = self.groups[name] = Group()
+        group.queue_of(job).push(job)
+        self._count(job, 1)
+        if name not in self.ready and group.next() is not None:
+            self.ready[name] = group
 
     def pop(self) -> Job | None:
-        """The next job, in turn among the groups; None if none waits."""
-        groups = self._groups
-        if not groups:
-            return None
-        name, group = next(iter(groups.items()))
-        while not _is_live(entry := group.pop()):
-            pass
-        group.live -= 1
-        if not group.live:
-            del groups[name]
-        elif len(groups) > 1:
-            del groups[name]
-            groups[name] = group  # to the end of the turn
-        self._count_out(entry[2])
-        return entry[2]
+        """Take out the next job: from the group whose turn it is, the smallest rank."""
+        ready = self.ready
+        while ready:
+            name, group = next(iter(ready.items()))
+            entry = group.next()
+            if entry is None:
+                del ready[name]
+                self._drop_if_empty(name, group)
+                continue
+            job = entry[2]
+            group.queue_of(job).pop()
+            self._count(job, -1)
+            if group.next() is None:
+                del ready[name]
+                self._drop_if_empty(name, group)
+            elif len(ready) > 1:
+                ready.move_to_end(name)
+            return job
+        return None
 
-    def _count_out(self, job: Job) -> None:
-        self.waiting_count -= 1
-        if job.kind == "memory":
-            self.waiting_memory -= 1
+    def left(self, job: Job) -> None:
+        """A job that waited here has left."""
+        group = self.groups[job.group]
+        group.queue_of(job).left()
+        self._count(job, -1)
+        if group.empty:
+            self.ready.pop(job.group, None)
+            del self.groups[job.group]
+
+    def let_go_last(self, name: str | None) -> Job | None:
+        """Take the last stored job of a group out, for the store alone to keep; None if none can go."""
+        group = self.groups[name]
+        job = group.stored.pop_last()
+        if job is not None:
+            self._count(job, -1)
+            self.let_go(job)
+        return job
+
+    def let_go(self, job: Job) -> None:
+        """A waiting job stands in the store alone from now on."""
+        group = self.groups.get(job.group)
+        if group is None:
+            group = self.groups[job.group] = Group()
+        group.lower((job.rank, job.number))
+        self.beyond += 1
+        if job.group in self.ready and group.next() is None:
+            del self.ready[job.group]
+
+    def came_in(self, name: str | None, more: Key | None) -> None:
+        """A page of a group has come in. It has not lost its turn by waiting for it."""
+        group = self.groups[name]
+        group.came_in(more)
+        if group.next() is not None:
+            if name not in self.ready:
+                self.ready[name] = group
+                self.ready.move_to_end(name, last=False)
+        else:
+            self.ready.pop(name, None)
+            self._drop_if_empty(name, group)
+
+    def _drop_if_empty(self, name: str | None, group: Group) -> None:
+        if group.empty and not group.loading:
+            del self.groups[name]
+
+    def _count(self, job: Job, by: int) -> None:
+        if job.kind == MEMORY:
+            self.waiting_memory += by
+        else:
+            self.held += by
+            self.held_bytes += by * job.body_bytes
+
+    @property
+    def waiting_count(self) -> int:
+        """How many jobs wait, here and in the store."""
+        return self.waiting_memory + self.held + self.beyond
+
+    @property
+    def scheduled_count(self) -> int:
+        """How many jobs are scheduled, here and in the store."""
+        return len(self.scheduled) + self.scheduled_beyond
 
     def waiting(self) -> Iterator[Job]:
-        """The waiting jobs, in no order that means anything."""
-        return (entry[2] for group in self._groups.values() for entry in group if _is_live(entry))
+        """The waiting jobs that are here, in no order that means anything."""
+        return (job for group in self.groups.values() for job in chain(group.stored, group.memory))
 
     def oldest_s(self, wall: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
-        heads = [
-            next(entry[2].ready_at for entry in group if _is_live(entry)) for group in self._groups.values()
-        ]
+        heads = [entry[2].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
         return max(0.0, wall - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:
         """Whether jobs of this group wait already."""
-        return group in self._groups
-
-    @property
-    def groups(self) -> int:
-        """How many groups have waiting jobs."""
-        return len(self._groups)
+        return group in self.groups
 
     # ------------------------------------------------------------ starts
 
     def may_start_at(self, now: float) -> float | None:
         """When the next job may start: `now` or earlier if at once, None while only a change can
         allow it (paused, max_running reached, nothing waiting)."""
-        if self.paused or not self.waiting_count:
+        if self.paused or not self.ready:
             return None
         limit = self.options.max_running
         if limit is not None and len(self.running) >= limit:

@@ -7,12 +7,22 @@ Rule 2: no limit refuses a request that gives an id before that id has been look
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
+from zmws.core import mdp
+from zmws.core.answers import Bundle
 from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
-from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
+from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
+from zmws.core.question import Question
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import size_of
+from zmws.errors import OptionError
+
+_NOT_OPTIONS = ("service", "params", "params_base64")
 
 
 class Submission:
@@ -21,6 +31,53 @@ class Submission:
     def __init__(self, turn: Turn, jobs: Jobs) -> None:
         self.turn = turn
         self.jobs = jobs
+        self._together = False  # the next insert is of the same message as the one before
+
+    def submit_many(self, question: Question) -> None:
+        """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
+        items, most = question.asked, self.turn.limits.submit_many_max
+        if not isinstance(items, list):
+            text = "zmws.submit takes one frame with a JSON list of {service, params, ...options}"
+            return question.refuse(400, "bad_request", text)
+        if len(items) > most:
+            text = f"{len(items)} jobs in one message; at most {most} are taken (submit_many_max)"
+            return question.refuse(400, "bad_request", text)
+        if not items:
+            return question.answer(200, [])
+        self._together = False
+        for item, caller in zip(items, Bundle(self.turn, question.caller, len(items)).members(), strict=True):
+            self._submit_item(caller, item)
+            self._together = True
+        self._together = False
+        return None
+
+    def _submit_item(self, caller: Caller, item: Any) -> None:
+        answers = self.jobs.answers
+        if not isinstance(item, dict) or not isinstance(item.get("service"), str):
+            return answers.refuse(caller, "", None, "bad_request", "each job is an object with a 'service'")
+        name = item["service"]
+        given = {key: value for key, value in item.items() if key not in _NOT_OPTIONS}
+        try:
+            options = job_options_of(given)
+            body = _body_of(item)
+        except OptionError as wrong:
+            job_id = given.get("id")
+            return answers.refuse(
+                caller, name, job_id if isinstance(job_id, str) else None, wrong.code, str(wrong)
+            )
+        caller.named = options.id is not None
+        service = self.jobs.services.get(name)
+        if service is None or not service.registered:
+            return self.unknown(caller, name, options.id)
+        return self.submit(caller, service, False, options, body)
+
+    def unknown(self, caller: Caller, name: str, job_id: str | None) -> None:
+        """Refuse a job of a service that nobody knows."""
+        fault = mdp.service_name_fault(name, False)
+        if fault is not None:
+            return self.jobs.answers.refuse(caller, name, job_id, "bad_service", fault)
+        text = f"no worker ever registered the service '{name}' and no configuration names it"
+        return self.jobs.answers.refuse(caller, name, job_id, "unknown_service", text)
 
     def submit(
         self,
@@ -53,7 +110,7 @@ class Submission:
         if durability == "memory":
             self.jobs.add_memory(job)
         else:
-            self.jobs.add_stored(job, only_if_known=text_or_none is not None)
+            self.jobs.add_stored(job, text_or_none is not None, self._together)
         return None
 
     def _attached(self, caller: Caller, service: Service, sync: bool, job_id: str) -> bool:
@@ -112,14 +169,19 @@ class Submission:
 
     def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
         most = service.options.max_waiting
-        if most is not None and service.waiting_count >= most:
+        if most is not None and service.waiting_count + service.inserting >= most:
             return f"{most} jobs wait for {service.name} already (max_waiting)"
         return self._group_limit(service, options)
 
     def _group_limit(self, service: Service, options: JobOptions) -> str | None:
-        most = self.turn.limits.groups_max
-        if options.group is not None and service.groups >= most and not service.knows_group(options.group):
-            return f"{most} groups of {service.name} have waiting jobs already (groups_max)"
+        limits, group = self.turn.limits, options.group
+        if group is None or service.knows_group(group):
+            return None
+        if len(service.groups) >= limits.groups_max:
+            return f"{limits.groups_max} groups of {service.name} have waiting jobs already (groups_max)"
+        if service.held_bytes > 2 * limits.window_bytes_max:
+            # Each group's first job is held in memory, however large.
+            return f"the first jobs of the groups of {service.name} fill its memory (window_bytes_max)"
         return None
 
     def _new_job(
@@ -161,6 +223,7 @@ class Submission:
             job.expires_at = turn.wall + expires
             job.expires_mono = turn.now + expires
         job.number = self.jobs.next_number()
+        job.enter(turn.wall)
         return job
 
 
@@ -174,3 +237,15 @@ def _those_given(options: JobOptions, defaults: ServiceOptions) -> tuple[int, fl
         options.backoff if options.backoff is not None else defaults.backoff,
         options.keep if options.keep is not None else defaults.keep,
     )
+
+
+def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:
+    """The frames of a job out of a list: JSON, or bytes as base64. Raises OptionError."""
+    if "params_base64" in item:
+        try:
+            return (base64.b64decode(item["params_base64"], validate=True),)
+        except (TypeError, ValueError):
+            raise OptionError("params_base64", "'params_base64' is not base64") from None
+    if item.get("params") is None:
+        return ()
+    return (mdp.PARAM_JSON + json.dumps(item["params"]).encode(),)

@@ -3,6 +3,9 @@
 Rule 1: a write carries values, never a Job: the writer thread may read it while the core goes on.
 Rule 2: the gate gives each write its number (`seq`) in the order in which the core made them.
 Rule 3: writes apply in order within a batch, so a finish frees its unique key for an insert behind it.
+Rule 4: what a write's fate decides (whether an id is new, what a prune forgot) comes back as its verdict,
+        from the commit: only the store can know.
+Rule 5: jobs stand in the store by their `number`, which the core gives out in the order of creation.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from zmws.core.job import Job
 
 # The columns of a job's record: what survives a restart of the broker. The order is the store's.
 COLUMNS: tuple[str, ...] = (
+    "number",
     "id",
     "service",
     "state",
     "durability",
-    "body",
     "created_at",
     "ready_at",
     "rank",
@@ -36,32 +39,53 @@ COLUMNS: tuple[str, ...] = (
     "expires_at",
     "started_at",
     "ended_at",
+    "deadline_at",
     "nonce",
     "worker",
     "worker_ours",
+    "lease",
     "result",
     "result_plain",
     "error",
     "progress",
     "progress_text",
+    "progress_at",
+    "progress_n",
+    "events",
+    "states",
     "attempts",
+    "partials_count",
     "partials_cut",
     "log_bytes",
     "log_cut",
+    "body",
 )
 Row = dict[str, Any]
+Key = tuple[float, int]  # what jobs are ordered by: rank or ready_at, then number
 
 NEW, EXISTING, UNIQUE_CONFLICT, FULL = "new", "existing", "unique_conflict", "full"
-UNKNOWN = "unknown"  # a revival of what has been deleted or pruned meanwhile
+DISK_FULL = "disk_full"  # no room on the host's disk, for now
+UNKNOWN = "unknown"  # a revival or removal of what has been deleted or pruned meanwhile
+DELETED = "deleted"
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of an insert or a revival. `job_id`: the job that stands for it now."""
+    """What became of an insert, a revival or a removal. `job_id`: the job that stands for it now."""
 
     verdict: str
     job_id: str
     service: str = ""  # of an existing job: another service means id_conflict
+    state: str = ""  # of a deleted job: what it had ended as
+
+
+@dataclass(slots=True)
+class Pruned(Verdict):
+    """What a prune forgot: how many, by service and state, and when the next job is due to be forgotten
+    (None: no ended job is left). It may be due already: a step is bounded."""
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    next_at: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,10 +98,12 @@ class Write:
 
 @dataclass(slots=True)
 class InsertJob(Write):
-    """A new job. `only_if_known`: the service is full, so anything but a repeat is FULL."""
+    """A new job. Has a verdict. `only_if_known`: the service is full, so anything but a repeat is FULL.
+    `together`: of the same message as the write before it, and so in the same commit."""
 
     row: Row
     only_if_known: bool = False
+    together: bool = False
 
 
 @dataclass(slots=True)
@@ -102,74 +128,157 @@ class ReviveJob(UpdateJob):
 
 @dataclass(slots=True)
 class AppendToJob(Write):
-    """A partial result (`kind` partial) or a log line (`kind` log) for the job's record."""
+    """A partial result (`kind` partial, `value` its frames) or a log line (`kind` log, a text) for the
+    job's history: its event number `n`, at wall time `at`."""
 
     job_id: str
     kind: str
     value: Any
+    n: int = 0
+    at: float = 0.0
 
 
 @dataclass(slots=True)
 class DeleteJob(Write):
-    """Remove a job that has ended."""
+    """Remove a job that has ended. Has a verdict: DELETED, or UNKNOWN where there is no such ended job."""
 
     job_id: str
 
 
 @dataclass(slots=True)
 class RememberService(Write):
-    """A service that a worker registered: known from now on, also after a restart."""
+    """A service that a worker registered: known from now on, also after a restart. `paused`: as an
+    operator set it, None: as the configuration says."""
 
     service: str
+    paused: bool | None = None
 
 
 @dataclass(slots=True)
 class PruneJobs(Write):
-    """Forget at most `limit` ended jobs whose `keep` has passed at wall time `at`."""
+    """Forget ended jobs whose `keep` has passed at wall time `at`, the longest due first, at most `limit`
+    records and pieces of history in all. Has a verdict: Pruned."""
 
     at: float
     limit: int
 
 
+WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
+
+
 @dataclass(slots=True)
 class Read:
-    """A question to the store. `asker` is the core's own and comes back with the answer."""
+    """A question to the store. `asker` is the core's own and comes back with the answer.
+
+    A row that is read "light" has an empty body. No row has a history unless that is said.
+    """
 
     asker: Any
 
 
 @dataclass(slots=True)
 class ReadJob(Read):
-    """One job's record; read by the writer thread, in order with the writes."""
+    """One job's record; read by the writer thread, in order with the writes. `whole`: with its body and
+    its history (`row["history"]`: a list of (n, at, kind, value), by n); else light."""
 
     job_id: str
+    whole: bool = True
 
 
 @dataclass(slots=True)
 class ReadUnfinished(Read):
-    """Recovery: every job that has not ended, by rank, and the known services."""
+    """Recovery: `rows` are the running jobs, with their bodies, and with `events`, `partials_count` and
+    `log_bytes` as their history has them; the rest is in `Rows.unfinished`."""
 
 
 @dataclass(slots=True)
-class ReadJobs(Read):
-    """A page of a list, newest first, for people: read beside the writes, and never delays a job."""
+class ReadWaiting(Read):
+    """A page of a group's waiting jobs, from key `since` (rank, number) on, in the order of the keys, with
+    their bodies: at most `limit`, and no more than `bytes_max` of bodies after the first."""
+
+    service: str
+    group: str | None
+    since: Key
+    limit: int
+    bytes_max: int
+
+
+@dataclass(slots=True)
+class ReadScheduled(Read):
+    """As ReadWaiting for the scheduled jobs of all services: the key is (ready_at, number)."""
+
+    since: Key
+    limit: int
+    bytes_max: int
+
+
+@dataclass(slots=True)
+class ReadExpired(Read):
+    """Jobs that wait or are scheduled, were never dispatched, and whose expires_at is `at` or before; the
+    earliest first; light."""
+
+    at: float
+    limit: int
+
+
+@dataclass(slots=True)
+class Filter:
+    """Which jobs; None: all. Times are of their creation: `since` is included, `before` is not."""
 
     service: str | None = None
     state: str | None = None
     group: str | None = None
     since: float | None = None
     before: float | None = None
+
+
+@dataclass(slots=True)
+class ReadMatching(Read):
+    """Jobs that an operator's filter names, of one of `states` too, with numbers above `after` and up to
+    `last`, in the order of their numbers; light. `Rows.next` is the number to go on after, None at the
+    end; a page that looked at enough rows may bring few or none and still have a `next`."""
+
+    where: Filter
+    states: tuple[str, ...]
+    after: int
+    last: int
+    limit: int
+
+
+@dataclass(slots=True)
+class ReadJobs(Read):
+    """A page of a list, newest first (the highest number), for people: light, read beside the writes, and
+    never delays a job. Goes on below number `cursor`. `Rows.next` as in ReadMatching."""
+
+    where: Filter
     limit: int = 100
-    cursor: str | None = None
+    cursor: int | None = None
+
+
+FOR_PEOPLE = (ReadJobs,)  # answered by the reader; all other reads go in order with the writes
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """What an earlier run left, beside its running jobs."""
+
+    services: list[tuple[str, bool | None]] = field(default_factory=list)  # name, and paused if one said so
+    waiting: list[tuple[str, str | None, int]] = field(default_factory=list)  # service, group, how many
+    scheduled: list[tuple[str, int]] = field(default_factory=list)  # service, how many
+    ended: dict[tuple[str, str], int] = field(default_factory=dict)  # records by service and final state
+    number: int = 0  # the highest ever given out, of the jobs that there are
+    forget_at: float | None = None  # when the first ended job is to be forgotten
 
 
 @dataclass(slots=True)
 class Rows:
-    """What a read brings back. `services` only of ReadUnfinished, `next` only of ReadJobs."""
+    """What a read brings back. `more`: the key of the first job that a page left out, None if it left out
+    none. `next`: where a list goes on, None at its end. `unfinished` only of ReadUnfinished."""
 
     rows: list[Row] = field(default_factory=list)
-    services: list[str] = field(default_factory=list)
-    next: str | None = None
+    more: Key | None = None
+    next: int | None = None
+    unfinished: Unfinished | None = None
 
 
 def row_of(job: Job) -> Row:
@@ -178,13 +287,11 @@ def row_of(job: Job) -> Row:
 
 
 def job_of(row: Row) -> Job:
-    """A stored job from its record, with its partial results and log lines where the row has them."""
+    """A stored job from its record."""
     values = {name: row[name] for name in COLUMNS}
     values["attempts"] = tuple(row["attempts"])
     job = Job(kind="stored", **values)
-    job.partials = list(row.get("partials", ()))
-    job.log = list(row.get("log", ()))
-    job.partials_bytes = sum(map(size_of, job.partials))
+    job.history = row.get("history", ())
     job.body_bytes = size_of(job.body)
     return job
 

@@ -325,6 +325,7 @@ class BrokerServer:
                 self._deliver(self.gate.committed(report.seq))
                 self.core.committed(report.seq, report.verdicts)
             for read, rows in report.loaded:
+                self._flush()  # what has been decided leaves before what this read may change
                 self.core.loaded(read, rows)
 
     def _on_fault(self, report: Report) -> None:

@@ -69,6 +69,7 @@ class Storekeeper:
 
     def close(self) -> None:
         """End both threads, then the store."""
+        self._store.give_up()  # a commit that waits for the host would never let its thread end
         self._batches.put(None)
         self._lists.put(None)
         for thread in self._threads:

@@ -1,1 +1,29 @@
-"""Where stored jobs live. `base.Store` is what every store promises."""
+"""Where stored jobs live. `base.Store` is what every store promises; `open_store` opens the right one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zmws.settings import Settings
+    from zmws.store.base import Store
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name, ready for use. Raises StoreError that says what to do."""
+    # Imported here: the core's own tests need the memory store, and no SQLite.
+    known = settings.store
+    path = settings.store_path
+    if path is None:
+        from zmws.store.memory import MemoryStore
+
+        return MemoryStore(known.memory_bytes_max, known.memory_ended_max)
+    from zmws.store.sqlite import SqliteStore
+
+    return SqliteStore(
+        path,
+        reserve_bytes=known.reserve_bytes,
+        free_bytes_min=known.free_bytes_min,
+        cache_bytes=known.cache_bytes,
+        check_s_max=known.check,
+    )

@@ -19,7 +19,7 @@ class Store(Protocol):
     durability: str  # what an acknowledgement may promise: "disk" or "memory"
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
-        """Apply the writes in order; one verdict for each InsertJob and ReviveJob, in order.
+        """Apply the writes in order; one verdict for each that has one (WITH_VERDICT), in order.
 
         Raises StoreError if the host failed; then none of the writes has happened.
         """
@@ -27,6 +27,11 @@ class Store(Protocol):
 
     def read(self, read: Read) -> Rows:
         """Answer a read. Safe beside `commit`. Raises StoreError."""
+        ...
+
+    def give_up(self) -> None:
+        """From any thread: end a commit that waits for the host, such as for room on its disk. It raises
+        StoreError, and so does every later one that would have to wait. For a broker that is to stop."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,66 @@
+"""`zmws backup` and `zmws check`, and which store the settings open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.store_contract import insert, listed
+from zmws import settings
+from zmws.cli.storing import backup, check
+from zmws.store import open_store
+from zmws.store.memory import MemoryStore
+from zmws.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "etc" / "zmws.toml"
+    file.parent.mkdir()
+    file.write_text("[store]\nfree_bytes_min = 0\nreserve_bytes = 4096\n")
+    return file
+
+
+def run(command: Any, *arguments: str | Path) -> tuple[int, str, str]:
+    ended = CliRunner().invoke(command, [str(one) for one in arguments], standalone_mode=False)
+    if ended.exception is not None:
+        raise ended.exception
+    return ended.return_value, ended.stdout, ended.stderr
+
+
+def test_the_settings_name_the_store_that_is_opened(config: Path) -> None:
+    store = open_store(settings.load(config))
+    assert isinstance(store, SqliteStore) and store.path == config.parent.parent / "var" / "zmws.db"
+    store.close()
+    store = open_store(settings.load(config, {"store.url": "memory:"}))
+    assert isinstance(store, MemoryStore)
+
+
+def test_a_backup_is_made_beside_a_broker_and_can_be_checked(config: Path, tmp_path: Path) -> None:
+    store = open_store(settings.load(config))
+    store.commit([insert("a")])
+    target = tmp_path / "copy.db"
+    assert run(backup, target, "-c", config)[0] == 0
+    code, out, _ = run(check, "-c", config, "--json")
+    assert (code, json.loads(out)["problems"]) == (0, [])
+    store.close()
+    code, out, _ = run(check, "-c", config, target)
+    assert code == 0 and out == f"{target}: nothing wrong\n"
+    code, _, err = run(backup, target, "-c", config)
+    assert code == 1 and "is there already" in err
+    copy = SqliteStore(target, free_bytes_min=0, reserve_bytes=0)
+    assert listed(copy) == ["a"]
+    copy.close()
+
+
+def test_a_check_tells_of_damage_and_of_a_store_that_is_not_there(config: Path, tmp_path: Path) -> None:
+    code, _, err = run(check, "-c", config)
+    assert code == 1 and "there is no such store" in err
+    wrong = tmp_path / "wrong.db"
+    wrong.write_bytes(b"nothing of the kind" * 1000)
+    code, out, _ = run(check, wrong)
+    assert code == 1 and "not a database" in out

@@ -1,0 +1,272 @@
+"""zmws.testing: each fixture as a user would use it, and one job alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers import REPOSITORY
+from tests.system.installation import environment
+from zmws import Client, JobFailed, Refused, WorkerBase
+from zmws.core.options import ServiceOptions
+from zmws.store.memory import MemoryStore
+from zmws.testing import RunningBroker, broker_in_thread, run_job, worker_in_thread
+from zmws.testing.fixtures import BrokerFactory, WorkerFactory
+
+
+class Shaky(WorkerBase):
+    """Does what its parameters say."""
+
+    service_name = "SHAKY"
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+
+    def work(self, job_id: str, params: Any) -> Any:
+        self.jobs.append(job_id)
+        if params == "raise":
+            raise RuntimeError("it broke")
+        if params == "say":
+            self.job.progress(0.5, "half")
+            self.job.progress(1)
+            self.job.partial({"part": 1})
+            self.job.partial(b"\xff")
+            self.job.log("a line")
+            self.job.extend(9)
+        if params == "job":
+            return [self.job.id, self.job.attempt, self.job.cancelled]
+        return params
+
+
+class Slow(WorkerBase):
+    """Asynchronous, and says in which thread it runs."""
+
+    service_name = "SLOW"
+
+    async def work(self, job_id: str, params: Any) -> Any:
+        if params.get("fail"):
+            raise ValueError("no")
+        return threading.current_thread().name
+
+
+# ---------------------------------------------------------------- one job
+
+
+def test_a_job_runs_without_a_broker() -> None:
+    outcome = run_job(Shaky, {"a": (1, None, "ä")})
+    assert outcome.ok and outcome.state == "complete"
+    assert outcome.result == {"a": [1, None, "ä"]}, "params went through JSON, as they do over the wire"
+    assert outcome.code is None and outcome.traceback is None
+
+
+@pytest.mark.parametrize(
+    ("params", "result"), [(None, {}), (b"\x00\xff", b"\x00\xff"), (True, True), ("x", "x")]
+)
+def test_params_and_results_are_what_a_worker_and_a_caller_get(params: Any, result: Any) -> None:
+    assert run_job(Shaky, params).result == result
+
+
+def test_what_a_job_says_is_in_the_outcome() -> None:
+    outcome = run_job(Shaky, "say")
+    assert outcome.progress == [(0.5, "half"), (1.0, None)]
+    assert outcome.partials == [{"part": 1}, b"\xff"]
+    assert outcome.log == ["a line"] and outcome.extended == [9.0]
+
+
+def test_an_exception_is_a_failure_with_type_message_and_traceback() -> None:
+    outcome = run_job(Shaky, "raise")
+    assert not outcome.ok and outcome.result is None and outcome.retried
+    assert (outcome.state, outcome.code) == ("failed", "job_failed")
+    assert (outcome.type, outcome.message) == ("RuntimeError", "it broke")
+    assert outcome.traceback is not None and "in work" in outcome.traceback
+
+
+def test_false_is_a_failure_without_a_type() -> None:
+    outcome = run_job(Shaky, False)
+    assert (outcome.state, outcome.type, outcome.message) == ("failed", None, "work() returned False")
+
+
+def test_a_result_that_is_not_json_is_a_failure() -> None:
+    class Odd(WorkerBase):
+        service_name = "ODD"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            return object()
+
+    assert run_job(Odd).type == "TypeError"
+
+
+@pytest.mark.parametrize("frames", [[b"PARAM-JSON: {"], [b"PARAM: x"], [b"PARAM-JSON: 1", b"JSON-PARAM: 2"]])
+def test_bad_params_fail_for_good(frames: list[bytes]) -> None:
+    outcome = run_job(Shaky, frames=frames)
+    assert (outcome.state, outcome.code, outcome.retried) == ("failed", "bad_params", False)
+
+
+def test_params_that_cannot_be_sent_are_an_error_of_the_test() -> None:
+    with pytest.raises(TypeError):
+        run_job(Shaky, object())
+
+
+def test_a_coroutine_runs_to_its_end() -> None:
+    assert run_job(Slow, {}).result == threading.current_thread().name
+    assert run_job(Slow, {"fail": 1}).type == "ValueError"
+
+
+def test_the_job_at_hand_is_as_the_test_says() -> None:
+    assert run_job(Shaky, "job", job_id="mine", attempt=3, cancelled=True).result == ["mine", 3, True]
+
+
+def test_several_jobs_run_on_one_object() -> None:
+    worker = Shaky()
+    assert run_job(worker, 1).ok and run_job(worker, 2, job_id="second").ok
+    assert len(worker.jobs) == 2 and worker.jobs[1] == "second"
+
+
+# ---------------------------------------------------------------- the fixtures
+
+
+def test_a_client_calls_a_worker_of_this_process(zmws_client: Client, zmws_worker: WorkerFactory) -> None:
+    running = zmws_worker(Shaky)
+    assert zmws_client.call("SHAKY", {"a": 1}, timeout=10) == {"a": 1}
+    assert isinstance(running.worker, Shaky) and len(running.worker.jobs) == 1
+    assert [row["id"] for row in zmws_client.workers()] == [running.id]
+
+
+def test_a_worker_may_be_an_object_and_serve_another_service(
+    zmws_client: Client, zmws_worker: WorkerFactory
+) -> None:
+    worker = Shaky()
+    zmws_worker(worker, service="OTHER")
+    zmws_worker(Slow)
+    assert zmws_client.call("OTHER", "raised not", timeout=10) == "raised not"
+    assert str(zmws_client.call("SLOW", {}, timeout=10)) == "zmws-test-Slow"
+    with pytest.raises(JobFailed, match="it broke"):
+        zmws_client.call("OTHER", "raise", timeout=10)
+
+
+def test_a_worker_that_cannot_start_says_why(zmws_worker: WorkerFactory) -> None:
+    class Nameless(WorkerBase):
+        pass
+
+    with pytest.raises(ValueError, match=r"Nameless\.service_name"):
+        zmws_worker(Nameless)
+
+
+def test_a_worker_that_was_stopped_is_gone(zmws_broker: RunningBroker, zmws_client: Client) -> None:
+    with worker_in_thread(Shaky, zmws_broker) as running:
+        running.stop()
+        running.stop()
+        assert not running.thread.is_alive()
+    assert zmws_client.workers() == []
+
+
+def test_the_factory_makes_brokers_with_limits_services_a_store_or_a_file(
+    zmws_broker_factory: BrokerFactory, zmws_worker: WorkerFactory, tmp_path: Path
+) -> None:
+    file = tmp_path / "zmws.toml"
+    file.write_text('[broker]\nclient = "tcp://127.0.0.1:1"\nframes_max = 9\n[services.FILED]\nretries = 1\n')
+    store = MemoryStore()
+    one = zmws_broker_factory(store=store, services={"KNOWN": ServiceOptions(retries=9)}, wait_s_max=7.0)
+    two = zmws_broker_factory(file=file, frames_max=10)
+    assert one.client != two.client and not two.client.endswith(":1")
+    with one.connect() as client:
+        job = client.submit("KNOWN", 1)
+        assert job.status()["retries"] == 9 and client.stats()["limits"]["wait_s_max"] == 7.0
+        with pytest.raises(Refused, match="FILED"):
+            client.submit("FILED")
+    with two.connect() as client:
+        zmws_worker(Shaky, broker=two)
+        assert client.submit("FILED").status()["retries"] == 1
+        assert client.call("SHAKY", 2, timeout=10) == 2
+    with pytest.raises(TypeError, match="no_such_limit"):
+        zmws_broker_factory(no_such_limit=1)
+
+
+def test_a_broker_with_a_file_finds_its_jobs_again(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path}/zmws.db"
+    with broker_in_thread({"KNOWN": ServiceOptions()}, store=url) as running, running.connect() as client:
+        assert client.submit("KNOWN", id="mine").durability == "disk"
+    with broker_in_thread(store=url) as running, running.connect() as client:
+        assert client.job("mine").status()["state"] == "waiting"
+
+
+def test_a_broker_ends_with_its_block() -> None:
+    with broker_in_thread() as running, running.connect() as client:
+        assert client.services() == []
+    assert not any(thread.name == "zmws-test-broker" for thread in threading.enumerate())
+
+
+# ---------------------------------------------------------------- as a user has it
+
+
+USERS = """
+from zmws import JobFailed, WorkerBase
+from zmws.testing import run_job
+import pytest
+
+pytest_plugins = ["zmws.testing"]
+
+
+class Reverse(WorkerBase):
+    service_name = "STR-REV"
+
+    def work(self, job_id, params):
+        return params["str"][::-1]
+
+
+def test_alone():
+    assert run_job(Reverse, {"str": "abc"}).result == "cba"
+
+
+def test_over_a_broker(zmws_client, zmws_worker):
+    zmws_worker(Reverse)
+    zmws_worker(Reverse)
+    assert zmws_client.call("STR-REV", {"str": "abc"}, timeout=10) == "cba"
+    assert zmws_client.submit("STR-REV", {"str": "ab"}).result(10) == "ba"
+    with pytest.raises(JobFailed):
+        zmws_client.call("STR-REV", {}, timeout=10)
+
+
+def test_the_worker_first(zmws_worker, zmws_broker, zmws_client):
+    zmws_worker(Reverse)
+    assert zmws_client.call("STR-REV", {"str": "abc"}, timeout=10) == "cba"
+"""
+
+
+def test_a_users_test_file_runs_with_the_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_reverse.py").write_text(USERS)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)]
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "3 passed" in ended.stdout
+
+
+def test_one_job_needs_no_pytest() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['pytest'] = None\n"
+        "from zmws import WorkerBase\n"
+        "from zmws.testing import run_job\n"
+        "class W(WorkerBase):\n    def work(self, job_id, params): return params\n"
+        "print(run_job(W, 3).result)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3\n", "")

@@ -1,0 +1,313 @@
+"""`zmws submit --each`: a job per line, many in one message, answers in the order of the lines.
+
+Rule 1: lines are gathered into one message only while there are more of them: a slow pipe is not held up.
+Rule 2: whoever reads, submits, waits or prints never stops the others.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from zmws.cli.ends import FAILED, say
+from zmws.cli.tables import show_result
+from zmws.client.answers import outcome_of, then
+from zmws.client.batch import Batch
+from zmws.client.job import Job
+from zmws.client.synchronous import Client
+from zmws.errors import (
+    BrokerUnreachable,
+    JobFailed,
+    JobTimeout,
+    OptionError,
+    Refused,
+    ServiceUnknown,
+    ZmwsError,
+)
+
+IN_FLIGHT = 2_000  # jobs that are not answered yet
+BATCH = 500  # jobs of one message
+GATHER_S = 0.02  # a message leaves this long after its first line came
+LINE_BYTES_MAX = 8 * 1024 * 1024
+
+# What happened: a line was read (number and text), reading failed, the last line was read (None), or a
+# job moved on (True).
+Event = tuple[int, str] | click.UsageError | bool | None
+
+
+def submit_each(
+    client: Client,
+    service: str,
+    file: str,
+    name: str,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> int:
+    """Submit a job for each line of `file`; the exit code."""
+    source = _open(file)
+    with _Progress(file, wait) as progress:
+        submitting = _Submitting(client, wait, timeout, partial(_show, progress, as_json, wait))
+        events = submitting.events
+        threading.Thread(target=_read, args=(source, file, events, submitting.room), daemon=True).start()
+        try:
+            while (event := submitting.next_event()) is not None:
+                if isinstance(event, click.UsageError):
+                    raise event
+                if isinstance(event, tuple):
+                    job = {**options, "service": service, "params": _params_of(event[1], name)}
+                    submitting.add(event[0], job)
+        except KeyboardInterrupt:
+            say(f"zmws: interrupted after {submitting.sent} lines; what was submitted goes on")
+            raise
+    if submitting.failed:
+        say(f"zmws: {submitting.failed} of {submitting.sent} lines failed")
+    return FAILED if submitting.failed else 0
+
+
+@dataclass(slots=True)
+class _Line:
+    """One line whose job is on its way. `record` is set when it has ended; None without --wait."""
+
+    number: int
+    submitting: Future[Job]
+    record: Future[dict[str, Any]] | None
+
+    @property
+    def done(self) -> bool:
+        """Whether its answer can be printed."""
+        return (self.record or self.submitting).done()
+
+    def answer(self, timeout: float | None) -> Any:
+        """Its id or its result. Raises JobFailed, JobTimeout, Refused, ..."""
+        job = self.submitting.result()
+        if self.record is None:
+            return job.id
+        if not self.record.done():
+            raise JobTimeout(f"job {job.id} has not ended within {timeout:g} s", job.id)
+        return outcome_of(self.record.result())
+
+
+class _Submitting:
+    """Lines that gather, lines that fly, and what happens to them."""
+
+    def __init__(
+        self, client: Client, wait: bool, timeout: float | None, show: Callable[[_Line, float | None], bool]
+    ) -> None:
+        """`show`: prints the answer of a line, in their order; false if there was none."""
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.room = threading.Semaphore(IN_FLIGHT)
+        self.sent = self.failed = 0
+        self._client = client
+        self._wait = wait
+        self._timeout = timeout
+        self._show = show
+        self._more = True
+        self._flying: deque[_Line] = deque()
+        self._batch = Batch(client.message_bytes_max, BATCH)
+        self._numbers: list[int] = []  # of the lines in the batch
+        self._leaves_at = 0.0
+        self._turn: tuple[_Line, float] | None = None  # the line that is to be printed next, since when
+
+    def next_event(self) -> Event:
+        """Print what is done, send what has gathered, and wait for what happens next; None at the end."""
+        while True:
+            while self._flying and self._flying[0].done:
+                self._land()
+            if not self._more:
+                self._send()
+                if not self._flying:
+                    return None
+            try:
+                event = self.events.get(timeout=self._patience())
+            except queue.Empty:
+                if len(self._batch):
+                    self._send()
+                if self._patience() == 0:
+                    self._land()  # its time is over
+                continue
+            if event is not None:
+                return event
+            self._more = False
+
+    def add(self, number: int, job: dict[str, Any]) -> None:
+        """One more job, which leaves with others that come at once."""
+        if not self._batch.add(job):
+            self._send()
+            self._batch.add(job)
+        if not self._numbers:
+            self._leaves_at = time.monotonic() + GATHER_S
+        self._numbers.append(number)
+        if len(self._numbers) == BATCH:
+            self._send()
+
+    def _patience(self) -> float | None:
+        """How long nothing may happen until something is to be done all the same."""
+        due = [self._leaves_at] if len(self._batch) else []
+        if self._flying and self._timeout is not None and self._flying[0].submitting.done():
+            first = self._flying[0]
+            if self._turn is None or self._turn[0] is not first:
+                self._turn = (first, time.monotonic())
+            due.append(self._turn[1] + self._timeout)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _send(self) -> None:
+        if not len(self._batch):
+            return
+        verdicts = self._batch.submit_future(self._client)
+        on_done = partial(self.events.put, True)
+        for n, number in enumerate(self._numbers):
+            submitting = then(verdicts, partial(_verdict, n))
+            record = _Waiting(submitting, on_done).record if self._wait else None
+            self._flying.append(_Line(number, submitting, record))
+        verdicts.add_done_callback(lambda _: on_done())
+        self.sent += len(self._numbers)
+        self._numbers, self._batch = [], Batch(self._client.message_bytes_max, BATCH)
+
+    def _land(self) -> None:
+        line = self._flying.popleft()
+        self.room.release()
+        if not self._show(line, self._timeout):
+            self.failed += 1
+
+
+def _verdict(n: int, verdicts: list[Job | Refused]) -> Job:
+    verdict = verdicts[n]
+    if isinstance(verdict, Refused):
+        raise verdict
+    return verdict
+
+
+class _Waiting:
+    """Waits for a job's end from the moment it is accepted, so that many waits go on at once."""
+
+    def __init__(self, submitting: Future[Job], on_done: Callable[[], None]) -> None:
+        self.record: Future[dict[str, Any]] = Future()
+        self._submitting = submitting
+        self._on_done = on_done
+        submitting.add_done_callback(self._ask)
+
+    def _ask(self, _: Future[Any]) -> None:
+        try:
+            self._submitting.result().wait_future().add_done_callback(self._look)
+        except Exception as fault:
+            self._end(fault)
+
+    def _look(self, waiting: Future[dict[str, Any] | None]) -> None:
+        try:
+            record = waiting.result()
+        except Exception as fault:
+            self._end(fault)
+            return
+        if record is None:
+            self._ask(waiting)
+        else:
+            self.record.set_result(record)
+            self._on_done()
+
+    def _end(self, fault: Exception) -> None:
+        self.record.set_exception(fault)
+        self._on_done()
+
+
+def _show(progress: _Progress, as_json: bool, wait: bool, line: _Line, timeout: float | None) -> bool:
+    """Print a line's answer, or why there is none. Raises what is wrong with every line."""
+    try:
+        value = line.answer(timeout)
+    except (BrokerUnreachable, ServiceUnknown, OptionError):
+        raise  # what is wrong with one line is wrong with all
+    except ZmwsError as fault:
+        code = getattr(fault, "code", "timeout")
+        progress.show({"code": code, "error": str(fault)} if as_json else "", as_json)
+        kind = f"{fault.type}: " if isinstance(fault, JobFailed) and fault.type else ""
+        say(f"zmws: line {line.number}: {kind}{fault}")
+        return False
+    progress.show({"id": value} if as_json and not wait else value, as_json)
+    return True
+
+
+def _open(file: str) -> AbstractContextManager[BinaryIO]:
+    """The lines' source. Raises UsageError."""
+    try:
+        return nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb")
+    except OSError as wrong:
+        raise click.UsageError(f"cannot read {file}: {wrong.strerror}") from None
+
+
+def _read(
+    source: AbstractContextManager[BinaryIO],
+    file: str,
+    events: queue.SimpleQueue[Event],
+    room: threading.Semaphore,
+) -> None:
+    """In a thread of its own: a terminal or a pipe that is slow must not hold up what is done."""
+    try:
+        with source as lines:
+            for number, raw in enumerate(lines, 1):
+                if len(raw) > LINE_BYTES_MAX:
+                    raise click.UsageError(f"line {number} of {file} is longer than {LINE_BYTES_MAX} bytes")
+                room.acquire()
+                # Empty lines too: a result stands for each.
+                events.put((number, raw.decode("utf-8", "replace").rstrip("\r\n")))
+        events.put(None)
+    except OSError as wrong:
+        events.put(click.UsageError(f"cannot read {file}: {wrong.strerror}"))
+    except click.UsageError as wrong:
+        events.put(wrong)
+
+
+def _params_of(line: str, name: str) -> dict[str, Any]:
+    if line.lstrip().startswith("{"):
+        try:
+            given = json.loads(line)
+        except (ValueError, RecursionError):
+            return {name: line}
+        if isinstance(given, dict):
+            return given
+    return {name: line}
+
+
+class _Progress:
+    """A bar on standard error, if that is a terminal and the length is known."""
+
+    def __init__(self, file: str, wait: bool) -> None:
+        self._bar: Any = None
+        if sys.stderr.isatty() and file != "-" and Path(file).is_file():
+            with Path(file).open("rb") as source:
+                length = sum(1 for _ in source)
+            label = "jobs done" if wait else "jobs submitted"
+            self._bar = click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True)
+            self._over = sys.stdout.isatty()
+
+    def __enter__(self) -> _Progress:
+        if self._bar is not None:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exits: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*exits)
+
+    def show(self, value: Any, as_json: bool) -> None:
+        """Print an answer and move the bar on."""
+        if self._bar is not None and self._over:
+            click.echo("\r\033[K", nl=False, err=True)  # the answer takes the bar's line
+        show_result("" if value is True and not as_json else value, as_json)
+        if self._bar is not None:
+            self._bar.update(1)
+            if self._over:
+                self._bar.render_progress()

@@ -1,0 +1,269 @@
+"""`zmws job`: what one job is and says, and what one does to one job or to many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zmws.cli.ends import REFUSED, say, zmws
+from zmws.cli.options import F, broker_options, connect, json_option, sure
+from zmws.cli.tables import clock, plain, show_json, show_result
+from zmws.client.answers import outcome_of
+from zmws.client.synchronous import Client
+from zmws.core.job import FAILED, FINAL_STATES, STATES
+from zmws.errors import Refused
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+_UNFINISHED = tuple(state for state in STATES if state not in FINAL_STATES)
+_ENDED = tuple(state for state in STATES if state in FINAL_STATES)
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait at most."
+)
+
+
+@click.group(context_settings=_HELP)
+def job() -> None:
+    """Look at a job, or wait for it; cancel, retry or delete one or many."""
+
+
+@job.command(context_settings=_HELP)
+@click.argument("job_id", metavar="ID")
+@json_option
+@broker_options
+def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+    """Show a job's record."""
+    with connect(broker, config) as client:
+        record = client.job(job_id).status()
+    _show_record(record, as_json)
+    return 0
+
+
+@job.command(context_settings=_HELP)
+@click.argument("job_id", metavar="ID")
+@_timeout
+@json_option
+@broker_options
+def wait(
+    job_id: str, timeout: float | None, as_json: bool, broker: tuple[str, ...], config: Path | None
+) -> int:
+    """Wait until a job has ended, then show its record. Exit code 1 if it did not complete."""
+    with connect(broker, config) as client:
+        record = client.job(job_id).wait(timeout)
+    _show_record(record, as_json)
+    return 0 if record["state"] == "complete" else 1
+
+
+@job.command(context_settings=_HELP)
+@click.argument("job_id", metavar="ID")
+@click.option("--wait", "waiting", is_flag=True, help="Wait for its end.")
+@_timeout
+@json_option
+@broker_options
+def result(
+    job_id: str,
+    waiting: bool,
+    timeout: float | None,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+) -> int:
+    """Print a job's result."""
+    with connect(broker, config) as client:
+        handle = client.job(job_id)
+        record = handle.wait(timeout) if waiting else handle.status()
+        if record["state"] not in FINAL_STATES:
+            raise Refused("not_finished", f"job {job_id} is {record['state']}; --wait waits for its end")
+        show_result(outcome_of(record), as_json)
+    return 0
+
+
+@job.command(context_settings=_HELP)
+@click.argument("job_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on until it has ended; Ctrl-C ends.")
+@click.option("--after", default=0, type=click.IntRange(0), help="Only those past this number.")
+@_timeout
+@json_option
+@broker_options
+def events(
+    job_id: str,
+    follow: bool,
+    after: int,
+    timeout: float | None,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+) -> int:
+    """Show what has happened to a job: states, progress, partial results, log lines."""
+    if timeout is not None and not follow:
+        raise click.UsageError("--timeout needs --follow")
+    with connect(broker, config) as client:
+        for event in client.job(job_id).events(after, timeout, follow):
+            if as_json:
+                show_json(event)
+            else:
+                click.echo(f"{clock(event['at'])}  {event['kind']:<8}  {_what(event)}".rstrip())
+    return 0
+
+
+def _what(event: dict[str, Any]) -> str:
+    """An event for people; what a worker wrote may not move their cursor."""
+    kind = event["kind"]
+    if kind == "state":
+        text = event["state"] + (f", attempt {event['attempt']}" if event["attempt"] else "")
+    elif kind == "progress":
+        text = f"{event['done']:.0%} {event['text'] or ''}"
+    elif kind == "partial":
+        value = event["value"]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    else:
+        text = event["text"]
+    return plain(text).strip()
+
+
+# ---------------------------------------------------------------- one or many
+
+
+def _which(states: tuple[str, ...]) -> Callable[[F], F]:
+    """IDs or a filter: the jobs that a verb is for, which can be in these states."""
+
+    def decorate(command: F) -> F:
+        for option in (
+            click.option("--yes", is_flag=True, help="Do not ask before acting on many."),
+            click.option("--all", "every", is_flag=True, help="Every job."),
+            click.option("--before", metavar="TIME", help="Made before this ISO 8601 time with zone."),
+            click.option("--since", metavar="TIME", help="Made at this ISO 8601 time with zone, or later."),
+            click.option("--group", help="Of this group."),
+            click.option("--state", type=click.Choice(states), help="In this state."),
+            click.option("--service", help="Of this service."),
+            click.argument("job_ids", metavar="[ID]...", nargs=-1),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _act(
+    verb: str,
+    done: str,
+    job_ids: tuple[str, ...],
+    where: dict[str, Any],
+    yes: bool,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+) -> int:
+    """Act on the jobs named or on those that the filter names; the exit code."""
+    where = {name: value for name, value in where.items() if value}
+    if bool(job_ids) == bool(where):
+        one = "not both" if where else f"or --all to {verb} every job that it can be done to"
+        raise click.UsageError(
+            f"give IDs or a filter (--service, --state, --group, --since, --before), {one}"
+        )
+    with connect(broker, config) as client:
+        if where:
+            words = " ".join(
+                f"--{name} {value}" if value is not True else "--all" for name, value in where.items()
+            )
+            sure(f"{verb} all jobs of '{words}'?", yes)
+            count = client.count_future(f"zmws.{verb}", where).result()
+            code = 0
+        else:
+            count, code = _one_by_one(client, verb, None if as_json else done, job_ids)
+    if as_json:
+        show_json({"count": count})
+    elif where or len(job_ids) > 1:
+        click.echo(f"{done}: {count} {'job' if count == 1 else 'jobs'}")
+    return code
+
+
+def _one_by_one(client: Client, verb: str, done: str | None, job_ids: tuple[str, ...]) -> tuple[int, int]:
+    """How many, and the exit code. One that is refused stops no other; the only one raises it."""
+    asked = [(job_id, client.answer_future(f"zmws.{verb}", {"id": job_id})) for job_id in job_ids]
+    count, code = 0, 0
+    for job_id, answer in asked:
+        try:
+            answer.result()
+        except Refused as refused:
+            if len(job_ids) == 1:
+                raise
+            say(f"zmws: refused ({refused.code}): {refused}")
+            code = REFUSED
+        else:
+            count += 1
+            if done is not None:
+                click.echo(f"{done}: {job_id}")
+    return count, code
+
+
+@job.command(context_settings=_HELP)
+@_which(_UNFINISHED)
+@json_option
+@broker_options
+def cancel(
+    job_ids: tuple[str, ...],
+    every: bool,
+    yes: bool,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+    **where: str | None,
+) -> int:
+    """Cancel jobs, waiting or running: those named, or all that match."""
+    return _act("cancel", "cancelled", job_ids, {**where, "all": every}, yes, as_json, broker, config)
+
+
+@job.command(context_settings=_HELP)
+@_which((FAILED,))
+@json_option
+@broker_options
+def retry(
+    job_ids: tuple[str, ...],
+    every: bool,
+    yes: bool,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+    **where: str | None,
+) -> int:
+    """Let failed jobs wait again, with all their retries: those named, or all that match."""
+    return _act("retry", "waits again", job_ids, {**where, "all": every}, yes, as_json, broker, config)
+
+
+@job.command(context_settings=_HELP)
+@_which(_ENDED)
+@json_option
+@broker_options
+def delete(
+    job_ids: tuple[str, ...],
+    every: bool,
+    yes: bool,
+    as_json: bool,
+    broker: tuple[str, ...],
+    config: Path | None,
+    **where: str | None,
+) -> int:
+    """Delete the records of jobs that have ended: those named, or all that match."""
+    return _act("delete", "deleted", job_ids, {**where, "all": every}, yes, as_json, broker, config)
+
+
+def _show_record(record: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(record)
+        return
+    for name, value in record.items():
+        if value is None or value == []:
+            continue
+        if name in ("attempts", "partials", "log"):
+            click.echo(f"{name}:")
+            for entry in value:
+                click.echo(f"  {entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False)}")
+        else:
+            text = value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
+            click.echo(f"{name}: {text}")
+    if record["state"] == FAILED:
+        say(f"'{zmws()} job retry {record['id']}' lets it wait again")

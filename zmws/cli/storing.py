@@ -1,0 +1,74 @@
+"""`zmws backup` and `zmws check`: what is done to the store's file, whether a broker has it open or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zmws import settings
+from zmws.cli.ends import FAILED, say
+from zmws.cli.options import config_option, json_option
+from zmws.cli.tables import show_json
+from zmws.errors import StoreError
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@config_option
+def backup(file: Path, as_json: bool, config: Path | None) -> int:
+    """Copy the store to FILE, which must not exist yet. The broker may go on meanwhile.
+
+    To go back to a backup, stop the broker and put FILE in the place of the store's file.
+    """
+    from zmws.store import upkeep
+
+    source = _store_path(config)
+    try:
+        upkeep.backup(source, file)
+    except StoreError as wrong:
+        say(f"zmws: {wrong}")
+        return FAILED
+    size = file.stat().st_size
+    if as_json:
+        show_json({"store": str(source), "backup": str(file), "bytes": size})
+    else:
+        say(f"{source} copied to {file}, {size} bytes")
+    return 0
+
+
+@click.command(context_settings=_HELP)
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@json_option
+@config_option
+def check(file: Path | None, as_json: bool, config: Path | None) -> int:
+    """Look for damage in the store, or in FILE, a backup. Exit code 1 if there is any.
+
+    It reads the whole file. The broker may go on meanwhile.
+    """
+    from zmws.store import upkeep
+
+    path = _store_path(config) if file is None else file
+    try:
+        problems = upkeep.check(path)
+    except StoreError as wrong:
+        say(f"zmws: {wrong}")
+        return FAILED
+    if as_json:
+        show_json({"store": str(path), "problems": problems})
+    elif problems:
+        for problem in problems:
+            click.echo(problem)
+    else:
+        click.echo(f"{path}: nothing wrong")
+    return FAILED if problems else 0
+
+
+def _store_path(config: Path | None) -> Path:
+    path = settings.load(config).store_path
+    if path is None:
+        raise click.UsageError('[store] url is "memory:": there is no file')
+    return path

@@ -1,0 +1,133 @@
+"""Many jobs in one message: `zmws.submit`, and a verdict for each of them.
+
+Rule 1: every job has an id before it leaves, so that a repeated message makes no second job.
+Rule 2: what is wrong with one job is its own verdict, in its place; the others go their way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from zmws.client.answers import Steps, error_of, options_of, plain_or_base64, then
+from zmws.client.job import Job
+from zmws.core import mdp
+from zmws.errors import Refused
+
+if TYPE_CHECKING:
+    from zmws.client.synchronous import Client
+
+JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
+_IN_FLIGHT = 2  # messages: the next is made while the broker commits the one before
+
+
+class Batch:
+    """The jobs of one message, encoded as they come."""
+
+    def __init__(self, bytes_max: int, jobs_max: int = JOBS_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._jobs_max = jobs_max
+        self._items: list[bytes] = []
+        self._bytes = len(mdp.PARAM_JSON) + 2
+        self._entries: list[str | Refused] = []  # a job's service, or why it was not put in
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, job: Mapping[str, Any]) -> bool:
+        """Put a job in: `{"service", "params", **options}`. False if this message has no room for it."""
+        if len(self._items) >= self._jobs_max:
+            return False
+        try:
+            service, item = _encoded(job)
+        except Refused as refused:
+            self._entries.append(refused)
+            return True
+        size = len(item) + 1
+        if self._bytes + size > self._bytes_max:
+            if self._items:
+                return False
+            text = f"the job has {len(item)} bytes, and a message at most {self._bytes_max}"
+            self._entries.append(Refused("too_large", text))
+            return True
+        self._items.append(item)
+        self._entries.append(service)
+        self._bytes += size
+        return True
+
+    def submit_future(self, client: Client) -> Future[list[Job | Refused]]:
+        """Send it; a verdict for each job, in order. Nothing may be added any more."""
+        if not self._items:
+            nothing: Future[list[Any]] = Future()
+            nothing.set_result([])
+            return then(nothing, lambda told: self.verdicts(client, told))
+        body = mdp.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
+        self._items = []
+        return then(client.raw_future("zmws.submit", body), lambda told: self.verdicts(client, told[1]))
+
+    def verdicts(self, client: Client, told: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
+        """A job or a refusal for each that was added."""
+        answers = iter(told)
+        made: list[Job | Refused] = []
+        for entry in self._entries:
+            made.append(entry if isinstance(entry, Refused) else _verdict(client, entry, next(answers)))
+        return made
+
+    def refused(self, why: Refused) -> list[Job | Refused]:
+        """The verdicts where the message was refused as a whole."""
+        return [
+            entry if isinstance(entry, Refused) else Refused(why.code, str(why)) for entry in self._entries
+        ]
+
+
+def submit_steps(
+    client: Client, jobs: Iterable[Mapping[str, Any]], bytes_max: int
+) -> Steps[list[Job | Refused]]:
+    """The messages of `submit_many`, a few of them in flight at once."""
+    flying: deque[tuple[Batch, Future[list[Job | Refused]]]] = deque()
+    made: list[Job | Refused] = []
+    batch = Batch(bytes_max)
+    left = iter(jobs)
+    more = True
+    while more or flying:
+        while more and len(flying) < _IN_FLIGHT:
+            job = next(left, None)
+            more = job is not None
+            if job is None or not batch.add(job):
+                if len(batch):
+                    flying.append((batch, batch.submit_future(client)))
+                batch = Batch(bytes_max)
+                if job is not None:
+                    batch.add(job)
+        if flying:
+            sent, answer = flying.popleft()
+            try:
+                made += yield answer
+            except Refused as refused:
+                made += sent.refused(refused)
+    return made
+
+
+def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Service and JSON of a job. Raises Refused for what cannot be sent."""
+    item = dict(job)
+    service, params = item.pop("service", None), item.pop("params", None)
+    if not isinstance(service, str):
+        raise Refused("bad_service", f"a job needs 'service', the name of one, not {service!r}")
+    try:
+        text = json.dumps(
+            {"service": service, **plain_or_base64("params", params), **options_of(item)}, allow_nan=False
+        )
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise Refused("bad_params", f"this job is not JSON: {wrong}") from None
+    return service, text.encode()
+
+
+def _verdict(client: Client, service: str, told: Mapping[str, Any]) -> Job | Refused:
+    if "code" in told:
+        error = error_of(told, None)
+        return error if isinstance(error, Refused) else Refused(str(told["code"]), str(error))
+    return Job(client, str(told["id"]), service, str(told.get("durability")), bool(told.get("existing")))

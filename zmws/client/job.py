@@ -1,0 +1,145 @@
+"""`Job`: the handle of a job that a broker has accepted, and what became of it since."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from zmws.client.answers import Steps, finished, outcome_of, then
+from zmws.core.job import FINAL_STATES
+from zmws.errors import JobTimeout
+
+if TYPE_CHECKING:
+    from zmws.client.synchronous import Client
+
+WAIT_S = 30.0  # one question that waits; longer waits are several
+
+
+class Job:
+    """A job that a broker has accepted."""
+
+    def __init__(self, client: Client, job_id: str, service: str, durability: str, existing: bool) -> None:
+        self.id = job_id
+        self.service = service
+        self.durability = durability  # what the acknowledgement stands for: "disk" or "memory"
+        self.existing = existing  # it was there already: a repeated id, or a unique key
+        self._client = client
+
+    def status(self) -> dict[str, Any]:
+        """Its record, as docs/protocol.md shows it. Raises Refused (unknown_job) when forgotten."""
+        record: dict[str, Any] = self.asked("zmws.job").result()
+        return record
+
+    def wait(self, timeout: float | None = None) -> dict[str, Any]:
+        """Its record, when it has ended. `timeout` in seconds; raises JobTimeout."""
+        return finished(self.wait_steps(timeout))
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Its result, when it has completed: JSON, bytes, or True for none.
+
+        Raises JobTimeout, JobFailed, JobCancelled.
+        """
+        return outcome_of(self.wait(timeout))
+
+    def events(
+        self, after: int = 0, timeout: float | None = None, follow: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """What happened to it, in order, and what goes on happening until it has ended.
+
+        Each is a dict with `n` (its number), `at` (ISO 8601), `kind` and what belongs to that: `state`
+        (`state`, `attempt`), `progress` (`done`, `text`), `partial` (`value`) or `log` (`text`).
+        `after`: only those past this number. `follow=False`: only what has happened by now. `timeout`:
+        seconds in which it must end; raises JobTimeout. Raises Refused (unknown_job) when forgotten.
+        """
+        story = Events(self, after, timeout, follow)
+        while not story.ended:
+            yield from finished(story.page_steps())
+
+    def cancel(self) -> None:
+        """Cancel it, waiting or running. Raises Refused (not_possible) when it has ended."""
+        self.asked("zmws.cancel").result()
+
+    def retry(self) -> None:
+        """Let it wait again with all its retries. Raises Refused (not_possible) unless it has failed."""
+        self.asked("zmws.retry").result()
+
+    def delete(self) -> None:
+        """Delete its record. Raises Refused (not_possible) if it has not ended."""
+        self.asked("zmws.delete").result()
+
+    # ------------------------------------------------------------ without waiting, for both fronts
+
+    def asked(self, service: str) -> Future[Any]:
+        """The answer of a `zmws.*` service that takes the job's id."""
+        return self._client.answer_future(service, {"id": self.id})
+
+    def wait_future(self, timeout: float = WAIT_S) -> Future[dict[str, Any] | None]:
+        """One wait of at most `timeout` seconds, without blocking: its record if it has ended by then,
+        else None."""
+        asked = self._client.ask_future("zmws.wait", {"id": self.id, "timeout": timeout}, timeout)
+        return then(asked, lambda answer: answer[1] if answer[0] == 200 else None)
+
+    def wait_steps(self, timeout: float | None) -> Steps[dict[str, Any]]:
+        """The questions of `wait`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            # A question that had to be asked of a new connection waits there from the start.
+            with contextlib.suppress(JobTimeout):
+                record: dict[str, Any] | None = yield self.wait_future(_left(deadline))
+                if record is not None:
+                    return record
+            if deadline is not None and time.monotonic() >= deadline:
+                raise _not_ended(self, timeout)
+
+    def events_future(self, after: int = 0, timeout: float = 0.0) -> Future[list[dict[str, Any]]]:
+        """One page of its events past number `after`; waits up to `timeout` seconds for the first."""
+        question = {"id": self.id, "after": after, "timeout": timeout}
+        return self._client.answer_future("zmws.events", question, timeout)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} of {self.service}>"
+
+
+class Events:
+    """How far a reader of a job's events is; `page_steps` brings the next ones until `ended`.
+
+    A final state is the end only if nothing stands behind it: a failed job may have been retried since.
+    """
+
+    def __init__(self, job: Job, after: int, timeout: float | None, follow: bool) -> None:
+        self.ended = False
+        self._job = job
+        self._after = after
+        self._timeout = timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._follow = follow
+        self._final = False  # the last that is known is that it has ended
+
+    def page_steps(self) -> Steps[list[dict[str, Any]]]:
+        """The questions of the next page; none of it if nothing came."""
+        waits = self._follow and not self._final
+        page: list[dict[str, Any]] = []
+        with contextlib.suppress(JobTimeout):  # as in wait_steps
+            page = yield self._job.events_future(self._after, _left(self._deadline) if waits else 0.0)
+        if page:
+            self._after = page[-1]["n"]
+            self._final = page[-1]["kind"] == "state" and page[-1]["state"] in FINAL_STATES
+            return page
+        if not waits:
+            self.ended = True
+        elif (yield self._job.asked("zmws.job"))["state"] in FINAL_STATES:
+            self._final = True  # it had ended before `after`; or in this moment: then there is a page more
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            raise _not_ended(self._job, self._timeout)
+        return page
+
+
+def _left(deadline: float | None) -> float:
+    return WAIT_S if deadline is None else min(WAIT_S, max(0.0, deadline - time.monotonic()))
+
+
+def _not_ended(job: Job, timeout: float | None) -> JobTimeout:
+    return JobTimeout(f"job {job.id} has not ended within {timeout:g} s", job.id)

@@ -1,0 +1,180 @@
+"""`Lease`: a job taken by a program that is no worker: a cron script, a notebook, a shell.
+
+    while lease := client.lease("THUMBNAIL", wait=30):
+        with lease:
+            lease.complete(make(lease.params))
+
+Rule 1: a lease ends with one report: complete, fail or release. After that, or when its `ttr` has
+        passed, its token is dead, and every further report is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from zmws import ids
+from zmws.client.answers import Steps, decoded, plain_or_base64, then
+from zmws.client.job import WAIT_S
+from zmws.errors import ZmwsError
+
+if TYPE_CHECKING:
+    from zmws.client.synchronous import Client
+
+LEASE_TTR_S = 60.0
+
+
+class Lease:
+    """One attempt at a job, held until its `ttr` passes.
+
+    `id` (str), `service` (str), `attempt` (int, from 1), `token` (str), `ttr` (float, seconds), `deadline`
+    (float, `time.monotonic()` seconds at which that passes, as seen from here), `params` (as `work()` gets
+    them: JSON, bytes, {} for none), `record` (what the broker told of the job), `reported` (bool: over).
+
+    As a context manager: an exception fails the job, and what was not reported at the end is released.
+    """
+
+    def __init__(self, client: Client, record: Mapping[str, Any], ttr: float) -> None:
+        self.record = dict(record)
+        self.id = str(record["id"])
+        self.service = str(record["service"])
+        self.attempt = int(record["attempt"])
+        self.token = str(record["token"])
+        self.ttr = ttr
+        self.deadline = time.monotonic() + ttr
+        self.params = {} if record.get("params") is None else decoded(record["params"])
+        self.reported = False
+        self._client = client
+
+    def complete(self, result: Any = True) -> None:
+        """The job is done. `result`: JSON or bytes, True for none. Raises Refused if the token is dead."""
+        self.complete_future(result).result()
+
+    def fail(
+        self,
+        error: str,
+        *,
+        code: str | None = None,
+        type: str | None = None,
+        traceback: str | None = None,
+        retry: bool | None = None,
+        delay: float | None = None,
+    ) -> None:
+        """This attempt has failed. `retry=False`: for good; `delay`: seconds until the next one, instead
+        of the backoff. Raises Refused if the token is dead."""
+        self.fail_future(error, code=code, type=type, traceback=traceback, retry=retry, delay=delay).result()
+
+    def release(self) -> None:
+        """Give the job back; no failure. Raises Refused if the token is dead."""
+        self.release_future().result()
+
+    def progress(self, done: float, text: str | None = None) -> None:
+        """Say how far it is: `done` from 0 to 1. Raises ValueError outside, Refused if the token is dead."""
+        self.progress_future(done, text).result()
+
+    def partial(self, value: Any) -> None:
+        """A partial result (JSON, or bytes). Raises Refused if the token is dead."""
+        self.partial_future(value).result()
+
+    def log(self, text: str) -> None:
+        """A line for the job's record. Raises Refused if the token is dead."""
+        self.log_future(text).result()
+
+    def extend(self, seconds: float) -> None:
+        """Move the end of the lease to `seconds` from now. Raises ValueError if not above 0, Refused if
+        the token is dead."""
+        self.extend_future(seconds).result()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ending = self.ending(fault)
+        if ending is None:
+            return
+        if fault is None:
+            ending.result()
+            return
+        with suppress(ZmwsError):  # what happened inside is what the caller has to hear of
+            ending.result()
+
+    # ------------------------------------------------------------ without waiting, for both fronts
+
+    def complete_future(self, result: Any = True) -> Future[None]:
+        """As `complete`, without waiting."""
+        return self._ending("complete", **plain_or_base64("result", None if result is True else result))
+
+    def fail_future(self, error: str, **more: Any) -> Future[None]:
+        """As `fail`, without waiting."""
+        return self._ending("fail", error=error, **{k: v for k, v in more.items() if v is not None})
+
+    def release_future(self) -> Future[None]:
+        """As `release`, without waiting."""
+        return self._ending("release")
+
+    def progress_future(self, done: float, text: str | None = None) -> Future[None]:
+        """As `progress`, without waiting."""
+        if not 0 <= done <= 1:
+            raise ValueError(f"progress must be from 0 to 1, not {done!r}")
+        return self._report("progress", done=float(done), text=text)
+
+    def partial_future(self, value: Any) -> Future[None]:
+        """As `partial`, without waiting."""
+        return self._report("partial", **plain_or_base64("value", value))
+
+    def log_future(self, text: str) -> Future[None]:
+        """As `log`, without waiting."""
+        return self._report("log", text=text)
+
+    def extend_future(self, seconds: float) -> Future[None]:
+        """As `extend`, without waiting."""
+        if not seconds > 0:
+            raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
+        until = time.monotonic() + seconds
+
+        def extended(_: Any) -> None:
+            self.deadline = until
+
+        question = {"token": self.token, "seconds": float(seconds)}
+        return then(self._client.answer_future("zmws.extend", question), extended)
+
+    def ending(self, fault: BaseException | None) -> Future[None] | None:
+        """The report that a `with` block ends with, None if the lease is over already."""
+        if self.reported:
+            return None
+        if fault is None or not isinstance(fault, Exception):
+            return self.release_future()
+        from zmws.worker.params import encode_fault  # not at the top: a client needs no worker
+
+        return self._ending("fail", **encode_fault(fault))
+
+    def _report(self, kind: str, **fields: Any) -> Future[None]:
+        question = {"token": self.token, "kind": kind, **fields}
+        return then(self._client.answer_future("zmws.report", question), lambda _: None)
+
+    def _ending(self, kind: str, **fields: Any) -> Future[None]:
+        asked = self._report(kind, **fields)
+        self.reported = True
+        return asked
+
+    def __repr__(self) -> str:
+        return f"<Lease of job {self.id} of {self.service}, attempt {self.attempt}>"
+
+
+def lease_steps(client: Client, service: str, wait: float, ttr: float) -> Steps[Lease | None]:
+    """The questions of `lease`: under one id of its own, so that a repeat gets the same job."""
+    question: dict[str, Any] = {"service": service, "lease": ids.new_id(), "ttr": ttr}
+    until = time.monotonic() + wait
+    while True:
+        question["wait"] = left = min(WAIT_S, max(0.0, until - time.monotonic()))
+        status, record = yield client.ask_future("zmws.lease", question, left)
+        if status == 200:
+            return Lease(client, record, ttr)
+        if time.monotonic() >= until:
+            return None

@@ -1,0 +1,41 @@
+"""When jobs that wait in memory expire: one timer for all of them, at the earliest."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+
+from zmws.core.job import Job
+from zmws.core.turn import Turn
+
+
+class Expiry:
+    """What is remembered holds on to no job, and is not many more than there are jobs that wait."""
+
+    def __init__(self, turn: Turn, waiting: Callable[[], Iterable[Job]]) -> None:
+        """`waiting`: all jobs that wait or are scheduled, in memory."""
+        self._turn = turn
+        self._waiting = waiting
+        self._expiring: list[tuple[float, int, str]] = []  # when, number and id
+        self._most = 1_000
+
+    def watch(self, job: Job) -> None:
+        """Remind of this job when it expires, if it does."""
+        if job.expires_mono is None:
+            return
+        heapq.heappush(self._expiring, (job.expires_mono, job.number, job.id))
+        if self._expiring[0][1] == job.number:
+            self._turn.timers.add(job.expires_mono, "expire")
+        if len(self._expiring) > self._most:
+            found = self._waiting()
+            self._expiring = [(j.expires_mono, j.number, j.id) for j in found if j.expires_mono is not None]
+            heapq.heapify(self._expiring)
+            self._most = max(1_000, 2 * len(self._expiring))
+
+    def late(self) -> Iterator[tuple[int, str]]:
+        """Number and id of the jobs whose time has come; some are no longer there, or no longer wait."""
+        while self._expiring and self._expiring[0][0] <= self._turn.now:
+            _, number, job_id = heapq.heappop(self._expiring)
+            yield number, job_id
+        if self._expiring:
+            self._turn.timers.add(self._expiring[0][0], "expire")

@@ -1,0 +1,267 @@
+"""zmws.lease, zmws.extend, zmws.report: a worker without a socket of its own (docs/protocol.md).
+
+Rule 1: who asks for a lease takes a turn in the service's ring as a worker does, for as long as it waits.
+Rule 2: the lease's id is the asker's own: a repeat gets the same job, as long as its token is live.
+Rule 3: a lease has no heartbeats: its job is bounded by `ttr`, which `extend` moves; it keeps its token
+        over a restart of the broker.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from zmws.core import mdp
+from zmws.core.job import COMPLETE, RUNNING, Caller, Job, job_id_of, leased, make_token
+from zmws.core.jobs import Jobs, error
+from zmws.core.options import ID_PATTERN, YEAR_S
+from zmws.core.question import Question, is_seconds
+from zmws.core.service import Service
+from zmws.core.turn import Turn
+from zmws.core.writes import ReadJob, Rows, job_of
+
+TEXT_MAX = 1_000  # characters of a progress text
+ERROR_TEXT_MAX = 20_000  # characters of each text of an ERROR
+
+
+class Lease:
+    """One asker in the ring of a service."""
+
+    blocked_until = 0.0  # it can always be given a job
+    free = True
+
+    def __init__(self, leases: Leases, caller: Caller, lease_id: str, service: Service, ttr_s: float) -> None:
+        self._leases = leases
+        self.caller = caller
+        self.id = lease_id
+        self.worker = f"lease:{lease_id}"
+        self.service = service
+        self.ttr_s = ttr_s
+        self.until = 0.0  # monotonic: how long it waits
+
+    def gave(self, job: Job, token: bytes) -> None:
+        """It was given a job."""
+        self._leases.given(self, token)
+
+
+class Leases:
+    """Those who wait for a job, and what those have who were given one."""
+
+    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+        self.turn = turn
+        self.jobs = jobs
+        self._waiting: dict[str, Lease] = {}
+        self._given: dict[str, bytes] = {}  # lease id -> token
+
+    # ------------------------------------------------------------ zmws.lease
+
+    def lease(self, question: Question) -> None:
+        """A job, when there is one within `wait` seconds; else 202."""
+        asked, limits = question.asked, self.turn.limits
+        name, lease_id = asked.get("service"), asked.get("lease")
+        wait, ttr = asked.get("wait", 0.0), asked.get("ttr", limits.lease_ttr_s)
+        service = self.jobs.services.get(name) if isinstance(name, str) else None
+        if not isinstance(lease_id, str) or not ID_PATTERN.match(lease_id):
+            return question.refuse(400, "bad_request", "'lease' must be an id of the asker's own for this")
+        if not is_seconds(wait, limits.wait_s_max):
+            text = f"'wait' must be a number of seconds from 0 to {limits.wait_s_max:g}"
+            return question.refuse(400, "bad_request", text)
+        if not is_seconds(ttr, YEAR_S) or not ttr:
+            return question.refuse(400, "bad_request", "'ttr' must be a number of seconds above 0")
+        if service is None or not service.registered:
+            return question.refuse(404, "unknown_service", f"no worker ever registered the service '{name}'")
+        job = self.jobs.live(self._given.get(lease_id, b""))
+        if job is not None and job.lease == lease_id:
+            assert job.token is not None, job
+            return question.answer(200, leased(job), job.last_write)
+        self._given.pop(lease_id, None)
+        self._forget_dead()
+        old = self._waiting.get(lease_id)
+        if old is not None and old.service is service:
+            old.caller = question.caller  # a repeat keeps its turn, and waits no longer than the first did
+            return None
+        if old is not None:
+            old.service.ring.pop(old, None)
+        elif len(self._waiting) >= limits.waits_max:
+            return question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
+        lease = Lease(self, question.caller, lease_id, service, float(ttr))
+        lease.until = self.turn.now + float(wait)
+        self._waiting[lease_id] = lease
+        service.ring[lease] = None
+        self.jobs.dispatch(service)
+        if self._waiting.get(lease_id) is lease:
+            self.turn.timers.add(lease.until, "lease_wait", lease)
+        return None
+
+    def given(self, lease: Lease, token: bytes) -> None:
+        """A job was dispatched to it."""
+        del self._waiting[lease.id]
+        self._given[lease.id] = token
+
+    def waited(self, lease: Lease) -> None:
+        """Its time to wait may be over."""
+        if self._waiting.get(lease.id) is lease and self.turn.now >= lease.until:
+            del self._waiting[lease.id]
+            lease.service.ring.pop(lease, None)
+            Question(self.turn, lease.caller, "zmws.lease", {}).answer(202, {})
+
+    def undeliverable(self, body: tuple[bytes, ...]) -> None:
+        """The asker went away before its job reached it: no failure, and to the next."""
+        said = mdp.json_object(body[1]) if body[0] == b"200" else None
+        job = self.jobs.live(str((said or {}).get("token", "")).encode())
+        if job is not None and job.lease is not None:
+            self.jobs.give_back(job, "the answer could not be sent to who leased it")
+
+    def _forget_dead(self) -> None:
+        if len(self._given) > 2 * len(self._waiting) + 1_000:
+            self._given = {k: token for k, token in self._given.items() if self.jobs.live(token)}
+
+    # ------------------------------------------------------------ zmws.extend, zmws.report
+
+    def extend(self, question: Question) -> None:
+        """The attempt may run `seconds` longer from now."""
+        seconds = question.asked.get("seconds")
+        if not is_seconds(seconds, YEAR_S) or not seconds:
+            return question.refuse(400, "bad_request", "'seconds' must be a number above 0")
+        job = self._job(question)
+        if job is None:
+            return None
+        self.jobs.extend(job, float(str(seconds)))
+        return question.answer(200, {}, job.last_write)
+
+    def report(self, question: Question) -> None:
+        """What the attempt says: how far it is, a part of its result, its end."""
+        kind = question.asked.get("kind")
+        tell = _KINDS.get(kind) if isinstance(kind, str) else None
+        if tell is None:
+            return question.refuse(400, "bad_request", f"'kind' must be one of {', '.join(_KINDS)}")
+        job = self._job(question)
+        if job is None:
+            return None
+        fault = tell(self, job, question.asked)
+        if fault is not None:
+            return question.refuse(400, "bad_request", fault)
+        return question.answer(200, {}, job.last_write)
+
+    def _job(self, question: Question) -> Job | None:
+        """The running job whose live token is given; None if the question was answered, or will be."""
+        token = question.asked.get("token")
+        if not isinstance(token, str) or (job_id := job_id_of(token.encode("ascii", "replace"))) is None:
+            question.refuse(400, "bad_request", "'token' must be the token that came with the job")
+            return None
+        job = self.jobs.live(token.encode("ascii", "replace"))
+        if job is not None:
+            return job
+        if question.asked.get("kind") == "complete":
+            if self.jobs.was_taken(token.encode("ascii", "replace")):
+                holder = self.jobs.find(job_id)
+                question.answer(200, {}, holder.last_write if holder is not None else None)
+                return None
+            if ID_PATTERN.match(job_id):
+                # Taken before a restart, perhaps: the record tells.
+                self.turn.reads.append(ReadJob(question, job_id, whole=False))
+                return None
+        self._dead(question)
+        return None
+
+    def loaded(self, question: Question, rows: Rows) -> None:
+        """The record of a job whose token is dead: did this token complete it?"""
+        job = job_of(rows.rows[0]) if rows.rows else None
+        if job is None or job.state != COMPLETE or job.nonce is None:
+            return self._dead(question)
+        token = make_token(job.id, job.attempt, job.nonce).decode()
+        return question.answer(200, {}) if token == question.asked["token"] else self._dead(question)
+
+    def _dead(self, question: Question) -> None:
+        self.turn.counters["reports_refused"] += 1
+        question.refuse(409, "token_dead", "this token is no longer live: the attempt is over")
+
+    def over(self, job: Job, token: bytes) -> None:
+        """The time of a leased job may have passed."""
+        if job.state == RUNNING:
+            self.jobs.lease_over(job, token)
+
+    # ------------------------------------------------------------ the kinds of a report
+
+    def _progress(self, job: Job, asked: dict[str, Any]) -> str | None:
+        done, text = asked.get("done"), asked.get("text")
+        if not isinstance(done, (int, float)) or isinstance(done, bool) or not 0 <= done <= 1:
+            return "'done' must be a number from 0 to 1"
+        shown = _printable(text, TEXT_MAX) if isinstance(text, str) else None
+        self.jobs.progress.progress(job, float(done), shown)
+        return None
+
+    def _partial(self, job: Job, asked: dict[str, Any]) -> str | None:
+        frames = _frames(asked, "value")
+        if frames is None:
+            return "'value_base64' is not base64"
+        self.jobs.progress.partial(job, frames, plain=True)
+        return None
+
+    def _log(self, job: Job, asked: dict[str, Any]) -> str | None:
+        text = asked.get("text")
+        if not isinstance(text, str):
+            return "'text' must be a text"
+        self.jobs.progress.log(job, _printable(text, len(text)))
+        return None
+
+    def _complete(self, job: Job, asked: dict[str, Any]) -> str | None:
+        token = job.token
+        assert token is not None, job
+        frames = _frames(asked, "result")
+        if frames is None:
+            return "'result_base64' is not base64"
+        self._left(job)
+        self.jobs.complete(job, token, frames, plain=True)
+        return None
+
+    def _fail(self, job: Job, asked: dict[str, Any]) -> str | None:
+        delay = asked.get("delay")
+        if delay is not None and not is_seconds(delay, YEAR_S):
+            return "'delay' must be a number of seconds from 0"
+        why = error("job_failed", "the job failed")
+        for name in ("code", "error", "type", "traceback"):
+            if isinstance(asked.get(name), str):
+                why[name] = _printable(asked[name], ERROR_TEXT_MAX)
+        self._left(job)
+        delay_s = float(delay) if delay is not None else None
+        self.jobs.attempt_failed(job, why, "reported", asked.get("retry") is not False, delay_s)
+        return None
+
+    def _release(self, job: Job, asked: dict[str, Any]) -> str | None:
+        self._left(job)
+        self.jobs.give_back(job, "it was released")
+        return None
+
+    def _left(self, job: Job) -> None:
+        """A worker's session holds the job: it is free of it. (Any live token can be reported on.)"""
+        if job.session is not None and job.token is not None:
+            session = job.session
+            self.jobs.tell_cancelled(session, job.token, job.deadline_mono)
+
+
+_KINDS = {
+    "progress": Leases._progress,
+    "partial": Leases._partial,
+    "log": Leases._log,
+    "complete": Leases._complete,
+    "fail": Leases._fail,
+    "release": Leases._release,
+}
+
+
+def _frames(asked: dict[str, Any], name: str) -> tuple[bytes, ...] | None:
+    """A value as frames: bytes as base64, else JSON; none for null. None if it is not base64."""
+    if f"{name}_base64" in asked:
+        try:
+            return (base64.b64decode(asked[f"{name}_base64"], validate=True),)
+        except (TypeError, ValueError):
+            return None
+    value = asked.get(name)
+    return () if value is None else (mdp.PARAM_JSON + json.dumps(value).encode(),)
+
+
+def _printable(text: str, most: int) -> str:
+    # A lone surrogate passes JSON, and could be neither stored nor sent.
+    return text[:most].encode("utf-8", "replace").decode()

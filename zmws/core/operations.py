@@ -1,0 +1,251 @@
+"""What an operator does to jobs and services: zmws.cancel, retry, delete, purge, pause, resume.
+
+Rule 1: a job is acted on as it is now: as it is in memory if it is there, else as its record says, which
+        is read in order with the writes.
+Rule 2: a filter works in chunks, each a commit, and touches no job that came after it.
+Rule 3: what the commit decides (whether a dead letter's unique key is free) is counted and answered when
+        it has decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from zmws.core.job import FAILED, FINAL_STATES, MEMORY, RUNNING, SCHEDULED, STATES, WAITING, Job
+from zmws.core.jobs import Jobs
+from zmws.core.options import ID_PATTERN
+from zmws.core.question import FILTER_KEYS, Question
+from zmws.core.service import Service
+from zmws.core.turn import Turn
+from zmws.core.writes import (
+    DELETED,
+    NEW,
+    UNIQUE_CONFLICT,
+    DeleteJob,
+    Filter,
+    ReadJob,
+    ReadMatching,
+    Rows,
+    Verdict,
+    Write,
+    job_of,
+)
+
+CHUNK_ROWS = 250
+UNFINISHED = (SCHEDULED, WAITING, RUNNING)
+
+
+@dataclass(slots=True)
+class Operation:
+    """One request on its way. `one`: it names a job, and answers why it could not be done."""
+
+    question: Question
+    verb: str  # cancel, retry or delete
+    states: tuple[str, ...]  # that it can be done in
+    one: bool = False
+    where: Filter = field(default_factory=Filter)
+    last: int = 0  # the highest number there was when it came
+    count: int = 0
+    pending: int = 0  # verdicts that are not in yet
+    read_all: bool = False
+    after: Write | None = None  # its last write
+
+
+class Operations:
+    """Operators' verbs."""
+
+    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+        self.turn = turn
+        self.jobs = jobs
+        self._act: dict[str, Callable[[Operation, Job, bool], None]] = {
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "delete": self._delete,
+        }
+
+    # ------------------------------------------------------------ jobs
+
+    def cancel(self, question: Question) -> None:
+        """End jobs that have not ended."""
+        self._begin(question, "cancel", UNFINISHED)
+
+    def retry(self, question: Question) -> None:
+        """Let dead letters wait again."""
+        self._begin(question, "retry", (FAILED,))
+
+    def delete(self, question: Question) -> None:
+        """Forget ended jobs now."""
+        self._begin(question, "delete", tuple(state for state in STATES if state in FINAL_STATES))
+
+    def purge(self, question: Question) -> None:
+        """Cancel all that waits or is scheduled for a service."""
+        service = self._service(question)
+        if service is None:
+            return
+        operation = Operation(question, "cancel", (SCHEDULED, WAITING), where=Filter(service=service.name))
+        for job in [*service.waiting(), *service.scheduled.values()]:
+            if job.kind == MEMORY:
+                self.jobs.cancel(job)
+                operation.count += 1
+        self._read_on(operation, 0)
+
+    def _begin(self, question: Question, verb: str, states: tuple[str, ...]) -> None:
+        asked = question.asked
+        if "id" in asked:
+            job_id = asked["id"]
+            if not isinstance(job_id, str) or not ID_PATTERN.match(job_id):
+                return question.refuse(400, "bad_request", f"{question.service} needs 'id', the id of a job")
+            return self._one(Operation(question, verb, states, one=True), job_id)
+        if not asked.get("all") and not any(asked.get(key) is not None for key in FILTER_KEYS):
+            keys = ", ".join(FILTER_KEYS)
+            text = f"{question.service} needs 'id', or a filter ({keys}), or {{\"all\": true}} for every job"
+            return question.refuse(400, "bad_request", text)
+        where = question.filter()
+        if where is None:
+            return None
+        if where.state is not None and where.state not in states:
+            text = f"{verb} is for jobs in state {' or '.join(states)}, not {where.state}"
+            return question.refuse(400, "bad_request", text)
+        return self._read_on(Operation(question, verb, states, where=where), 0)
+
+    def _one(self, operation: Operation, job_id: str) -> None:
+        job = self.jobs.find(job_id)
+        if job is None or (job.final and job.kind != MEMORY):
+            # Not here, or on its way to the store: read in order with the writes.
+            self.turn.reads.append(ReadJob(operation, job_id, whole=False))
+        else:
+            self._on_one(operation, job, in_queue=True)
+
+    def job_loaded(self, operation: Operation, job_id: str, rows: Rows) -> None:
+        """The record of the job that was named; by now the job may be in memory."""
+        held = self.jobs.find(job_id)
+        if held is not None and held.final and held.kind != MEMORY:
+            # It has ended since it was read: once more, behind the write of its end.
+            self.turn.reads.append(ReadJob(operation, job_id, whole=False))
+        elif held is not None:
+            self._on_one(operation, held, in_queue=True)
+        elif rows.rows:
+            self._on_one(operation, job_of(rows.rows[0]), in_queue=False)
+        else:
+            text = f"there is no job '{job_id}', or its record has been forgotten"
+            operation.question.refuse(404, "unknown_job", text)
+
+    def _on_one(self, operation: Operation, job: Job, in_queue: bool) -> None:
+        why = self._not_possible(operation, job)
+        if why is not None:
+            text = f"job '{job.id}': {why}"
+            return operation.question.refuse(409, "not_possible", text, job.last_write)
+        self._act[operation.verb](operation, job, in_queue)
+        operation.read_all = True
+        return self._finish(operation)
+
+    def _not_possible(self, operation: Operation, job: Job) -> str | None:
+        """Why this cannot be done to the job as it is, or None."""
+        if self.jobs.inserting.get(job.id) is job:
+            return "it is not accepted yet"
+        if job.id in self.jobs.reviving:
+            return "it is being retried already"
+        if operation.verb != "cancel" and job.kind == MEMORY:
+            return "it is a memory job, which is forgotten by itself"
+        if job.state not in operation.states:
+            hint = {"retry": ", and only a failed job is retried", "delete": "; cancel it first"}
+            return f"it is {job.state}{hint.get(operation.verb, ' already')}"
+        if not operation.one and job.kind == MEMORY:
+            return "a filter is for stored jobs"
+        return None
+
+    # ------------------------------------------------------------ many
+
+    def _read_on(self, operation: Operation, after: int) -> None:
+        if not operation.last:
+            operation.last = self.jobs.last_number
+        read = ReadMatching(operation, operation.where, operation.states, after, operation.last, CHUNK_ROWS)
+        self.turn.reads.append(read)
+
+    def matching_loaded(self, operation: Operation, rows: Rows) -> None:
+        """A chunk of those that the filter names."""
+        for row in rows.rows:
+            held = self.jobs.stored.get(row["id"])
+            final_here = held is not None and held.final
+            job = held if held is not None and not final_here else job_of(row)
+            if final_here and operation.verb == "cancel":
+                continue  # it has ended since
+            if self._not_possible(operation, job) is None:
+                self._act[operation.verb](operation, job, held is not None and not final_here)
+        if rows.next is not None:
+            self._read_on(operation, rows.next)
+        else:
+            operation.read_all = True
+            self._finish(operation)
+
+    # ------------------------------------------------------------ what is done to a job
+
+    def _cancel(self, operation: Operation, job: Job, in_queue: bool) -> None:
+        if not in_queue:
+            job.light = True
+            self.jobs.backlog.take_out(job)
+        self.jobs.cancel(job, in_queue)
+        operation.count += 1
+        operation.after = job.last_write or operation.after
+
+    def _retry(self, operation: Operation, job: Job, in_queue: bool) -> None:
+        operation.pending += 1
+        self.jobs.revive(job, lambda verdict: self._decided(operation, verdict))
+
+    def _delete(self, operation: Operation, job: Job, in_queue: bool) -> None:
+        operation.pending += 1
+
+        def deleted(verdict: Verdict) -> None:
+            service = self.jobs.services.get(verdict.service)
+            if verdict.verdict == DELETED and service is not None:
+                service.ended[verdict.state] -= 1
+            self._decided(operation, verdict)
+
+        self.jobs.journal.write_for(DeleteJob(job.id), deleted)
+
+    def _decided(self, operation: Operation, verdict: Verdict) -> None:
+        operation.pending -= 1
+        if verdict.verdict in (NEW, DELETED):
+            operation.count += 1
+        elif operation.one:
+            if verdict.verdict == UNIQUE_CONFLICT:
+                text = f"its unique key is held by job '{verdict.job_id}' now"
+                return operation.question.refuse(409, "not_possible", text)
+            text = f"the record of job '{verdict.job_id}' was forgotten meanwhile"
+            return operation.question.refuse(404, "unknown_job", text)
+        return self._finish(operation)
+
+    def _finish(self, operation: Operation) -> None:
+        if operation.read_all and not operation.pending:
+            operation.question.answer(200, {"count": operation.count}, operation.after)
+
+    # ------------------------------------------------------------ services
+
+    def pause(self, question: Question) -> None:
+        """Its jobs wait from now on; what runs goes on. A restart of the broker does not end it."""
+        self._set_paused(question, True)
+
+    def resume(self, question: Question) -> None:
+        """Its jobs start again."""
+        self._set_paused(question, False)
+
+    def _set_paused(self, question: Question, paused: bool) -> None:
+        service = self._service(question)
+        if service is None:
+            return
+        service.paused = paused
+        write = self.jobs.remember(service, paused)
+        self.turn.note("info", f"{service.name} is {'paused' if paused else 'resumed'}")
+        question.answer(200, {"service": service.name, "paused": paused}, write)
+        self.jobs.dispatch(service)
+
+    def _service(self, question: Question) -> Service | None:
+        name: Any = question.asked.get("service")
+        service = self.jobs.services.get(name) if isinstance(name, str) else None
+        if service is None or not service.registered:
+            text = f"no worker ever registered the service '{name}' and no configuration names it"
+            question.refuse(404, "unknown_service", text)
+            return None
+        return service

@@ -1,0 +1,89 @@
+"""What a running job says of itself: partial results, log lines, how far it is.
+
+Rule 1: partial results and log lines of a stored job go to the store and are not kept in memory; a memory
+        job keeps its own.
+Rule 2: `partials_max`, `partials_bytes_max` and `log_bytes_max` bound what is kept of a job; its record
+        says how much was cut.
+Rule 3: of its progress the last one per commit is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmws.core.answers import Answers
+from zmws.core.job import RUNNING, STORED, Job
+from zmws.core.journal import Journal
+from zmws.core.turn import Turn
+from zmws.core.writes import AppendToJob, UpdateJob, Write, size_of
+
+_COLUMNS = ("progress", "progress_text", "progress_at", "progress_n", "events")
+
+
+class Progress:
+    """Takes down what running jobs say, and tells those who wait for it."""
+
+    def __init__(self, turn: Turn, journal: Journal, answers: Answers) -> None:
+        self._turn = turn
+        self._journal = journal
+        self._answers = answers
+
+    def partial(self, job: Job, body: tuple[bytes, ...], plain: bool) -> None:
+        """A partial result: to those who wait, and into the record."""
+        for caller in job.callers:
+            self._answers.partial(job, caller, body, plain)
+        limits, size = self._turn.limits, size_of(body)
+        if (
+            job.partials_count < limits.partials_max
+            and size <= limits.partials_bytes_max - job.partials_bytes
+        ):
+            job.partials_count += 1
+            job.partials_bytes += size
+            self._append(job, "partial", body, size)
+        else:
+            job.partials_cut += 1
+            self._turn.counters["partials_cut"] += 1
+
+    def log(self, job: Job, line: str) -> None:
+        """A captured log line, as long as `log_bytes_max` allows."""
+        size = len(line.encode())
+        if job.log_bytes + size > self._turn.limits.log_bytes_max:
+            job.log_cut += size
+            self._turn.counters["log_bytes_cut"] += size
+            return
+        job.log_bytes += size
+        self._append(job, "log", line, size)
+
+    def _append(self, job: Job, kind: str, value: Any, size: int) -> None:
+        job.events += 1
+        n, at = job.events, self._turn.wall
+        if job.kind == STORED:
+            self._journal.write(AppendToJob(job.id, kind, value, n, at, size=100 + size), job)
+        else:
+            if isinstance(job.history, tuple):
+                job.history = []
+            job.history.append((n, at, kind, value))
+        self._answers.happened(job)
+
+    def progress(self, job: Job, done: float | None, text: str | None) -> None:
+        """How far it is."""
+        job.events += 1
+        job.progress, job.progress_text = done, text
+        job.progress_at, job.progress_n = self._turn.wall, job.events
+        if not job.progress_written_n:
+            self._write(job)
+        body = {"id": job.id, "service": job.service, "done": done, "text": text}
+        self._turn.news(f"{job.service}.progress", body, job.last_write)
+        self._answers.happened(job)
+
+    def _write(self, job: Job) -> None:
+        if job.kind == STORED:
+            self._journal.write(UpdateJob(job.id, {name: getattr(job, name) for name in _COLUMNS}), job)
+            job.progress_written_n = job.progress_n
+
+    def written(self, job: Job, write: Write) -> None:
+        """A write of this job is on disk; if it was its progress and there was more since, that follows."""
+        if job.progress_written_n and isinstance(write, UpdateJob) and "progress_n" in write.changes:
+            job.progress_written_n = 0
+            if job.state == RUNNING and job.progress_n != write.changes["progress_n"]:
+                self._write(job)

@@ -1,0 +1,427 @@
+"""The store on disk: SQLite, one file, one writing connection (DESIGN section 7).
+
+Rule 1: `commit` is one transaction, synced before it returns; what fails in it leaves nothing behind.
+Rule 2: one connection writes and checkpoints, in one thread; the other only reads, for people's lists.
+        (SQLite before 3.51.3 can corrupt a WAL that two connections write or checkpoint at once.)
+Rule 3: new jobs are taken at a run, as if none were known; when one is, all is rolled back and each is
+        looked up. Repeats are rare, and the common way is three times as fast.
+Rule 4: a full disk refuses new jobs and nothing else: what runs goes on into the reserve (space.py).
+Rule 5: any other failure of SQLite is StoreError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from zmws.core.job import FAILED, FINAL_STATES
+from zmws.core.writes import (
+    DELETED,
+    DISK_FULL,
+    EXISTING,
+    FOR_PEOPLE,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    UNKNOWN,
+    AppendToJob,
+    DeleteJob,
+    FinishJob,
+    InsertJob,
+    Pruned,
+    PruneJobs,
+    Read,
+    RememberService,
+    ReviveJob,
+    Rows,
+    UpdateJob,
+    Verdict,
+    Write,
+)
+from zmws.errors import StoreError
+from zmws.store import sqlite_file
+from zmws.store.rows import born_values, converters, event_value, packed, quoted, whole_values
+from zmws.store.space import Space
+from zmws.store.sql_files import SQL_FOLDER, migrations, queries
+from zmws.store.sqlite_reads import Reads
+
+PAGE_BYTES = 4096
+WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
+WAL_PAGES_SCANTY = 250  # the same when there is little room
+READER_CACHE_BYTES = 4 * 1024 * 1024
+FULL_WAIT_S = 0.2  # between two tries when not even the reserve helps
+
+_FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+log = logging.getLogger("zmws.store")
+
+
+class SqliteStore:
+    """Jobs in a file. Raises StoreError at the start if the file cannot be used, and says what to do."""
+
+    durability = "disk"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        reserve_bytes: int = 16 * 1024 * 1024,
+        free_bytes_min: int = 64 * 1024 * 1024,
+        cache_bytes: int = 16 * 1024 * 1024,
+        check_s_max: float = 2.0,
+        synchronous: str = "FULL",
+        sql_folder: Path = SQL_FOLDER,
+    ) -> None:
+        self.path = path
+        self._queries = queries()
+        self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
+        self._given_up = threading.Event()
+        self._space = Space(path, reserve_bytes, free_bytes_min)
+        # When the disk is full, what the WAL holds must still fit into the file, by way of the reserve.
+        self._wal_pages = max(WAL_PAGES_SCANTY, min(WAL_PAGES, reserve_bytes // PAGE_BYTES))
+        self._scanty = False  # the WAL is kept short
+        self._counts: Counter[tuple[str, str]] = Counter()  # of ended jobs, as on disk
+        self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
+        steps = migrations(sql_folder)
+        sqlite_file.make_folder(path)
+        with contextlib.ExitStack() as undo:
+            self._lock = sqlite_file.Lock(path)
+            undo.callback(self._lock.release)
+            if sqlite_file.is_new(path):
+                sqlite_file.create(path, steps)
+            self._space.make_way()
+            try:
+                self._writer = undo.enter_context(contextlib.closing(sqlite_file.connect(path)))
+                self._set_up(self._writer, cache_bytes, synchronous)
+                sqlite_file.require_whole(self._writer, path, check_s_max, self._queries["quick_check"])
+                sqlite_file.migrate(self._writer, path, steps)
+                for service, state, n in self._writer.execute(self._queries["counts"]).fetchall():
+                    self._counts[service, state] = n
+                self._reader = undo.enter_context(contextlib.closing(sqlite_file.connect(path, "ro")))
+                self._reader.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
+            except sqlite3.DatabaseError as wrong:
+                raise self._failed("cannot be opened", wrong) from None
+            undo.pop_all()
+        self._execute = self._writer.execute
+        self._many = self._writer.executemany
+        self._reads = Reads(self._writer, self._queries, self._counts)
+        self._lists = Reads(self._reader, self._queries, self._counts)
+        self._space.prepare()
+
+    @property
+    def refuses_inserts(self) -> bool:
+        """Whether new jobs are refused for lack of room."""
+        return self._space.alarm
+
+    def commit(self, writes: Sequence[Write]) -> list[Verdict]:
+        """Apply the writes; verdicts of those that have one, in order."""
+        try:
+            if self._space.look() != self._scanty:
+                self._spare(self._space.alarm)
+            if not self._space.alarm:
+                try:
+                    return self._commit_known(writes)
+                except sqlite3.Error as wrong:
+                    if not _is_full(wrong):
+                        raise
+                self._space.release()
+                self._spare(True)
+            return self._commit_at_last(writes)
+        except sqlite3.Error as wrong:
+            raise self._failed("a commit failed", wrong) from wrong
+
+    def read(self, read: Read) -> Rows:
+        """Answer a read; those for people by the other connection, in the reader's thread."""
+        try:
+            return (self._lists if isinstance(read, FOR_PEOPLE) else self._reads).answer(read)
+        except sqlite3.Error as wrong:
+            raise self._failed(f"{type(read).__name__} failed", wrong) from wrong
+
+    def give_up(self) -> None:
+        """End a commit that waits for room, from any thread: it raises StoreError."""
+        self._given_up.set()
+
+    def close(self) -> None:
+        """Let go of everything; what has been committed is then in the file itself."""
+        self.give_up()
+        try:
+            self._reader.close()
+            self._writer.close()
+        except sqlite3.Error as wrong:
+            raise self._failed("cannot be closed", wrong) from wrong
+        finally:
+            self._lock.release()
+
+    # ------------------------------------------------------------ transactions
+
+    def _set_up(self, connection: sqlite3.Connection, cache_bytes: int, synchronous: str) -> None:
+        for setting in (
+            "journal_mode = WAL",
+            f"synchronous = {synchronous}",
+            f"cache_size = {-cache_bytes // 1024}",
+            f"wal_autocheckpoint = {self._wal_pages}",
+            f"journal_size_limit = {2 * WAL_PAGES * PAGE_BYTES}",
+            "temp_store = MEMORY",
+            "secure_delete = OFF",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+
+    def _commit_known(self, writes: Sequence[Write]) -> list[Verdict]:
+        """At a run if all new jobs are new, else one by one."""
+        try:
+            return self._transaction(writes, at_a_run=True)
+        except _Known:
+            return self._transaction(writes)
+
+    def _commit_at_last(self, writes: Sequence[Write]) -> list[Verdict]:
+        """Commit what must not be refused, and no new job: if the disk is full, wait until it fits."""
+        told = False
+        while True:
+            try:
+                return self._transaction(writes, refusing=True)
+            except sqlite3.Error as wrong:
+                if not _is_full(wrong):
+                    raise
+                released = self._space.release()
+                self._spare(True)
+                if released:
+                    continue
+                if not told:
+                    told = True
+                    log.warning("%s: the disk is full; commits wait until there is room", self.path)
+                if self._given_up.wait(FULL_WAIT_S):
+                    raise
+
+    def _spare(self, scanty: bool) -> None:
+        """While room is scanty the WAL is kept short, and what it takes up is given back."""
+        self._scanty = scanty
+        pages = WAL_PAGES_SCANTY if scanty else self._wal_pages
+        self._execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
+        if scanty:
+            try:
+                self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as wrong:
+                if not _is_full(wrong):
+                    raise
+
+    def _transaction(
+        self, writes: Sequence[Write], at_a_run: bool = False, refusing: bool = False
+    ) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        self._ended = Counter()
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            for (kind, _), run in groupby(writes, _shape):
+                if kind is UpdateJob:
+                    self._update_all(list(run))
+                elif kind is InsertJob and at_a_run:
+                    self._insert_all(list(run), verdicts)
+                else:
+                    for write in run:
+                        verdict = self._apply(write, refusing)
+                        if verdict is not None:
+                            verdicts.append(verdict)
+            for service, state in self._ended:
+                n = self._counts[service, state] + self._ended[service, state]
+                self._execute(self._queries["set_count"], (service, state, n))
+            self._execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:  # SQLite has rolled back by itself after some failures
+                with contextlib.suppress(sqlite3.Error):
+                    self._execute("ROLLBACK")
+            raise
+        for key, n in self._ended.items():
+            self._counts[key] += n
+        return verdicts
+
+    def _failed(self, what: str, wrong: sqlite3.Error) -> StoreError:
+        code = getattr(wrong, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreError(sqlite_file.damaged(self.path, wrong))
+        name = getattr(wrong, "sqlite_errorname", type(wrong).__name__)
+        return StoreError(f"{self.path}: {what}: {wrong} ({name})")
+
+    # ------------------------------------------------------------ writes
+
+    def _apply(self, write: Write, refusing: bool) -> Verdict | None:
+        if isinstance(write, InsertJob):
+            return self._insert(write, refusing)
+        if isinstance(write, ReviveJob):
+            return self._revive(write)
+        if isinstance(write, DeleteJob):
+            return self._delete(write)
+        if isinstance(write, PruneJobs):
+            return self._prune(write)
+        if isinstance(write, FinishJob):
+            self._finish(write)
+        elif isinstance(write, AppendToJob):
+            value = event_value(write.kind, write.value)
+            found = self._execute(
+                self._queries["append"], (write.n, write.at, write.kind, value, write.job_id)
+            )
+            _require(found.rowcount == 1, write.job_id)
+        else:
+            assert isinstance(write, RememberService), write
+            paused = None if write.paused is None else int(write.paused)
+            self._execute(self._queries["remember_service"], (write.service, paused))
+        return None
+
+    def _insert_all(self, writes: Sequence[Write], verdicts: list[Verdict]) -> None:
+        """A run of new jobs. Raises _Known if one of them is not new, or may not be taken."""
+        born, bodies = [], []
+        for write in writes:
+            assert isinstance(write, InsertJob)
+            row = write.row
+            values = born_values(row)
+            if values is None or write.only_if_known:
+                raise _Known
+            born.append(values)
+            bodies.append((row["number"], packed(row["body"])))
+            verdicts.append(Verdict(NEW, row["id"], row["service"]))
+        if self._many(self._queries["insert_born"], born).rowcount != len(born):
+            raise _Known
+        self._many(self._queries["insert_body"], bodies)
+
+    def _insert(self, write: InsertJob, refusing: bool) -> Verdict:
+        row = write.row
+        job_id, service = row["id"], row["service"]
+        known = self._find(job_id)
+        if known is not None:
+            return Verdict(EXISTING, job_id, known[1])
+        if row["unique"] is not None and (holder := self._holder(service, row["unique"])) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, service)
+        if write.only_if_known or refusing:
+            return Verdict(FULL if write.only_if_known else DISK_FULL, job_id, service)
+        assert row["state"] not in FINAL_STATES, f"job {job_id}: new, and {row['state']} already"
+        self._execute(self._queries["insert_whole"], whole_values(row))
+        self._execute(self._queries["insert_body"], (row["number"], packed(row["body"])))
+        return Verdict(NEW, job_id, service)
+
+    def _update_all(self, writes: Sequence[Any]) -> None:
+        """A run of updates of the same columns."""
+        update = self._update(tuple(writes[0].changes), "id")
+        values = [update.values(write.changes.values(), write.job_id) for write in writes]
+        done = self._many(update.text, values).rowcount
+        _require(done == len(writes), ", ".join(write.job_id for write in writes[:10]))
+
+    def _finish(self, write: FinishJob) -> None:
+        known = self._find(write.job_id)
+        _require(known is not None and known[2] not in FINAL_STATES, write.job_id)
+        assert known is not None
+        state = write.changes["state"]
+        assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
+        self._change(known[0], write.changes, write.forget_at)
+        self._ended[known[1], state] += 1
+
+    def _revive(self, write: ReviveJob) -> Verdict:
+        known = self._find(write.job_id)
+        if known is None or known[2] != FAILED:
+            return Verdict(UNKNOWN, write.job_id)
+        number, service, _, unique = known
+        if unique is not None and (holder := self._holder(service, unique)) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, service)
+        self._change(number, write.changes, None)
+        self._ended[service, FAILED] -= 1
+        return Verdict(NEW, write.job_id, service)
+
+    def _delete(self, write: DeleteJob) -> Verdict:
+        known = self._find(write.job_id)
+        if known is None or known[2] not in FINAL_STATES:
+            return Verdict(UNKNOWN, write.job_id)
+        number, service, state, _ = known
+        self._execute(self._queries["delete_history"], (number,))
+        self._remove([number])
+        self._ended[service, state] -= 1
+        return Verdict(DELETED, write.job_id, service, state)
+
+    def _prune(self, write: PruneJobs) -> Verdict:
+        counts: Counter[tuple[str, str]] = Counter()
+        left = write.limit
+        numbers: list[int] = []
+        for number, service, state, pieces in self._execute(
+            self._queries["due"], (write.at, write.limit)
+        ).fetchall():
+            if left <= pieces:
+                # More than the rest of the step: this step takes a part, the oldest, and the next goes on.
+                self._execute(self._queries["delete_oldest_history"], (number, left))
+                break
+            if pieces:
+                self._execute(self._queries["delete_history"], (number,))
+            left -= pieces + 1
+            numbers.append(number)
+            counts[service, state] += 1
+        self._remove(numbers)
+        self._ended.subtract(counts)
+        (next_at,) = self._execute(self._queries["first_due"]).fetchone()
+        return Pruned("pruned", "", counts=dict(counts), next_at=next_at)
+
+    # ------------------------------------------------------------ rows
+
+    def _find(self, job_id: str) -> tuple[int, str, str, str | None] | None:
+        """Number, service, state and unique key."""
+        found: tuple[int, str, str, str | None] | None = self._execute(
+            self._queries["find"], (job_id,)
+        ).fetchone()
+        return found
+
+    def _holder(self, service: str, unique: str) -> str | None:
+        """The job that holds a unique key."""
+        found = self._execute(self._queries["holder"], (service, unique)).fetchone()
+        return None if found is None else found[0]
+
+    def _change(self, number: int, changes: Mapping[str, Any], forget_at: float | None) -> None:
+        update = self._update((*changes, "forget_at"), "number")
+        self._execute(update.text, update.values(changes.values(), forget_at, number))
+
+    def _update(self, columns: tuple[str, ...], key: str) -> _Update:
+        update = self._updates.get((*columns, key))
+        if update is None:
+            sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
+            update = _Update(f"UPDATE jobs SET {sets} WHERE {key} = ?", converters(columns))
+            self._updates[(*columns, key)] = update
+        return update
+
+    def _remove(self, numbers: Sequence[int]) -> None:
+        keys = [(number,) for number in numbers]
+        self._many(self._queries["delete_job"], keys)
+        self._many(self._queries["delete_body"], keys)
+
+
+@dataclass(slots=True)
+class _Update:
+    """The statement that sets certain columns of one job."""
+
+    text: str
+    converters: list[tuple[int, Callable[[Any], Any]]]
+
+    def values(self, changes: Iterable[Any], *more: Any) -> list[Any]:
+        """What goes in for the question marks: the new values, then `more`."""
+        values = [*changes, *more]
+        for index, convert in self.converters:
+            values[index] = convert(values[index])
+        return values
+
+
+class _Known(Exception):
+    """One of a run of new jobs is not new."""
+
+
+def _shape(write: Write) -> tuple[type[Write], tuple[str, ...]]:
+    """What writes of a run have in common."""
+    kind = type(write)
+    return kind, tuple(write.changes) if kind is UpdateJob else ()  # type: ignore[attr-defined]
+
+
+def _is_full(wrong: sqlite3.Error) -> bool:
+    return getattr(wrong, "sqlite_errorcode", 0) in _FULL_CODES
+
+
+def _require(held: bool, job_id: str) -> None:
+    assert held, f"a write for job {job_id}, which is not in the store or not in that state"

@@ -1,0 +1,101 @@
+"""A backup of the SQLite store and a check of it, by another process than the broker, running or not.
+
+Rule 1: only reading connections: nothing here writes to the file or moves its WAL.
+Rule 2: a backup is of one moment, and is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from zmws.errors import StoreError
+from zmws.store import sqlite_file
+from zmws.store.sql_files import migrations, queries
+
+STEP_PAGES = 1_000  # of a backup at once
+
+
+def backup(source: Path, target: Path) -> None:
+    """Copy the store `source` to the file `target`, which must not exist. Raises StoreError."""
+    if target.exists():
+        raise StoreError(f"{target}: is there already; name a new file")
+    made = target.with_name(target.name + ".new")
+    try:
+        with _reading(source) as connection, contextlib.closing(sqlite3.connect(made)) as copy:
+            # Held throughout, so that the writes of a busy broker do not make it begin again and again.
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM services").fetchone()
+            connection.backup(copy, pages=STEP_PAGES)
+            # A file of one piece, which can be looked at without making others beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        sqlite_file.sync(made)
+        # A link and not a rename, which would replace what somebody made there meanwhile.
+        target.hardlink_to(made)
+        made.unlink()
+        sqlite_file.sync(target.parent)
+    except FileExistsError:
+        made.unlink(missing_ok=True)
+        raise StoreError(f"{target}: is there already; name a new file") from None
+    except (sqlite3.Error, OSError) as wrong:
+        with contextlib.suppress(OSError):
+            made.unlink(missing_ok=True)
+        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
+        raise StoreError(f"{target}: the backup failed: {reason}") from None
+
+
+def check(path: Path) -> list[str]:
+    """What is wrong with the store, in words; nothing if it is whole. Raises StoreError if there is none."""
+    said = queries()
+    problems: list[str] = []
+    try:
+        with _reading(path) as connection:
+            connection.execute("BEGIN")
+            problems += [str(row[0]) for row in connection.execute(said["integrity_check"]) if row[0] != "ok"]
+            problems += _invariants(connection, said)
+    except sqlite3.Error as wrong:
+        problems.append(str(wrong))
+    return problems
+
+
+def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterator[str]:
+    """What zmws relies on beside what SQLite does."""
+    run = connection.execute
+    for state, n in run(said["check_states"]):
+        yield f"{n} jobs are in the state {state!r}, which there is not"
+    for service, unique, n in run(said["check_unique"]):
+        yield f"service {service}: {n} jobs hold the unique key {unique!r}"
+    for name, what in (
+        ("check_missing_bodies", "{n} jobs have no body, the first is {first}"),
+        ("check_stray_bodies", "{n} bodies belong to no job, the first to number {first}"),
+        ("check_stray_history", "{n} pieces of history belong to no job, the first to number {first}"),
+        (
+            "check_forgetting",
+            "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
+        ),
+    ):
+        n, first = run(said[name]).fetchone()
+        if n:
+            yield what.format(n=n, first=first)
+    kept = {(service, state): n for service, state, n in run(said["counts"]) if n}
+    there = {(service, state): n for service, state, n in run(said["check_counts"])}
+    for service, state in sorted(kept.keys() | there.keys()):
+        was, is_ = kept.get((service, state), 0), there.get((service, state), 0)
+        if was != is_:
+            yield f"service {service}: {was} jobs are counted as {state}, but there are {is_}"
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such store")
+    with contextlib.closing(sqlite_file.connect(path, "ro")) as connection:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        if application_id != sqlite_file.APPLICATION_ID:
+            raise StoreError(f"{path}: is no store of zmws")
+        version, newest = sqlite_file.version(connection), migrations()[-1].version
+        if version != newest:
+            raise StoreError(f"{path}: is of version {version}, but this zmws reads version {newest}")
+        yield connection

@@ -1,0 +1,113 @@
+"""One job of a worker class, in this thread, with no broker and no socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from zmws import ids
+from zmws.client.answers import body_of, error_in, value_of
+from zmws.core import mdp
+from zmws.core.messages import WorkerRequest
+from zmws.worker import WorkerBase, WorkerIO
+
+
+@dataclass
+class JobOutcome:
+    """What one attempt came to, and what it said on the way."""
+
+    state: str  # "complete" or "failed"
+    result: Any = None  # of a complete one: as a caller gets it, True for none
+    code: str | None = None  # of a failed one: as docs/errors.md has it, "job_failed" or "bad_params"
+    message: str | None = None
+    type: str | None = None  # the exception's, None for a `work()` that returned False
+    traceback: str | None = None
+    retried: bool = False  # of a failed one: whether the broker would try it again
+    progress: list[tuple[float, str | None]] = field(default_factory=list)
+    partials: list[Any] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job completed."""
+        return self.state == "complete"
+
+
+class _Ear:
+    """What a job says goes here instead of to a broker: it stands for the worker's connection."""
+
+    def __init__(self, cancelled: bool) -> None:
+        self.said: list[tuple[bytes, ...]] = []
+        self._cancelled = cancelled
+
+    def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
+        self.said.append(body)
+
+    def is_cancelled(self, token: bytes) -> bool:
+        return self._cancelled
+
+
+def run_job(
+    worker: type[WorkerBase] | WorkerBase,
+    params: Any = None,
+    *,
+    frames: Sequence[bytes] | None = None,
+    job_id: str | None = None,
+    attempt: int = 1,
+    ttr: float = 3600.0,
+    cancelled: bool = False,
+) -> JobOutcome:
+    """Run `work()` once, as a worker would; what came of it.
+
+    `worker`: a class, or an object made of one, to run several jobs on. `params` go the way they have to
+    a worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client
+    of ours sends. `attempt`, `ttr` (seconds) and `cancelled` are what `self.job` tells. What `work()`
+    raises is in the outcome; KeyboardInterrupt passes. An `async def work` needs a thread without a
+    running event loop. Raises TypeError or ValueError for parameters that JSON cannot hold.
+    """
+    made = worker() if isinstance(worker, type) else worker
+    job_id = job_id or ids.new_id()
+    body = body_of(params) if frames is None else tuple(frames)
+    told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
+    token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
+    ear = _Ear(cancelled)
+    made._runner = None
+    try:
+        final = made._attempt(cast(WorkerIO, ear), WorkerRequest(token, made.service_name, told, body))
+    finally:
+        if made._runner is not None:
+            made._runner.close()
+    outcome = _outcome_of(final)
+    for kind, *rest in ear.said:
+        _hear(outcome, kind, tuple(rest))
+    return outcome
+
+
+def _outcome_of(final: tuple[bytes, ...]) -> JobOutcome:
+    if final[0] == b"COMPLETE":
+        return JobOutcome("complete", value_of(final[1:]))
+    error = error_in(final[1:])
+    return JobOutcome(
+        "failed",
+        code=error["code"],
+        message=error["error"],
+        type=error.get("type"),
+        traceback=error.get("traceback"),
+        retried=error.get("retry") is not False,
+    )
+
+
+def _hear(outcome: JobOutcome, kind: bytes, rest: tuple[bytes, ...]) -> None:
+    if kind == b"PROGRESS":
+        said = mdp.json_object(rest[0]) or {}
+        outcome.progress.append((said["done"], said["text"]))
+    elif kind == b"CONT":
+        outcome.partials.append(value_of(rest))
+    elif kind == b"LOG":
+        outcome.log.append(rest[0].decode())
+    else:
+        assert kind == b"TOUCH", kind
+        outcome.extended.append(float(rest[0]))
