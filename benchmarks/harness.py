@@ -1,22 +1,28 @@
-"""What the benchmarks share: C programs built on the spot, processes that end, CPU read, tables.
+"""What the benchmarks share: C programs built on the spot, processes that end, CPU and memory read, rounds
+of contestants, ratios and what they are judged by.
 
 Nothing here knows what is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import json
+import math
 import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import zmq
 
@@ -24,6 +30,9 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 C_SOURCES = HERE / "c"
 BUILD = HERE / "build"
+IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
+
+M = TypeVar("M")
 
 
 class CannotRun(Exception):
@@ -39,17 +48,21 @@ class Broken(Exception):
 
 def build_c(names: Sequence[str]) -> dict[str, Path]:
     """Compile c/NAME.c for each name against the libzmq that pyzmq uses. Raises CannotRun."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        raise CannotRun("no C compiler (cc) here: the C floor and the load programs cannot be built")
-    BUILD.mkdir(exist_ok=True)
     complaint = ""
     for link_flags in _libzmq_candidates():
         try:
-            return {name: _compile(compiler, name, link_flags) for name in names}
+            return {name: _compile(name, link_flags) for name in names}
         except subprocess.CalledProcessError as error:
             complaint = complaint or _last_line(error.stderr)
     raise CannotRun(f"the C programs cannot be linked against libzmq: {complaint}")
+
+
+def build_library(name: str) -> Path:
+    """Compile c/NAME.c for LD_PRELOAD. Raises CannotRun."""
+    try:
+        return _compile(name, ["-shared", "-fPIC", "-ldl"])
+    except subprocess.CalledProcessError as error:
+        raise CannotRun(f"{name} cannot be built: {_last_line(error.stderr)}") from None
 
 
 def _libzmq_candidates() -> Iterator[list[str]]:
@@ -63,7 +76,11 @@ def _libzmq_candidates() -> Iterator[list[str]]:
     yield ["-lzmq"]
 
 
-def _compile(compiler: str, name: str, link_flags: list[str]) -> Path:
+def _compile(name: str, link_flags: list[str]) -> Path:
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        raise CannotRun("no C compiler (cc) here: the C floor and the load programs cannot be built")
+    BUILD.mkdir(exist_ok=True)
     program = BUILD / name
     fresh = BUILD / f"{name}.{os.getpid()}"
     source = C_SOURCES / f"{name}.c"
@@ -85,6 +102,16 @@ def free_endpoint() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
+def find_program(name: str, package: str) -> str:
+    """Its path. Raises CannotRun, with the package to install."""
+    # Servers are in sbin, which is not in everyone's PATH.
+    where = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=where)
+    if found is None:
+        raise CannotRun(f"{name} is not installed (apt-get install {package})")
+    return found
+
+
 def exit_on_sigterm() -> None:
     """Make SIGTERM unwind the stack, so that every process started here is ended."""
 
@@ -97,21 +124,33 @@ def exit_on_sigterm() -> None:
 class Process:
     """A started program with its output in files."""
 
-    def __init__(self, command: Sequence[str | Path], folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._output = folder / f"{name}.out"
         self._errors = folder / f"{name}.err"
         paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        pythonpath = os.pathsep.join(path for path in paths if path)
+        # What the developer has set for an installation of theirs is none of ours.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ZMWS_")}
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._popen = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=folder,
-                env=environment,
+                env={**kept, "PYTHONPATH": pythonpath, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
             )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
 
     @property
     def ended(self) -> bool:
@@ -127,18 +166,35 @@ class Process:
 
     def cpu_s(self) -> float | None:
         """User and system time of all its threads so far; None where there is no /proc."""
+        return cpu_s(self._popen.pid)
+
+    def resident_bytes(self) -> int:
+        """Resident memory; 0 where there is no /proc."""
         try:
-            stat = Path(f"/proc/{self._popen.pid}/stat").read_text()
+            pages = Path(f"/proc/{self._popen.pid}/statm").read_text().split()[1]
         except OSError:
-            return None
-        fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def children(self) -> list[int]:
+        """The pids of the processes that it has started itself; none where there is no /proc."""
+        try:
+            return [
+                int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            ]
+        except OSError:
+            return []
 
     def wait(self, timeout_s: float) -> int:
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise Broken(f"{self.name} did not end in {timeout_s:.0f} s") from None
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._popen.kill()
+        self._popen.wait()
 
     def end(self) -> None:
         if self.ended:
@@ -151,19 +207,37 @@ class Process:
             self._popen.wait()
 
 
+def cpu_s(pid: int) -> float | None:
+    """User and system time of all threads of a process so far; None where there is no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Processes:
     """A temporary folder and the programs started in it; both are gone after the `with`."""
 
+    def __init__(self, parent: Path | None = None) -> None:
+        """`parent`: where the folder is made; None: where temporary files go."""
+        self._parent = parent
+
     def __enter__(self) -> Processes:
         self._stack = contextlib.ExitStack()
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="zmws-bench-")))
+        folder = tempfile.TemporaryDirectory(prefix="zmws-bench-", dir=self._parent)
+        self.folder = Path(self._stack.enter_context(folder))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()  # the last started ends first, the folder goes last
 
-    def start(self, name: str, command: Sequence[str | Path]) -> Process:
-        process = Process(command, self.folder, name)
+    def start(
+        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
+    ) -> Process:
+        """`environment`: what is set for it beside our own."""
+        process = Process(command, self.folder, name, environment)
         self._stack.callback(process.end)
         return process
 
@@ -175,6 +249,241 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
         if time.monotonic() > give_up_at:
             return False
     return True
+
+
+# --- disks ---
+
+
+@dataclass
+class Disk:
+    """Where stores go, and how fast it is."""
+
+    folder: Path
+    flush_ms: float  # a small write and its fdatasync: the least that a durable write can take
+    slower_us: int  # each flush takes so much longer
+
+    def environment(self) -> dict[str, str]:
+        """What a server is started with, so that its flushes are as slow as asked for."""
+        if not self.slower_us:
+            return {}
+        return {"LD_PRELOAD": str(build_library("slow_flush")), "SLOW_FLUSH_US": str(self.slower_us)}
+
+    def as_figures(self) -> dict[str, object]:
+        return {"folder": str(self.folder), "flush_ms": self.flush_ms, "slower_us": self.slower_us}
+
+    def __str__(self) -> str:
+        return f"a flush of {self.flush_ms:.2f} ms" + f" + {self.slower_us / 1e3:g} ms" * bool(self.slower_us)
+
+
+def disk(options: argparse.Namespace) -> Disk:
+    """What --folder and --flush-us say; the first place for temporary files that is a disk. Raises
+    CannotRun."""
+    places = [options.folder] if options.folder else [Path(tempfile.gettempdir()), Path("/var/tmp"), HERE]
+    for place in places:
+        if place.is_dir() and os.access(place, os.W_OK) and _file_system(place) not in IN_MEMORY:
+            found = Disk(place, _flush_ms(place), options.flush_us)
+            note(f"{place}: {found}")
+            return found
+    raise CannotRun(f"{', '.join(map(str, places))}: not a folder on a disk that can be written (--folder)")
+
+
+def _file_system(place: Path) -> str:
+    """The kind of the file system that holds it; "" where there is no /proc."""
+    best, kind = -1, ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/mounts").read_text().splitlines():
+            _, mounted, this_kind = line.split()[:3]
+            if place.resolve().is_relative_to(mounted) and len(mounted) >= best:
+                best, kind = len(mounted), this_kind
+    return kind
+
+
+def _flush_ms(folder: Path, seconds: float = 0.5) -> float:
+    begun, count = time.monotonic(), 0
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.truncate(1 << 20)
+        while time.monotonic() - begun < seconds:
+            os.pwrite(file.fileno(), b"x" * 128, count * 128 % (1 << 20))
+            os.fdatasync(file.fileno())
+            count += 1
+    return (time.monotonic() - begun) / count * 1e3
+
+
+# --- rounds ---
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], M]],
+    rounds: int,
+    say: Callable[[M], str],
+    needed: Sequence[str] = (),
+) -> tuple[dict[str, list[M]], dict[str, str]]:
+    """Each round measures each contestant once, one after another. All measurements by contestant, and
+    why one is missing. Raises CannotRun for one that is `needed`, Broken for any.
+    """
+    results: dict[str, list[M]] = {name: [] for name in contestants}
+    missing: dict[str, str] = {}
+    widest = max(map(len, contestants))
+    for round_number in range(1, rounds + 1):
+        for name, measure in contestants.items():
+            if name in missing:
+                continue
+            try:
+                measured = measure()
+            except CannotRun as reason:
+                if name in needed:
+                    raise
+                missing[name] = str(reason)
+                note(f"{name} is skipped: {reason}")
+                continue
+            except Broken as reason:
+                raise Broken(f"{name}: {reason}") from None
+            results[name].append(measured)
+            note(f"round {round_number}  {name:<{widest}}  {say(measured)}")
+    return {name: results[name] for name in results if name not in missing}, missing
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """Of those that were measured; None if none was."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def ratio(mine: Sequence[float | None], base: Sequence[float | None]) -> float | None:
+    """The median of the rounds' ratios: within a round both met the same noise."""
+    return median(a / b for a, b in zip(mine, base, strict=True) if a is not None and b)
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The smallest of the sorted values that so many percent of them do not exceed."""
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+# --- verdicts ---
+
+
+@dataclass
+class Verdict:
+    kind: str  # gate or aim
+    what: str
+    limit: float
+    ratio: float | None
+    passed: bool | None  # None: not measured
+
+
+def judge(
+    what: str, ratio: float | None, gate: float, aim: float | None, at_most: bool = False
+) -> list[Verdict]:
+    """A figure against its gate and its aim, if it has one: at least those, or at most."""
+    found = []
+    for kind, limit in (("gate", gate), ("aim", aim)):
+        if limit is None:
+            continue
+        passed = None if ratio is None else ratio <= limit if at_most else ratio >= limit
+        found.append(Verdict(kind, f"{what}, at {'most' if at_most else 'least'}", limit, ratio, passed))
+    return found
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Gates first."""
+    rows = []
+    for verdict in sorted(verdicts, key=lambda one: one.kind != "gate"):
+        word = "not measured" if verdict.passed is None else "pass" if verdict.passed else "MISS"
+        rows.append(
+            [f"{verdict.kind:<4}  {verdict.what}", figure(verdict.limit), figure(verdict.ratio), word]
+        )
+    return table(["", "limit", "measured", ""], rows)
+
+
+def as_json(
+    figures: Mapping[str, object],
+    judged: Sequence[Verdict],
+    results: Mapping[str, Sequence[object]],
+    missing: Mapping[str, str],
+) -> str:
+    """A run: `figures`, the verdicts, every measurement by contestant, and why one is missing."""
+    rounds = {name: [vars(one) for one in each] for name, each in results.items()}
+    verdicts = [vars(verdict) for verdict in judged]
+    return json.dumps({**figures, "verdicts": verdicts, "rounds": rounds, "skipped": missing}, indent=2)
+
+
+# --- the command line ---
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def parser(
+    description: str, rounds: int, on_disk: bool = False, **figures: tuple[int, str]
+) -> argparse.ArgumentParser:
+    """--rounds, --json, and a flag for each figure: its default and what it is. `on_disk`: those that
+    `disk` reads too."""
+    made = argparse.ArgumentParser(description=description)
+    for name, (default, what) in {**figures, "rounds": (rounds, "measurements of each")}.items():
+        flag = f"--{name.replace('_', '-')}"
+        made.add_argument(flag, type=positive, default=default, help=f"{what} ({default})")
+    if on_disk:
+        made.add_argument("--folder", type=Path, help="a folder on the disk for the stores (a temporary one)")
+        made.add_argument("--flush-us", type=int, default=0, help="each flush takes so much longer (0)")
+    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return made
+
+
+def exit_code(run: Callable[[], None]) -> int:
+    """0, 1 if a contestant did its work wrong, 2 if there is nothing to measure or to measure with."""
+    exit_on_sigterm()
+    try:
+        run()
+    except CannotRun as reason:
+        note(f"cannot run: {reason}")
+        return 2
+    except Broken as reason:
+        note(f"failed: {reason}")
+        return 1
+    return 0
+
+
+# --- drains ---
+
+
+@dataclass
+class Drained:
+    jobs_per_s: float  # from the first that was seen done to the last: how long workers start is left out
+    cpu_us: float | None  # a job, in that time
+    whole_s: float  # from the start of the workers
+
+
+def watch_drain(
+    start: Callable[[], None],
+    done: Callable[[], int],
+    jobs: int,
+    cpu_s: Callable[[], float | None],
+    timeout_s: float,
+) -> Drained:
+    """Start the workers, and ask how many jobs are done until so many more are than before. Raises Broken
+    after `timeout_s`."""
+    before, begun_at = done(), time.monotonic()
+    start()
+    first: tuple[float, int, float | None] | None = None
+    while True:
+        time.sleep(0.05)
+        now, count, cpu = time.monotonic(), done() - before, cpu_s()
+        if first is None and count:
+            first = now, count, cpu
+        if first is not None and count >= jobs:
+            break
+        if now - begun_at > timeout_s:
+            raise Broken(f"{count} of {jobs} jobs done after {timeout_s:.0f} s")
+    since, already, cpu_before = first
+    if count == already:
+        raise CannotRun("too few jobs: all were done before the first look")
+    counted = count - already
+    cpu_us = None if cpu is None or cpu_before is None else (cpu - cpu_before) / counted * 1e6
+    return Drained(counted / (now - since), cpu_us, now - begun_at)
 
 
 # --- output ---
@@ -191,6 +500,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def figure(value: float | None, form: str = "{:.2f}") -> str:
+    return "-" if value is None else form.format(value)
+
+
+def note(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _last_line(text: str) -> str:

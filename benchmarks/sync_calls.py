@@ -8,9 +8,7 @@ workers, so that only the broker between them differs. Judged are the medians of
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +21,21 @@ from harness import (
     CannotRun,
     Process,
     Processes,
+    as_json,
     build_c,
     exit_on_sigterm,
+    figure,
     free_endpoint,
+    interleaved,
+    judge,
+    median,
+    note,
+    parser,
+    ratio,
+    table,
+    verdict_table,
     wait_until,
 )
-from harness import table as as_table
 
 SERVICE = "ECHO"
 CALL = f"SYNC-{SERVICE}"
@@ -59,15 +66,6 @@ class Load:
 class Measured:
     calls_per_s: float
     broker_cpu_us: float | None  # a call; None where there is no /proc
-
-
-@dataclass
-class Verdict:
-    kind: str  # gate or aim
-    what: str
-    limit: float
-    ratio: float | None
-    passed: bool | None  # None: not measured
 
 
 BrokerCommand = Callable[[str, str, Load], list[str]]
@@ -158,63 +156,23 @@ def _run_load(
     return float(client_process.output.split()[1])
 
 
-def run_rounds(
-    programs: dict[str, Path], load: Load, rounds: int, note: Callable[[str], None]
-) -> tuple[dict[str, list[Measured]], dict[str, str]]:
-    """All measurements by contestant, and why a contestant is missing."""
-    commands = contestants(programs)
-    results: dict[str, list[Measured]] = {name: [] for name in commands}
-    missing: dict[str, str] = {}
-    for round_number in range(1, rounds + 1):
-        for name, command in commands.items():
-            if name in missing:
-                continue
-            try:
-                measured = measure(command, programs, load)
-            except CannotRun as reason:
-                if name == "floor":
-                    raise
-                missing[name] = str(reason)
-                note(f"{name} is skipped: {reason}")
-                continue
-            except Broken as reason:
-                raise Broken(f"{name}: {reason}") from None
-            results[name].append(measured)
-            cpu = _figure(measured.broker_cpu_us, "{:.0f} us")
-            note(f"round {round_number}  {name:<6}  {measured.calls_per_s:6.0f} calls/s  {cpu} of broker CPU")
-    return {name: results[name] for name in results if name not in missing}, missing
+def say(measured: Measured) -> str:
+    cpu = figure(measured.broker_cpu_us, "{:.0f} us")
+    return f"{measured.calls_per_s:6.0f} calls/s  {cpu} of broker CPU"
 
 
 def summary(results: dict[str, list[Measured]]) -> dict[str, dict[str, float | None]]:
-    """Medians over the rounds; a ratio is taken within its round, where both met the same noise."""
+    """Medians over the rounds."""
     floor = results["floor"]
-    found = {}
-    for name, rounds in results.items():
-        speed = [mine.calls_per_s / base.calls_per_s for mine, base in zip(rounds, floor, strict=True)]
-        cpu = [
-            mine.broker_cpu_us / base.broker_cpu_us
-            for mine, base in zip(rounds, floor, strict=True)
-            if mine.broker_cpu_us and base.broker_cpu_us
-        ]
-        cpu_us = [mine.broker_cpu_us for mine in rounds if mine.broker_cpu_us is not None]
-        found[name] = {
-            "calls_per_s": statistics.median(mine.calls_per_s for mine in rounds),
-            "broker_cpu_us": statistics.median(cpu_us) if cpu_us else None,
-            "speed_ratio": statistics.median(speed),
-            "cpu_ratio": statistics.median(cpu) if cpu else None,
+    return {
+        name: {
+            "calls_per_s": median(one.calls_per_s for one in each),
+            "broker_cpu_us": median(one.broker_cpu_us for one in each),
+            "speed_ratio": ratio([one.calls_per_s for one in each], [one.calls_per_s for one in floor]),
+            "cpu_ratio": ratio([one.broker_cpu_us for one in each], [one.broker_cpu_us for one in floor]),
         }
-    return found
-
-
-def verdicts(zmws: dict[str, float | None]) -> list[Verdict]:
-    speed, cpu = zmws["speed_ratio"], zmws["cpu_ratio"]
-    found = []
-    for kind, speed_limit, cpu_limit in (("gate", SPEED_GATE, CPU_GATE), ("aim", SPEED_AIM, CPU_AIM)):
-        passed = None if speed is None else speed >= speed_limit
-        found.append(Verdict(kind, "calls/s, zmws / floor, at least", speed_limit, speed, passed))
-        passed = None if cpu is None else cpu <= cpu_limit
-        found.append(Verdict(kind, "broker CPU a call, zmws / floor, at most", cpu_limit, cpu, passed))
-    return found
+        for name, each in results.items()
+    }
 
 
 def report(found: dict[str, dict[str, float | None]]) -> str:
@@ -222,48 +180,28 @@ def report(found: dict[str, dict[str, float | None]]) -> str:
     rows = [
         [
             name,
-            _figure(line["calls_per_s"], "{:.0f}"),
-            _figure(line["broker_cpu_us"], "{:.0f}"),
-            _figure(line["speed_ratio"], "{:.2f}"),
-            _figure(line["cpu_ratio"], "{:.2f}"),
+            figure(line["calls_per_s"], "{:.0f}"),
+            figure(line["broker_cpu_us"], "{:.0f}"),
+            figure(line["speed_ratio"]),
+            figure(line["cpu_ratio"]),
         ]
         for name, line in found.items()
     ]
-    return as_table(head, rows)
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
-
-
-def _verdict_row(verdict: Verdict) -> list[str]:
-    word = "not measured" if verdict.passed is None else "pass" if verdict.passed else "MISS"
-    limit, ratio = _figure(verdict.limit, "{:.2f}"), _figure(verdict.ratio, "{:.2f}")
-    return [f"{verdict.kind:<4}  {verdict.what}", limit, ratio, word]
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    return table(head, rows)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Synchronous calls: zmws against the C floor.")
-    parser.add_argument("--calls", type=positive, default=20_000, help="calls a measurement (20000)")
-    parser.add_argument("--in-flight", type=positive, default=100, help="requests under way at once (100)")
-    parser.add_argument("--workers", type=positive, default=2, help="worker processes (2)")
-    parser.add_argument("--body", type=positive, default=100, help="bytes of a request's body (100)")
-    parser.add_argument("--rounds", type=positive, default=5, help="measurements of each broker (5)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    options = parser.parse_args()
+    asked = parser(
+        "Synchronous calls: zmws against the C floor.",
+        rounds=5,
+        calls=(20_000, "calls a measurement"),
+        in_flight=(100, "requests under way at once"),
+        workers=(2, "worker processes"),
+        body=(100, "bytes of a request's body"),
+    )
+    options = asked.parse_args()
     load = Load(options.calls, options.in_flight, options.workers, options.body)
     exit_on_sigterm()
-
-    def note(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
     try:
         programs = build_c(["floor", "load_client", "echo_worker"])
     except CannotRun as reason:
@@ -271,17 +209,22 @@ def main() -> int:
         return 2
     if not Path("/proc/self/stat").exists():
         note("no /proc here (not Linux): broker CPU is not measured")
+    measures = {
+        name: functools.partial(measure, command, programs, load)
+        for name, command in contestants(programs).items()
+    }
     try:
-        results, missing = run_rounds(programs, load, options.rounds, note)
+        results, missing = interleaved(measures, options.rounds, say, needed=["floor"])
     except (CannotRun, Broken) as reason:
         note(f"failed: {reason}")
         return 1
     found = summary(results)
-    judged = verdicts(found["zmws"]) if "zmws" in found else []
+    judged = []
+    if (zmws := found.get("zmws")) is not None:
+        judged += judge("calls/s, zmws / floor", zmws["speed_ratio"], SPEED_GATE, SPEED_AIM)
+        judged += judge("broker CPU a call, zmws / floor", zmws["cpu_ratio"], CPU_GATE, CPU_AIM, at_most=True)
     if options.json:
-        rounds = {name: [vars(one) for one in each] for name, each in results.items()}
-        figures = {"load": vars(load), "medians": found, "verdicts": [vars(verdict) for verdict in judged]}
-        print(json.dumps({**figures, "rounds": rounds, "skipped": missing}, indent=2))
+        print(as_json({"load": vars(load), "medians": found}, judged, results, missing))
         return 0
     print(
         f"\nMedians of {options.rounds} rounds, {load.calls} calls each, {load.in_flight} in flight, ", end=""
@@ -290,7 +233,7 @@ def main() -> int:
     for name, why in missing.items():
         print(f"{name} was skipped: {why}")
     if judged:
-        print(as_table(["", "limit", "ratio", ""], [_verdict_row(verdict) for verdict in judged]))
+        print(verdict_table(judged))
     return 0
 
 

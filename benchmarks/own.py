@@ -1,0 +1,203 @@
+"""Our side of the benchmarks: a zmws broker on a store of its own, its workers, and what is asked of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import zmq
+from harness import Broken, CannotRun, Process, Processes, free_endpoint, wait_until
+
+from zmws import Client, Job, ids
+from zmws.errors import ZmwsError
+
+START_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 60.0
+JOBS_A_MESSAGE = 1000
+WORKER_LIFETIME_S = 3600  # a worker in C ends by itself then, whatever became of us
+
+NO_OP = """
+    from zmws import WorkerBase
+
+
+    class NoOp(WorkerBase):
+        service_name = "{service}"
+
+        def work(self, job_id, params):
+            return 1
+"""
+
+
+class Broker:
+    """`zmws broker` as it is shipped, on a SQLite store in the folder of `processes`."""
+
+    def __init__(
+        self,
+        processes: Processes,
+        services: Sequence[str],
+        name: str = "broker",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`services`: known without a worker. Returns when it answers. Raises CannotRun."""
+        self.client_endpoint, self.worker_endpoint = free_endpoint(), free_endpoint()
+        self.store = processes.folder / f"{name}.db"
+        self._processes = processes
+        self._name = name
+        self._environment = environment
+        settings = processes.folder / f"{name}.toml"
+        settings.write_text("".join(f"[services.{service}]\n" for service in services))
+        endpoints = ["--client", self.client_endpoint, "--worker", self.worker_endpoint]
+        others = ["--news", free_endpoint(), "--mdp", "", "--store", f"sqlite:{self.store}"]
+        self._command = [sys.executable, "-m", "zmws", "broker", "-c", str(settings), *endpoints, *others]
+        self.process = self.start()
+        self.await_answer()
+
+    def start(self) -> Process:
+        """Again, on the same store and ports."""
+        self.process = self._processes.start(self._name, self._command, self._environment)
+        return self.process
+
+    def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until it answers. Raises CannotRun."""
+
+        def answers() -> bool:
+            if self.process.ended:
+                raise CannotRun(self.process.why_ended())
+            try:
+                with self.connect() as client:
+                    client.ask("zmws.stats")
+            except ZmwsError:
+                return False
+            return True
+
+        if not wait_until(answers, timeout_s):
+            raise CannotRun(f"the broker does not answer within {timeout_s:.0f} s")
+
+    def connect(self) -> Client:
+        return Client(self.client_endpoint)
+
+    def cpu_s(self) -> float:
+        """Raises Broken when it has ended, CannotRun where there is no /proc."""
+        if self.process.ended:
+            raise Broken(self.process.why_ended())
+        used = self.process.cpu_s()
+        if used is None:
+            raise CannotRun("no /proc here (not Linux)")
+        return used
+
+    def store_bytes(self) -> int:
+        """The size of its store's files."""
+        return sum(file.stat().st_size for file in self.store.parent.glob(f"{self.store.name}*"))
+
+    def python_workers(self, service: str, count: int) -> list[Process]:
+        """Worker processes of ours whose work() returns 1."""
+        file = self._processes.folder / f"worker_{service}.py"
+        file.write_text(textwrap.dedent(NO_OP).format(service=service))
+        command = [sys.executable, "-m", "zmws", "worker", str(file), "--broker", self.worker_endpoint]
+        return [self._processes.start(f"worker-{service}-{n}", command) for n in range(count)]
+
+    def c_workers(self, program: Path, service: str, count: int, answer: str | None = None) -> list[Process]:
+        """Strict RFC 18 workers in C (c/echo_worker.c), so that the broker is what is measured. They echo,
+        or answer the same to everything."""
+        command = [program, self.worker_endpoint, service, str(WORKER_LIFETIME_S)]
+        command += [] if answer is None else [answer]
+        return [self._processes.start(f"c-worker-{service}-{n}", command) for n in range(count)]
+
+
+def service_row(client: Client, service: str) -> dict[str, Any]:
+    """Its line of `zmws.services`."""
+    rows = client.ask("zmws.services")
+    found = [row for row in rows if row["service"] == service]
+    if not found:
+        raise Broken(f"the broker does not know the service {service}")
+    return dict(found[0])
+
+
+def submit_in_flight(client: Client, jobs: int, in_flight: int, service: str, params: Any) -> None:
+    """Single submits through our Client, so many of them not yet accepted."""
+    under_way: deque[Future[Job]] = deque()
+    for _ in range(jobs):
+        if len(under_way) == in_flight:
+            accepted_on_disk(under_way.popleft().result())
+        under_way.append(client.submit_future(service, params))
+    for future in under_way:
+        accepted_on_disk(future.result())
+
+
+def accepted_on_disk(job: Job | Exception) -> None:
+    """Raises Broken if it was refused, or the acknowledgement promises less."""
+    if isinstance(job, Exception):
+        raise Broken(f"a job was refused: {job}")
+    if job.durability != "disk" or job.existing:
+        raise Broken(f"job {job.id}: durability {job.durability}, existing {job.existing}")
+
+
+class RawMany:
+    """`zmws.submit` over a bare socket: what the broker can take, whatever our Client costs."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.set_hwm(0)
+        self._socket.connect(endpoint)
+        self._number = 0
+
+    def submit(self, messages: Iterator[bytes] | Sequence[bytes], in_flight: int = 2) -> int:
+        """Send each message (see `many_message`), so many under way; how many jobs were accepted.
+        Raises Broken for any that was not."""
+        accepted = under_way = 0
+        for message in messages:
+            if under_way == in_flight:
+                accepted += self._answer()
+                under_way -= 1
+            self._number += 1
+            self._socket.send_multipart(
+                [b"%d" % self._number, b"", b"MDPC02", b"\x01", b"zmws.submit", message]
+            )
+            under_way += 1
+        return accepted + sum(self._answer() for _ in range(under_way))
+
+    def _answer(self) -> int:
+        if not self._socket.poll(int(ANSWER_TIMEOUT_S * 1000)):
+            raise Broken(f"no answer of zmws.submit within {ANSWER_TIMEOUT_S:.0f} s")
+        *_, status, body = self._socket.recv_multipart()
+        verdicts = json.loads(body)
+        if status != b"200" or any(one.get("durability") != "disk" or one["existing"] for one in verdicts):
+            raise Broken(f"zmws.submit answered {status!r} {body[:200]!r}")
+        return len(verdicts)
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> RawMany:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def many_jobs(service: str, jobs: int, params: Any) -> Iterator[list[dict[str, Any]]]:
+    """Lists of jobs with ids of their own, JOBS_A_MESSAGE each."""
+    for begin in range(0, jobs, JOBS_A_MESSAGE):
+        count = min(JOBS_A_MESSAGE, jobs - begin)
+        yield [{"service": service, "params": params, "id": ids.new_id()} for _ in range(count)]
+
+
+def many_message(listed: list[dict[str, Any]]) -> bytes:
+    """The body of one `zmws.submit`."""
+    return json.dumps(listed).encode()
+
+
+def fill(broker: Broker, service: str, jobs: int, params: Any) -> None:
+    """Submit many, whatever it takes."""
+    with RawMany(broker.client_endpoint) as raw:
+        accepted = raw.submit(many_message(listed) for listed in many_jobs(service, jobs, params))
+    if accepted != jobs:
+        raise Broken(f"{accepted} of {jobs} jobs were accepted")
