@@ -42,7 +42,7 @@ def start(job_id: str) -> UpdateJob:
         "lease": None,
         "deadline_at": None,
         "events": 2,
-        "states": "1 1700000000.000 waiting 0\n2 1700000001.000 running 1\n",
+        "states": ((1, 1.7e9, "waiting", 0), (2, 1.7e9 + 1, "running", 1)),
     }
     return UpdateJob(job_id=job_id, changes=changes)
 
@@ -56,9 +56,9 @@ def finish(job_id: str) -> FinishJob:
         "error": None,
         "attempts": ({"attempt": 1, "worker": "echo-1", "started_at": 1.0, "ended_at": 2.0},),
         "events": 3,
-        "states": "1 1700000000.000 waiting 0\n2 1700000001.000 running 1\n3 1700000002.000 complete 1\n",
+        "states": ((1, 1.7e9, "waiting", 0), (2, 1.7e9 + 1, "running", 1), (3, 1.7e9 + 2, "complete", 1)),
     }
-    return FinishJob(job_id=job_id, changes=changes, forget_at=1_700_086_400.0)
+    return FinishJob(job_id, changes, "ECHO", forget_at=1_700_086_400.0)
 
 
 def batches(writes: list[Write], rows: int) -> Iterator[list[Write]]:

@@ -56,8 +56,10 @@ def update(job_id: str, **changes: Any) -> UpdateJob:
     return UpdateJob(job_id=job_id, changes=changes)
 
 
-def finish(job_id: str, state: str = "complete", forget_at: float = 100.0, **changes: Any) -> FinishJob:
-    return FinishJob(job_id=job_id, changes={"state": state, **changes}, forget_at=forget_at)
+def finish(
+    job_id: str, state: str = "complete", forget_at: float = 100.0, service: str = "S", **changes: Any
+) -> FinishJob:
+    return FinishJob(job_id, {"state": state, **changes}, service, forget_at)
 
 
 def revive(job_id: str, **changes: Any) -> ReviveJob:
@@ -315,7 +317,7 @@ def test_only_a_dead_letter_is_revived(store: Store) -> None:
 def test_only_an_ended_job_is_deleted_and_its_verdict_says_what_it_was(store: Store) -> None:
     store.commit([insert("a", service="T"), insert("b")])
     assert said(store.commit([delete("a"), delete("x")])) == [(UNKNOWN, "a"), (UNKNOWN, "x")]
-    verdicts = store.commit([finish("a", "cancelled"), delete("a"), delete("a")])
+    verdicts = store.commit([finish("a", "cancelled", service="T"), delete("a"), delete("a")])
     assert verdicts[0] == Verdict(DELETED, "a", "T", "cancelled")
     assert said(verdicts[1:]) == [(UNKNOWN, "a")]
     assert job(store, "a") is None and unfinished(store).ended == {}
@@ -347,7 +349,7 @@ def test_a_deleted_jobs_history_is_not_that_of_the_next_job_of_that_id(store: St
 
 def test_a_prune_forgets_what_is_due_the_longest_due_first_and_reports_it(store: Store) -> None:
     for n, state in enumerate(("complete", "failed", "complete", "cancelled")):
-        store.commit([insert(f"j{n}", service="ST"[n % 2]), finish(f"j{n}", state, forget_at=40.0 - n)])
+        store.commit([insert(f"j{n}", service="ST"[n % 2]), finish(f"j{n}", state, 40.0 - n, "ST"[n % 2])])
     (pruned,) = store.commit([PruneJobs(at=39.0, limit=2)])
     assert isinstance(pruned, Pruned)
     assert pruned.counts == {("T", "cancelled"): 1, ("S", "complete"): 1} and pruned.next_at == 39.0
@@ -577,7 +579,7 @@ def populate(store: Store) -> None:
             )
         )
         if state in FINAL_STATES:
-            writes.append(finish(f"j{n}", state))
+            writes.append(finish(f"j{n}", state, service="ST"[n % 2]))
     store.commit(writes)
 
 
@@ -651,8 +653,9 @@ def batches_by_chance(chance: random.Random, jobs: int = 30) -> list[list[Write]
             elif what == "finish":
                 states[job_id] = chance.choice(("complete", "failed", "failed", "cancelled", "expired"))
                 # Times differ: which of two that are due at once goes first is no store's promise.
+                forget_at, service = n + chance.random(), keys[job_id][0]
                 batch.append(
-                    finish(job_id, states[job_id], n + chance.random(), result=(b"r",), error={"e": n})
+                    finish(job_id, states[job_id], forget_at, service, result=(b"r",), error={"e": n})
                 )
             else:
                 states[job_id] = chance.choice(("waiting", "scheduled", "running"))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+import click
+import pytest
 
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, free_ports, installation, run
+from zmws.cli import cli
 from zmws.core import job
 from zmws.core.inspection import Inspection
 from zmws.core.jobs import Jobs
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
+from zmws.core.question import Question
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
 from zmws.ids import suppliers
+from zmws.settings import StoreSettings
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -35,30 +44,89 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
     for events in job.TRANSITIONS.values():
         for event, state in events.items():
             assert event in drawing and state in drawing
+    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED)):
+        drawn = re.search(rf"{event}: (.+?) +--> {state}", drawing)
+        assert drawn is not None, event
+        assert drawn[1].split(", ") == [was for was, events in job.TRANSITIONS.items() if event in events]
 
 
 def test_every_error_code_is_explained() -> None:
-    pattern = r"(?:\berror\(|\"code\": |\bcode=|Refused\(|refuse\([^\"]*?)\s*\"([a-z_]+)\""
+    pattern = r"(?:\berror\(|\"code\": |\bcode(?:, text)? ?= ?|Refused\(|refuse\([^\"]*?)\s*\"([a-z_]+)\""
     codes = set()
     for file in (REPOSITORY / "zmws").rglob("*.py"):
         codes |= set(re.findall(pattern, file.read_text()))
     explained = set(re.findall(r"^\| `([a-z_]+)` \|", _document("errors.md"), re.MULTILINE))
-    assert {"unknown_service", "worker_lost", "queue_full", "bad_params"} <= codes
+    assert {"unknown_service", "worker_lost", "queue_full", "disk_full", "token_dead", "bad_params"} <= codes
     assert codes <= explained, codes - explained
 
 
+def _explained_options() -> tuple[set[str], set[str]]:
+    """Of jobs and services, and of the store."""
+    jobs, store = _document("options.md").split("\n## Of the store\n")
+    pattern = re.compile(r"^\| `([a-z_]+)` \|", re.MULTILINE)
+    return set(pattern.findall(jobs)), set(pattern.findall(store))
+
+
 def test_every_option_is_explained() -> None:
-    explained = set(re.findall(r"^\| `([a-z_]+)` \|", _document("options.md"), re.MULTILINE))
-    assert explained == {*JOB_OPTIONS, *SERVICE_OPTIONS}
+    assert _explained_options()[0] == {*JOB_OPTIONS, *SERVICE_OPTIONS}
+
+
+def test_every_setting_of_the_store_is_explained() -> None:
+    names = {field.name for field in fields(StoreSettings)}
+    assert _explained_options()[1] == names
+    text = (REPOSITORY / "etc" / "zmws.toml").read_text()
+    section = text.partition("[store]")[2].partition("\n[")[0]
+    assert set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE)) == names
+
+
+def _inspection() -> Inspection:
+    turn = Turn(Limits(), suppliers())
+    jobs = Jobs(turn, {}, "memory")
+    jobs.register_service("STR-REV")
+    return Inspection(turn, jobs, Roster(turn, jobs))
 
 
 def test_every_service_of_the_broker_is_explained() -> None:
-    turn = Turn(Limits(), suppliers())
-    jobs = Jobs(turn, {}, "memory")
-    inspection = Inspection(turn, jobs, Roster(turn, jobs))
-    explained = _document("protocol.md")
-    for name in (*inspection._lists, *inspection._verbs):
-        assert f"`{name}`" in explained, name
+    inspection = _inspection()
+    explained = set(re.findall(r"^\| `(zmws\.[a-z]+)` \|", _document("protocol.md"), re.MULTILINE))
+    assert explained == {*inspection._verbs, "zmws.submit"}
+    for name in inspection._lists:
+        assert f"`{name}`" in _document("protocol.md"), name
+
+
+def _shape(after: str) -> list[str]:
+    """The names in the first braces behind these words."""
+    braces = _document("protocol.md").partition(after)[2].partition("{")[2].partition("}")[0]
+    return [name.strip() for name in braces.split(",")]
+
+
+@pytest.mark.parametrize("name", ["zmws.services", "zmws.stats"])
+def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
+    inspection = _inspection()
+    caller = job.Caller(("client", b"C"), None)
+    inspection._verbs[name](Question(inspection.turn, caller, name, {}))
+    answer: Any = json.loads(inspection.turn.sends[0].message.body[1])
+    assert _shape(f"| `{name}` |") == list(answer[0] if isinstance(answer, list) else answer)
+
+
+def test_the_shape_of_a_job_is_as_the_broker_makes_it() -> None:
+    one = job.Job(id="a", service="S", kind="stored", body=(), created_at=0.0, ready_at=0.0, rank=0.0)
+    names = list(job.record(one))
+    assert _shape("A job is `") == names
+    assert names[len(job.summary(one))] == "params", "lists leave out `params` and what follows it"
+
+
+def test_every_verb_of_the_command_line_is_explained() -> None:
+    table = README.partition("## The command line")[2].partition("## ")[0]
+    told = re.findall(r"`zmws ([^`]+)`", table)
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        verb = cli.get_command(context, name)
+        rows = [words for words in told if name in re.split(r"[ ,]+", words)]
+        assert rows, f"zmws {name}"
+        if isinstance(verb, click.Group):
+            for part in verb.commands:
+                assert any(part in re.split(r"[ ,]+", words) for words in rows), f"zmws {name} {part}"
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:
@@ -67,6 +135,7 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
             assert link.startswith("https://") or (file.parent / link).exists(), f"{file.name}: {link}"
 
 
+@pytest.mark.timeout(240)  # some forty processes, one after the other
 def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
     client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
     ports = {
@@ -75,11 +144,11 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         "ZMWS_BROKER_NEWS": news,
         "ZMWS_BROKER_MDP": mdp,
     }
-    hello, calling, raw, strict = (
+    hello, calling, leasing, raw, strict, testing = (
         text.replace("tcp://127.0.0.1:5555", client).replace("tcp://127.0.0.1:5556", worker)
         for text in _blocks("python")
     )
-    try_them, call_hello = _blocks("sh")
+    try_them, kill_it, look_after, call_hello = _blocks("sh")
 
     def shell(commands: str) -> str:
         script = 'bin/zmws() { "$ZMWS_PYTHON" -P -m zmws "$@"; }\n'.replace("bin/zmws()", "zmws()")
@@ -109,6 +178,14 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         told = shell(try_them)
         assert told.startswith("dlrow ,olleH\n") and "state: complete" in told and "STR-REV" in told
 
+        told = shell(kill_it)
+        assert "state: complete" in told and "attempt: 1" in told and "running, attempt 1" in told
+
+        told = shell(look_after)
+        purged = re.search(r"^cancelled: (\d+) jobs of STR-REV$", told, re.MULTILINE)
+        assert purged is not None and int(purged[1]) == len(README.splitlines())
+        assert "waits again: 1 job\n" in told and "copy.db: nothing wrong" in told
+
         (tmp_path / "workers" / "hello.py").write_text(hello)
         with (tmp_path / "etc" / "zmws.toml").open("a") as file:
             file.write("".join(_blocks("toml")))
@@ -116,12 +193,24 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
 
         answers = python(calling).splitlines()
         assert answers[0] == "cba" and answers[2].startswith("ValueError STR-REV needs 'str'")
+        assert python(leasing) == ""
         answers = python(raw).splitlines()
         assert re.fullmatch(r"\[b'JOB: \S+ SLEEP'\]", answers[0])
         assert re.fullmatch(
             r"\[b'MDPC02', b'\\x03', b'STR-REV', b'COMPLETE: STR-REV \[\S+\]', b'PARAM-JSON: \"cba\"'\]",
             answers[1],
         )
+
+        (tmp_path / "test_hello.py").write_text(testing)
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "test_hello.py"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout + ended.stderr
 
         with process([sys.executable, "-c", strict], tmp_path / "strict.log") as served:
             listed = [*ZMWS, "services", "--json"]

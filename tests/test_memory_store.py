@@ -30,7 +30,7 @@ def insert(job_id: str, **changes: Any) -> InsertJob:
 
 
 def finish(job_id: str, state: str = "complete", forget_at: float = 100.0) -> FinishJob:
-    return FinishJob(job_id=job_id, changes={"state": state}, forget_at=forget_at)
+    return FinishJob(job_id, {"state": state}, "S", forget_at)
 
 
 def test_only_the_newest_ended_jobs_are_kept_and_nothing_else_of_the_others() -> None:
@@ -69,7 +69,7 @@ def test_results_errors_and_histories_weigh_too_and_nothing_is_left_of_them() ->
         [
             insert("a"),
             AppendToJob(size=5_000, job_id="a", kind="log", value="x", n=1, at=1.0),
-            FinishJob(job_id="a", changes=changes, forget_at=1.0),
+            FinishJob("a", changes, "S", forget_at=1.0),
         ]
     )
     assert store._bytes > 27_000

@@ -440,9 +440,9 @@ def test_a_list_of_a_large_table_goes_on_where_its_time_was_up(
     monkeypatch.setattr("zmws.store.sqlite_reads.PAGE_S", 0.0)
     store = opened(path)
     store.commit([insert(f"j{n}", service="ST"[n % 5 == 0]) for n in range(200)])
-    store.commit([finish(f"j{n}", "failed") for n in range(100, 130)])
+    store.commit([finish(f"j{n}", "failed", service="ST"[n % 5 == 0]) for n in range(100, 130)])
     rare = [f"j{n}" for n in range(200) if n % 50 == 0]
-    store.commit([finish(job_id, "cancelled") for job_id in rare if job_id != "j100"])
+    store.commit([finish(job_id, "cancelled", service="T") for job_id in rare if job_id != "j100"])
     newest_first = [f"j{n}" for n in reversed(range(200))]
     assert listed(store, 3) == newest_first and matching(store, limit=3) == newest_first[::-1]
     assert listed(store, 3, state="cancelled") == ["j150", "j50", "j0"]

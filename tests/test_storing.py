@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.store_contract import insert, listed
 from zmws import settings
-from zmws.cli.storing import backup, check
+from zmws.cli.storing import backup, check, restore
 from zmws.store import open_store
 from zmws.store.memory import MemoryStore
 from zmws.store.sqlite import SqliteStore
@@ -55,6 +55,36 @@ def test_a_backup_is_made_beside_a_broker_and_can_be_checked(config: Path, tmp_p
     copy = SqliteStore(target, free_bytes_min=0, reserve_bytes=0)
     assert listed(copy) == ["a"]
     copy.close()
+
+
+def test_a_restore_takes_the_place_of_a_killed_brokers_store_and_of_its_wal(
+    config: Path, tmp_path: Path
+) -> None:
+    path = settings.load(config).store_path
+    assert path is not None
+    store = open_store(settings.load(config))
+    store.commit([insert("a")])
+    target = tmp_path / "copy.db"
+    assert run(backup, target, "-c", config)[0] == 0
+    store.commit([insert("b")])
+    code, _, err = run(restore, target, "-c", config)
+    assert code == 1 and "another broker" in err, "a broker has it open"
+    # As a kill leaves it: the WAL, which would be played into any file in the store's place.
+    left = {name: path.with_name(name).read_bytes() for name in ("zmws.db", "zmws.db-wal")}
+    store.close()
+    for name, content in left.items():
+        path.with_name(name).write_bytes(content)
+    code, out, _ = run(restore, target, "-c", config, "--json")
+    assert code == 0
+    old = Path(json.loads(out)["set_aside"])
+    for file, jobs in ((path, ["a"]), (old, ["b", "a"])):
+        again = SqliteStore(file, free_bytes_min=0, reserve_bytes=0)
+        assert listed(again) == jobs
+        again.close()
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(target.read_bytes()[:5000])
+    code, _, err = run(restore, damaged, "-c", config)
+    assert code == 1 and "no whole store" in err
 
 
 def test_a_check_tells_of_damage_and_of_a_store_that_is_not_there(config: Path, tmp_path: Path) -> None:

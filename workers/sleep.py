@@ -1,4 +1,4 @@
-"""SLEEP: takes its time, one second unless told. `zmws call SLEEP seconds=3`"""
+"""SLEEP: takes its time, one second unless told. `zmws call SLEEP seconds:=3`"""
 
 import time
 

@@ -38,6 +38,7 @@ class SimBroker:
         self.life = 0
         self.commit_s = (0.0005, 0.01)
         self.full_probability = 0.0
+        self.io_error = False  # the next commit fails
         self._tick_at: float | None = None
         self.start()
 
@@ -49,7 +50,7 @@ class SimBroker:
             jitter=random.random,
         )
         self.core = Broker(LIMITS, self.services, suppliers, "disk")
-        self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max)
+        self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max, LIMITS.commit_patience_s)
         self.up, self.accepting = True, False
         self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
@@ -143,9 +144,9 @@ class SimBroker:
             writes, reads, sends = self.core.take()
             if not (writes or reads or sends):
                 break
-            self._deliver(self.gate.push(writes, reads, sends))
+            self._deliver(self.gate.push(writes, reads, sends, self.world.now))
         self.core.take_log()
-        batch = self.gate.next_batch()
+        batch = self.gate.next_batch(self.world.now)
         if batch is not None:
             self._commit(batch)
         while self.gate.lists:
@@ -157,6 +158,10 @@ class SimBroker:
             self.core.turn.news_wanted = True
             for link, frames in self._early:
                 self.receive(link, frames)
+        gathered = self.gate.due()
+        if gathered is not None:
+            life = self.life
+            self.world.after(gathered - self.world.now, lambda: self.flush() if life == self.life else None)
         due = self.core.next_deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due
@@ -170,6 +175,9 @@ class SimBroker:
 
         def reach_disk() -> None:
             if life != self.life:
+                return
+            if self.io_error and batch.writes:
+                self._fail(batch)
                 return
             verdicts = self.disk.commit(batch.writes) if batch.writes else []
             self.watcher.committed(batch.writes, verdicts, self.disk)
@@ -191,6 +199,14 @@ class SimBroker:
             self.world.after(self.world.random.uniform(0.0001, 0.005), report)
 
         self.world.after(on_disk, reach_disk)
+
+    def _fail(self, batch: Batch) -> None:
+        """The commit fails. Whether it has reached the disk nobody knows; the process ends either way."""
+        self.io_error = False
+        if self.world.chance(0.5):
+            self.watcher.committed(batch.writes, self.disk.commit(batch.writes), self.disk)
+        self.crash()
+        self.world.after(1.0, lambda: None if self.up else self.start())
 
     def _deliver(self, sends: list[Send]) -> None:
         for send in sends:

@@ -247,8 +247,13 @@ class History:
             self.broker.disk._bytes_max = 0
             world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "_bytes_max", 1 << 30))
 
+        def io_error() -> None:
+            self.watcher.punctual = False
+            self.broker.io_error = True
+
         return [
             broker_crashes,
+            io_error,
             slow_disk,
             full_pipes,
             clock_jumps,
@@ -264,6 +269,7 @@ class History:
         """Faults end: what is down comes back by itself, and nothing new happens."""
         self.broker.commit_s, self.broker.full_probability = (0.0005, 0.01), 0.0
         self.broker.disk._bytes_max = 1 << 30
+        self.broker.io_error = False
         if not self.broker.up:
             self.broker.start()
 

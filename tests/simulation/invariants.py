@@ -14,7 +14,7 @@ from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
 from zmws.core.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
-from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, ReviveJob, Write
+from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, ReviveJob, UpdateJob, Write
 from zmws.store.memory import MemoryStore
 
 
@@ -144,7 +144,6 @@ class Watcher:
     def _leased(self, job: dict[str, Any], disk: MemoryStore) -> None:
         """A job was leased: then a crash can undo it no more, and its time may pass."""
         token = job["token"].encode()
-        self.may_have_failed(token)
         self.last_token[job["id"]] = token
         row = disk._rows.get(job["id"])
         if job["kind"] == "stored":
@@ -197,6 +196,8 @@ class Watcher:
                     self.demand(late < 3.0, f"{write.job_id} expired {late:.1f} s late")
                 if row is not None and row["state"] == "failed":
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
+            elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
+                self.may_fail[write.job_id] += 1  # its time may pass without a word
             elif isinstance(write, ReviveJob):
                 self.finished[write.job_id] -= verdict.verdict == NEW
         keys = Counter(

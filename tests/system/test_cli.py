@@ -201,7 +201,7 @@ def test_submit_prints_the_id_and_nothing_else(zmws: Installation) -> None:
     assert ended.code == 0 and ended.err == "" and re.fullmatch(r"[0-9a-f-]{36}\n", ended.out)
     assert zmws.run("job", "result", ended.out.strip(), "--wait").out == "cba\n"
     told = zmws.run("submit", "STR-REV", "str=abc", "--id", "mine", "--json").json()
-    assert told == {"id": "mine", "existing": False, "durability": "memory"}
+    assert told == {"id": "mine", "existing": False, "durability": "disk"}
     assert zmws.run("submit", "STR-REV", "str=abc", "--id", "mine", "--json").json()["existing"] is True
     conflict = zmws.run("submit", "SLEEP", "--id", "mine")
     assert conflict.code == 4 and "id_conflict" in conflict.err
@@ -216,7 +216,7 @@ def test_submit_with_wait_prints_the_result(zmws: Installation) -> None:
 
 
 def test_submit_that_waits_too_long_ends_with_124_and_says_that_the_job_goes_on(zmws: Installation) -> None:
-    ended = zmws.run("submit", "SLEEP", "seconds:=3", "--wait", "--timeout", "0.3")
+    ended = zmws.run("submit", "SLEEP", "seconds:=30", "--wait", "--timeout", "0.3")
     assert ended.code == 124 and ended.out == ""
     job_id = re.search(r"job wait (\S+)'", ended.err)
     assert job_id is not None and zmws.run("job", "cancel", job_id[1]).code == 0
@@ -391,7 +391,7 @@ def test_what_a_worker_wrote_cannot_move_the_terminal(zmws: Installation) -> Non
 def test_status_tells_what_runs(zmws: Installation) -> None:
     ended = zmws.run("status")
     assert ended.code == 0 and "reverse-2" in ended.out and zmws.client in ended.out
-    assert "kept in: memory" in ended.out
+    assert "kept in: disk" in ended.out
     told = zmws.run("status", "--json").json()
     assert {row["name"]: row["pid"] for row in told["processes"]} == zmws.pids()
     assert told["broker"]["workers"] == len(zmws.pids()) - 1 and told["error"] is None

@@ -26,6 +26,7 @@ _WHERE = {
     "resume": "zmws.cli.operating",
     "purge": "zmws.cli.operating",
     "backup": "zmws.cli.storing",
+    "restore": "zmws.cli.storing",
     "check": "zmws.cli.storing",
 }
 _HELP = {
@@ -47,6 +48,7 @@ _HELP = {
     "resume": "Start jobs of a paused service again.",
     "purge": "Cancel all jobs of a service that wait.",
     "backup": "Copy the store to a file; the broker may go on.",
+    "restore": "Go back to a backup.",
     "check": "Look for damage in the store.",
 }
 

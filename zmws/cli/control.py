@@ -276,6 +276,8 @@ def status(as_json: bool, config: Path | None) -> int:
                 f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services"
             )
             click.echo(f"accepted jobs are kept in: {stats['durability']}")
+            if stats["store_is_full"]:
+                click.echo("new jobs are refused: the disk of the job store is full")
             drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
             if drops:
                 click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))

@@ -12,6 +12,7 @@ from zmws.cli.options import broker_options, connect, json_option
 from zmws.cli.tables import age, duration, show_json, show_table
 from zmws.core.job import COMPLETE, STATES
 
+PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -19,9 +20,9 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.option("--service", help="Only of this service.")
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--group", help="Only of this group.")
-@click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many at most."
-)
+@click.option("--since", metavar="TIME", help="Created at this time or later, ISO 8601 with zone.")
+@click.option("--before", metavar="TIME", help="Created before this time.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
 @click.option("--memory", is_flag=True, help="The broker's memory jobs instead of the stored ones.")
 @json_option
 @broker_options
@@ -29,6 +30,8 @@ def jobs(
     service: str | None,
     state: str | None,
     group: str | None,
+    since: str | None,
+    before: str | None,
     limit: int,
     memory: bool,
     as_json: bool,
@@ -36,15 +39,24 @@ def jobs(
     config: Path | None,
 ) -> int:
     """List jobs, newest first."""
-    question = {"service": service, "state": state, "group": group, "limit": limit, "memory": memory}
+    asked = {"service": service, "state": state, "group": group, "since": since, "before": before}
+    question: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
+    found: list[dict[str, Any]] = []
     with connect(broker, config) as client:
-        page = client.ask("zmws.jobs", {k: v for k, v in question.items() if v is not None})
+        while True:
+            # A page that looked at enough jobs may bring few or none, and still have a next.
+            rest = min(PAGE_ROWS_MAX, limit - len(found))
+            page = client.ask("zmws.jobs", {**question, "limit": rest, "memory": memory})
+            found += page["jobs"]
+            question["cursor"] = page["next"]
+            if page["next"] is None or len(found) >= limit:
+                break
     if as_json:
-        show_json(page)
+        show_json({"jobs": found, "next": page["next"]})
         return 0
     rows = [
         (row["id"], row["service"], row["state"], row["attempt"], age(row["created_at"]), _how_far(row))
-        for row in page["jobs"]
+        for row in found
     ]
     show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "PROGRESS"), rows)
     if page["next"] is not None:

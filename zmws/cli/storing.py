@@ -1,4 +1,4 @@
-"""`zmws backup` and `zmws check`: what is done to the store's file, whether a broker has it open or not."""
+"""`zmws backup`, `zmws restore` and `zmws check`: what is done to the store's file without the broker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 def backup(file: Path, as_json: bool, config: Path | None) -> int:
     """Copy the store to FILE, which must not exist yet. The broker may go on meanwhile.
 
-    To go back to a backup, stop the broker and put FILE in the place of the store's file.
+    'zmws restore FILE' goes back to it.
     """
     from zmws.store import upkeep
 
@@ -65,6 +65,30 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     else:
         click.echo(f"{path}: nothing wrong")
     return FAILED if problems else 0
+
+
+@click.command(context_settings=_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@config_option
+def restore(file: Path, as_json: bool, config: Path | None) -> int:
+    """Go back to the backup FILE. The broker must be stopped; the store as it was is kept beside it.
+
+    Jobs that were accepted after the backup are not in it, and jobs that ran since may run again.
+    """
+    from zmws.store import upkeep
+
+    path = _store_path(config)
+    try:
+        old = upkeep.restore(file, path)
+    except StoreError as wrong:
+        say(f"zmws: {wrong}")
+        return FAILED
+    if as_json:
+        show_json({"store": str(path), "backup": str(file), "set_aside": str(old) if old else None})
+    else:
+        say(f"{path} is {file} now" + (f"; what it was is {old}" if old else ""))
+    return 0
 
 
 def _store_path(config: Path | None) -> Path:

@@ -112,9 +112,11 @@ class Connection:
         with self._lock:
             self._closing = True
         self._finalizer()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-        elif self._thread is None:
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            if thread is not threading.current_thread():
+                thread.join()
+        elif thread is None or thread.ident is None:  # Ctrl-C can fall before its start
             self._wake_r.close()
 
     def _wake(self) -> None:

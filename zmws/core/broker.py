@@ -144,6 +144,7 @@ class Broker:
         if isinstance(read, ReadUnfinished):
             assert rows.unfinished is not None, read
             self.jobs.recover(rows.unfinished, rows.rows)
+            self.inspection.leases.recover()
             self.recovered = True
             left = rows.unfinished
             count = len(rows.rows) + sum(n for *_, n in left.waiting) + sum(n for _, n in left.scheduled)

@@ -5,6 +5,8 @@ Rule 1: writes are numbered in the order the core made them and leave in batches
 Rule 2: a send that speaks of a write is held until that write is on disk; all others leave at once.
         So nobody is told of what a crash could undo.
 Rule 3: reads of the feeding kind ride with the batches, in order with the writes.
+Rule 4: what nobody waits for (a dispatch, an end that nobody asked about) gathers for a while, so that one
+        commit serves many; the end of a job takes up its dispatch if that has not left yet.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from zmws.core.job import RUNNING
 from zmws.core.messages import Link
-from zmws.core.writes import FOR_PEOPLE, InsertJob, Read, Write
+from zmws.core.writes import FOR_PEOPLE, PATIENT, FinishJob, InsertJob, Read, ReviveJob, UpdateJob, Write
 
 
 @dataclass(slots=True)
@@ -40,32 +43,36 @@ class Batch:
 class Gate:
     """Numbers writes, batches them, and holds what speaks of them."""
 
-    def __init__(self, batch_rows_max: int, batch_bytes_max: int) -> None:
+    def __init__(self, batch_rows_max: int, batch_bytes_max: int, patience_s: float = 0.0) -> None:
         self._rows_max = batch_rows_max
         self._bytes_max = batch_bytes_max
+        self._patience_s = patience_s
         self._seq = 0
         self._committed = 0
         self._queue: deque[Write | Read] = deque()
         self._held: dict[int, list[Send]] = {}  # by the number of the write they wait for
+        self._starts: dict[str, UpdateJob] = {}  # the dispatches in the queue, by the job's id
+        self._waited = 0  # the last number in the queue that somebody waits for
+        self._since = 0.0  # when the queue began to fill
         self._busy = False
         self._batch_bytes = 0
         self.uncommitted_bytes = 0
         self.lists: list[Read] = []  # reads for people: they go to the reader, not into batches
 
-    def push(self, writes: list[Write], reads: list[Read], sends: list[Send]) -> list[Send]:
-        """Take what the core made; give back what may leave now."""
+    def push(self, writes: list[Write], reads: list[Read], sends: list[Send], now: float = 0.0) -> list[Send]:
+        """Take what the core made at monotonic `now`; give back what may leave now."""
         if not writes and not reads and not self._held and self.idle:
             return sends  # all that there is is on disk
+        if not self._queue:
+            self._since = now
         for write in writes:
-            self._seq += 1
-            write.seq = self._seq
-            self.uncommitted_bytes += write.size
-            self._queue.append(write)
+            self._enqueue(write)
         for read in reads:
             if isinstance(read, FOR_PEOPLE):
                 self.lists.append(read)
             else:
                 self._queue.append(read)
+                self._waited = self._seq + 1
         free = []
         for send in sends:
             after = send.after
@@ -73,11 +80,36 @@ class Gate:
                 free.append(send)
             else:
                 self._held.setdefault(after.seq, []).append(send)
+                self._waited = max(self._waited, after.seq)
         return free
 
-    def next_batch(self) -> Batch | None:
-        """What to commit next, None while a batch is under way or there is nothing."""
+    def _enqueue(self, write: Write) -> None:
+        self._seq += 1
+        write.seq = self._seq
+        self.uncommitted_bytes += write.size
+        self._queue.append(write)
+        if not isinstance(write, PATIENT) or isinstance(write, ReviveJob):
+            self._waited = self._seq
+        elif isinstance(write, FinishJob):
+            self._take_up_start(write)
+        elif isinstance(write, UpdateJob) and write.changes.get("state") == RUNNING:
+            self._starts[write.job_id] = write
+
+    def _take_up_start(self, finish: FinishJob) -> None:
+        """A job that ends before its dispatch was written is written once. Not if somebody waits for the
+        dispatch itself: what he is told must not be undone."""
+        start = self._starts.pop(finish.job_id, None)
+        if start is not None and start.seq not in self._held:
+            start.void = True
+            self.uncommitted_bytes -= start.size
+            finish.changes = {**start.changes, **finish.changes}
+
+    def next_batch(self, now: float = 0.0) -> Batch | None:
+        """What to commit next, None while a batch is under way, there is nothing, or nobody waits for it
+        yet."""
         if self._busy or not self._queue:
+            return None
+        if self._waited <= self._committed and now < self._since + self._patience_s and not self._is_full():
             return None
         batch = Batch(self._committed)
         self._batch_bytes = 0
@@ -87,6 +119,8 @@ class Gate:
                 batch.reads.append(item)
             elif batch.reads:
                 break  # a read sees what stands before it, and nothing behind it
+            elif item.void:
+                batch.seq = item.seq
             else:
                 full = len(batch.writes) >= self._rows_max or (
                     batch.writes and self._batch_bytes + item.size > self._bytes_max
@@ -96,9 +130,19 @@ class Gate:
                 batch.writes.append(item)
                 batch.seq = item.seq
                 self._batch_bytes += item.size
+                if isinstance(item, UpdateJob):
+                    self._starts.pop(item.job_id, None)
             self._queue.popleft()
         self._busy = True
+        self._since = now
         return batch
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= self._rows_max or self.uncommitted_bytes >= self._bytes_max
+
+    def due(self) -> float | None:
+        """When `next_batch` is to be asked again though nothing happens, None if it need not be."""
+        return self._since + self._patience_s if self._queue and not self._busy else None
 
     def committed(self, seq: int) -> list[Send]:
         """The batch under way is on disk up to number `seq`; give back the sends that it frees."""
@@ -107,8 +151,9 @@ class Gate:
         self.uncommitted_bytes -= self._batch_bytes
         self._batch_bytes = 0
         free: list[Send] = []
-        for number in range(self._committed + 1, seq + 1):
-            free.extend(self._held.pop(number, ()))
+        if self._held:
+            for number in range(self._committed + 1, seq + 1):
+                free.extend(self._held.pop(number, ()))
         self._committed = seq
         return free
 

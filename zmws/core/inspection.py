@@ -37,6 +37,7 @@ class Inspection:
         self.operations = Operations(turn, jobs)
         self.leases = Leases(turn, jobs)
         self.started_at = 0.0
+        self.store_is_full = False  # new stored jobs are refused, for lack of room
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
             "SERVER-ACTIVE": self._server_active,
@@ -270,6 +271,7 @@ class Inspection:
                 "started_at": iso(self.started_at),
                 "uptime_s": round(self.turn.wall - self.started_at, 3),
                 "durability": jobs.durability,
+                "store_is_full": self.store_is_full,
                 "workers": len(self.roster.by_peer),
                 "services": len(jobs.services),
                 "memory_jobs": len(jobs.memory),

@@ -46,7 +46,8 @@ TRANSITIONS: dict[str, dict[str, str]] = {
 }
 
 STORED, MEMORY = "stored", "memory"
-STATES_CHARS_MAX = 4_000  # of `Job.states`, about a hundred changes
+STATES_KEPT = 100  # changes of state that a record keeps, the newest
+StateEvent = tuple[int, float, str, int]  # number, wall time, state, attempt
 Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, its frames or its text
 
 
@@ -91,7 +92,7 @@ class Job:
     progress_at: float | None = None
     progress_n: int = 0  # the number of that event
     events: int = 0  # how many events there were: states, progress, partials and log lines
-    states: str = ""  # a line for each state it was in: event number, wall time, state, attempt
+    states: tuple[StateEvent, ...] = ()  # those it was in, and is in
     attempts: tuple[dict[str, Any], ...] = ()
     partials_count: int = 0  # that were kept
     partials_cut: int = 0
@@ -124,9 +125,9 @@ class Job:
     def enter(self, at: float) -> None:
         """Write the state it is in now into the list of its events."""
         self.events += 1
-        states = f"{self.states}{self.events} {at:.3f} {self.state} {self.attempt}\n"
         # Of a job that was given back and retried without end the newest are kept.
-        self.states = states if len(states) <= STATES_CHARS_MAX else states[states.index("\n") + 1 :]
+        kept = self.states if len(self.states) < STATES_KEPT else self.states[1:]
+        self.states = (*kept, (self.events, at, self.state, self.attempt))
 
     @property
     def final(self) -> bool:
@@ -244,9 +245,8 @@ def events(job: Job, after: int) -> list[dict[str, Any]]:
     Of its progress the last is kept, of what was cut nothing.
     """
     found: list[dict[str, Any]] = []
-    for line in job.states.splitlines():
-        n, at, state, attempt = line.split(" ")
-        found.append(_event(int(n), float(at), "state") | {"state": state, "attempt": int(attempt)})
+    for n, at, state, attempt in job.states:
+        found.append(_event(n, at, "state") | {"state": state, "attempt": attempt})
     for number, moment, kind, value in job.history:
         said = {"text": value} if kind == "log" else {"value": json_or_base64(value)}
         found.append(_event(number, moment, kind) | said)

@@ -246,7 +246,8 @@ class Jobs:
         job.token = make_token(job.id, job.attempt, job.nonce)
         left = job.ttr - max(0.0, turn.wall - job.started_at)
         if job.deadline_at is not None:
-            left = job.deadline_at - turn.wall
+            # No longer than it had, though the clock was set back meanwhile.
+            left = job.deadline_at - max(turn.wall, job.started_at)
         if job.lease is not None:
             # Whoever leased it need not come back before the end of its time.
             job.deadline_mono = turn.now + max(0.0, left)
@@ -386,14 +387,6 @@ class Jobs:
         job.token = token = make_token(job.id, job.attempt, nonce)
         job.started_at = turn.wall
         service.started(job, turn.now)
-        changes = {
-            "state": RUNNING,
-            "attempt": job.attempt,
-            "nonce": nonce,
-            "started_at": job.started_at,
-            "events": job.events,
-            "states": job.states,
-        }
         if isinstance(taker, Session):
             job.worker, job.worker_ours = taker.id, taker.link.ours
             self._give(job, token, taker)
@@ -401,9 +394,9 @@ class Jobs:
             job.worker, job.worker_ours, job.lease = taker.worker, False, taker.id
             job.deadline_mono, job.deadline_at = turn.now + taker.ttr_s, turn.wall + taker.ttr_s
             turn.timers.add(job.deadline_mono, "lease", (job, token))
-            changes |= {"lease": job.lease, "deadline_at": job.deadline_at}
-        changes |= {"worker": job.worker, "worker_ours": job.worker_ours}
         if job.kind == STORED:
+            names = _STARTED if job.lease is None else (*_STARTED, "lease", "deadline_at")
+            changes = {name: getattr(job, name) for name in names}
             self.journal.write(UpdateJob(job.id, changes), job)
         if job.lease is not None:
             # Unlike a worker, whoever leases cannot say again what it holds: what it is told must hold.
@@ -561,7 +554,8 @@ class Jobs:
                 del changes["nonce"]  # by it a repeated report is known, also after a restart
             keep = job.keep if job.keep is not None else KEEP_S[job.state]
             forget_at = turn.wall + keep
-            self.journal.write(FinishJob(job.id, changes, forget_at, size=400 + size_of(job.result)), job)
+            size = 400 + size_of(job.result)
+            self.journal.write(FinishJob(job.id, changes, job.service, forget_at, size=size), job)
             service.ended[job.state] += 1
             if self._forget_at is None or forget_at < self._forget_at:
                 self._forget_at = forget_at
@@ -666,7 +660,9 @@ class Jobs:
     def prune(self) -> None:
         """Let the store forget ended jobs whose `keep` has passed, in small steps, each in a commit among
         the others."""
-        if not self._pruning and self._forget_at is not None and self._forget_at <= self.turn.wall:
+        due = self._forget_at is not None and self._forget_at <= self.turn.wall
+        # The memory store forgets by itself what is too much for it, and says so with the next prune.
+        if not self._pruning and (due or (self.durability == MEMORY and self._forget_at is not None)):
             self._pruning = True
             self.journal.write_for(PruneJobs(self.turn.wall, PRUNE_ROWS_MAX), self._pruned)
 
@@ -678,7 +674,8 @@ class Jobs:
             service = self.services.get(name)
             if service is not None:
                 service.ended[state] -= count
-        self.prune()
+        if self._forget_at is not None and self._forget_at <= self.turn.wall:
+            self.prune()
 
     def remember(self, service: Service, paused: bool | None) -> Write:
         """A service, and whether an operator paused it, survive a restart."""
@@ -687,6 +684,16 @@ class Jobs:
         return write
 
 
+_STARTED = (
+    "state",
+    "attempt",
+    "nonce",
+    "started_at",
+    "worker",
+    "worker_ours",
+    "events",
+    "states",
+)
 _REVIVED = ("state", "failures", "losses", "ready_at", "rank", "events", "states")
 _CLEARED = ("expires_at", "error", "ended_at", "nonce")
 

@@ -94,6 +94,12 @@ class Leases:
             self.turn.timers.add(lease.until, "lease_wait", lease)
         return None
 
+    def recover(self) -> None:
+        """Leases of an earlier run go on, and whoever asks for one again gets the same job."""
+        for job in self.jobs.stored.values():
+            if job.lease is not None and job.token is not None:
+                self._given[job.lease] = job.token
+
     def given(self, lease: Lease, token: bytes) -> None:
         """A job was dispatched to it."""
         del self._waiting[lease.id]

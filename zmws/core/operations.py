@@ -48,6 +48,7 @@ class Operation:
     where: Filter = field(default_factory=Filter)
     last: int = 0  # the highest number there was when it came
     count: int = 0
+    passed_over: int = 0  # that could not be done after all: a unique key is taken, a record is gone
     pending: int = 0  # verdicts that are not in yet
     read_all: bool = False
     after: Write | None = None  # its last write
@@ -209,7 +210,9 @@ class Operations:
         operation.pending -= 1
         if verdict.verdict in (NEW, DELETED):
             operation.count += 1
-        elif operation.one:
+        elif not operation.one:
+            operation.passed_over += 1
+        else:
             if verdict.verdict == UNIQUE_CONFLICT:
                 text = f"its unique key is held by job '{verdict.job_id}' now"
                 return operation.question.refuse(409, "not_possible", text)
@@ -219,7 +222,10 @@ class Operations:
 
     def _finish(self, operation: Operation) -> None:
         if operation.read_all and not operation.pending:
-            operation.question.answer(200, {"count": operation.count}, operation.after)
+            told = {"count": operation.count}
+            if operation.verb != "cancel" and not operation.one:
+                told["passed_over"] = operation.passed_over
+            operation.question.answer(200, told, operation.after)
 
     # ------------------------------------------------------------ services
 

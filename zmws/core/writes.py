@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from zmws.core.job import Job
@@ -94,6 +95,7 @@ class Write:
 
     seq: int = 0
     size: int = 200  # bytes it is worth, for the bounds on batches
+    void: bool = False  # another write has taken it up
 
 
 @dataclass(slots=True)
@@ -118,6 +120,7 @@ class UpdateJob(Write):
 class FinishJob(UpdateJob):
     """The job reaches a final state, which frees its unique key. Forgotten at wall `forget_at`."""
 
+    service: str
     forget_at: float
 
 
@@ -163,6 +166,7 @@ class PruneJobs(Write):
     limit: int
 
 
+PATIENT = (UpdateJob, AppendToJob)  # but for revivals: nobody waits for them, unless an answer does
 WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
 
 
@@ -281,9 +285,12 @@ class Rows:
     unfinished: Unfinished | None = None
 
 
+_columns = attrgetter(*COLUMNS)
+
+
 def row_of(job: Job) -> Row:
     """The record of a job as values, detached from the job."""
-    return {name: getattr(job, name) for name in COLUMNS}
+    return dict(zip(COLUMNS, _columns(job), strict=True))
 
 
 def job_of(row: Row) -> Job:

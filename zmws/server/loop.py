@@ -68,7 +68,8 @@ class BrokerServer:
         self._context.set(zmq.MAX_SOCKETS, 1024)
         large_blocks_apart()
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
-        self.gate = Gate(broker.limits.batch_rows_max, broker.limits.batch_bytes_max)
+        limits = broker.limits
+        self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
@@ -179,6 +180,9 @@ class BrokerServer:
         last = now = time.monotonic()
         while not self._stopping:
             deadline = core.next_deadline()
+            due = gate.due()
+            if due is not None and (deadline is None or due < deadline):
+                deadline = due
             wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - time.monotonic()))
             if self.outbox:
                 wait = min(wait, _OUTBOX_RETRY_S)
@@ -212,6 +216,7 @@ class BrokerServer:
     def _keep_house(self, now: float) -> None:
         self._housekeeping_at = now + _GUARD_S
         self._guard_memory()
+        self.core.inspection.store_is_full = self._storekeeper.refuses_inserts
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
@@ -357,8 +362,8 @@ class BrokerServer:
         core, gate = self.core, self.gate
         writes, reads, sends = core.take()
         if writes or reads or sends:
-            self._deliver(gate.push(writes, reads, sends))
-        batch = gate.next_batch()
+            self._deliver(gate.push(writes, reads, sends, core.turn.now))
+        batch = gate.next_batch(math.inf if self._stopping else core.turn.now)
         if batch is not None:
             self._storekeeper.commit(batch)
         while gate.lists:

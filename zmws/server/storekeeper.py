@@ -50,6 +50,11 @@ class Storekeeper:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def refuses_inserts(self) -> bool:
+        """Whether the store refuses new jobs for lack of room."""
+        return self._store.refuses_inserts
+
     def commit(self, batch: Batch) -> None:
         """Hand over a batch; its report follows."""
         self._batches.put(batch)

@@ -29,6 +29,11 @@ class Store(Protocol):
         """Answer a read. Safe beside `commit`. Raises StoreError."""
         ...
 
+    @property
+    def refuses_inserts(self) -> bool:
+        """Whether new jobs are refused for lack of room. From any thread."""
+        ...
+
     def give_up(self) -> None:
         """From any thread: end a commit that waits for the host, such as for room on its disk. It raises
         StoreError, and so does every later one that would have to wait. For a broker that is to stop."""

@@ -62,6 +62,7 @@ class MemoryStore:
     """Jobs in a dict. Thread-safe: one lock, held for a batch or a page."""
 
     durability = "memory"
+    refuses_inserts = False  # it refuses by size, one by one
 
     def __init__(self, bytes_max: int = 512 * 1024 * 1024, ended_max: int = 100_000) -> None:
         self._bytes_max = bytes_max

@@ -65,7 +65,8 @@ assert {*BORN, *_LATER} == set(RECORD)
 _born = itemgetter(*BORN)
 _later = itemgetter(*_LATER)
 _blank = tuple(_LATER.values())
-_GROUP = BORN.index("group")
+_GROUP, _STATES = BORN.index("group"), BORN.index("states")
+assert BORN[-1] == "states"
 
 _LENGTH = struct.Struct(">I")
 
@@ -85,9 +86,7 @@ def born_values(row: Row) -> tuple[Any, ...] | None:
     if _later(row) != _blank:
         return None
     values: tuple[Any, ...] = _born(row)
-    if values[_GROUP] is None:
-        return (*values[:_GROUP], "", *values[_GROUP + 1 :])
-    return values
+    return (*values[:_GROUP], values[_GROUP] or "", *values[_GROUP + 1 : _STATES], _states(values[_STATES]))
 
 
 def whole_values(row: Row) -> list[Any]:
@@ -162,11 +161,22 @@ def _attempts_out(value: str | None) -> tuple[Any, ...]:
     return () if value is None else tuple(json.loads(value))
 
 
+def _states(value: Iterable[Sequence[Any]]) -> str:
+    """A line for each: as short as can be, for it is written with every change of state."""
+    return "".join([f"{n} {at!r} {state} {attempt}\n" for n, at, state, attempt in value])
+
+
+def _states_out(value: str) -> tuple[tuple[int, float, str, int], ...]:
+    parts = (line.split(" ") for line in value.splitlines())
+    return tuple((int(n), float(at), state, int(attempt)) for n, at, state, attempt in parts)
+
+
 _IN: dict[str, Callable[[Any], Any]] = {
     "group": lambda value: value or "",
     "result": lambda value: packed(value) if value else None,
     "error": lambda value: None if value is None else _encode(value),
     "attempts": lambda value: _encode(value) if value else None,
+    "states": _states,
     "worker_ours": int,
     "result_plain": int,
     "worker": _said,
@@ -178,6 +188,7 @@ _OUT: dict[str, Callable[[Any], Any]] = {
     "result": unpacked,
     "error": _error_out,
     "attempts": _attempts_out,
+    "states": _states_out,
     "worker_ours": bool,
     "result_plain": bool,
 }

@@ -221,6 +221,8 @@ class SqliteStore:
             for (kind, _), run in groupby(writes, _shape):
                 if kind is UpdateJob:
                     self._update_all(list(run))
+                elif kind is FinishJob:
+                    self._finish_all(list(run))
                 elif kind is InsertJob and at_a_run:
                     self._insert_all(list(run), verdicts)
                 else:
@@ -259,9 +261,7 @@ class SqliteStore:
             return self._delete(write)
         if isinstance(write, PruneJobs):
             return self._prune(write)
-        if isinstance(write, FinishJob):
-            self._finish(write)
-        elif isinstance(write, AppendToJob):
+        if isinstance(write, AppendToJob):
             value = event_value(write.kind, write.value)
             found = self._execute(
                 self._queries["append"], (write.n, write.at, write.kind, value, write.job_id)
@@ -311,14 +311,16 @@ class SqliteStore:
         done = self._many(update.text, values).rowcount
         _require(done == len(writes), ", ".join(write.job_id for write in writes[:10]))
 
-    def _finish(self, write: FinishJob) -> None:
-        known = self._find(write.job_id)
-        _require(known is not None and known[2] not in FINAL_STATES, write.job_id)
-        assert known is not None
-        state = write.changes["state"]
-        assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
-        self._change(known[0], write.changes, write.forget_at)
-        self._ended[known[1], state] += 1
+    def _finish_all(self, writes: Sequence[Any]) -> None:
+        """A run of ends with the same columns."""
+        update = self._update((*writes[0].changes, "forget_at"), "id", " AND " + self._queries["unfinished"])
+        values = [update.values(one.changes.values(), one.forget_at, one.job_id) for one in writes]
+        done = self._many(update.text, values).rowcount
+        _require(done == len(writes), ", ".join(write.job_id for write in writes[:10]))
+        for write in writes:
+            state = write.changes["state"]
+            assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
+            self._ended[write.service, state] += 1
 
     def _revive(self, write: ReviveJob) -> Verdict:
         known = self._find(write.job_id)
@@ -380,12 +382,12 @@ class SqliteStore:
         update = self._update((*changes, "forget_at"), "number")
         self._execute(update.text, update.values(changes.values(), forget_at, number))
 
-    def _update(self, columns: tuple[str, ...], key: str) -> _Update:
-        update = self._updates.get((*columns, key))
+    def _update(self, columns: tuple[str, ...], key: str, also: str = "") -> _Update:
+        update = self._updates.get((*columns, key, also))
         if update is None:
             sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
-            update = _Update(f"UPDATE jobs SET {sets} WHERE {key} = ?", converters(columns))
-            self._updates[(*columns, key)] = update
+            update = _Update(f"UPDATE jobs SET {sets} WHERE {key} = ?{also}", converters(columns))
+            self._updates[(*columns, key, also)] = update
         return update
 
     def _remove(self, numbers: Sequence[int]) -> None:
@@ -416,7 +418,7 @@ class _Known(Exception):
 def _shape(write: Write) -> tuple[type[Write], tuple[str, ...]]:
     """What writes of a run have in common."""
     kind = type(write)
-    return kind, tuple(write.changes) if kind is UpdateJob else ()  # type: ignore[attr-defined]
+    return kind, tuple(write.changes) if kind in (UpdateJob, FinishJob) else ()  # type: ignore[attr-defined]
 
 
 def _is_full(wrong: sqlite3.Error) -> bool:

@@ -25,7 +25,10 @@ from zmws.store.sql_files import Migration
 APPLICATION_ID = 0x7A6D7773  # "zmws", in the header of our files
 
 _MAGIC = b"SQLite format 3\0"
-_MEND = "put back a backup made with `zmws backup`, or move the file away to begin without jobs"
+_MEND = (
+    "put back a backup with `zmws restore FILE`, or move the file away (with its -wal and -shm) to begin "
+    "without jobs"
+)
 log = logging.getLogger("zmws.store")
 
 
@@ -47,8 +50,8 @@ class Lock:
                 raise StoreError(f"{place}: cannot be locked: {wrong.strerror}") from None
             who = f" (process {pid})" if pid else ""
             raise StoreError(f"{path}: is in use by another broker{who}") from None
-        os.ftruncate(self._file, 0)
         with contextlib.suppress(OSError):  # a full disk must not keep us from the jobs that there are
+            os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
@@ -79,7 +82,7 @@ def is_new(path: Path) -> bool:
     except FileNotFoundError:
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size:
-            text = f"{path}: is missing, but {wal.name} is there and may hold jobs; {_MEND} (with {wal.name})"
+            text = f"{path}: is missing, but {wal.name} is there and may hold jobs; {_MEND}"
             raise StoreError(text) from None
         return True
     except OSError as wrong:

@@ -1,12 +1,15 @@
-"""A backup of the SQLite store and a check of it, by another process than the broker, running or not.
+"""A backup of the SQLite store and a check of it, by another process than the broker, running or not; and
+the way back to a backup, while none runs.
 
 Rule 1: only reading connections: nothing here writes to the file or moves its WAL.
 Rule 2: a backup is of one moment, and is there as a whole or not at all.
+Rule 3: nothing is deleted: what a backup takes the place of is set aside.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +47,45 @@ def backup(source: Path, target: Path) -> None:
             made.unlink(missing_ok=True)
         reason = wrong.strerror if isinstance(wrong, OSError) else wrong
         raise StoreError(f"{target}: the backup failed: {reason}") from None
+
+
+def restore(source: Path, path: Path) -> Path | None:
+    """Put the backup `source` in the place of the store `path`, which no broker may have open.
+
+    What stood there is kept beside it: its new name is returned, None if there was nothing. Raises
+    StoreError; then all is as it was, or the store is missing and a start says so.
+    """
+    problems = check(source)
+    if problems:
+        raise StoreError(f"{source}: is no whole store: {problems[0]}")
+    sqlite_file.make_folder(path)
+    lock = sqlite_file.Lock(path)
+    made = path.with_name(path.name + ".new")
+    try:
+        shutil.copyfile(source, made)
+        sqlite_file.sync(made)
+        old = _set_aside(path)
+        made.rename(path)
+        sqlite_file.sync(path.parent)
+    except OSError as wrong:
+        made.unlink(missing_ok=True)
+        raise StoreError(f"{path}: the backup could not be put back: {wrong.strerror}") from None
+    finally:
+        lock.release()
+    return old
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Move a store away with what belongs to it: its WAL would be played into another file in its place."""
+    parts = [part for part in ("", "-wal", "-shm") if path.with_name(path.name + part).exists()]
+    if not parts:
+        return None
+    n = 1
+    while (old := path.with_name(f"{path.name}.before-restore-{n}")).exists():
+        n += 1
+    for part in parts:
+        path.with_name(path.name + part).rename(old.with_name(old.name + part))
+    return old
 
 
 def check(path: Path) -> list[str]:

@@ -14,6 +14,9 @@ INSERT INTO bodies (number, body) VALUES (?, ?)
 -- name: find
 SELECT number, service, state, "unique" FROM jobs WHERE id = ?
 
+-- name: unfinished
+state IN ('scheduled', 'waiting', 'running')
+
 -- name: holder
 SELECT id FROM jobs
 WHERE service = ? AND "unique" = ? AND "unique" IS NOT NULL AND state IN ('scheduled', 'waiting', 'running')
