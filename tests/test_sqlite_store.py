@@ -123,7 +123,7 @@ def test_what_is_no_store_of_ours_is_refused_and_left_as_it_is(path: Path) -> No
         path.write_bytes(content)
         with pytest.raises(StoreError, match=told) as refused:
             opened(path)
-        assert "zmws backup" in str(refused.value) and path.read_bytes() == content
+        assert "zmws restore" in str(refused.value) and path.read_bytes() == content
     path.unlink()
     with by_hand(path) as other:
         other.execute("CREATE TABLE jobs (id)")

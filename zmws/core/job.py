@@ -113,6 +113,7 @@ class Job:
     expires_mono: float | None = None
     last_write: Any = None  # the writes.Write that an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
+    lease_written: bool = False  # the store has a lease or a deadline of the attempt
     progress_written_n: int = 0  # of the progress on its way to the store, 0 if none is
 
     def move(self, event: str, at: float) -> None:

@@ -245,6 +245,7 @@ class Jobs:
         self._service(job.service).running[job.id] = job
         job.token = make_token(job.id, job.attempt, job.nonce)
         left = job.ttr - max(0.0, turn.wall - job.started_at)
+        job.lease_written = job.lease is not None or job.deadline_at is not None
         if job.deadline_at is not None:
             # No longer than it had, though the clock was set back meanwhile.
             left = job.deadline_at - max(turn.wall, job.started_at)
@@ -396,6 +397,7 @@ class Jobs:
             turn.timers.add(job.deadline_mono, "lease", (job, token))
         if job.kind == STORED:
             names = _STARTED if job.lease is None else (*_STARTED, "lease", "deadline_at")
+            job.lease_written = job.lease is not None
             changes = {name: getattr(job, name) for name in names}
             self.journal.write(UpdateJob(job.id, changes), job)
         if job.lease is not None:
@@ -536,20 +538,9 @@ class Jobs:
         self.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
         service = self.services[job.service]
         if job.kind == STORED:
-            changes = {
-                "state": job.state,
-                "ended_at": job.ended_at,
-                "failures": job.failures,
-                "losses": job.losses,
-                "result": job.result,
-                "result_plain": job.result_plain,
-                "error": job.error,
-                "progress": job.progress,
-                "progress_text": job.progress_text,
-                "progress_at": job.progress_at,
-                "progress_n": job.progress_n,
-                **_attempt_over(job),
-            }
+            changes = {"state": job.state, "ended_at": job.ended_at, **_attempt_over(job)}
+            # What is as a new job has it is not written again.
+            changes |= {name: value for name in _ENDED if (value := getattr(job, name))}
             if job.state == COMPLETE:
                 del changes["nonce"]  # by it a repeated report is known, also after a restart
             keep = job.keep if job.keep is not None else KEEP_S[job.state]
@@ -643,6 +634,7 @@ class Jobs:
         turn = self.turn
         job.deadline_mono, job.deadline_at = turn.now + seconds, turn.wall + seconds
         self.journal.write(UpdateJob(job.id, {"deadline_at": job.deadline_at}), job)
+        job.lease_written = True
         if job.lease is not None:
             turn.timers.add(job.deadline_mono, "lease", (job, job.token))
         elif job.session is not None:
@@ -694,6 +686,18 @@ _STARTED = (
     "events",
     "states",
 )
+_COUNTED = ("partials_count", "partials_cut", "log_bytes", "log_cut")
+_ENDED = (
+    "failures",
+    "losses",
+    "result",
+    "result_plain",
+    "error",
+    "progress",
+    "progress_text",
+    "progress_at",
+    "progress_n",
+)
 _REVIVED = ("state", "failures", "losses", "ready_at", "rank", "events", "states")
 _CLEARED = ("expires_at", "error", "ended_at", "nonce")
 
@@ -704,18 +708,12 @@ def _events_of(job: Job) -> dict[str, Any]:
 
 def _attempt_over(job: Job) -> dict[str, Any]:
     """What is written when an attempt is over."""
-    return {
-        "nonce": None,
-        "lease": None,
-        "deadline_at": None,
-        "attempts": job.attempts,
-        "events": job.events,
-        "states": job.states,
-        "partials_count": job.partials_count,
-        "partials_cut": job.partials_cut,
-        "log_bytes": job.log_bytes,
-        "log_cut": job.log_cut,
-    }
+    changes = {"nonce": None, "attempts": job.attempts, "events": job.events, "states": job.states}
+    changes |= {name: value for name in _COUNTED if (value := getattr(job, name))}
+    if job.lease_written:
+        job.lease_written = False
+        changes |= {"lease": None, "deadline_at": None}
+    return changes
 
 
 def error(code: str, text: str, **more: Any) -> Error:

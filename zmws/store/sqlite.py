@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ PAGE_BYTES = 4096
 WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
 WAL_PAGES_SCANTY = 250  # the same when there is little room
 READER_CACHE_BYTES = 4 * 1024 * 1024
+STATEMENT_ROWS = 50  # that one statement inserts
 FULL_WAIT_S = 0.2  # between two tries when not even the reserve helps
 
 _FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -81,6 +82,10 @@ class SqliteStore:
     ) -> None:
         self.path = path
         self._queries = queries()
+        for name in ("insert_born", "insert_body"):
+            # The one list of values there is stands at the end.
+            text, _, values = self._queries[name].rpartition("VALUES ")
+            self._queries[f"{name}_many"] = f"{text}VALUES {', '.join([values] * STATEMENT_ROWS)}"
         self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
         self._given_up = threading.Event()
         self._space = Space(path, reserve_bytes, free_bytes_min)
@@ -285,9 +290,21 @@ class SqliteStore:
             born.append(values)
             bodies.append((row["number"], packed(row["body"])))
             verdicts.append(Verdict(NEW, row["id"], row["service"]))
-        if self._many(self._queries["insert_born"], born).rowcount != len(born):
+        if self._insert_rows("insert_born", born) != len(born):
             raise _Known
-        self._many(self._queries["insert_body"], bodies)
+        self._insert_rows("insert_body", bodies)
+
+    def _insert_rows(self, name: str, rows: list[tuple[Any, ...]]) -> int:
+        """Insert rows, many with one statement: a step of SQLite lets go of Python's lock, and getting it
+        back from a busy loop costs more than the row. Gives back how many were inserted."""
+        done = 0
+        for at in range(0, len(rows), STATEMENT_ROWS):
+            some = rows[at : at + STATEMENT_ROWS]
+            if len(some) == STATEMENT_ROWS:
+                done += self._execute(self._queries[f"{name}_many"], [*chain.from_iterable(some)]).rowcount
+            else:
+                done += self._many(self._queries[name], some).rowcount
+        return done
 
     def _insert(self, write: InsertJob, refusing: bool) -> Verdict:
         row = write.row
