@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zmws.core.gate import Gate, Send
-from zmws.core.writes import DeleteJob, Filter, ReadJob, ReadJobs
+from zmws.core.writes import DeleteJob, Filter, FinishJob, ReadJob, ReadJobs, UpdateJob
 
 PEER = ("client", b"c")
 
@@ -49,6 +49,48 @@ def test_a_read_sees_what_stands_before_it_and_lists_go_their_own_way() -> None:
     batch = gate.next_batch()
     assert batch is not None and batch.reads == [read] and len(batch.writes) == 1
     assert gate.lists == [page]
+
+
+def test_what_nobody_waits_for_gathers_until_its_time_or_until_somebody_waits() -> None:
+    gate = Gate(100, 10_000, patience_s=0.5)
+    gate.push([UpdateJob("a", {"state": "waiting"})], [], [], now=1.0)
+    assert gate.next_batch(1.4) is None and gate.due() == 1.5
+    gate.push([UpdateJob("b", {"state": "waiting"})], [], [], now=1.4)
+    batch = gate.next_batch(1.5)
+    assert batch is not None and len(batch.writes) == 2 and gate.due() is None
+    gate.committed(batch.seq)
+    told = UpdateJob("c", {"state": "waiting"})
+    for writes, reads, sends in (
+        ([told], [], [Send(PEER, "c", told)]),
+        ([UpdateJob("d", {})], [ReadJob(None, "d")], []),
+        ([UpdateJob("e", {}), DeleteJob("x")], [], []),
+        ([UpdateJob("f", {}, size=20_000)], [], []),
+        ([UpdateJob(f"g{n}", {}) for n in range(100)], [], []),
+    ):
+        gate.push(writes, reads, sends, now=2.0)
+        batch = gate.next_batch(2.0)
+        assert batch is not None, writes[0]
+        gate.committed(batch.seq)
+        while (batch := gate.next_batch(9.0)) is not None:
+            gate.committed(batch.seq)
+    assert gate.idle and gate.uncommitted_bytes == 0
+
+
+def test_the_end_of_a_job_takes_up_its_dispatch_unless_somebody_waits_for_that() -> None:
+    for sends in (0, 1):
+        gate = Gate(100, 10_000, patience_s=0.5)
+        start = UpdateJob("a", {"state": "running", "attempt": 3})
+        end = FinishJob("a", {"state": "complete"}, "S", 9.0)
+        gate.push([start], [], [Send(PEER, "started", start)] * sends, now=0.0)
+        gate.push([end], [], [Send(PEER, "done", end)], now=0.0)
+        batch = gate.next_batch(0.0)
+        assert batch is not None and batch.seq == end.seq
+        if sends:
+            assert batch.writes == [start, end]
+        else:
+            assert batch.writes == [end] and end.changes == {"state": "complete", "attempt": 3}
+        assert [send.message for send in gate.committed(batch.seq)] == ["started"] * sends + ["done"]
+        assert gate.idle and gate.uncommitted_bytes == 0
 
 
 def test_a_send_about_what_is_on_disk_leaves_at_once() -> None:

@@ -38,6 +38,7 @@ class SimBroker:
         self.life = 0
         self.commit_s = (0.0005, 0.01)
         self.full_probability = 0.0
+        self.news_wanted = self.world.chance(0.5)  # without news, many writes have nobody who waits for them
         self.io_error = False  # the next commit fails
         self._tick_at: float | None = None
         self.start()
@@ -155,7 +156,7 @@ class SimBroker:
             self.flush()
         if self.core.recovered and not self.accepting:
             self.accepting = True
-            self.core.turn.news_wanted = True
+            self.core.turn.news_wanted = self.news_wanted
             for link, frames in self._early:
                 self.receive(link, frames)
         gathered = self.gate.due()

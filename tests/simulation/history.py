@@ -195,7 +195,7 @@ class History:
         if chance < 0.2:
             client.ask("zmws.wait", True, {}, question, 40.0, lambda reply: None)
         elif chance < 0.3:
-            delay = self.world.random.uniform(0.0, 3.0)
+            delay = self.world.random.choice((0.0, 0.02, self.world.random.uniform(0.0, 3.0)))
             ask = lambda: client.ask("zmws.cancel", True, {}, question, 10.0, lambda reply: None)  # noqa: E731
             self.world.after(delay, ask)
         elif chance < 0.35:

@@ -172,7 +172,13 @@ class Watcher:
     def _told_of(self, told: dict[str, Any], disk: MemoryStore, exact: bool = True) -> None:
         """Somebody was told of an end: then a crash can undo it no more."""
         row = disk._rows.get(told["id"])
-        if row is None or told["state"] not in FINAL_STATES or told.get("kind") == "memory":
+        if row is None or told.get("kind") == "memory":
+            return
+        if told["state"] == RUNNING:
+            self.demand(
+                row["attempt"] >= told["attempt"], f"{told['id']}: told of a dispatch not yet written"
+            )
+        if told["state"] not in FINAL_STATES:
             return
         self.demand(
             row["state"] in FINAL_STATES, f"{told['id']}: told it is {told['state']}, disk: {row['state']}"

@@ -20,7 +20,6 @@ from zmws.core.client_dialog import ClientDialog
 from zmws.core.gate import Gate
 from zmws.core.group import Group
 from zmws.core.jobs import Jobs
-from zmws.core.operations import Operations
 from zmws.core.roster import Roster
 from zmws.core.submission import Submission
 from zmws.core.worker_dialog import WorkerDialog
@@ -136,6 +135,13 @@ MUTATIONS = [
         "asked.repeat_at = now + 1e9",
     ),
     Mutation(
+        "a dispatch that somebody is told of is not written before",
+        Gate,
+        "_take_up_start",
+        "if start is not None and start.seq not in self._held:",
+        "if start is not None:",
+    ),
+    Mutation(
         "a job that is held is paged in",
         Backlog,
         "waiting_loaded",
@@ -155,13 +161,6 @@ MUTATIONS = [
         "look",
         "if any(service.beyond or service.scheduled_beyond for service in self._services.values()):",
         "if False:",
-    ),
-    Mutation(
-        "an operator's verb acts on a record that was read before the job ended",
-        Operations,
-        "job_loaded",
-        "if held is not None and held.final and held.kind != MEMORY:",
-        "if held is not None and held.final and held.kind != MEMORY and not rows.rows:",
     ),
 ]
 
