@@ -113,6 +113,9 @@ class Watcher:
             self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
             for session in service.ring:
                 self.demand(session.free, f"a worker in the ring of {service.name} is not free")
+        answers = core.jobs.answers
+        waits = [*answers.waits.values(), *answers.watches.values()]
+        self.demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
         for session in core.roster.by_peer.values():
             if session.job is not None:
                 self.demand(session.job.session is session, "a session's job has another session")

@@ -145,7 +145,7 @@ def test_low_jobs_run_under_a_constant_flow_of_high_ones_as_ageing_says(tmp_path
 
         def job(name: str, who: str) -> dict[str, object]:
             params = {"notes": str(notes[name]), "who": who, "sleep": 0.005}
-            return {"service": name, "params": params, "priority": 3 if who == "high" else 0}
+            return {"service": name, "params": params, "priority": 2 if who == "high" else 0}
 
         def flow() -> None:
             """Always fifty high ones more than were started."""

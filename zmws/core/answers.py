@@ -64,6 +64,7 @@ class Answers:
         self.turn = turn
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
         self.watches: dict[str, list[tuple[Caller, int, float]]] = {}  # zmws.events: past which, until when
+        self.waits_count = 0  # requests that wait, of both
 
     def refuse(self, caller: Caller, service: str, job_id: str | None, code: str, text: str) -> None:
         """No job was made, and the caller is told why."""
@@ -116,6 +117,7 @@ class Answers:
         if any(known.same_as(caller) for known, _ in waiters):
             return  # a repeat waits no longer than the first did
         waiters.append((caller, until))
+        self.waits_count += 1
         self.turn.timers.add(until, "wait", job.id)
 
     def watch(self, job: Job, caller: Caller, after: int, until: float) -> None:
@@ -124,12 +126,8 @@ class Answers:
         if any(known.same_as(caller) for known, *_ in watching):
             return
         watching.append((caller, after, until))
+        self.waits_count += 1
         self.turn.timers.add(until, "watch", job.id)
-
-    @property
-    def waits_count(self) -> int:
-        """How many requests of zmws.wait and zmws.events wait."""
-        return sum(map(len, self.waits.values())) + sum(map(len, self.watches.values()))
 
     def waits_timed_out(self, job_id: str) -> None:
         """Answer 202 to those whose wait is over."""
@@ -137,6 +135,7 @@ class Answers:
         for caller, until in list(waiters):
             if until <= self.turn.now:
                 waiters.remove((caller, until))
+                self.waits_count -= 1
                 body = (b"202", json.dumps({"id": job_id}).encode())
                 self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to))
         if not waiters:
@@ -148,6 +147,7 @@ class Answers:
         for watch in list(watching):
             if watch[2] <= self.turn.now:
                 watching.remove(watch)
+                self.waits_count -= 1
                 self.tell_events(watch[0], [])
         if not watching:
             self.watches.pop(job_id, None)
@@ -162,6 +162,7 @@ class Answers:
         waiters = self.waits.pop(job.id, None)
         if not waiters:
             return
+        self.waits_count -= len(waiters)
         callers = [caller for caller, _ in waiters]
         if job.kind == STORED and (job.light or job.partials_count or job.log_bytes):
             # Not all of its record is in memory; this read stands behind the write of its end.
@@ -180,6 +181,7 @@ class Answers:
         watching = self.watches.pop(job.id, None) if self.watches else None
         if not watching:
             return
+        self.waits_count -= len(watching)
         if job.kind == STORED:
             self.turn.reads.append(ReadJob(Watchers(watching), job.id))  # behind the write of the event
             return
