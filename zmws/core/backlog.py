@@ -97,9 +97,8 @@ class Backlog:
         limits = self.turn.limits
         share = limits.window_jobs_max // (2 * len(service.groups))
         rows = min(max(share, PAGE_ROWS_MIN), PAGE_ROWS_MAX)
-        if group.stored.live > rows // 2 and group.next() is not None:
-            return
-        if service.held_bytes > limits.window_bytes_max and group.next() is not None:
+        enough = group.stored.live > rows // 2 or service.held_bytes > limits.window_bytes_max
+        if enough and name in service.ready:
             return
         group.loading = True
         bytes_max = limits.window_bytes_max // (2 * len(service.groups))

@@ -97,9 +97,9 @@ class Service:
         group = self.groups[job.group]
         group.queue_of(job).left()
         self._count(job, -1)
-        if group.empty:
-            self.ready.pop(job.group, None)
-            del self.groups[job.group]
+        if job.group in self.ready and group.next() is None:
+            del self.ready[job.group]
+        self._drop_if_empty(job.group, group)
 
     def let_go_last(self, name: str | None) -> Job | None:
         """Take the last stored job of a group out, for the store alone to keep; None if none can go."""
