@@ -189,7 +189,10 @@ def require_whole(connection: sqlite3.Connection, path: Path, seconds_max: float
 
 def damaged(path: Path, reason: object) -> str:
     """What to say of a file that SQLite cannot make sense of."""
-    return f"{path}: is damaged ({' '.join(str(reason).split())}); {_MEND}"
+    # A disk that cannot be read looks the same to SQLite as a file that makes no sense.
+    why = " ".join(str(reason).split())
+    look = "if the kernel's log tells of disk errors, mend those first; `zmws check` looks at the whole file"
+    return f"{path}: is damaged or cannot be read ({why}); {look}; else {_MEND}"
 
 
 def sync(path: Path) -> None:

@@ -172,12 +172,18 @@ class Reads:
         numbers: list[int] = []
         for state in states:
             if state == WAITING and where.service is not None:
-                found = self._all("waiting_numbers_of_service", where.service, FEW + 1)
+                name = "waiting_numbers_of_service"
+                values: tuple[Any, ...] = (where.service, FEW + 1)
             elif state in (WAITING, SCHEDULED, RUNNING, FAILED):
-                found = self._all(f"{state}_numbers", FEW + 1)
+                name, values = f"{state}_numbers", (FEW + 1,)
             else:
                 return None
-            numbers += [number for (number,) in found]
+            # Whether they are many is asked first: to fetch thousands of numbers takes longer than a page.
+            if self._execute(
+                f"SELECT 1 FROM ({self._queries[name]}) LIMIT 1 OFFSET {FEW}", values
+            ).fetchone():
+                return None
+            numbers += [number for (number,) in self._all(name, *values)]
             if len(numbers) > FEW:
                 return None
         return numbers
