@@ -82,6 +82,8 @@ class History:
             options["group"] = random.choice("gh")
         if random.random() < 0.2:
             options["expires"] = random.uniform(0.1, 5.0)
+        if random.random() < 0.2:
+            options["keep"] = random.uniform(0.0, 5.0)
         if random.random() < 0.1:
             options["durability"] = "memory"
             options.pop("unique", None)
@@ -126,6 +128,8 @@ class History:
                 job["delay"] = random.uniform(0.1, 3.0)
             if random.random() < 0.1:
                 job["expires"] = random.uniform(0.5, 5.0)
+            if random.random() < 0.3:
+                job["keep"] = 1
             jobs.append(job | {"retries": random.choice((3, 6))})
         body = (json.dumps(jobs).encode(),)
 

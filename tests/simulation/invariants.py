@@ -14,7 +14,7 @@ from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
 from zmws.core.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
-from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, ReviveJob, UpdateJob, Write
+from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 from zmws.store.memory import MemoryStore
 
 
@@ -139,7 +139,7 @@ class Watcher:
             self._leased(json.loads(message.body[1]), disk)
         if isinstance(message, Answer) and message.service == "zmws.submit" and message.body[0] == b"200":
             for verdict in json.loads(message.body[1]):
-                known = "code" in verdict or verdict["id"] in disk._rows
+                known = "code" in verdict or verdict["id"] in disk._rows or verdict["id"] in self.forgotten
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
         if isinstance(message, Answer) and message.service == "zmws.wait" and message.body[0] == b"200":
             self._told_of(json.loads(message.body[1]), disk)
@@ -150,7 +150,7 @@ class Watcher:
         self.last_token[job["id"]] = token
         row = disk._rows.get(job["id"])
         if job["kind"] == "stored":
-            written = row is not None and row["attempt"] >= job["attempt"]
+            written = job["id"] in self.forgotten or (row is not None and row["attempt"] >= job["attempt"])
             self.demand(written, f"{token!r} was leased before its write")
 
     def _request_sent(self, message: WorkerRequest, core: Broker) -> None:
@@ -196,7 +196,13 @@ class Watcher:
         answers = iter(verdicts)
         for write in writes:
             verdict = next(answers) if isinstance(write, WITH_VERDICT) else None
+            if isinstance(write, InsertJob) and verdict.verdict == NEW:
+                # Perhaps once more, of an id that had been forgotten.
+                self.finished[verdict.job_id] = 0
+                self.last_attempt.pop(verdict.job_id, None)
+                self.forgotten.discard(verdict.job_id)
             if isinstance(write, FinishJob):
+                self.forgotten.add(write.job_id)  # from now on it may be
                 self.finished[write.job_id] += 1
                 self.demand(self.finished[write.job_id] == 1, f"{write.job_id} ended twice")
                 row = disk._rows.get(write.job_id)
@@ -225,6 +231,8 @@ class Watcher:
         """Faults have stopped and time has passed: everything must have come to its end."""
         for job_id, body in self.acknowledged.items():
             row = disk._rows.get(job_id)
+            if row is None and job_id in self.forgotten:
+                continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")
             assert row is not None
             if row["state"] == "scheduled" and self.world.clock_jumped:

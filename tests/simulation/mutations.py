@@ -138,8 +138,8 @@ MUTATIONS = [
         "a dispatch that somebody is told of is not written before",
         Gate,
         "_take_up_start",
-        "if start is not None and start.seq not in self._held:",
-        "if start is not None:",
+        "if start.seq not in self._held:",
+        "if True:",
     ),
     Mutation(
         "a job that is held is paged in",

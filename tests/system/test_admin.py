@@ -597,6 +597,37 @@ def test_a_lease_past_its_ttr_is_anothers_and_extend_moves_it(client: Client) ->
     assert job.status()["attempts"][0]["error"]["code"] == "timeout"
 
 
+def test_what_no_calendar_and_no_alphabet_has_is_refused(client: Client) -> None:
+    with pytest.raises(Refused) as refused:
+        client.submit("ECHO", at="9999-12-31T23:59:59-12:00")
+    assert refused.value.code == "bad_option"
+    (verdict,) = client.raw_future("zmws.submit", json.dumps([{"service": "\ud800"}]).encode()).result(5)[1]
+    assert verdict["code"] == "bad_service"
+    with pytest.raises(Refused):
+        client.submit("ECHO", **{"x" * 100_000: 1})
+
+
+def test_many_records_that_are_due_are_forgotten_in_steps(client: Client) -> None:
+    jobs = [accepted(job) for job in client.submit_many([{"service": "ECHO", "keep": 0}] * 1_000)]
+    kept = client.submit("ECHO")
+    assert client.purge("ECHO") == 1_001
+    wait_until(lambda: len(list(client.jobs(service="ECHO"))) == 1, 20, "a thousand records forgotten")
+    assert kept.status()["state"] == "cancelled"
+    with pytest.raises(Refused, match="there is no job"):
+        jobs[0].status()
+    (row,) = [row for row in client.services() if row["service"] == "ECHO"]
+    assert row["waiting"] == 0
+
+
+def test_a_repeat_of_a_known_id_hides_nothing(client: Client) -> None:
+    job = client.submit("ECHO", id="known")
+    lease = leased(client)
+    lease.complete("done")
+    assert job.wait(5)["state"] == "complete"
+    again, waiting = client.submit_future("ECHO", id="known"), job.wait_future(20.0)
+    assert again.result(5).existing and (waiting.result(5) or {})["state"] == "complete"
+
+
 def test_a_cancelled_lease_is_told_so(client: Client) -> None:
     job = client.submit("ECHO")
     lease = leased(client)

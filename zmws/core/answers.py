@@ -183,7 +183,9 @@ class Answers:
             return
         self.waits_count -= len(watching)
         if job.kind == STORED:
-            self.turn.reads.append(ReadJob(Watchers(watching), job.id))  # behind the write of the event
+            past = min(after for _, after, _ in watching)
+            read = ReadJob(Watchers(watching), job.id, whole=False, past=past)
+            self.turn.reads.append(read)  # behind the write of the event
             return
         for caller, after, _ in watching:
             self.tell_events(caller, events(job, after)[: self.turn.limits.list_rows_max])

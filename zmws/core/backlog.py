@@ -212,7 +212,7 @@ class Backlog:
             self._plan_look()
             if not self._looking:
                 self._looking = True
-                self.turn.reads.append(ReadExpired("expired", self.turn.wall, LOOK_ROWS_MAX))
+                self._read_expired()
 
     def expired_loaded(self, found: Rows) -> list[Job]:
         """Those that have expired in the store alone; memory has a hand on them now."""
@@ -224,11 +224,16 @@ class Backlog:
                 job.light = True
                 self.take_out(job)
                 late.append(job)
-        if len(found.rows) >= LOOK_ROWS_MAX:
+        if late and found.more is not None:
             # In order with the writes, and so behind the ends of these.
             self._looking = True
-            self.turn.reads.append(ReadExpired("expired", self.turn.wall, LOOK_ROWS_MAX))
+            self._read_expired()
         return late
+
+    def _read_expired(self) -> None:
+        # Those that are here go by their own timers, and could fill a page after a jump of the clock.
+        rows = LOOK_ROWS_MAX + len(self._stored)
+        self.turn.reads.append(ReadExpired("expired", self.turn.wall, rows))
 
     # ------------------------------------------------------------ after a restart
 

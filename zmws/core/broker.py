@@ -195,7 +195,7 @@ class Broker:
         elif what == "look":
             self.jobs.backlog.look()
         elif what == "lease":
-            self.inspection.leases.over(*whom)
+            self.jobs.lease_over(whom)
         elif what == "lease_wait":
             self.inspection.leases.waited(whom)
         elif what == "forget":

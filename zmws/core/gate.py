@@ -40,6 +40,9 @@ class Batch:
     reads: list[Read] = field(default_factory=list)
 
 
+READS_MAX = 8  # of one batch: what they bring is in memory, and is made into answers, at one time
+
+
 class Gate:
     """Numbers writes, batches them, and holds what speaks of them."""
 
@@ -57,6 +60,7 @@ class Gate:
         self._busy = False
         self._batch_bytes = 0
         self.uncommitted_bytes = 0
+        self.reads_waiting = 0  # of the feeding kind, which may bring large records
         self.lists: list[Read] = []  # reads for people: they go to the reader, not into batches
 
     def push(self, writes: list[Write], reads: list[Read], sends: list[Send], now: float = 0.0) -> list[Send]:
@@ -66,12 +70,13 @@ class Gate:
         if not self._queue:
             self._since = now
         for write in writes:
-            self._enqueue(write)
+            self._enqueue(write, sends)
         for read in reads:
             if isinstance(read, FOR_PEOPLE):
                 self.lists.append(read)
             else:
                 self._queue.append(read)
+                self.reads_waiting += 1
                 self._waited = self._seq + 1
         free = []
         for send in sends:
@@ -83,7 +88,7 @@ class Gate:
                 self._waited = max(self._waited, after.seq)
         return free
 
-    def _enqueue(self, write: Write) -> None:
+    def _enqueue(self, write: Write, sends: list[Send]) -> None:
         self._seq += 1
         write.seq = self._seq
         self.uncommitted_bytes += write.size
@@ -91,15 +96,17 @@ class Gate:
         if not isinstance(write, PATIENT) or isinstance(write, ReviveJob):
             self._waited = self._seq
         elif isinstance(write, FinishJob):
-            self._take_up_start(write)
+            self._take_up_start(write, sends)
         elif isinstance(write, UpdateJob) and write.changes.get("state") == RUNNING:
             self._starts[write.job_id] = write
 
-    def _take_up_start(self, finish: FinishJob) -> None:
+    def _take_up_start(self, finish: FinishJob, sends: list[Send]) -> None:
         """A job that ends before its dispatch was written is written once. Not if somebody waits for the
-        dispatch itself: what he is told must not be undone."""
+        dispatch itself, or is about to: what he is told must not be undone."""
         start = self._starts.pop(finish.job_id, None)
-        if start is not None and start.seq not in self._held:
+        if start is None or any(send.after is start for send in sends):
+            return
+        if start.seq not in self._held:
             start.void = True
             self.uncommitted_bytes -= start.size
             finish.changes = {**start.changes, **finish.changes}
@@ -116,7 +123,10 @@ class Gate:
         while self._queue:
             item = self._queue[0]
             if isinstance(item, Read):
+                if len(batch.reads) >= READS_MAX:
+                    break
                 batch.reads.append(item)
+                self.reads_waiting -= 1
             elif batch.reads:
                 break  # a read sees what stands before it, and nothing behind it
             elif item.void:

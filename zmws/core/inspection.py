@@ -37,6 +37,7 @@ class Inspection:
         self.operations = Operations(turn, jobs)
         self.leases = Leases(turn, jobs)
         self.started_at = 0.0
+        self._lists_asked = 0
         self.store_is_full = False  # new stored jobs are refused, for lack of room
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
@@ -105,13 +106,15 @@ class Inspection:
             if job is not None and not job.final:
                 return self._wait(question, job)
         # The whole of a stored job is in the store alone; read in order with the writes.
-        self.turn.reads.append(ReadJob(question, job_id))
+        past = after if question.service == "zmws.events" else None
+        self.turn.reads.append(ReadJob(question, job_id, past=past))
         return None
 
     def loaded(self, read: Read, rows: Rows) -> None:
         """A record or a page has been read; by now the job may be in memory."""
         asker = read.asker
         if isinstance(read, ReadJobs):
+            self._lists_asked -= 1
             page = [summary(job_of(row)) for row in rows.rows]
             return _question(asker).answer(200, {"jobs": page, "next": _cursor(rows.next)})
         if isinstance(read, ReadMatching):
@@ -212,6 +215,10 @@ class Inspection:
             return None
         below = int(cursor) if cursor is not None else None
         if not asked.get("memory"):
+            if self._lists_asked >= limits.lists_max:
+                text = "too many lists are being made already (lists_max)"
+                return question.refuse(429, "too_many_lists", text)
+            self._lists_asked += 1
             self.turn.reads.append(ReadJobs(question, where, limit, below))
             return None
         matching = [job for job in self.jobs.memory.values() if _matches(job, where, below)]

@@ -185,7 +185,7 @@ def job_id_of(token: bytes) -> str | None:
 
 def iso(at: float | None) -> str | None:
     """A wall time in ISO 8601 UTC with milliseconds, None for none."""
-    if at is None:
+    if at is None or not -6e10 < at < 2.5e11:  # what no calendar here has
         return None
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

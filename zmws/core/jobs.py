@@ -98,8 +98,9 @@ class Jobs:
     # ------------------------------------------------------------ look-ups
 
     def find(self, job_id: str) -> Job | None:
-        """A job held in memory, of either kind: memory jobs first."""
-        return self.memory.get(job_id) or self.stored.get(job_id) or self.inserting.get(job_id)
+        """A job held in memory, of either kind: memory jobs first. Not what is on its way to the store:
+        that may be the repeat of another job."""
+        return self.memory.get(job_id) or self.stored.get(job_id)
 
     def _waiting(self) -> Iterable[Job]:
         services = self.services.values()
@@ -185,7 +186,7 @@ class Jobs:
             for n, caller in enumerate(callers):
                 self.answers.accepted(job, caller, existing=n > 0)
             return
-        del self.inserting[job.id]
+        self._not_inserting(job)
         for caller in callers:
             if answer.verdict == EXISTING and answer.service != job.service:
                 text = f"job '{job.id}' exists already, for the service {answer.service}"
@@ -207,7 +208,7 @@ class Jobs:
 
     def _is_stored(self, job: Job, ready: dict[Service, None]) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
-        del self.inserting[job.id]
+        self._not_inserting(job)
         self.stored[job.id] = job
         service = self.services[job.service]
         self.answers.announce(job, None)
@@ -216,6 +217,10 @@ class Jobs:
         else:
             self.backlog.arrived(service, job)
             ready[service] = None
+
+    def _not_inserting(self, job: Job) -> None:
+        if self.inserting.get(job.id) is job:  # else another of the same id came after it
+            del self.inserting[job.id]
 
     # ------------------------------------------------------------ an earlier run
 
@@ -252,7 +257,7 @@ class Jobs:
         if job.lease is not None:
             # Whoever leased it need not come back before the end of its time.
             job.deadline_mono = turn.now + max(0.0, left)
-            turn.timers.add(job.deadline_mono, "lease", (job, job.token))
+            turn.timers.add(job.deadline_mono, "lease", job.token)
             return
         grace_over = turn.now + turn.limits.reattach_grace
         job.deadline_mono = max(grace_over, turn.now + left)
@@ -394,7 +399,7 @@ class Jobs:
         else:
             job.worker, job.worker_ours, job.lease = taker.worker, False, taker.id
             job.deadline_mono, job.deadline_at = turn.now + taker.ttr_s, turn.wall + taker.ttr_s
-            turn.timers.add(job.deadline_mono, "lease", (job, token))
+            turn.timers.add(job.deadline_mono, "lease", token)
         if job.kind == STORED:
             names = _STARTED if job.lease is None else (*_STARTED, "lease", "deadline_at")
             job.lease_written = job.lease is not None
@@ -636,15 +641,16 @@ class Jobs:
         self.journal.write(UpdateJob(job.id, {"deadline_at": job.deadline_at}), job)
         job.lease_written = True
         if job.lease is not None:
-            turn.timers.add(job.deadline_mono, "lease", (job, job.token))
+            turn.timers.add(job.deadline_mono, "lease", job.token)
         elif job.session is not None:
             session: Session = job.session
             session.timer_at = min(session.timer_at, job.deadline_mono)
             turn.timers.add(job.deadline_mono, "session", session)
 
-    def lease_over(self, job: Job, token: bytes) -> None:
+    def lease_over(self, token: bytes) -> None:
         """Whoever leased it had `ttr` to report, unless that was extended."""
-        if job.token == token and job.lease is not None and self.turn.now >= job.deadline_mono:
+        job = self.live(token)
+        if job is not None and job.lease is not None and self.turn.now >= job.deadline_mono:
             self.attempt_failed(job, error("timeout", "the lease ran past its ttr"), "ttr")
 
     # ------------------------------------------------------------ writes

@@ -40,9 +40,11 @@ class Journal:
     def committed(self, seq: int, verdicts: list[Verdict]) -> Iterator[tuple[Write, Job, Verdict | None]]:
         """The jobs' writes up to `seq`, which are on disk now; the verdicts of the others are handed on."""
         answers = iter(verdicts)
-        queue = self._uncommitted
-        while queue and queue[0][0].seq <= seq:
-            write, whom = queue.popleft()
+        queue, done = self._uncommitted, []
+        # What is done with these makes others, which stand in the queue with a number of 0 yet.
+        while queue and 0 < queue[0][0].seq <= seq:
+            done.append(queue.popleft())
+        for write, whom in done:
             verdict = next(answers) if isinstance(write, WITH_VERDICT) else None
             if isinstance(whom, Job):
                 if whom.last_write is write:

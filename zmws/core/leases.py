@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from zmws.core import mdp
-from zmws.core.job import COMPLETE, RUNNING, Caller, Job, job_id_of, leased, make_token
+from zmws.core.job import COMPLETE, Caller, Job, job_id_of, leased, make_token
 from zmws.core.jobs import Jobs, error
 from zmws.core.options import ID_PATTERN, YEAR_S
 from zmws.core.question import Question, is_seconds
@@ -82,7 +82,9 @@ class Leases:
             old.caller = question.caller  # a repeat keeps its turn, and waits no longer than the first did
             return None
         if old is not None:
+            # The asker has turned to another service.
             old.service.ring.pop(old, None)
+            Question(self.turn, old.caller, "zmws.lease", {}).answer(202, {})
         elif len(self._waiting) >= limits.waits_max:
             return question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
         lease = Lease(self, question.caller, lease_id, service, float(ttr))
@@ -182,11 +184,6 @@ class Leases:
     def _dead(self, question: Question) -> None:
         self.turn.counters["reports_refused"] += 1
         question.refuse(409, "token_dead", "this token is no longer live: the attempt is over")
-
-    def over(self, job: Job, token: bytes) -> None:
-        """The time of a leased job may have passed."""
-        if job.state == RUNNING:
-            self.jobs.lease_over(job, token)
 
     # ------------------------------------------------------------ the kinds of a report
 

@@ -89,10 +89,10 @@ def service_name_fault(name: str, strict: bool = False) -> str | None:
     text replies that make a space ambiguous do not exist."""
     if not name:
         return "the service name is empty"
-    if len(name.encode()) > SERVICE_BYTES_MAX:
-        return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
     if not name.isprintable():
         return "the service name is not printable"
+    if len(name.encode()) > SERVICE_BYTES_MAX:
+        return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
     if name.startswith(("SYNC-", "JOB:")):
         return f"the service name '{name}' begins with a prefix that means something else"
     if not strict and any(c in name for c in " []/"):

@@ -145,8 +145,6 @@ class Operations:
 
     def _not_possible(self, operation: Operation, job: Job) -> str | None:
         """Why this cannot be done to the job as it is, or None."""
-        if self.jobs.inserting.get(job.id) is job:
-            return "it is not accepted yet"
         if job.id in self.jobs.reviving:
             return "it is being retried already"
         if operation.verb != "cancel" and job.kind == MEMORY:

@@ -20,6 +20,7 @@ from zmws.errors import OptionError
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 YEAR_S = 366 * 86400.0
 KEY_BYTES_MAX = 255
+YEAR_END = 9000  # a time that is put off, or shown in another zone, must still be one
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,8 @@ def _checked_time(name: str, value: Any) -> float:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise _wrong(name, value, expected)
+        if moment.year >= YEAR_END:
+            raise _wrong(name, value, f"{expected}, before the year {YEAR_END}")
         return moment.timestamp()
     except (ValueError, OverflowError):
         raise _wrong(name, value, expected) from None
@@ -220,7 +223,8 @@ def _wrong(name: str, value: Any, expected: str) -> OptionError:
 
 
 def _no_such(what: str, name: str, known: Mapping[str, Spec]) -> str:
-    near = get_close_matches(name, known, n=1)
+    # To compare takes the longer the longer the name is, and whoever asks waits for it.
+    near = get_close_matches(name[:40], known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"
     return f"'{name[:80]}' is no {what}{hint}"
 

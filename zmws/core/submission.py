@@ -134,6 +134,8 @@ class Submission:
         """A repeated submit of a job in memory is answered from there; the store knows the others."""
         other = self.jobs.memory.get(job_id)
         inserting = self.jobs.inserting.get(job_id)
+        if inserting is not None and inserting.service != service.name:
+            inserting = None  # which of the two is known already, only the store can tell
         job = inserting or self.jobs.stored.get(job_id)
         if self._conflicts(caller, service, job_id, job, other):
             return True

@@ -174,7 +174,7 @@ WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
 class Read:
     """A question to the store. `asker` is the core's own and comes back with the answer.
 
-    A row that is read "light" has an empty body. No row has a history unless that is said.
+    A row that is read "light" has an empty body and result. No row has a history unless that is said.
     """
 
     asker: Any
@@ -183,10 +183,12 @@ class Read:
 @dataclass(slots=True)
 class ReadJob(Read):
     """One job's record; read by the writer thread, in order with the writes. `whole`: with its body and
-    its history (`row["history"]`: a list of (n, at, kind, value), by n); else light."""
+    its history (`row["history"]`: a list of (n, at, kind, value), by n); else light. `past`: light, and of
+    its history what is past this event number."""
 
     job_id: str
     whole: bool = True
+    past: int | None = None
 
 
 @dataclass(slots=True)
@@ -251,8 +253,9 @@ class ReadMatching(Read):
 
 @dataclass(slots=True)
 class ReadJobs(Read):
-    """A page of a list, newest first (the highest number), for people: light, read beside the writes, and
-    never delays a job. Goes on below number `cursor`. `Rows.next` as in ReadMatching."""
+    """A page of a list, newest first (the highest number), for people: light, and without errors, attempts
+    and states; read beside the writes, and never delays a job. Goes on below number `cursor`. `Rows.next` as
+    in ReadMatching."""
 
     where: Filter
     limit: int = 100

@@ -43,6 +43,7 @@ log = logging.getLogger("zmws.broker")
 _BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
 _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
+_READS_WAITING_MAX = 200  # records to be read, beyond which clients are not
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
@@ -202,8 +203,11 @@ class BrokerServer:
             self._flush()
             if self.outbox:
                 self._retry_outbox()
-            if self._holding_back or gate.uncommitted_bytes > uncommitted_bytes_max:
-                self._hold_clients_back(gate.uncommitted_bytes > uncommitted_bytes_max)
+            too_much = (
+                gate.uncommitted_bytes > uncommitted_bytes_max or gate.reads_waiting > _READS_WAITING_MAX
+            )
+            if self._holding_back or too_much:
+                self._hold_clients_back(too_much)
             if now >= self._housekeeping_at:
                 self._keep_house(now)
 

@@ -37,6 +37,7 @@ class Storekeeper:
     def __init__(self, store: Store, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._store = store
         self._context = context
+        self._closing = False
         self._reports: deque[Report] = deque()
         self._endpoint = f"inproc://reports-{id(self)}"
         self.reports = context.socket(zmq.PULL)
@@ -74,6 +75,7 @@ class Storekeeper:
 
     def close(self) -> None:
         """End both threads, then the store."""
+        self._closing = True
         self._store.give_up()  # a commit that waits for the host would never let its thread end
         self._batches.put(None)
         self._lists.put(None)
@@ -106,6 +108,8 @@ class Storekeeper:
     def _list_all(self) -> None:
         bell = self._bell()
         while (read := self._lists.get()) is not None:
+            if self._closing:
+                continue
             try:
                 report = Report(None, loaded=[(read, self._store.read(read))])
             except BaseException as fault:

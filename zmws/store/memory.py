@@ -299,10 +299,10 @@ class MemoryStore:
         row = self._rows.get(read.job_id)
         if row is None:
             return Rows()
-        if not read.whole:
-            return Rows([_light(row)])
         history = sorted(self._history.get(read.job_id, ()), key=lambda event: event[0])
-        return Rows([row | {"history": history}])
+        if read.past is not None:
+            return Rows([_light(row) | {"history": [event for event in history if event[0] > read.past]}])
+        return Rows([row | {"history": history} if read.whole else _light(row)])
 
     def _page(self, keys: list[Key], since: Key, limit: int, bytes_max: int) -> Rows:
         rows: list[Row] = []
@@ -322,7 +322,9 @@ class MemoryStore:
 
     def _list(self, read: ReadJobs) -> Rows:
         end = len(self._numbers) if read.cursor is None else bisect_left(self._numbers, read.cursor)
-        return self._some(range(end - 1, -1, -1), read.where, None, read.limit)
+        page = self._some(range(end - 1, -1, -1), read.where, None, read.limit)
+        page.rows = [row | _UNLISTED for row in page.rows]
+        return page
 
     def _some(self, places: range, where: Filter, states: Sequence[str] | None, limit: int) -> Rows:
         """The first `limit` rows that match, of those that the numbers at these places stand for."""
@@ -368,8 +370,11 @@ class MemoryStore:
 _NUMBER_MAX = 1 << 63
 
 
+_UNLISTED: Row = {"error": None, "attempts": (), "states": ()}
+
+
 def _light(row: Row) -> Row:
-    return row | {"body": ()}
+    return row | {"body": (), "result": ()}
 
 
 def _weight(row: Row, names: Iterable[str]) -> int:

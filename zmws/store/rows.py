@@ -62,6 +62,11 @@ _LATER: dict[str, Any] = {
     "log_cut": 0,
 }
 assert {*BORN, *_LATER} == set(RECORD)
+# What no list shows, and may be large: a row that was read for a list has it as a new job has.
+UNLISTED = ("result", "error", "attempts", "states")
+# What is read of a job that an operator acts on, or that has expired.
+LIGHT = tuple(name for name in RECORD if name != "result")
+LISTED = tuple(name for name in RECORD if name not in UNLISTED)
 _born = itemgetter(*BORN)
 _later = itemgetter(*_LATER)
 _blank = tuple(_LATER.values())
@@ -112,6 +117,18 @@ def row_from(values: Sequence[Any], body: bool = False) -> Row:
         row[name] = convert(row[name])
     row["body"] = unpacked(values[-1]) if body else ()
     return row
+
+
+def row_of_columns(values: Sequence[Any], columns: Sequence[str]) -> Row:
+    """A row from the values of these columns; the others are as a new job has them."""
+    row: Row = {**_UNREAD, **dict(zip(columns, values, strict=True))}
+    for name, convert in _OUT.items():
+        if name in columns:
+            row[name] = convert(row[name])
+    return row
+
+
+_UNREAD: dict[str, Any] = {**_LATER, "states": (), "body": ()}
 
 
 def packed(frames: tuple[bytes, ...]) -> bytes:

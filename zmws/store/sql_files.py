@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.store.rows import BORN, RECORD, names
+from zmws.store.rows import BORN, LIGHT, RECORD, names
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 
@@ -45,6 +45,7 @@ def queries() -> dict[str, str]:
     _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     columns = {
         "job": names(RECORD),
+        "light": names(LIGHT),
         "job_values": ", ".join("?" * len(RECORD)),
         "born": names(BORN),
         "born_values": ", ".join("?" * len(BORN)),

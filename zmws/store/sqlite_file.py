@@ -61,6 +61,11 @@ class Lock:
         os.close(self._file)
 
 
+def restoring(path: Path) -> Path:
+    """Where a backup stands until it takes the store's place."""
+    return path.with_name(path.name + ".restoring")
+
+
 def make_folder(path: Path) -> None:
     """The folder that the database is to lie in."""
     try:
@@ -83,6 +88,9 @@ def is_new(path: Path) -> bool:
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size:
             text = f"{path}: is missing, but {wal.name} is there and may hold jobs; {_MEND}"
+            raise StoreError(text) from None
+        if restoring(path).exists():
+            text = f"{path}: is missing, for a `zmws restore` was interrupted; run it again"
             raise StoreError(text) from None
         return True
     except OSError as wrong:

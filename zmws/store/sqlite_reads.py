@@ -31,13 +31,12 @@ from zmws.core.writes import (
     Unfinished,
     size_of,
 )
-from zmws.store.rows import RECORD, event_from, names, row_from
+from zmws.store.rows import LIGHT, LISTED, event_from, names, row_from, row_of_columns
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
 PAGE_S = 0.04  # and for how long it goes on to the next window
 
-_SELECT = f"SELECT {names(RECORD)} FROM jobs"
 _NUMBER_MAX = (1 << 63) - 1
 
 
@@ -70,7 +69,7 @@ class Reads:
         if isinstance(read, ReadJobs):
             states = None if read.where.state is None else (read.where.state,)
             below = _NUMBER_MAX if read.cursor is None else read.cursor
-            return self._list(read.where, states, 0, below, read.limit, "DESC")
+            return self._list(read.where, states, 0, below, read.limit, "DESC", LISTED)
         assert isinstance(read, ReadUnfinished), read
         return self._unfinished()
 
@@ -80,12 +79,14 @@ class Reads:
         return self._execute(self._queries[name], values).fetchall()
 
     def _job(self, read: ReadJob) -> Rows:
-        found = self._all("job_and_body" if read.whole else "job", read.job_id)
+        whole = read.whole and read.past is None
+        found = self._all("job_and_body" if whole else "job", read.job_id)
         if not found:
             return Rows()
-        row = row_from(found[0], body=read.whole)
-        if read.whole:
-            row["history"] = [event_from(one) for one in self._all("history", row["number"])]
+        row = row_from(found[0], body=True) if whole else row_of_columns(found[0], LIGHT)
+        if whole or read.past is not None:
+            past = -1 if read.past is None else read.past
+            row["history"] = [event_from(one) for one in self._all("history", row["number"], past)]
         return Rows([row])
 
     def _page(self, name: str, where: tuple[Any, ...], key: str, read: ReadWaiting | ReadScheduled) -> Rows:
@@ -111,7 +112,9 @@ class Reads:
         return Rows(rows)
 
     def _expired(self, read: ReadExpired) -> Rows:
-        rows = [row_from(values) for values in self._all("expired_page", read.at, read.limit + 1)]
+        rows = [
+            row_of_columns(values, LIGHT) for values in self._all("expired_page", read.at, read.limit + 1)
+        ]
         more = _key(rows[read.limit], "expires_at") if len(rows) > read.limit else None
         return Rows(rows[: read.limit], more=more)
 
@@ -143,10 +146,17 @@ class Reads:
             states = tuple(state for state in states if state == read.where.state)
         # Below is not included, so one more than the last; 2**63 would be no integer of SQLite.
         below = min(read.last + 1, _NUMBER_MAX)
-        return self._list(read.where, states, read.after, below, read.limit, "ASC")
+        return self._list(read.where, states, read.after, below, read.limit, "ASC", LIGHT)
 
     def _list(
-        self, where: Filter, states: Sequence[str] | None, above: int, below: int, limit: int, order: str
+        self,
+        where: Filter,
+        states: Sequence[str] | None,
+        above: int,
+        below: int,
+        limit: int,
+        order: str,
+        columns: tuple[str, ...],
     ) -> Rows:
         """Jobs with above < number < below."""
         if states is not None:
@@ -156,8 +166,8 @@ class Reads:
             numbers = self._few(where, states)
             if numbers is not None:
                 wanted = sorted((n for n in numbers if above < n < below), reverse=order == "DESC")
-                return self._rows_of(wanted, where, states, limit)
-        return self._walk(where, states, above, below, limit, order)
+                return self._rows_of(wanted, where, states, limit, columns)
+        return self._walk(where, states, above, below, limit, order, columns)
 
     def _may_have(self, where: Filter, state: str) -> bool:
         if state not in FINAL_STATES:
@@ -188,25 +198,39 @@ class Reads:
                 return None
         return numbers
 
-    def _rows_of(self, numbers: list[int], where: Filter, states: Sequence[str], limit: int) -> Rows:
+    def _rows_of(
+        self,
+        numbers: list[int],
+        where: Filter,
+        states: Sequence[str],
+        limit: int,
+        columns: tuple[str, ...],
+    ) -> Rows:
         terms, values = _terms(where, states)
-        text = f"{_SELECT} WHERE {' AND '.join(['number = ?', *terms])}"
+        text = f"SELECT {names(columns)} FROM jobs WHERE {' AND '.join(['number = ?', *terms])}"
         rows: list[Row] = []
         for number in numbers:
             for found in self._execute(text, (number, *values)).fetchall():
                 if len(rows) == limit:
                     return Rows(rows, next=rows[-1]["number"])
-                rows.append(row_from(found))
+                rows.append(row_of_columns(found, columns))
         return Rows(rows)
 
     def _walk(
-        self, where: Filter, states: Sequence[str] | None, above: int, below: int, limit: int, order: str
+        self,
+        where: Filter,
+        states: Sequence[str] | None,
+        above: int,
+        below: int,
+        limit: int,
+        order: str,
+        columns: tuple[str, ...],
     ) -> Rows:
         """Window after window along the numbers, until there are enough, or the time is up."""
         path, path_values = _path(where, states)
         terms, values = _terms(where, states)
-        text = f"{_SELECT} WHERE {' AND '.join([*path, *terms, 'number > ?', 'number < ?'])}"
-        text += f" ORDER BY number {order} LIMIT ?"
+        all_terms = " AND ".join([*path, *terms, "number > ?", "number < ?"])
+        text = f"SELECT {names(columns)} FROM jobs WHERE {all_terms} ORDER BY number {order} LIMIT ?"
         edge = f"SELECT number FROM jobs WHERE {' AND '.join([*path, 'number > ?', 'number < ?'])}"
         edge += f" ORDER BY number {order} LIMIT 1 OFFSET ?"
         until = time.monotonic() + PAGE_S
@@ -221,7 +245,7 @@ class Reads:
                 high = last[0] + 1
             missing = limit + 1 - len(rows)
             found = self._execute(text, (*path_values, *values, low, high, missing)).fetchall()
-            rows += map(row_from, found)
+            rows += [row_of_columns(values, columns) for values in found]
             if len(rows) > limit:
                 del rows[limit:]
                 return Rows(rows, next=rows[-1]["number"])

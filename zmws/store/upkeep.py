@@ -9,7 +9,6 @@ Rule 3: nothing is deleted: what a backup takes the place of is set aside.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +26,7 @@ def backup(source: Path, target: Path) -> None:
         raise StoreError(f"{target}: is there already; name a new file")
     made = target.with_name(target.name + ".new")
     try:
-        with _reading(source) as connection, contextlib.closing(sqlite3.connect(made)) as copy:
-            # Held throughout, so that the writes of a busy broker do not make it begin again and again.
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM services").fetchone()
-            connection.backup(copy, pages=STEP_PAGES)
-            # A file of one piece, which can be looked at without making others beside it.
-            copy.execute("PRAGMA journal_mode = DELETE")
-        sqlite_file.sync(made)
+        _copy(source, made)
         # A link and not a rename, which would replace what somebody made there meanwhile.
         target.hardlink_to(made)
         made.unlink()
@@ -49,6 +41,21 @@ def backup(source: Path, target: Path) -> None:
         raise StoreError(f"{target}: the backup failed: {reason}") from None
 
 
+def _copy(source: Path, made: Path) -> None:
+    """One moment of a store, with what its WAL holds, as a file of one piece.
+
+    Raises sqlite3.Error, OSError.
+    """
+    with _reading(source) as connection, contextlib.closing(sqlite3.connect(made)) as copy:
+        # Held throughout, so that the writes of a busy broker do not make it begin again and again.
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM services").fetchone()
+        connection.backup(copy, pages=STEP_PAGES)
+        # It can be looked at without making others beside it.
+        copy.execute("PRAGMA journal_mode = DELETE")
+    sqlite_file.sync(made)
+
+
 def restore(source: Path, path: Path) -> Path | None:
     """Put the backup `source` in the place of the store `path`, which no broker may have open.
 
@@ -60,16 +67,17 @@ def restore(source: Path, path: Path) -> Path | None:
         raise StoreError(f"{source}: is no whole store: {problems[0]}")
     sqlite_file.make_folder(path)
     lock = sqlite_file.Lock(path)
-    made = path.with_name(path.name + ".new")
+    made = sqlite_file.restoring(path)
     try:
-        shutil.copyfile(source, made)
-        sqlite_file.sync(made)
+        made.unlink(missing_ok=True)  # of a restore that was interrupted
+        _copy(source, made)
         old = _set_aside(path)
+        # From here to the next line there is no store, and a start refuses to make one: `made` is there.
         made.rename(path)
         sqlite_file.sync(path.parent)
-    except OSError as wrong:
-        made.unlink(missing_ok=True)
-        raise StoreError(f"{path}: the backup could not be put back: {wrong.strerror}") from None
+    except (sqlite3.Error, OSError) as wrong:
+        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
+        raise StoreError(f"{path}: the backup could not be put back: {reason}") from None
     finally:
         lock.release()
     return old

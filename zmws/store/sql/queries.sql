@@ -1,6 +1,6 @@
--- Every statement of the store, by name. {job} stands for the columns of a record, {born} for those that
--- a new job fills, {values} for as many question marks; see sql_files.py. State names are written out
--- where a partial index depends on them.
+-- Every statement of the store, by name. {job} stands for the columns of a record, {light} for those but its
+-- result, {born} for those that a new job fills, {values} for as many question marks; see sql_files.py. State
+-- names are written out where a partial index depends on them.
 
 -- name: insert_born
 INSERT OR IGNORE INTO jobs ({born}) VALUES ({born_values})
@@ -75,13 +75,13 @@ SELECT max(n), count(*) FILTER (WHERE kind = 'partial'), sum(length(value)) FILT
 FROM history WHERE number = ?
 
 -- name: job
-SELECT {job} FROM jobs WHERE id = ?
+SELECT {light} FROM jobs WHERE id = ?
 
 -- name: job_and_body
 SELECT {job}, body FROM jobs LEFT JOIN bodies USING (number) WHERE id = ?
 
 -- name: history
-SELECT n, at, kind, value FROM history WHERE number = ? ORDER BY n, entry
+SELECT n, at, kind, value FROM history WHERE number = ? AND n > ? ORDER BY n, entry
 
 -- A page begins inside a run of equal ranks, which may be as long as the backlog: two statements, for SQLite
 -- does not find (rank, number) >= (?, ?) by an index whose `number` is the primary key.
@@ -107,7 +107,7 @@ WHERE state = 'scheduled' AND ready_at > ?
 ORDER BY ready_at, number LIMIT ?
 
 -- name: expired_page
-SELECT {job} FROM jobs
+SELECT {light} FROM jobs
 WHERE expires_at IS NOT NULL AND attempt = 0 AND state IN ('scheduled', 'waiting') AND expires_at <= ?
 ORDER BY expires_at, number LIMIT ?
 
