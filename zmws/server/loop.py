@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -44,6 +45,7 @@ _BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages 
 _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _READS_WAITING_MAX = 200  # records to be read, beyond which clients are not
+_REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
@@ -85,6 +87,7 @@ class BrokerServer:
         self._handlers: dict[Any, Callable[[], None]] = {}
         self._housekeeping_at = self._silence_at = 0.0
         self._holding_back = False
+        self._reports: deque[Report] = deque()  # of the store, not yet dealt with
         self._subscriptions = 0
         self._outbox_dropped = 0
         self._log_second = 0
@@ -187,6 +190,8 @@ class BrokerServer:
             wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - time.monotonic()))
             if self.outbox:
                 wait = min(wait, _OUTBOX_RETRY_S)
+            if self._reports:
+                wait = 0.0
             ready = poll(math.ceil(wait * 1000))
             now = self._set_time()
             if now - last > _PAUSE_S:
@@ -195,6 +200,8 @@ class BrokerServer:
                 )
                 drain_until = now + _DRAIN_S
             last = now
+            if self._reports:
+                self._on_reports()
             for source, _ in ready:
                 handlers[source]()
             deadline = core.next_deadline()
@@ -238,7 +245,7 @@ class BrokerServer:
     def _finish_writes(self) -> None:
         """What was taken in gets on disk, and its acknowledgements leave."""
         until = time.monotonic() + _STOP_S
-        while not self.gate.idle and self.fault is None and time.monotonic() < until:
+        while (self._reports or not self.gate.idle) and self.fault is None and time.monotonic() < until:
             self._storekeeper.reports.poll(50)
             self._set_time()
             self._on_reports()
@@ -325,7 +332,12 @@ class BrokerServer:
         self.core.turn.news_wanted = self._subscriptions > 0
 
     def _on_reports(self) -> None:
-        for report in self._storekeeper.take():
+        """What the store says, in its order, for a moment: large records take long to be made into answers,
+        and the rest waits for the next turn."""
+        reports, until = self._reports, time.monotonic() + _REPORTS_S
+        reports.extend(self._storekeeper.take())
+        while reports:
+            report = reports[0]
             if report.fault is not None:
                 self._on_fault(report)
                 return
@@ -333,9 +345,13 @@ class BrokerServer:
                 # First what was held for this batch, then what the core makes of it.
                 self._deliver(self.gate.committed(report.seq))
                 self.core.committed(report.seq, report.verdicts)
-            for read, rows in report.loaded:
+                report.seq = None
+            while report.loaded:
                 self._flush()  # what has been decided leaves before what this read may change
-                self.core.loaded(read, rows)
+                self.core.loaded(*report.loaded.popleft())
+                if time.monotonic() > until:
+                    return
+            reports.popleft()
 
     def _on_fault(self, report: Report) -> None:
         log.error("the store failed, and nothing of this batch is acknowledged: %s", report.fault)

@@ -27,7 +27,7 @@ class Report:
 
     seq: int | None
     verdicts: list[Verdict] = field(default_factory=list)
-    loaded: list[tuple[Read, Rows]] = field(default_factory=list)
+    loaded: deque[tuple[Read, Rows]] = field(default_factory=deque)
     fault: BaseException | None = None  # StoreError: the host failed; any other: we did
 
 
@@ -97,7 +97,7 @@ class Storekeeper:
         while (batch := self._batches.get()) is not None:
             try:
                 verdicts = self._store.commit(batch.writes) if batch.writes else []
-                loaded = [(read, self._store.read(read)) for read in batch.reads]
+                loaded = deque((read, self._store.read(read)) for read in batch.reads)
                 report = Report(batch.seq, verdicts, loaded)
             except BaseException as fault:
                 report = Report(batch.seq, fault=fault)
@@ -111,7 +111,7 @@ class Storekeeper:
             if self._closing:
                 continue
             try:
-                report = Report(None, loaded=[(read, self._store.read(read))])
+                report = Report(None, loaded=deque([(read, self._store.read(read))]))
             except BaseException as fault:
                 report = Report(None, fault=fault)
             self._reports.append(report)
