@@ -10,6 +10,7 @@ Rule 3: a job is final for every later command from the moment it is decided her
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import deque
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from zmws.core.backlog import Backlog
 from zmws.core.confirmations import Confirmations
 from zmws.core.expiry import Expiry
 from zmws.core.job import (
+    CANCELLED,
     COMPLETE,
     FAILED,
     MEMORY,
@@ -65,6 +67,7 @@ from zmws.core.writes import (
 )
 
 PRUNE_ROWS_MAX = 500
+NONCE_CHARS_MAX = 64
 Error = dict[str, Any]
 
 
@@ -412,6 +415,33 @@ class Jobs:
             answer = Answer("zmws.lease", (b"200", body), taker.caller.reply_to)
             turn.send(taker.caller.peer, answer, job.last_write)
         self.answers.announce(job, job.last_write)
+
+    def adopt(self, token: bytes, session: Session) -> Job | None:
+        """A dispatch that a crash of the broker has undone, for its write was not on disk yet: the job
+        waits at just that attempt, and the worker that was given it says that it has it. It goes on."""
+        job = self.stored.get(job_id_of(token) or "")
+        if job is None or job.state != WAITING or job.service != session.service.name:
+            return None
+        _, attempt, nonce = token.decode().rsplit("/", 2)
+        if attempt != str(job.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
+            return None
+        service, old = self.services[job.service], job
+        job = copy.copy(old)
+        old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on
+        service.left(old)
+        self.stored[job.id] = job
+        turn = self.turn
+        job.attempt += 1
+        job.move("dispatch", turn.wall)
+        job.nonce, job.token, job.started_at = nonce, token, turn.wall
+        job.worker, job.worker_ours = session.id, session.link.ours
+        job.deadline_mono = turn.now + job.ttr
+        service.started(job, turn.now)
+        self.journal.write(UpdateJob(job.id, {name: getattr(job, name) for name in _STARTED}), job)
+        turn.counters["adopted"] += 1
+        self.answers.announce(job, job.last_write)
+        self.backlog.want(service, job.group)
+        return job
 
     def _give(self, job: Job, token: bytes, session: Session) -> None:
         """REQUEST to a worker, which is not held for the write of the start."""

@@ -106,6 +106,8 @@ class Roster:
 
     def _take_over(self, session: Session, token: bytes) -> bool:
         job = self.jobs.live(token)
+        if job is None and session.job is None:
+            job = self.jobs.adopt(token, session)
         if job is None:
             return False
         holder: Session | None = job.session
