@@ -17,7 +17,17 @@ from typing import Any
 
 from zmws.core.job import RUNNING
 from zmws.core.messages import Link
-from zmws.core.writes import FOR_PEOPLE, PATIENT, FinishJob, InsertJob, Read, ReviveJob, UpdateJob, Write
+from zmws.core.writes import (
+    FOR_PEOPLE,
+    PATIENT,
+    FinishJob,
+    InsertJob,
+    Read,
+    ReadJob,
+    ReviveJob,
+    UpdateJob,
+    Write,
+)
 
 
 @dataclass(slots=True)
@@ -40,7 +50,8 @@ class Batch:
     reads: list[Read] = field(default_factory=list)
 
 
-READS_MAX = 8  # of one batch: what they bring is in memory, and is made into answers, at one time
+READS_WEIGHT_MAX = 64  # of one batch: what its reads bring is in memory at one time
+WHOLE_WEIGHT = 8  # of a read that brings a record with all that belongs to it
 
 
 class Gate:
@@ -60,7 +71,6 @@ class Gate:
         self._busy = False
         self._batch_bytes = 0
         self.uncommitted_bytes = 0
-        self.reads_waiting = 0  # of the feeding kind, which may bring large records
         self.lists: list[Read] = []  # reads for people: they go to the reader, not into batches
 
     def push(self, writes: list[Write], reads: list[Read], sends: list[Send], now: float = 0.0) -> list[Send]:
@@ -76,7 +86,6 @@ class Gate:
                 self.lists.append(read)
             else:
                 self._queue.append(read)
-                self.reads_waiting += 1
                 self._waited = self._seq + 1
         free = []
         for send in sends:
@@ -118,15 +127,15 @@ class Gate:
             return None
         if self._waited <= self._committed and now < self._since + self._patience_s and not self._is_full():
             return None
-        batch = Batch(self._committed)
+        batch, weight = Batch(self._committed), 0
         self._batch_bytes = 0
         while self._queue:
             item = self._queue[0]
             if isinstance(item, Read):
-                if len(batch.reads) >= READS_MAX:
+                if weight >= READS_WEIGHT_MAX:
                     break
+                weight += WHOLE_WEIGHT if isinstance(item, ReadJob) and item.whole else 1
                 batch.reads.append(item)
-                self.reads_waiting -= 1
             elif batch.reads:
                 break  # a read sees what stands before it, and nothing behind it
             elif item.void:

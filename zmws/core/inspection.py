@@ -38,6 +38,7 @@ class Inspection:
         self.leases = Leases(turn, jobs)
         self.started_at = 0.0
         self._lists_asked = 0
+        self._records_asked = 0
         self.store_is_full = False  # new stored jobs are refused, for lack of room
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
@@ -106,9 +107,16 @@ class Inspection:
             if job is not None and not job.final:
                 return self._wait(question, job)
         # The whole of a stored job is in the store alone; read in order with the writes.
-        past = after if question.service == "zmws.events" else None
-        self.turn.reads.append(ReadJob(question, job_id, past=past))
-        return None
+        if self._records_asked >= limits.waits_max:
+            text = "too many records are to be read already (waits_max)"
+            return question.refuse(429, "too_many_waits", text)
+        return self._read(question)
+
+    def _read(self, question: Question) -> None:
+        asked, events_only = question.asked, question.service == "zmws.events"
+        self._records_asked += 1
+        past = asked["after"] if events_only else None
+        self.turn.reads.append(ReadJob(question, asked["id"], whole=not events_only, past=past))
 
     def loaded(self, read: Read, rows: Rows) -> None:
         """A record or a page has been read; by now the job may be in memory."""
@@ -129,6 +137,7 @@ class Inspection:
         question = _question(asker)
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
+        self._records_asked -= 1
         if not rows.rows:
             text = f"there is no job '{read.job_id}', or its record has been forgotten"
             return question.refuse(404, "unknown_job", text)
@@ -153,8 +162,7 @@ class Inspection:
             return question.answer(200, record(job))
         if held is not None and held.final:
             # It has ended since it was read: once more, behind the write of its end.
-            self.turn.reads.append(ReadJob(question, job.id))
-            return None
+            return self._read(question)
         return self._wait(question, job)
 
     def _wait(self, question: Question, job: Job) -> None:

@@ -44,7 +44,6 @@ log = logging.getLogger("zmws.broker")
 _BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
 _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
-_READS_WAITING_MAX = 200  # records to be read, beyond which clients are not
 _REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
@@ -210,11 +209,8 @@ class BrokerServer:
             self._flush()
             if self.outbox:
                 self._retry_outbox()
-            too_much = (
-                gate.uncommitted_bytes > uncommitted_bytes_max or gate.reads_waiting > _READS_WAITING_MAX
-            )
-            if self._holding_back or too_much:
-                self._hold_clients_back(too_much)
+            if self._holding_back or gate.uncommitted_bytes > uncommitted_bytes_max:
+                self._hold_clients_back(gate.uncommitted_bytes > uncommitted_bytes_max)
             if now >= self._housekeeping_at:
                 self._keep_house(now)
 
