@@ -10,10 +10,10 @@ Rule 3: a job is final for every later command from the moment it is decided her
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -426,7 +426,7 @@ class Jobs:
         if attempt != str(job.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
             return None
         service, old = self.services[job.service], job
-        job = copy.copy(old)
+        job = replace(old)
         old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on
         service.left(old)
         self.stored[job.id] = job
