@@ -64,3 +64,19 @@ def test_max_running_paused_and_rate_hold_jobs_back() -> None:
     assert service.may_start_at(2.0) == 2.0
     service.paused = True
     assert service.may_start_at(2.0) is None
+
+
+def test_a_job_may_wait_anew_beside_its_own_stale_entry() -> None:
+    # As one that was adopted after a crash of the broker, and then given back: the same rank and number.
+    for others in ((), (1, 3)):  # in the line, and in the heap beside it
+        service = Service("S")
+        for number in others:
+            service.push(a_job(number))
+        stale = a_job(2)
+        service.push(stale)
+        stale.move("cancel", 0.0)
+        service.left(stale)
+        again = a_job(2)
+        service.push(again)
+        taken = [service.pop() for _ in range(len(others) + 1)]
+        assert again in taken and stale not in taken and service.pop() is None

@@ -337,13 +337,17 @@ class SimWorker(_Peer):
             return
         self.world.say(f"{self.name} crashes")
         self.running = self.frozen = False
-        sessions = self.broker.core.roster.by_peer.values() if self.broker.up else ()
-        given = [token for s in sessions if s.id == self.dialog.worker_id for token in s.held]
-        for token in {*self.dialog.holding, *self.dialog.unconfirmed, *self.holds_at_broker(), *given}:
+        for token in {*self.dialog.unconfirmed, *self._at_stake()}:
             self.watcher.may_have_failed(token)
         if self.link is not None:
             self.link.break_off()
         self.world.after(self.world.random.uniform(0.5, 4.0), self.begin)
+
+    def _at_stake(self) -> set[bytes]:
+        """The tokens it holds, as it knows or as the broker does, also over a connection before this one."""
+        sessions = self.broker.core.roster.by_peer.values() if self.broker.up else ()
+        given = [token for s in sessions if s.id == self.dialog.worker_id for token in s.held]
+        return {*self.dialog.holding, *self.holds_at_broker(), *given}
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP and, later, SIGCONT. Standing still for long breaks the connection (ZMTP)."""
@@ -351,7 +355,7 @@ class SimWorker(_Peer):
             return
         self.world.say(f"{self.name} stands still for {seconds:.1f} s")
         self.frozen = True
-        for token in {*self.dialog.holding, *self.holds_at_broker()}:
+        for token in self._at_stake():
             self.watcher.may_have_failed(token)
         if self.link is not None:
             self.link.frozen = True
@@ -379,7 +383,7 @@ class SimWorker(_Peer):
         short = seconds < 0.5 and self.world.now - self._cut_at > 4.0 and not self.frozen
         self._cut_at = self.world.now
         if not short:
-            for token in {*self.dialog.holding, *self.holds_at_broker()}:
+            for token in self._at_stake():
                 self.watcher.may_have_failed(token)
         elif self.link is not None:
             self.link.short_cut = True

@@ -19,24 +19,28 @@ from itertools import chain
 from zmws.core.job import MEMORY, WAITING, Job
 from zmws.core.writes import Key
 
-Entry = tuple[float, int, Job]  # rank, number
+# Rank, number, when it came into the queue, job. A stale entry may have the rank and number of the very job
+# that stands there anew (Rule 3), and jobs are not to be compared.
+Entry = tuple[float, int, int, Job]
 ALL_IN_STORE: Key = (float("-inf"), -1)  # the horizon of a group of which nothing is here
 
 
 class Queue:
     """Waiting jobs of one kind, smallest key first."""
 
-    __slots__ = ("_heap", "_line", "live")
+    __slots__ = ("_heap", "_line", "_pushed", "live")
 
     def __init__(self) -> None:
         self.live = 0  # entries that are not stale
+        self._pushed = 0  # how many have come in
         self._line: deque[Entry] = deque()
         self._heap: list[Entry] = []
 
     def push(self, job: Job) -> None:
         """A job comes in."""
         self.live += 1
-        entry = (job.rank, job.number, job)
+        self._pushed += 1
+        entry = (job.rank, job.number, self._pushed, job)
         if self._line and entry < self._line[-1]:
             heapq.heappush(self._heap, entry)
         else:
@@ -45,9 +49,9 @@ class Queue:
     def head(self) -> Entry | None:
         """The first job's entry."""
         line, heap = self._line, self._heap
-        while line and line[0][2].state != WAITING:
+        while line and line[0][3].state != WAITING:
             line.popleft()
-        while heap and heap[0][2].state != WAITING:
+        while heap and heap[0][3].state != WAITING:
             heapq.heappop(heap)
         if heap and (not line or heap[0] < line[0]):
             return heap[0]
@@ -65,23 +69,23 @@ class Queue:
         """Take out the last of the line, for the store alone to keep: not the head, and nothing of which
         a write is under way. None if there is none such."""
         line = self._line
-        while line and line[-1][2].state != WAITING:
+        while line and line[-1][3].state != WAITING:
             line.pop()
-        if not line or line[-1][2].last_write is not None or line[-1] is self.head():
+        if not line or line[-1][3].last_write is not None or line[-1] is self.head():
             return None
         self.live -= 1
-        return line.pop()[2]
+        return line.pop()[3]
 
     def left(self) -> None:
         """A job has left from within. The stale entries hold on to their jobs: they must not be many."""
         self.live -= 1
         if len(self._line) + len(self._heap) > 2 * self.live + 64:
-            self._line = deque(entry for entry in self._line if entry[2].state == WAITING)
-            self._heap = [entry for entry in self._heap if entry[2].state == WAITING]
+            self._line = deque(entry for entry in self._line if entry[3].state == WAITING)
+            self._heap = [entry for entry in self._heap if entry[3].state == WAITING]
             heapq.heapify(self._heap)
 
     def __iter__(self) -> Iterator[Job]:
-        return (entry[2] for entry in chain(self._line, self._heap) if entry[2].state == WAITING)
+        return (entry[3] for entry in chain(self._line, self._heap) if entry[3].state == WAITING)
 
 
 class Group:

@@ -81,7 +81,7 @@ class Service:
                 del ready[name]
                 self._drop_if_empty(name, group)
                 continue
-            job = entry[2]
+            job = entry[3]
             group.queue_of(job).pop()
             self._count(job, -1)
             if group.next() is None:
@@ -159,7 +159,7 @@ class Service:
 
     def oldest_s(self, wall: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
-        heads = [entry[2].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
+        heads = [entry[3].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
         return max(0.0, wall - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:
