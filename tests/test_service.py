@@ -68,15 +68,14 @@ def test_max_running_paused_and_rate_hold_jobs_back() -> None:
 
 def test_a_job_may_wait_anew_beside_its_own_stale_entry() -> None:
     # As one that was adopted after a crash of the broker, and then given back: the same rank and number.
-    for others in ((), (1, 3)):  # in the line, and in the heap beside it
-        service = Service("S")
-        for number in others:
-            service.push(a_job(number))
-        stale = a_job(2)
-        service.push(stale)
-        stale.move("cancel", 0.0)
-        service.left(stale)
+    in_the_line, in_the_heap = (1, 2), (9, 1, 2, 3)
+    for numbers in (in_the_line, in_the_heap):
+        service, jobs = Service("S"), {number: a_job(number) for number in numbers}
+        for job in jobs.values():
+            service.push(job)
+        jobs[2].move("cancel", 0.0)
+        service.left(jobs[2])
         again = a_job(2)
         service.push(again)
-        taken = [service.pop() for _ in range(len(others) + 1)]
-        assert again in taken and stale not in taken and service.pop() is None
+        assert [service.pop() for _ in numbers] == [jobs[1], again, *(jobs[n] for n in sorted(numbers)[2:])]
+        assert service.pop() is None
