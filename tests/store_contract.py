@@ -477,13 +477,28 @@ def test_scheduled_jobs_come_by_their_time_over_all_services(store: Store) -> No
         insert("d", ready_at=5.0),
     ]
     store.commit(writes)
-    page = store.read(ReadScheduled(None, (float("-inf"), 0), 2, 1 << 20))
+    page = store.read(ReadScheduled(None, False, (float("-inf"), 0), 2, 1 << 20))
     assert ids(page.rows) == ["b", "a"] and page.more == (30.0, writes[2].row["number"])
     assert page.rows[0]["body"] == (b"x" * 10,)
-    page = store.read(ReadScheduled(None, page.more, 2, 1 << 20))
+    page = store.read(ReadScheduled(None, False, page.more, 2, 1 << 20))
     assert ids(page.rows) == ["c"] and page.more is None
-    page = store.read(ReadScheduled(None, (10.0, 0), 9, 15))
+    page = store.read(ReadScheduled(None, False, (10.0, 0), 9, 15))
     assert ids(page.rows) == ["b"] and page.more == (30.0, writes[0].row["number"])
+
+
+def test_scheduled_jobs_of_either_clock_come_apart(store: Store) -> None:
+    store.commit(
+        [
+            insert("steady", state="scheduled", ready_at=20.0),
+            insert("wall", state="scheduled", ready_at=10.0, by_wall=True),
+            insert("failed", state="scheduled", ready_at=30.0, by_wall=True),
+            update("failed", ready_at=40.0, by_wall=False),
+        ]
+    )
+    start = (float("-inf"), 0)
+    assert ids(store.read(ReadScheduled(None, False, start, 9, 1 << 20)).rows) == ["steady", "failed"]
+    (row,) = store.read(ReadScheduled(None, True, start, 9, 1 << 20)).rows
+    assert row["id"] == "wall" and row["by_wall"] is True
 
 
 def test_expired_are_those_that_never_ran_the_earliest_first(store: Store) -> None:
@@ -690,6 +705,6 @@ def everything(store: Store) -> list[Any]:
             for limit, bytes_max, since in ((3, 1 << 20, (0.0, 0)), (9, 30, (1.0, 5)), (1, 1, (2.0, 1))):
                 seen.append(store.read(ReadWaiting(None, service, group, since, limit, bytes_max)))
     for limit, since in ((3, (0.0, 0)), (9, (1.0, 5)), (1, (2.0, 1))):
-        seen.append(store.read(ReadScheduled(None, since, limit, 50)))
+        seen.append(store.read(ReadScheduled(None, False, since, limit, 50)))
         seen.append(store.read(ReadExpired(None, since[0], limit)))
     return seen

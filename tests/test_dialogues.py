@@ -14,6 +14,8 @@ One line is one step. `#` at the beginning of a line or after a space begins a c
     -> news: SLEEP.complete | ...           the next on the news socket
 
     time +5.0                               so many seconds pass
+    suspend +20                             the machine is suspended for so long
+    wall +3600 | wall -3600                 the system's clock is stepped
     alive W1 W2                             these workers send a HEARTBEAT each second from now on
     silent W1                               and this one no more
     gone W1 | full W1 | back W1             sends to it fail from now on (and a connection broke);
@@ -77,6 +79,8 @@ class Stage:
         self.sent: dict[str, list[list[bytes]]] = {}
         self.bound: dict[str, str] = {}
         self.hold = False
+        self.suspended = self.stepped = 0.0  # seconds
+        self.steady_from = WALL_AT_START
         self._batch: Batch | None = None
         self._core: Broker | None = None
         ids, nonces = itertools.count(1), itertools.count(1)
@@ -95,6 +99,7 @@ class Stage:
     def restart(self) -> None:
         core = Broker(self.limits, self.services, self._suppliers, "disk")
         self._core, self._batch = core, None
+        self.steady_from = WALL_AT_START + self.stepped
         self.gate = Gate(self.limits.batch_rows_max, self.limits.batch_bytes_max)
         core.turn.news_wanted = False
         self._set_time()
@@ -176,7 +181,10 @@ class Stage:
             self.core.loaded(read, found)
 
     def _set_time(self) -> None:
-        self.core.set_time(self.now, WALL_AT_START + self.now - 1000.0)
+        steady = self.steady_from + self.now - 1000.0 + self.suspended
+        self.core.set_time(
+            self.now, WALL_AT_START + self.now - 1000.0 + self.suspended + self.stepped, steady
+        )
 
     def _deliver(self, sends: list[Send]) -> None:
         for send in sends:
@@ -238,6 +246,12 @@ class Transcript:
             stage.news_wanted = stage.core.turn.news_wanted = True
         elif verb == "time":
             stage.pass_time(float(words[0].removeprefix("+")))
+        elif verb == "suspend":
+            stage.suspended += float(words[0].removeprefix("+"))
+            stage.pass_time(0.0)
+        elif verb == "wall":
+            stage.stepped += float(words[0])
+            stage.pass_time(0.0)
         elif verb == "alive":
             stage.alive.update(words)
         elif verb == "silent":

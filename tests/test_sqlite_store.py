@@ -217,6 +217,24 @@ def test_an_older_file_is_brought_up_step_by_step(path: Path, tmp_path: Path) ->
         opened(path)
 
 
+def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
+    path: Path, tmp_path: Path
+) -> None:
+    store = opened(path)
+    store.commit([insert("a", state="scheduled", ready_at=7.0)])
+    store.close()
+    with by_hand(path) as connection:  # back to what the first version made
+        connection.executescript(
+            "DROP INDEX jobs_scheduled; ALTER TABLE jobs DROP COLUMN by_wall; PRAGMA user_version = 1;"
+            "CREATE INDEX jobs_scheduled ON jobs (ready_at, number, service, state) WHERE state = 'scheduled'"
+        )
+    store = opened(path)
+    (row,) = store.read(ReadScheduled(None, False, (0.0, 0), 3, MIB)).rows
+    assert row["id"] == "a" and row["ready_at"] == 7.0 and row["by_wall"] is False
+    assert said(store.commit([insert("b", by_wall=True)])) == [(NEW, "b")]
+    store.close()
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, tmp_path: Path) -> None:
     opened(path).close()
     folder = tmp_path / "sql"
@@ -413,8 +431,8 @@ def test_every_statement_goes_by_its_index(path: Path) -> None:
         "running": "jobs_running",
         "waiting_at": "jobs_waiting (service=? AND group=? AND rank=? AND number>?)",
         "waiting_after": "jobs_waiting (service=? AND group=? AND rank>?)",
-        "scheduled_at": "jobs_scheduled (ready_at=? AND number>?)",
-        "scheduled_after": "jobs_scheduled (ready_at>?)",
+        "scheduled_at": "jobs_scheduled (by_wall=? AND ready_at=? AND number>?)",
+        "scheduled_after": "jobs_scheduled (by_wall=? AND ready_at>?)",
         "expired_page": "jobs_expiring",
         "waiting_numbers": "COVERING INDEX jobs_waiting",
         "waiting_numbers_of_service": "COVERING INDEX jobs_waiting (service=?",
@@ -461,7 +479,7 @@ def test_reads_leave_no_statement_open(path: Path) -> None:
     start = (float("-inf"), 0)
     for read in (
         ReadWaiting(None, "S", None, start, 3, MIB),
-        ReadScheduled(None, start, 3, MIB),
+        ReadScheduled(None, False, start, 3, MIB),
         ReadExpired(None, 9.0, 3),
     ):
         assert len(store.read(read).rows) == 3

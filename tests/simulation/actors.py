@@ -55,6 +55,9 @@ class SimBroker:
         self.up, self.accepting = True, False
         self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
+        self.steady_from = self.world.wall - self.world.boot
+        self.watcher.steady = lambda: self.steady_from + self.world.boot
+        self.watcher.excused |= self.life > 1 and self.world.clock_jumped
         self.world.say(f"broker starts, life {self.life}")
         self._tick_at = None
         self._time()
@@ -79,7 +82,7 @@ class SimBroker:
     # ------------------------------------------------------------ in
 
     def _time(self) -> None:
-        self.core.set_time(self.world.now, self.world.wall)
+        self.core.set_time(self.world.now, self.world.wall, self.steady_from + self.world.boot)
 
     def connect(self, link: Link) -> bool:
         """A peer connects; false where nobody listens."""
@@ -127,6 +130,20 @@ class SimBroker:
                 self._time()
                 self.core.connection_lost()
                 self.flush()
+
+    def clock_moved(self) -> None:
+        """The loop looks at its clocks at least ten times a second."""
+        life = self.life
+
+        def look() -> None:
+            if self.up and life == self.life:
+                self._time()
+                before = self.watcher.before_input(self.core)
+                self.core.tick()
+                self.watcher.after_input(self.core, before)
+                self.flush()
+
+        self.world.after(0.1, look)
 
     def _tick(self, life: int, at: float) -> None:
         if self.up and life == self.life and self._tick_at == at:

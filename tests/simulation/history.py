@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.simulation.actors import ForeignWorker, SimBroker, SimClient, SimWorker
@@ -70,12 +71,16 @@ class History:
             return self._lease(client, n, random.choice("AB"))
         if kind < 0.4:
             timeout = random.choice((None, 5.0, 20.0)) if service != "F" else 20.0
-            client.ask(service, True, options, body, timeout, self._check_call(body))
+            self.watcher.asks(options["id"], 0.0, timeout or 0.0)
+            client.ask(service, True, options, body, timeout, self._check_call(options["id"], body))
             return
         if random.random() < 0.2:
             options["unique"] = random.choice("xy")
         if random.random() < 0.2:
             options["delay"] = random.uniform(0.1, 5.0)
+        elif random.random() < 0.1:
+            at = datetime.fromtimestamp(self.world.wall + random.uniform(-1.0, 5.0), UTC)
+            options["at"] = at.isoformat()
         if random.random() < 0.2:
             options["priority"] = random.randint(-5, 5)
         if random.random() < 0.2:
@@ -88,6 +93,7 @@ class History:
             options["durability"] = "memory"
             options.pop("unique", None)
         options["retries"] = random.choice((3, 3, 6, 0))
+        self.watcher.asks(options["id"], options.get("delay", 0.0), options.get("expires", 0.0))
         self._submit(client, service, options, body)
         if random.random() < 0.2:
             # A submit repeated by somebody else, perhaps while the original is under way.
@@ -130,6 +136,7 @@ class History:
                 job["expires"] = random.uniform(0.5, 5.0)
             if random.random() < 0.3:
                 job["keep"] = 1
+            self.watcher.asks(job["id"], job.get("delay", 0.0), job.get("expires", 0.0))
             jobs.append(job | {"retries": random.choice((3, 6))})
         body = (json.dumps(jobs).encode(),)
 
@@ -214,10 +221,12 @@ class History:
         elif chance < 0.55:
             client.ask("zmws.jobs", True, {}, (b'{"limit": 5}',), 10.0, lambda reply: None)
 
-    def _check_call(self, body: tuple[bytes, ...]) -> Callable[[Any], None]:
+    def _check_call(self, job_id: str, body: tuple[bytes, ...]) -> Callable[[Any], None]:
         def then(reply: Any) -> None:
             if isinstance(reply, Reply) and reply.kind == "final":
                 self.watcher.demand(reply.body == body, f"a call got {reply.body!r} instead of {body!r}")
+            elif isinstance(reply, Reply) and json.loads(reply.body[0][12:])["code"] == "expired":
+                self.watcher.not_before(job_id, "expired")
 
         return then
 
@@ -243,8 +252,14 @@ class History:
 
         def clock_jumps() -> None:
             world.clock_jumped = True
-            self.watcher.punctual = False
             world.wall_offset += random.choice((-3600.0, -5.0, 5.0, 3600.0))
+            self.broker.clock_moved()
+
+        def suspends() -> None:
+            # Everybody stands still, and what has gone on then goes on at once.
+            self.watcher.punctual = False
+            world.suspended += random.choice((2.0, 10.0, 3600.0))
+            self.broker.clock_moved()
 
         def full_disk() -> None:
             self.watcher.punctual = False
@@ -261,6 +276,7 @@ class History:
             slow_disk,
             full_pipes,
             clock_jumps,
+            suspends,
             full_disk,
             lambda: random.choice(ours).crash(),
             lambda: random.choice(ours).freeze(random.choice((0.3, 2.0, 6.0))),

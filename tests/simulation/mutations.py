@@ -162,6 +162,27 @@ MUTATIONS = [
         "if any(service.beyond or service.scheduled_beyond for service in self._services.values()):",
         "if False:",
     ),
+    Mutation(
+        "a delay goes by the wall",
+        Jobs,
+        "due",
+        "if (self.turn.wall if job.by_wall else self.turn.steady) < job.ready_at:",
+        "if self.turn.wall < job.ready_at:",
+    ),
+    Mutation(
+        "what expires goes by the wall",
+        Jobs,
+        "expire_if_late",
+        "or self.turn.steady < job.expires_at",
+        "or self.turn.wall < job.expires_at",
+    ),
+    Mutation(
+        "a job that has failed still goes by the wall it was asked for",
+        Jobs,
+        "attempt_failed",
+        'job.by_wall = changes["by_wall"] = False',
+        "pass",
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ class World:
         self.random = random.Random(seed)
         self.now = 0.0
         self.wall_offset = 1_700_000_000.0
+        self.suspended = 0.0  # for how long, in all
         self.clock_jumped = False
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -28,8 +29,13 @@ class World:
 
     @property
     def wall(self) -> float:
-        """Wall time, which may jump; `now` never does."""
-        return self.now + self.wall_offset
+        """Wall time, which may be stepped; `now` never is."""
+        return self.now + self.wall_offset + self.suspended
+
+    @property
+    def boot(self) -> float:
+        """Time that goes on while the machine is suspended, and is never stepped; `now` stands still then."""
+        return self.now + self.suspended
 
     def after(self, delay: float, happening: Callable[[], None]) -> None:
         """Let something happen in `delay` seconds."""

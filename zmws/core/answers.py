@@ -172,7 +172,7 @@ class Answers:
 
     def tell_record(self, callers: list[Caller], job: Job, after: Write | None = None) -> None:
         """The answer of zmws.wait."""
-        body = (b"200", json.dumps(record(job), default=str).encode())
+        body = (b"200", json.dumps(record(job, self.turn.lead), default=str).encode())
         for caller in callers:
             self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to), after)
 

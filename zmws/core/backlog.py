@@ -1,7 +1,8 @@
 """The part of the stored jobs that memory holds, and how the rest comes in (DESIGN section 4, "Memory").
 
 Rule 1: of each service a bounded window of waiting jobs is here, each group's first among them; of the
-        scheduled jobs of all services those that are due first. The rest stands in the store alone.
+        scheduled jobs of all services those that are due first, by either clock. The rest stands in the
+        store alone.
 Rule 2: a page is read in order with the writes, and skips what is here by the time it comes in: that has
         moved on meanwhile, and the page knows nothing of it.
 Rule 3: only what has no write under way is let go: then the store knows all of it.
@@ -24,6 +25,14 @@ LOOK_ROWS_MAX = 200
 AHEAD_S = 5.0  # scheduled jobs are here this long before they are due, at the latest
 
 
+class _Agenda:
+    """The stored jobs that are scheduled by one clock."""
+
+    def __init__(self) -> None:
+        self.here = 0  # how many memory holds
+        self.reach = Group()  # up to which key; its queues are not used
+
+
 class Backlog:
     """Decides what is here, and asks for what comes next."""
 
@@ -40,8 +49,7 @@ class Backlog:
         self._services = services
         self._stored = stored
         self._take_in = take_in
-        self._schedule = Group()  # of all services; its queues are not used, only how far it reaches
-        self._scheduled_here = 0  # stored jobs that are scheduled and here
+        self._agendas = {False: _Agenda(), True: _Agenda()}  # of all services, by `Job.by_wall`
         self._looking = False
         self._look_planned = False
 
@@ -63,10 +71,12 @@ class Backlog:
         service = self._services[job.service]
         if job.state == WAITING:
             self.trim(service, job.group)
-        elif job.state == SCHEDULED and job.id in service.scheduled and self._schedule_is_full():
-            del service.scheduled[job.id]
-            self._scheduled_here -= 1
-            self._let_go_scheduled(service, job)
+        elif job.state == SCHEDULED and job.id in service.scheduled:
+            agenda = self._agendas[job.by_wall]
+            if self._is_full(agenda):
+                del service.scheduled[job.id]
+                agenda.here -= 1
+                self._let_go_scheduled(service, job)
 
     def trim(self, service: Service, name: str | None) -> None:
         """Keep to the window: the last of the group that has grown goes, one for each that comes."""
@@ -122,20 +132,19 @@ class Backlog:
     def _hold(self, row: Row) -> Job:
         job = job_of(row)
         self._stored[job.id] = job
-        if job.expires_at is not None:
-            job.expires_mono = self.turn.now + (job.expires_at - self.turn.wall)
         return job
 
     # ------------------------------------------------------------ scheduled jobs
 
     def scheduled(self, service: Service, job: Job) -> bool:
         """A stored job is scheduled. False if it is left to the store."""
+        agenda = self._agendas[job.by_wall]
         if job.last_write is None:
-            horizon = self._schedule.horizon
-            if self._schedule_is_full() or (horizon is not None and (job.ready_at, job.number) >= horizon):
+            horizon = agenda.reach.horizon
+            if self._is_full(agenda) or (horizon is not None and (job.ready_at, job.number) >= horizon):
                 self._let_go_scheduled(service, job)
                 return False
-        self._scheduled_here += 1
+        agenda.here += 1
         service.scheduled[job.id] = job
         return True
 
@@ -144,45 +153,47 @@ class Backlog:
         if service.scheduled.pop(job.id, None) is None:
             return False
         if job.kind == "stored":
-            self._scheduled_here -= 1
+            self._agendas[job.by_wall].here -= 1
             self.want_scheduled()
         return True
 
-    def _schedule_is_full(self) -> bool:
-        return self._scheduled_here >= self.turn.limits.window_scheduled_max
+    def _is_full(self, agenda: _Agenda) -> bool:
+        return agenda.here >= self.turn.limits.window_scheduled_max
 
     def _let_go_scheduled(self, service: Service, job: Job) -> None:
         del self._stored[job.id]
-        self._schedule.lower((job.ready_at, job.number))
+        self._agendas[job.by_wall].reach.lower((job.ready_at, job.number))
         service.scheduled_beyond += 1
         self._plan_look()
         self.want_scheduled()
 
     def want_scheduled(self) -> None:
         """Ask for the scheduled jobs that are due next, before they are due."""
-        schedule, limits = self._schedule, self.turn.limits
-        horizon = schedule.horizon
-        if horizon is None or schedule.loading:
-            return
-        most = limits.window_scheduled_max
-        soon = horizon[0] <= self.turn.wall + AHEAD_S and self._scheduled_here < 2 * most
-        if soon or self._scheduled_here < most // 2:
-            schedule.loading = True
-            rows = max(1, min(PAGE_ROWS_MAX, most // 2))
-            self.turn.reads.append(ReadScheduled("scheduled", horizon, rows, limits.window_bytes_max // 2))
+        for by_wall, agenda in self._agendas.items():
+            horizon = agenda.reach.horizon
+            if horizon is None or agenda.reach.loading:
+                continue
+            limits, time = self.turn.limits, self.turn.wall if by_wall else self.turn.steady
+            most = limits.window_scheduled_max
+            soon = horizon[0] <= time + AHEAD_S and agenda.here < 2 * most
+            if soon or agenda.here < most // 2:
+                agenda.reach.loading = True
+                rows, bytes_max = max(1, min(PAGE_ROWS_MAX, most // 2)), limits.window_bytes_max // 2
+                self.turn.reads.append(ReadScheduled("scheduled", by_wall, horizon, rows, bytes_max))
 
-    def scheduled_loaded(self, found: Rows) -> None:
+    def scheduled_loaded(self, read: ReadScheduled, found: Rows) -> None:
         """The next page of scheduled jobs has come in."""
+        agenda = self._agendas[read.by_wall]
         for row in found.rows:
             if row["id"] in self._stored:
                 continue
             service = self._services[row["service"]]
             job = self._hold(row)
             service.scheduled_beyond -= 1
-            self._scheduled_here += 1
+            agenda.here += 1
             service.scheduled[job.id] = job
             self._take_in(service, job)
-        self._schedule.came_in(found.more)
+        agenda.reach.came_in(found.more)
         self.want_scheduled()
 
     # ------------------------------------------------------------ one out of the store
@@ -231,9 +242,9 @@ class Backlog:
         return late
 
     def _read_expired(self) -> None:
-        # Those that are here go by their own timers, and could fill a page after a jump of the clock.
+        # Those that are here go by their own timers, and could fill a page after a suspend.
         rows = LOOK_ROWS_MAX + len(self._stored)
-        self.turn.reads.append(ReadExpired("expired", self.turn.wall, rows))
+        self.turn.reads.append(ReadExpired("expired", self.turn.steady, rows))
 
     # ------------------------------------------------------------ after a restart
 
@@ -248,7 +259,8 @@ class Backlog:
             self.want(service, name)
         for service, count in scheduled:
             service.scheduled_beyond += count
-            self._schedule.horizon = ALL_IN_STORE
+        for agenda in self._agendas.values():
+            agenda.reach.horizon = ALL_IN_STORE if scheduled else None
         if waiting or scheduled:
             self._plan_look()
         self.want_scheduled()

@@ -23,7 +23,7 @@ from typing import Any
 
 from zmws.core import mdp, messages
 from zmws.core.inspection import Inspection
-from zmws.core.job import RUNNING, Caller, Job
+from zmws.core.job import RUNNING, SCHEDULED, Caller, Job
 from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
 from zmws.core.messages import (
@@ -80,13 +80,16 @@ class Broker:
         self.roster = Roster(self.turn, self.jobs)
         self.inspection = Inspection(self.turn, self.jobs, self.roster)
         self.recovered = False
+        for timers in (self.turn.timers, self.turn.wall_timers, self.turn.steady_timers):
+            timers.wanted = self._is_wanted
 
     # ------------------------------------------------------------ in
 
-    def set_time(self, now: float, wall: float) -> None:
-        """The time of the inputs that follow: monotonic and wall, seconds."""
+    def set_time(self, now: float, wall: float, steady: float) -> None:
+        """The time of the inputs that follow, in seconds by the three clocks of turn.py."""
         self.turn.now = now
         self.turn.wall = wall
+        self.turn.steady = steady
 
     def start(self) -> None:
         """Ask the store for what an earlier run left. `recovered` is true when it has been taken in."""
@@ -153,7 +156,7 @@ class Broker:
         elif isinstance(read, ReadWaiting):
             self.jobs.dispatch(self.jobs.backlog.waiting_loaded(read, rows))
         elif isinstance(read, ReadScheduled):
-            self.jobs.backlog.scheduled_loaded(rows)
+            self.jobs.backlog.scheduled_loaded(read, rows)
         elif isinstance(read, ReadExpired):
             self.jobs.expire_loaded(rows)
         else:
@@ -173,9 +176,32 @@ class Broker:
 
     def tick(self) -> None:
         """Do what is due."""
-        turn = self.turn
-        for what, whom in turn.timers.due(turn.now):
+        for what, whom in self.turn.reminders():
             self._on_timer(what, whom)
+
+    def _is_wanted(self, what: str, whom: Any, at: float) -> bool:
+        """Whether a reminder is of something that is not over."""
+        jobs = self.jobs
+        if what == "session":
+            session: Session = whom
+            return self.roster.by_peer.get(session.peer) is session and session.timer_at == at
+        if what == "due":
+            known = (jobs.memory.get(whom), jobs.stored.get(whom))
+            return any(job is not None and job.state == SCHEDULED and job.ready_at == at for job in known)
+        if what == "expire":
+            return jobs.expiry.next_at() == at
+        if what == "wait":
+            return any(until == at for _, until in jobs.answers.waits.get(whom, ()))
+        if what == "watch":
+            return any(until == at for *_, until in jobs.answers.watches.get(whom, ()))
+        if what == "lease":
+            job = jobs.live(whom)
+            return job is not None and job.lease is not None and job.deadline_mono == at
+        if what == "lease_wait":
+            return self.inspection.leases.is_waiting(whom)
+        if what == "reattach":
+            return bool(whom[0].token == whom[1])
+        return True  # there is one at a time, or it is due soon
 
     def _on_timer(self, what: str, whom: Any) -> None:
         turn = self.turn
@@ -227,7 +253,7 @@ class Broker:
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`, None if none is needed."""
-        return self.turn.timers.next()
+        return self.turn.next_deadline()
 
     # ------------------------------------------------------------ clients
 

@@ -123,7 +123,7 @@ class Inspection:
         asker = read.asker
         if isinstance(read, ReadJobs):
             self._lists_asked -= 1
-            page = [summary(job_of(row)) for row in rows.rows]
+            page = [summary(job_of(row), self.turn.lead) for row in rows.rows]
             return _question(asker).answer(200, {"jobs": page, "next": _cursor(rows.next)})
         if isinstance(read, ReadMatching):
             return self.operations.matching_loaded(asker, rows)
@@ -154,12 +154,12 @@ class Inspection:
 
     def _tell(self, question: Question, job: Job) -> None:
         if question.service == "zmws.job":
-            return question.answer(200, record(job))
+            return question.answer(200, record(job, self.turn.lead))
         if question.service == "zmws.events":
             return self._events(question, job)
         held = self.jobs.find(job.id)
         if job.final:
-            return question.answer(200, record(job))
+            return question.answer(200, record(job, self.turn.lead))
         if held is not None and held.final:
             # It has ended since it was read: once more, behind the write of its end.
             return self._read(question)
@@ -231,7 +231,7 @@ class Inspection:
             return None
         matching = [job for job in self.jobs.memory.values() if _matches(job, where, below)]
         matching.sort(key=lambda job: job.number, reverse=True)
-        page = [summary(job) for job in matching[:limit]]
+        page = [summary(job, self.turn.lead) for job in matching[:limit]]
         after = matching[limit - 1].number if len(matching) > limit else None
         return question.answer(200, {"jobs": page, "next": _cursor(after)})
 
@@ -248,7 +248,7 @@ class Inspection:
                     "complete": service.ended["complete"],
                     "workers": len(service.sessions),
                     "idle": len(service.ring),
-                    "oldest_s": service.oldest_s(self.turn.wall),
+                    "oldest_s": service.oldest_s(self.turn.steady),
                     "paused": service.paused,
                     "calls_complete": service.calls_complete,
                     "calls_failed": service.calls_failed,
@@ -284,7 +284,7 @@ class Inspection:
             200,
             {
                 "started_at": iso(self.started_at),
-                "uptime_s": round(self.turn.wall - self.started_at, 3),
+                "uptime_s": round(self.turn.steady - self.started_at, 3),
                 "durability": jobs.durability,
                 "store_is_full": self.store_is_full,
                 "workers": len(self.roster.by_peer),

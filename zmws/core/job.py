@@ -53,8 +53,9 @@ Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, it
 
 @dataclass(slots=True)
 class Job:
-    """One job, as the broker holds it. Times ending in `_at` are wall seconds since 1970 and go into
-    the record; those ending in `_mono` are the broker's monotonic clock and do not."""
+    """One job, as the broker holds it. Times ending in `_at` are seconds since 1970 and go into the record:
+    by the wall, but for `ready_at` and `expires_at`, which go by the steady clock (turn.py; `ready_at` of a
+    job with `by_wall` by the wall). Those ending in `_mono` are the monotonic clock's and do not."""
 
     id: str
     service: str
@@ -66,6 +67,7 @@ class Job:
     sync: bool = False
     state: str = WAITING
     durability: str = "disk"
+    by_wall: bool = False  # its time was given as `at`
     attempt: int = 0
     failures: int = 0
     losses: int = 0
@@ -109,8 +111,6 @@ class Job:
     session: Any = None  # the session.Session that runs it; this layer does not know sessions
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0
-    due_mono: float = 0.0  # when a scheduled job is due
-    expires_mono: float | None = None
     last_write: Any = None  # the writes.Write that an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
     lease_written: bool = False  # the store has a lease or a deadline of the attempt
@@ -190,8 +190,10 @@ def iso(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def summary(job: Job) -> dict[str, Any]:
-    """A job as lists show it: flat, the shape of WIRE section 4 without its last six fields."""
+def summary(job: Job, lead: float) -> dict[str, Any]:
+    """A job as lists show it: flat, as docs/protocol.md says, without its last fields. `lead`: turn.lead."""
+    ready_at = job.ready_at if job.by_wall else job.ready_at + lead
+    expires_at = None if job.expires_at is None else job.expires_at + lead
     return {
         "id": job.id,
         "service": job.service,
@@ -204,10 +206,10 @@ def summary(job: Job) -> dict[str, Any]:
         "group": job.group,
         "unique": job.unique,
         "created_at": iso(job.created_at),
-        "ready_at": iso(job.ready_at),
+        "ready_at": iso(ready_at),
         "started_at": iso(job.started_at),
         "ended_at": iso(job.ended_at),
-        "expires_at": iso(job.expires_at),
+        "expires_at": iso(expires_at),
         "ttr": job.ttr,
         "worker": job.worker,
         "progress": job.progress,
@@ -215,10 +217,10 @@ def summary(job: Job) -> dict[str, Any]:
     }
 
 
-def record(job: Job) -> dict[str, Any]:
+def record(job: Job, lead: float) -> dict[str, Any]:
     """The whole record: WIRE section 4, "a job"."""
     return {
-        **summary(job),
+        **summary(job, lead),
         "params": json_or_base64(job.body),
         "result": json_or_base64(job.result) if job.state == COMPLETE else None,
         "error": job.error,
@@ -233,11 +235,11 @@ def record(job: Job) -> dict[str, Any]:
     }
 
 
-def leased(job: Job) -> dict[str, Any]:
+def leased(job: Job, lead: float) -> dict[str, Any]:
     """What zmws.lease answers: the record, its token, and the time to run that the lease gives."""
     assert job.token is not None and job.started_at is not None and job.deadline_at is not None, job
     ttr = round(job.deadline_at - job.started_at, 3)
-    return {**record(job), "token": job.token.decode(), "ttr": ttr}
+    return {**record(job, lead), "token": job.token.decode(), "ttr": ttr}
 
 
 def events(job: Job, after: int) -> list[dict[str, Any]]:

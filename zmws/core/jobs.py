@@ -92,7 +92,7 @@ class Jobs:
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
-        self._forget_at: float | None = None  # wall time at which the first ended job is to be forgotten
+        self._forget_at: float | None = None  # steady time at which the first ended job is to be forgotten
         self._pruning = False
         for name, options in services.items():
             self.services[name] = Service(name, options)
@@ -289,9 +289,8 @@ class Jobs:
         self.expiry.watch(job)
 
     def _await_due(self, job: Job) -> None:
-        turn = self.turn
-        job.due_mono = turn.now + max(0.0, job.ready_at - turn.wall)
-        turn.timers.add(job.due_mono, "due", job.id)  # not the job: it may be let go before
+        timers = self.turn.wall_timers if job.by_wall else self.turn.steady_timers
+        timers.add(job.ready_at, "due", job.id)  # not the job: it may be let go before
 
     def expire_late(self) -> None:
         """End the jobs whose time to start has passed."""
@@ -303,7 +302,6 @@ class Jobs:
     def expire_loaded(self, found: Rows) -> None:
         """End what has expired in the store alone."""
         for job in self.backlog.expired_loaded(found):
-            job.expires_mono = self.turn.now
             self.expire_if_late(job, in_queue=False)
 
     def _schedule(self, service: Service, job: Job) -> None:
@@ -316,7 +314,9 @@ class Jobs:
     def due(self, job_id: str) -> None:
         """A scheduled job's time has come."""
         for job in (self.memory.get(job_id), self.stored.get(job_id)):
-            if job is None or job.state != SCHEDULED or self.turn.now < job.due_mono:
+            if job is None or job.state != SCHEDULED:
+                continue
+            if (self.turn.wall if job.by_wall else self.turn.steady) < job.ready_at:
                 continue
             service = self.services[job.service]
             if self.backlog.no_longer_scheduled(service, job):
@@ -327,8 +327,8 @@ class Jobs:
     def expire_if_late(self, job: Job, in_queue: bool = True) -> bool:
         """End a job whose time to start has passed; true if it was. `in_queue`: it was not taken out."""
         if (
-            job.expires_mono is None
-            or self.turn.now < job.expires_mono
+            job.expires_at is None
+            or self.turn.steady < job.expires_at
             or job.state not in (WAITING, SCHEDULED)
             or (job.attempt > 0 and not job.sync)
         ):
@@ -411,7 +411,7 @@ class Jobs:
         if job.lease is not None:
             # Unlike a worker, whoever leases cannot say again what it holds: what it is told must hold.
             taker.gave(job, token)
-            body = json.dumps(leased(job), default=str).encode()
+            body = json.dumps(leased(job, turn.lead), default=str).encode()
             answer = Answer("zmws.lease", (b"200", body), taker.caller.reply_to)
             turn.send(taker.caller.peer, answer, job.last_write)
         self.answers.announce(job, job.last_write)
@@ -493,7 +493,7 @@ class Jobs:
             job.move("give_back", turn.wall)
         else:
             job.move("back_off", turn.wall)
-            job.ready_at = turn.wall + (self._backoff_s(job) if delay_s is None else delay_s)
+            job.ready_at = turn.steady + (self._backoff_s(job) if delay_s is None else delay_s)
             job.rank = self.services[job.service].rank(job.ready_at, job.priority)
         changes = {
             "state": job.state,
@@ -503,6 +503,8 @@ class Jobs:
             "losses": job.losses,
             **_attempt_over(job),
         }
+        if job.by_wall:
+            job.by_wall = changes["by_wall"] = False  # from here on it counts from its failure
         self.journal.write(UpdateJob(job.id, changes), job)
         self._queue(self.services[job.service], job)
 
@@ -579,7 +581,7 @@ class Jobs:
             if job.state == COMPLETE:
                 del changes["nonce"]  # by it a repeated report is known, also after a restart
             keep = job.keep if job.keep is not None else KEEP_S[job.state]
-            forget_at = turn.wall + keep
+            forget_at = turn.steady + keep
             size = 400 + size_of(job.result)
             self.journal.write(FinishJob(job.id, changes, job.service, forget_at, size=size), job)
             service.ended[job.state] += 1
@@ -640,7 +642,7 @@ class Jobs:
         turn = self.turn
         job.move("revive", turn.wall)
         job.failures = job.losses = 0
-        job.ready_at = turn.wall
+        job.ready_at, job.by_wall = turn.steady, False
         service = self._service(job.service)
         job.rank = service.rank(job.ready_at, job.priority)
         self.reviving.add(job.id)
@@ -674,8 +676,9 @@ class Jobs:
             turn.timers.add(job.deadline_mono, "lease", job.token)
         elif job.session is not None:
             session: Session = job.session
-            session.timer_at = min(session.timer_at, job.deadline_mono)
-            turn.timers.add(job.deadline_mono, "session", session)
+            if job.deadline_mono < session.timer_at:
+                session.timer_at = job.deadline_mono
+                turn.timers.add(job.deadline_mono, "session", session)
 
     def lease_over(self, token: bytes) -> None:
         """Whoever leased it had `ttr` to report, unless that was extended."""
@@ -688,11 +691,11 @@ class Jobs:
     def prune(self) -> None:
         """Let the store forget ended jobs whose `keep` has passed, in small steps, each in a commit among
         the others."""
-        due = self._forget_at is not None and self._forget_at <= self.turn.wall
+        due = self._forget_at is not None and self._forget_at <= self.turn.steady
         # The memory store forgets by itself what is too much for it, and says so with the next prune.
         if not self._pruning and (due or (self.durability == MEMORY and self._forget_at is not None)):
             self._pruning = True
-            self.journal.write_for(PruneJobs(self.turn.wall, PRUNE_ROWS_MAX), self._pruned)
+            self.journal.write_for(PruneJobs(self.turn.steady, PRUNE_ROWS_MAX), self._pruned)
 
     def _pruned(self, verdict: Verdict) -> None:
         assert isinstance(verdict, Pruned), verdict
@@ -702,7 +705,7 @@ class Jobs:
             service = self.services.get(name)
             if service is not None:
                 service.ended[state] -= count
-        if self._forget_at is not None and self._forget_at <= self.turn.wall:
+        if self._forget_at is not None and self._forget_at <= self.turn.steady:
             self.prune()
 
     def remember(self, service: Service, paused: bool | None) -> Write:
@@ -734,7 +737,7 @@ _ENDED = (
     "progress_at",
     "progress_n",
 )
-_REVIVED = ("state", "failures", "losses", "ready_at", "rank", "events", "states")
+_REVIVED = ("state", "failures", "losses", "ready_at", "by_wall", "rank", "events", "states")
 _CLEARED = ("expires_at", "error", "ended_at", "nonce")
 
 

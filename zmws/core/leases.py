@@ -74,7 +74,7 @@ class Leases:
         job = self.jobs.live(self._given.get(lease_id, b""))
         if job is not None and job.lease == lease_id:
             assert job.token is not None, job
-            return question.answer(200, leased(job), job.last_write)
+            return question.answer(200, leased(job, self.turn.lead), job.last_write)
         self._given.pop(lease_id, None)
         self._forget_dead()
         old = self._waiting.get(lease_id)
@@ -92,7 +92,7 @@ class Leases:
         self._waiting[lease_id] = lease
         service.ring[lease] = None
         self.jobs.dispatch(service)
-        if self._waiting.get(lease_id) is lease:
+        if self.is_waiting(lease):
             self.turn.timers.add(lease.until, "lease_wait", lease)
         return None
 
@@ -109,10 +109,14 @@ class Leases:
 
     def waited(self, lease: Lease) -> None:
         """Its time to wait may be over."""
-        if self._waiting.get(lease.id) is lease and self.turn.now >= lease.until:
+        if self.is_waiting(lease) and self.turn.now >= lease.until:
             del self._waiting[lease.id]
             lease.service.ring.pop(lease, None)
             Question(self.turn, lease.caller, "zmws.lease", {}).answer(202, {})
+
+    def is_waiting(self, lease: Lease) -> bool:
+        """Whether it still waits for a job."""
+        return self._waiting.get(lease.id) is lease
 
     def undeliverable(self, body: tuple[bytes, ...]) -> None:
         """The asker went away before its job reached it: no failure, and to the next."""

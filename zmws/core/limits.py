@@ -29,7 +29,7 @@ class Limits:
     groups_max: int = 10_000  # groups with waiting jobs, a service
     window_jobs_max: int = 2_000  # waiting stored jobs held in memory, a service; the rest is paged in
     window_bytes_max: int = 32 * 1024 * 1024  # and bytes of their bodies
-    window_scheduled_max: int = 10_000  # scheduled stored jobs held in memory, in all
+    window_scheduled_max: int = 10_000  # scheduled stored jobs held in memory, by each of two clocks
     waiting_memory_max: int = 10_000  # waiting memory jobs, a service, unless it sets max_waiting
     waiting_memory_bytes_max: int = 256 * 1024 * 1024  # of unfinished memory jobs, in all
     unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this

@@ -157,10 +157,10 @@ class Service:
         """The waiting jobs that are here, in no order that means anything."""
         return (job for group in self.groups.values() for job in chain(group.stored, group.memory))
 
-    def oldest_s(self, wall: float) -> float | None:
+    def oldest_s(self, steady: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
         heads = [entry[3].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
-        return max(0.0, wall - min(heads)) if heads else None
+        return max(0.0, steady - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:
         """Whether jobs of this group wait already."""

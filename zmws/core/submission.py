@@ -197,13 +197,13 @@ class Submission:
     ) -> Job:
         turn, defaults = self.turn, service.options
         delay = options.delay if options.delay is not None else defaults.delay
+        ready_at, by_wall = turn.steady + delay, options.at is not None and options.at > turn.wall
         if options.at is not None:
-            delay = max(0.0, options.at - turn.wall)
+            ready_at = options.at if by_wall else turn.steady
         expires = options.expires if options.expires is not None else defaults.expires
         if expires is None:
             expires = expires_s_default
         priority = options.priority if options.priority is not None else defaults.priority
-        ready_at = turn.wall + delay
         job = Job(
             id=options.id or turn.suppliers.new_id(),
             service=service.name,
@@ -212,9 +212,10 @@ class Submission:
             created_at=turn.wall,
             ready_at=ready_at,
             rank=service.rank(ready_at, priority),
+            by_wall=by_wall,
             sync=sync,
         )
-        if delay > 0:
+        if ready_at > (turn.wall if by_wall else turn.steady):
             job.state = SCHEDULED
         job.durability = durability if durability == "memory" else self.jobs.durability
         job.priority = priority
@@ -222,8 +223,7 @@ class Submission:
         job.group, job.unique = options.group, options.unique
         job.body_bytes = size_of(body)
         if expires is not None:
-            job.expires_at = turn.wall + expires
-            job.expires_mono = turn.now + expires
+            job.expires_at = turn.steady + expires
         job.number = self.jobs.next_number()
         job.enter(turn.wall)
         return job

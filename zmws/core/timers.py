@@ -1,23 +1,37 @@
 """Deadlines: a heap of (time, what, whom). An entry is a reminder, not a fact: whoever is woken looks
-whether its time has really come, so that nothing ever has to be taken out of the middle."""
+whether its time has really come, so that nothing ever has to be taken out of the middle.
+
+What is over (a job that was cancelled, a wait that was answered) leaves its reminder behind. When the heap
+has doubled, those that nobody wants any more are thrown out: there are never many more than are wanted.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import Any
+
+KEPT_MIN = 1_000  # below this nothing is thrown out
 
 
 class Timers:
-    """Reminders by monotonic time, in seconds."""
+    """Reminders by one clock, in its seconds."""
 
     def __init__(self) -> None:
+        self.wanted: Callable[[str, Any, float], bool] = lambda what, whom, at: True
         self._heap: list[tuple[float, int, str, Any]] = []
         self._number = 0
+        self._most = KEPT_MIN
 
     def add(self, at: float, what: str, whom: Any = None) -> None:
-        """Remind of `what` at monotonic time `at`."""
+        """Remind of `what` at the time `at`."""
         self._number += 1
         heapq.heappush(self._heap, (at, self._number, what, whom))
+        if len(self._heap) > self._most:
+            wanted = self.wanted
+            self._heap = [entry for entry in self._heap if wanted(entry[2], entry[3], entry[0])]
+            heapq.heapify(self._heap)
+            self._most = max(KEPT_MIN, 2 * len(self._heap))
 
     def next(self) -> float | None:
         """When the next reminder is due, None if there is none."""

@@ -1,5 +1,10 @@
 """What the parts of the state machine share within one turn: the time they are given, where chance and
-ids come from, and what comes out. Nothing here decides anything."""
+ids come from, and what comes out. Nothing here decides anything.
+
+Three clocks. `now` is for what happens between processes of machines that run: heartbeats, times to run,
+waits. `steady` is for what a caller counts from his request on: delays, expiries, backoffs, how long a
+record is kept. `wall` is for `at`, and for what people are shown.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +46,40 @@ class Turn:
     def __init__(self, limits: Limits, suppliers: Suppliers) -> None:
         self.limits = limits
         self.suppliers = suppliers
-        self.now = 0.0  # monotonic, seconds
-        self.wall = 0.0  # seconds since 1970
-        self.timers = Timers()
+        self.now = 0.0  # monotonic, seconds; stands still while the machine is suspended
+        self.wall = 0.0  # seconds since 1970, as the system has them at the moment
+        self.steady = 0.0  # seconds since 1970 as at the start; goes on during a suspend, no step moves it
+        self.timers = Timers()  # by `now`
+        self.wall_timers = Timers()
+        self.steady_timers = Timers()
         self.counters: Counter[str] = Counter()
         self.news_wanted = True
         self.writes: list[Write] = []
         self.reads: list[Read] = []
         self.sends: list[Send] = []
         self.log: list[tuple[str, str]] = []
+
+    @property
+    def lead(self) -> float:
+        """How far the wall is ahead of the steady clock: what people are shown is the wall's."""
+        lead = self.wall - self.steady
+        return lead if abs(lead) > 1.0 else 0.0
+
+    def next_deadline(self) -> float | None:
+        """The time by `now` of the next reminder of any clock, None if there is none."""
+        due = self.timers.next()
+        for timers, time in ((self.steady_timers, self.steady), (self.wall_timers, self.wall)):
+            at = timers.next()
+            if at is not None and (due is None or at - time < due - self.now):
+                due = self.now + (at - time)
+        return due
+
+    def reminders(self) -> list[tuple[str, Any]]:
+        """Take out what is due by any clock."""
+        due = self.timers.due(self.now)
+        due += self.steady_timers.due(self.steady)
+        due += self.wall_timers.due(self.wall)
+        return due
 
     def send(self, peer: Peer, message: object, after: Write | None = None) -> None:
         """A message leaves, as soon as `after` is on disk."""

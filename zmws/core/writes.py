@@ -27,6 +27,7 @@ COLUMNS: tuple[str, ...] = (
     "created_at",
     "ready_at",
     "rank",
+    "by_wall",
     "attempt",
     "failures",
     "losses",
@@ -118,7 +119,7 @@ class UpdateJob(Write):
 
 @dataclass(slots=True)
 class FinishJob(UpdateJob):
-    """The job reaches a final state, which frees its unique key. Forgotten at wall `forget_at`."""
+    """The job reaches a final state, which frees its unique key. Forgotten at `forget_at`."""
 
     service: str
     forget_at: float
@@ -159,7 +160,7 @@ class RememberService(Write):
 
 @dataclass(slots=True)
 class PruneJobs(Write):
-    """Forget ended jobs whose `keep` has passed at wall time `at`, the longest due first, at most `limit`
+    """Forget ended jobs whose `keep` has passed at the time `at`, the longest due first, at most `limit`
     records and pieces of history in all. Has a verdict: Pruned."""
 
     at: float
@@ -211,8 +212,10 @@ class ReadWaiting(Read):
 
 @dataclass(slots=True)
 class ReadScheduled(Read):
-    """As ReadWaiting for the scheduled jobs of all services: the key is (ready_at, number)."""
+    """As ReadWaiting for the scheduled jobs of all services whose times go by the wall, or by the steady
+    clock: the key is (ready_at, number)."""
 
+    by_wall: bool
     since: Key
     limit: int
     bytes_max: int

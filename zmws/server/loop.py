@@ -53,6 +53,8 @@ _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
 _LINGER_MS = 500
 _LOG_LINES_A_SECOND = 200
+# A clock that goes on while the machine is suspended, which Linux's CLOCK_MONOTONIC does not.
+_GOES_ON = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class BrokerServer:
@@ -91,6 +93,7 @@ class BrokerServer:
         self._outbox_dropped = 0
         self._log_second = 0
         self._log_lines = 0
+        self._steady_from = time.time() - time.clock_gettime(_GOES_ON)
         self.fault: BaseException | None = None
         self.on_ready: Callable[[], None] = lambda: None
 
@@ -265,7 +268,7 @@ class BrokerServer:
 
     def _set_time(self) -> float:
         now = time.monotonic()
-        self.core.set_time(now, time.time())
+        self.core.set_time(now, time.time(), self._steady_from + time.clock_gettime(_GOES_ON))
         return now
 
     def _drain(self, endpoint: Endpoint) -> None:

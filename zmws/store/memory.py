@@ -14,6 +14,7 @@ import threading
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from zmws.core.job import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING, Event
@@ -54,7 +55,7 @@ from zmws.core.writes import (
 ROW_BYTES = 2_000  # what a record weighs beside its body, its result and the like, about
 LOOKED_AT_MAX = 20_000  # rows that one page of a list looks at
 
-_ORDERING = frozenset({"state", "ready_at", "rank", "group", "expires_at", "attempt"})
+_ORDERING = frozenset({"state", "ready_at", "by_wall", "rank", "group", "expires_at", "attempt"})
 _HEAVY = frozenset({"body", "result", "error", "attempts", "states", "progress_text"})
 
 
@@ -78,7 +79,7 @@ class MemoryStore:
         self._numbers: list[int] = []
         self._by_number: dict[int, Row] = {}
         self._waiting: dict[tuple[str, str | None], list[Key]] = {}
-        self._scheduled: list[Key] = []
+        self._scheduled: dict[bool, list[Key]] = {False: [], True: []}  # by `by_wall`
         self._expiring: list[Key] = []
         self._ended: OrderedDict[str, float] = OrderedDict()  # id -> forget_at, in the order of the ends
         self._forget: list[tuple[float, str]] = []  # a heap, with entries that no longer hold
@@ -104,7 +105,7 @@ class MemoryStore:
                 keys = self._waiting.get((read.service, read.group), [])
                 return self._page(keys, read.since, read.limit, read.bytes_max)
             if isinstance(read, ReadScheduled):
-                return self._page(self._scheduled, read.since, read.limit, read.bytes_max)
+                return self._page(self._scheduled[read.by_wall], read.since, read.limit, read.bytes_max)
             if isinstance(read, ReadExpired):
                 due = self._expiring[: bisect_right(self._expiring, (read.at, _NUMBER_MAX))]
                 rows = [_light(self._by_number[number]) for _, number in due[: read.limit]]
@@ -265,7 +266,7 @@ class MemoryStore:
         if state == WAITING:
             yield self._waiting.setdefault((row["service"], row["group"]), []), (row["rank"], number)
         elif state == SCHEDULED:
-            yield self._scheduled, (row["ready_at"], number)
+            yield self._scheduled[row["by_wall"]], (row["ready_at"], number)
         else:
             return
         if row["expires_at"] is not None and not row["attempt"]:
@@ -341,7 +342,7 @@ class MemoryStore:
 
     def _unfinished(self) -> Rows:
         self._due_first()
-        scheduled = Counter(self._by_number[number]["service"] for _, number in self._scheduled)
+        scheduled = Counter(self._by_number[key[1]]["service"] for key in chain(*self._scheduled.values()))
         unfinished = Unfinished(
             services=sorted(self._services.items()),
             waiting=[(service, group, len(keys)) for (service, group), keys in self._waiting.items()],

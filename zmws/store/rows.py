@@ -26,6 +26,7 @@ BORN = (
     "created_at",
     "ready_at",
     "rank",
+    "by_wall",
     "retries",
     "priority",
     "group",
@@ -194,6 +195,7 @@ _IN: dict[str, Callable[[Any], Any]] = {
     "error": lambda value: None if value is None else _encode(value),
     "attempts": lambda value: _encode(value) if value else None,
     "states": _states,
+    "by_wall": int,
     "worker_ours": int,
     "result_plain": int,
     "worker": _said,
@@ -206,6 +208,7 @@ _OUT: dict[str, Callable[[Any], Any]] = {
     "error": _error_out,
     "attempts": _attempts_out,
     "states": _states_out,
+    "by_wall": bool,
     "worker_ours": bool,
     "result_plain": bool,
 }

@@ -61,7 +61,7 @@ class Reads:
             where = (read.service, read.group or "")
             return self._page("waiting", where, "rank", read)
         if isinstance(read, ReadScheduled):
-            return self._page("scheduled", (), "ready_at", read)
+            return self._page("scheduled", (int(read.by_wall),), "ready_at", read)
         if isinstance(read, ReadExpired):
             return self._expired(read)
         if isinstance(read, ReadMatching):

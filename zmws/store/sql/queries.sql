@@ -98,12 +98,12 @@ ORDER BY rank, number LIMIT ?
 
 -- name: scheduled_at
 SELECT {job}, body FROM jobs LEFT JOIN bodies USING (number)
-WHERE state = 'scheduled' AND ready_at = ? AND number >= ?
+WHERE state = 'scheduled' AND by_wall = ? AND ready_at = ? AND number >= ?
 ORDER BY number LIMIT ?
 
 -- name: scheduled_after
 SELECT {job}, body FROM jobs LEFT JOIN bodies USING (number)
-WHERE state = 'scheduled' AND ready_at > ?
+WHERE state = 'scheduled' AND by_wall = ? AND ready_at > ?
 ORDER BY ready_at, number LIMIT ?
 
 -- name: expired_page
@@ -118,7 +118,7 @@ SELECT number FROM jobs WHERE state = 'waiting' LIMIT ?
 SELECT number FROM jobs WHERE state = 'waiting' AND service = ? AND "group" >= '' LIMIT ?
 
 -- name: scheduled_numbers
-SELECT number FROM jobs WHERE state = 'scheduled' ORDER BY ready_at LIMIT ?
+SELECT number FROM jobs WHERE state = 'scheduled' ORDER BY by_wall, ready_at LIMIT ?
 
 -- name: running_numbers
 SELECT number FROM jobs WHERE state = 'running' ORDER BY number LIMIT ?
