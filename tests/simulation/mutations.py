@@ -176,13 +176,6 @@ MUTATIONS = [
         "or self.turn.steady < job.expires_at",
         "or self.turn.wall < job.expires_at",
     ),
-    Mutation(
-        "a job that has failed still goes by the wall it was asked for",
-        Jobs,
-        "attempt_failed",
-        'job.by_wall = changes["by_wall"] = False',
-        "pass",
-    ),
 ]
 
 
