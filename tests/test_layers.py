@@ -1,6 +1,6 @@
 """Who may import whom: the layers of zmws, and that the core touches neither world nor clock.
 
-    L0 errors  core/messages  core/mdp  core/job
+    L0 errors  core/messages  core/values  core/php  core/mdp  core/job
     L1 core/*
     L2 settings  sockets  ids  store/*
     L3 server/*  worker/*  client/*
@@ -30,6 +30,8 @@ PACKAGE = "zmws"
 LAYERS = {
     "zmws.core.messages": 0,
     "zmws.core.mdp": 0,
+    "zmws.core.values": 0,
+    "zmws.core.php": 0,
     "zmws.core.job": 0,
     "zmws.errors": 0,
     "zmws.core": 1,

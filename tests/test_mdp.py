@@ -766,38 +766,3 @@ def test_no_damage_to_a_good_message_crashes_the_codec(good: list[bytes], draw: 
 def test_no_frame_in_ready_crashes_the_codec(value: Any) -> None:
     for info in (value, {"zmws": 1, "id": value}, {"zmws": 1, "id": "a", "holding": value}):
         check_taken_or_refused([b"MDPW02", b"\x01", b"E", json.dumps(info).encode()])
-
-
-# ---------------------------------------------------------------- bodies for people
-
-
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        ((), None),
-        ((b'PARAM-JSON: {"a": 1}',), {"a": 1}),
-        ((b"JSON-PARAM: [1]",), [1]),
-        ((b"PARAM-JSON: {",), {"base64": "UEFSQU0tSlNPTjogew=="}),
-        ((b"\x00\xff",), {"base64": "AP8="}),
-        ((b"PARAM-JSON: 1", b"x"), [1, {"base64": "eA=="}]),
-        ((b"PARAM-JSON: NaN",), {"base64": "UEFSQU0tSlNPTjogTmFO"}),
-        ((b"PARAM-JSON: 1e999",), {"base64": "UEFSQU0tSlNPTjogMWU5OTk="}),
-    ],
-)
-def test_bodies_are_shown_decoded_where_they_are_json_and_else_as_base64(
-    body: tuple[bytes, ...], shown: Any
-) -> None:
-    assert mdp.json_or_base64(body) == shown
-
-
-def test_a_body_nested_as_deep_as_can_be_is_shown_in_a_way_that_can_be_sent() -> None:
-    shown_decoded = shown_as_base64 = 0
-    for depth in [*range(800, 1_100), 200_000]:
-        shown = mdp.json_or_base64((b"PARAM-JSON: " + b"[" * depth + b"]" * depth,))
-        json.dumps({"job": {"params": shown}}, default=str)
-        if isinstance(shown, list):
-            shown_decoded += 1
-        else:
-            shown_as_base64 += 1
-    assert shown_as_base64 > 0
-    assert shown_decoded > 0

@@ -91,14 +91,16 @@ def test_false_is_a_failure_without_a_type() -> None:
     assert (outcome.state, outcome.type, outcome.message) == ("failed", None, "work() returned False")
 
 
-def test_a_result_that_is_not_json_is_a_failure() -> None:
+def test_a_result_that_is_not_json_is_a_failure_for_good_that_says_where() -> None:
     class Odd(WorkerBase):
         service_name = "ODD"
 
         def work(self, job_id: str, params: Any) -> Any:
-            return object()
+            return {"made": [object()]}
 
-    assert run_job(Odd).type == "TypeError"
+    outcome = run_job(Odd)
+    assert (outcome.code, outcome.retried) == ("bad_result", False)
+    assert outcome.message == "the result['made'][0] is a object, which JSON cannot hold"
 
 
 @pytest.mark.parametrize("frames", [[b"PARAM-JSON: {"], [b"PARAM: x"], [b"PARAM-JSON: 1", b"JSON-PARAM: 2"]])

@@ -50,8 +50,8 @@ def test_reverse_refuses_what_is_no_text(params: Any) -> None:
 
 def test_sleep_sleeps_and_tells_how_far_it_is() -> None:
     worker, ear = sample("sleep")
-    assert worker.work("1", {"seconds": 0}) is True and ear.said == []
-    assert worker.work("1", {"seconds": 0.01}) is True and ear.said[0][0] == b"PROGRESS"
+    assert worker.work("1", {"seconds": 0}) is None and ear.said == []
+    assert worker.work("1", {"seconds": 0.01}) is None and ear.said[0][0] == b"PROGRESS"
 
 
 def test_sleep_wakes_up_when_it_is_cancelled() -> None:
@@ -66,7 +66,7 @@ def test_sleep_refuses_what_is_no_time(seconds: Any) -> None:
 
 def test_random_stream_says_a_hundred_parts() -> None:
     worker, ear = sample("random_stream")
-    assert worker.work("1", {}) is True
+    assert worker.work("1", {}) is None
     assert len(ear.said) == 100 and {body[0] for body in ear.said} == {b"CONT"}
     assert len(set(ear.said)) == 100
 
@@ -75,13 +75,13 @@ def test_logger_keeps_its_file_open_until_it_is_idle(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     worker: Any = sample("logger")[0]
     worker.idle()
-    assert worker.work("1", {"line": "one\ntwo"}) is True
+    assert worker.work("1", {"line": "one\ntwo"}) is None
     opened = worker.file
-    assert worker.work("2", {"line": "three"}) is True and worker.file is opened
+    assert worker.work("2", {"line": "three"}) is None and worker.file is opened
     assert Path("logs/messages.log").read_text() == "one two\nthree\n"
     worker.idle()
     assert opened.closed and worker.file is None
-    assert worker.work("3", {"line": "four"}) is True
+    assert worker.work("3", {"line": "four"}) is None
     worker.idle()
     assert Path("logs/messages.log").read_text().endswith("four\n")
     with pytest.raises(ValueError, match="LOG needs 'line'"):

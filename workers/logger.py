@@ -22,7 +22,6 @@ class Logger(WorkerBase):
             self.file = self.path.open("a", encoding="utf-8")
         self.file.write(line.replace("\n", " ") + "\n")
         self.file.flush()
-        return True
 
     def idle(self):
         if self.file is not None:

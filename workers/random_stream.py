@@ -12,7 +12,6 @@ class RandomStream(WorkerBase):
     def work(self, job_id, params):
         for _ in range(100):
             self.job.partial("".join(random.choices(string.ascii_letters, k=16)))
-        return True
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Sleep(WorkerBase):
                 return False
             self.job.progress(slept / seconds, f"slept {slept:.0f} of {seconds:g} s")
             time.sleep(min(0.5, seconds - slept))
-        return True
+        return None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Every error zmws raises, in one tree.
 
     ZmwsError
+    ├── BadValue               a value cannot be sent: says which part of it, and why (a TypeError too)
+    ├── BadParams              parameters that came cannot be decoded
+    ├── BadJson                a text that came is no JSON, or is nested too deep (a ValueError)
     ├── ProtocolError          a peer broke the protocol: counted, answered as the RFC says, survived
     ├── SettingsError          the configuration cannot be used: says file, line and the mend
     ├── StoreError             the host failed the store: the broker stops, non-zero, to be restarted
@@ -22,6 +25,18 @@ from typing import Any
 
 class ZmwsError(Exception):
     """The root: `except ZmwsError` catches whatever zmws raises on purpose."""
+
+
+class BadValue(ZmwsError, TypeError, ValueError):
+    """A value cannot be sent: JSON cannot hold it. The message says which part of it, and why."""
+
+
+class BadParams(ZmwsError):
+    """The parameters of a job cannot be decoded: it fails for good, without retries."""
+
+
+class BadJson(ZmwsError, ValueError):
+    """A text is no JSON, or is nested deeper than is taken."""
 
 
 class ProtocolError(ZmwsError):

@@ -306,7 +306,7 @@ class _Progress:
         """Print an answer and move the bar on."""
         if self._bar is not None and self._over:
             click.echo("\r\033[K", nl=False, err=True)  # the answer takes the bar's line
-        show_result("" if value is True and not as_json else value, as_json)
+        show_result("" if value is None and not as_json else value, as_json)
         if self._bar is not None:
             self._bar.update(1)
             if self._over:

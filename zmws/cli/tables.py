@@ -26,7 +26,7 @@ def show_result(value: Any, as_json: bool) -> None:
         show_json({"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value)
     elif isinstance(value, str):
         click.echo(value)
-    elif value is not True:
+    elif value is not None:
         click.echo(json.dumps(value, ensure_ascii=False))
 
 

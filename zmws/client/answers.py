@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from zmws import ids
-from zmws.core import mdp
+from zmws.core import mdp, values
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
 from zmws.core.messages import Reply
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
@@ -26,15 +26,8 @@ Steps = Generator[Future[Any], Any, T]
 
 
 def body_of(params: Any) -> tuple[bytes, ...]:
-    """Parameters as frames: none for None, bytes as they are, else JSON.
-
-    Raises TypeError or ValueError for what JSON cannot hold.
-    """
-    if params is None:
-        return ()
-    if isinstance(params, (bytes, bytearray, memoryview)):
-        return (bytes(params),)
-    return (mdp.PARAM_JSON + json.dumps(params, allow_nan=False).encode(),)
+    """Parameters as frames. Raises BadValue for what JSON cannot hold."""
+    return values.encode_value(params, "params")
 
 
 def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,17 +35,6 @@ def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     given.setdefault("id", ids.new_id())
     return given
-
-
-def plain_or_base64(name: str, value: Any) -> dict[str, Any]:
-    """A value as a field of a question: JSON under its name, bytes as `NAME_base64`, none for None."""
-    import base64  # not at the top: `zmws call` needs none of it
-
-    if value is None:
-        return {}
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return {f"{name}_base64": base64.b64encode(value).decode()}
-    return {name: value}
 
 
 def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,20 +49,10 @@ def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in kept.items()}
 
 
-def value_of(body: tuple[bytes, ...]) -> Any:
-    """A result's frames as a value: True for none, decoded JSON, bytes, or a list of bytes."""
-    if not body:
-        return True
-    if len(body) == 1:
-        frame = body[0]
-        return json.loads(frame[len(mdp.PARAM_JSON) :]) if frame.startswith(mdp.PARAM_JSON) else frame
-    return list(body)
-
-
 def result_of(reply: Reply, job_id: str) -> Any:
     """The value of a synchronous call. Raises JobFailed, JobTimeout, Refused."""
     if reply.kind == "final":
-        return value_of(reply.body)
+        return values.value_of(reply.body)
     if reply.kind == "failed":
         raise error_of(error_in(reply.body), job_id)
     if reply.kind == "answer":  # of a service inside the broker
@@ -96,7 +68,7 @@ def accepted(reply: Reply) -> tuple[str, dict[str, Any]]:
         raise ZmwsError(f"the broker answered a submit with '{reply.kind}'")
     job_id = reply.body[0].decode().split(" ")[1]
     note = reply.body[1][len(mdp.OPTS_JSON) :] if len(reply.body) > 1 else b"{}"
-    return job_id, mdp.json_object(note) or {}
+    return job_id, values.json_object(note) or {}
 
 
 def answer_of(reply: Reply) -> tuple[int, Any]:
@@ -150,7 +122,7 @@ def finished(steps: Steps[T]) -> T:
 def outcome_of(record: Mapping[str, Any]) -> Any:
     """The result in a job's record. Raises JobFailed, JobCancelled or JobTimeout for other ends."""
     if record["state"] == COMPLETE:
-        return decoded(record["result"])
+        return values.result_from(record["result"], record["result_kind"])
     error = dict(record.get("error") or {})
     if record["state"] == CANCELLED:
         error["code"] = "cancelled"
@@ -159,21 +131,10 @@ def outcome_of(record: Mapping[str, Any]) -> Any:
     raise error_of(error, str(record["id"]), ended=True)
 
 
-def decoded(value: Any) -> Any:
-    """A result as records show it: base64 back to bytes, none at all as True."""
-    import base64
-
-    if value is None:
-        return True
-    if isinstance(value, dict) and set(value) == {"base64"}:
-        return base64.b64decode(value["base64"])
-    return value
-
-
 def error_in(body: tuple[bytes, ...]) -> dict[str, Any]:
     """The ERROR of a FAIL."""
     frame = body[0] if body else b""
-    return mdp.json_object(frame.removeprefix(mdp.PARAM_JSON)) or {}
+    return values.json_object(frame.removeprefix(values.PARAM_JSON)) or {}
 
 
 def error_of(error: Mapping[str, Any], job_id: str | None, ended: bool = False) -> ZmwsError:

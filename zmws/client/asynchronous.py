@@ -82,7 +82,7 @@ class AsyncLease:
         """As `Lease.reported`."""
         return self._lease.reported
 
-    async def complete(self, result: Any = True) -> None:
+    async def complete(self, result: Any = None) -> None:
         """As `Lease.complete`."""
         await wrap_future(self._lease.complete_future(result))
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.answers import Steps, error_of, options_of, plain_or_base64, then
+from zmws.client.answers import Steps, error_of, options_of, then
 from zmws.client.job import Job
-from zmws.core import mdp
+from zmws.core import values
 from zmws.errors import Refused
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Batch:
         self._bytes_max = bytes_max
         self._jobs_max = jobs_max
         self._items: list[bytes] = []
-        self._bytes = len(mdp.PARAM_JSON) + 2
+        self._bytes = len(values.PARAM_JSON) + 2
         self._entries: list[str | Refused] = []  # a job's service, or why it was not put in
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class Batch:
             nothing: Future[list[Any]] = Future()
             nothing.set_result([])
             return then(nothing, lambda told: self.verdicts(client, told))
-        body = mdp.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
+        body = values.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
         self._items = []
         return then(client.raw_future("zmws.submit", body), lambda told: self.verdicts(client, told[1]))
 
@@ -119,7 +119,7 @@ def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
         raise Refused("bad_service", f"a job needs 'service', the name of one, not {service!r}")
     try:
         text = json.dumps(
-            {"service": service, **plain_or_base64("params", params), **options_of(item)}, allow_nan=False
+            {"service": service, **values.field_of("params", params), **options_of(item)}, allow_nan=False
         )
     except (TypeError, ValueError, RecursionError) as wrong:
         raise Refused("bad_params", f"this job is not JSON: {wrong}") from None

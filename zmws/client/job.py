@@ -38,7 +38,7 @@ class Job:
         return finished(self.wait_steps(timeout))
 
     def result(self, timeout: float | None = None) -> Any:
-        """Its result, when it has completed: JSON, bytes, or True for none.
+        """Its result, when it has completed: JSON, bytes, or None for none.
 
         Raises JobTimeout, JobFailed, JobCancelled.
         """

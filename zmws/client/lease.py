@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from zmws import ids
-from zmws.client.answers import Steps, decoded, plain_or_base64, then
+from zmws.client.answers import Steps, then
 from zmws.client.job import WAIT_S
+from zmws.core import values
 from zmws.errors import ZmwsError
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ class Lease:
         self.token = str(record["token"])
         self.ttr = ttr
         self.deadline = time.monotonic() + ttr
-        self.params = {} if record.get("params") is None else decoded(record["params"])
+        self.params = values.params_from(record["params"], record["params_kind"])
         self.reported = False
         self._client = client
 
-    def complete(self, result: Any = True) -> None:
-        """The job is done. `result`: JSON or bytes, True for none. Raises Refused if the token is dead."""
+    def complete(self, result: Any = None) -> None:
+        """The job is done. `result`: JSON or bytes, None for none. Raises Refused if the token is dead."""
         self.complete_future(result).result()
 
     def fail(
@@ -106,9 +107,9 @@ class Lease:
 
     # ------------------------------------------------------------ without waiting, for both fronts
 
-    def complete_future(self, result: Any = True) -> Future[None]:
+    def complete_future(self, result: Any = None) -> Future[None]:
         """As `complete`, without waiting."""
-        return self._ending("complete", **plain_or_base64("result", None if result is True else result))
+        return self._ending("complete", **values.field_of("result", result))
 
     def fail_future(self, error: str, **more: Any) -> Future[None]:
         """As `fail`, without waiting."""
@@ -126,7 +127,7 @@ class Lease:
 
     def partial_future(self, value: Any) -> Future[None]:
         """As `partial`, without waiting."""
-        return self._report("partial", **plain_or_base64("value", value))
+        return self._report("partial", **values.field_of("value", value))
 
     def log_future(self, text: str) -> Future[None]:
         """As `log`, without waiting."""
@@ -150,7 +151,7 @@ class Lease:
             return None
         if fault is None or not isinstance(fault, Exception):
             return self.release_future()
-        from zmws.worker.params import encode_fault  # not at the top: a client needs no worker
+        from zmws.worker.fault import encode_fault  # not at the top: a client needs no worker
 
         return self._ending("fail", **encode_fault(fault))
 

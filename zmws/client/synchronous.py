@@ -16,12 +16,12 @@ from zmws.client.answers import (
     options_of,
     result_of,
     then,
-    value_of,
 )
 from zmws.client.batch import Batch, submit_steps
 from zmws.client.connection import Connection
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
+from zmws.core import values
 from zmws.core.client_dialog import ClientSettings
 from zmws.core.messages import Reply
 from zmws.errors import Refused
@@ -70,7 +70,7 @@ class Client:
         on_partial: Callable[[Any], None] | None = None,
         **options: Any,
     ) -> Any:
-        """Ask, wait, and return the result: JSON, bytes, or True for none.
+        """Ask, wait, and return the result: JSON, bytes, or None for none.
 
         `timeout` in seconds also goes along as the job's `expires`, so that no worker begins what
         nobody waits for. `on_partial` is called with each partial result, in the client's own thread.
@@ -89,7 +89,7 @@ class Client:
     ) -> Future[Any]:
         """As `call`, without waiting: many calls in flight over one connection."""
         given = options_of(options)
-        relay = None if on_partial is None else lambda body: on_partial(value_of(body))
+        relay = None if on_partial is None else lambda body: on_partial(values.value_of(body))
         asked = self._connection.request(service, True, given, body_of(params), timeout, relay)
         return then(asked, lambda reply: result_of(reply, given["id"]))
 

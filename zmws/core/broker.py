@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core import mdp, messages
+from zmws.core import mdp, messages, values
 from zmws.core.inspection import Inspection
 from zmws.core.job import RUNNING, SCHEDULED, Caller, Job
 from zmws.core.jobs import Error, Jobs, error
@@ -377,7 +377,7 @@ class Broker:
     def _on_note(self, job: Job, verb: bytes, value: bytes) -> None:
         """PROGRESS, LOG and TOUCH of our workers."""
         if verb == b"PROGRESS":
-            said = mdp.json_object(value) or {}
+            said = values.json_object(value) or {}
             done, text = said.get("done"), said.get("text")
             if isinstance(done, (int, float)) and not isinstance(done, bool) and 0 <= done <= 1:
                 # A lone surrogate passes JSON, and could be neither stored nor sent.
@@ -402,7 +402,9 @@ _ERROR_TEXTS = ("code", "error", "type", "traceback")
 def _error_of(body: tuple[bytes, ...]) -> Error:
     """The ERROR that a worker's FAIL carries, made whole."""
     frame = body[0] if body else b""
-    said = mdp.json_object(frame[len(mdp.PARAM_JSON) :]) if frame.startswith(mdp.PARAM_JSON) else None
+    said = (
+        values.json_object(frame[len(values.PARAM_JSON) :]) if frame.startswith(values.PARAM_JSON) else None
+    )
     why = error("job_failed", "the worker reported a failure")
     said = said or {}
     for name in _ERROR_TEXTS:
@@ -416,7 +418,7 @@ def _error_of(body: tuple[bytes, ...]) -> Error:
 
 def _given_id(options: bytes | None) -> str | None:
     """The id a request gave, though its options are not to be used: its refusal names it."""
-    given = mdp.json_object(options or b"") or {}
+    given = values.json_object(options or b"") or {}
     try:
         return job_options_of({"id": given.get("id")}).id
     except OptionError:

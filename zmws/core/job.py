@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from zmws.core.mdp import json_or_base64
+from zmws.core.values import shown
 
 SCHEDULED, WAITING, RUNNING = "scheduled", "waiting", "running"
 COMPLETE, FAILED, CANCELLED, EXPIRED = "complete", "failed", "cancelled", "expired"
@@ -219,16 +219,20 @@ def summary(job: Job, lead: float) -> dict[str, Any]:
 
 def record(job: Job, lead: float) -> dict[str, Any]:
     """The whole record: WIRE section 4, "a job"."""
+    params, params_kind = shown(job.body, params=True)
+    result, result_kind = shown(job.result) if job.state == COMPLETE else (None, None)
     return {
         **summary(job, lead),
-        "params": json_or_base64(job.body),
-        "result": json_or_base64(job.result) if job.state == COMPLETE else None,
+        "params": params,
+        "params_kind": params_kind,
+        "result": result,
+        "result_kind": result_kind,
         "error": job.error,
         "attempts": [
             {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}
             for entry in job.attempts
         ],
-        "partials": [json_or_base64(value) for _, _, kind, value in job.history if kind == "partial"],
+        "partials": [shown(value)[0] for _, _, kind, value in job.history if kind == "partial"],
         "partials_cut": job.partials_cut,
         "log": [value for _, _, kind, value in job.history if kind == "log"],
         "log_cut": job.log_cut,
@@ -251,12 +255,15 @@ def events(job: Job, after: int) -> list[dict[str, Any]]:
     for n, at, state, attempt in job.states:
         found.append(_event(n, at, "state") | {"state": state, "attempt": attempt})
     for number, moment, kind, value in job.history:
-        said = {"text": value} if kind == "log" else {"value": json_or_base64(value)}
+        said = {"text": value} if kind == "log" else dict(zip(_VALUE, shown(value), strict=True))
         found.append(_event(number, moment, kind) | said)
     if job.progress_at is not None:
         said = {"done": job.progress, "text": job.progress_text}
         found.append(_event(job.progress_n, job.progress_at, "progress") | said)
     return sorted((event for event in found if event["n"] > after), key=lambda event: int(event["n"]))
+
+
+_VALUE = ("value", "value_kind")
 
 
 def _event(n: int, at: float, kind: str) -> dict[str, Any]:

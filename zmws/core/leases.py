@@ -8,18 +8,17 @@ Rule 3: a lease has no heartbeats: its job is bounded by `ttr`, which `extend` m
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
-from zmws.core import mdp
 from zmws.core.job import COMPLETE, Caller, Job, job_id_of, leased, make_token
 from zmws.core.jobs import Jobs, error
 from zmws.core.options import ID_PATTERN, YEAR_S
 from zmws.core.question import Question, is_seconds
 from zmws.core.service import Service
 from zmws.core.turn import Turn
+from zmws.core.values import frames_of, json_object
 from zmws.core.writes import ReadJob, Rows, job_of
+from zmws.errors import BadJson
 
 TEXT_MAX = 1_000  # characters of a progress text
 ERROR_TEXT_MAX = 20_000  # characters of each text of an ERROR
@@ -120,7 +119,7 @@ class Leases:
 
     def undeliverable(self, body: tuple[bytes, ...]) -> None:
         """The asker went away before its job reached it: no failure, and to the next."""
-        said = mdp.json_object(body[1]) if body[0] == b"200" else None
+        said = json_object(body[1]) if body[0] == b"200" else None
         job = self.jobs.live(str((said or {}).get("token", "")).encode())
         if job is not None and job.lease is not None:
             self.jobs.give_back(job, "the answer could not be sent to who leased it")
@@ -200,9 +199,10 @@ class Leases:
         return None
 
     def _partial(self, job: Job, asked: dict[str, Any]) -> str | None:
-        frames = _frames(asked, "value")
-        if frames is None:
-            return "'value_base64' is not base64"
+        try:
+            frames = frames_of(asked, "value")
+        except BadJson as wrong:
+            return str(wrong)
         self.jobs.progress.partial(job, frames, plain=True)
         return None
 
@@ -216,9 +216,10 @@ class Leases:
     def _complete(self, job: Job, asked: dict[str, Any]) -> str | None:
         token = job.token
         assert token is not None, job
-        frames = _frames(asked, "result")
-        if frames is None:
-            return "'result_base64' is not base64"
+        try:
+            frames = frames_of(asked, "result")
+        except BadJson as wrong:
+            return str(wrong)
         self._left(job)
         self.jobs.complete(job, token, frames, plain=True)
         return None
@@ -256,17 +257,6 @@ _KINDS = {
     "fail": Leases._fail,
     "release": Leases._release,
 }
-
-
-def _frames(asked: dict[str, Any], name: str) -> tuple[bytes, ...] | None:
-    """A value as frames: bytes as base64, else JSON; none for null. None if it is not base64."""
-    if f"{name}_base64" in asked:
-        try:
-            return (base64.b64decode(asked[f"{name}_base64"], validate=True),)
-        except (TypeError, ValueError):
-            return None
-    value = asked.get(name)
-    return () if value is None else (mdp.PARAM_JSON + json.dumps(value).encode(),)
 
 
 def _printable(text: str, most: int) -> str:

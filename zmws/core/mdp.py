@@ -13,7 +13,6 @@ The routing id that a ROUTER adds is the shell's matter and appears nowhere here
 
 from __future__ import annotations
 
-import base64
 import json
 from functools import lru_cache
 from typing import Any
@@ -49,6 +48,15 @@ from zmws.core.messages import (
     WorkerPartial,
     WorkerRequest,
 )
+from zmws.core.values import (
+    JSON_PARAM,
+    PARAM,
+    PARAM_JSON,
+    PARAM_PHP,
+    PARAM_RAW,
+    json_object,
+    without_raw,
+)
 from zmws.errors import ProtocolError
 
 MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
@@ -68,11 +76,10 @@ _ASCII = {bytes([48 + n]): bytes([n]) for n in range(1, 7)}
 # DISCONNECT 0x05. What a worker may send, as RFC 18 numbers it:
 _MDP01_COMMANDS = {b"\x01": W_READY, b"\x03": W_FINAL, b"\x04": W_HEARTBEAT, b"\x05": W_DISCONNECT}
 
-PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 OPTS_JSON, JOB_JSON = b"OPTS-JSON: ", b"JOB-JSON: "
 _NO_ENVELOPE = (b"JOB:", b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
 _BEFORE_SERVICE = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
-_PHP_VALUES = (PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP)
+_PHP_VALUES = (PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP, PARAM_RAW)
 SERVICE_BYTES_MAX = 255
 _NAME_CUT = SERVICE_BYTES_MAX + len("JOB: SYNC-") + 1
 ENVELOPE_BYTES_MAX = 4_096  # it is kept with the request; a proxy's frame has at most 255
@@ -383,7 +390,8 @@ def _text_body(message: ToClient) -> tuple[bytes, ...]:
     if isinstance(message, Answer):
         return message.body
     verb = "CONT" if isinstance(message, ClientPartial) else "COMPLETE"
-    return (f"{verb}: {service} [{message.job_id}]".encode(), *(message.body or (b"",)))
+    body = without_raw(message.body) if message.plain else message.body
+    return (f"{verb}: {service} [{message.job_id}]".encode(), *(body or (b"",)))
 
 
 def _strict_body(message: ToClient) -> tuple[bytes, ...]:
@@ -391,8 +399,8 @@ def _strict_body(message: ToClient) -> tuple[bytes, ...]:
     if isinstance(message, (ClientPartial, Completed)):
         if not message.body:
             return (b"",)
-        if message.plain and message.body[0].startswith(PARAM_JSON):
-            return (message.body[0][len(PARAM_JSON) :], *message.body[1:])
+        if message.plain and message.body[0].startswith((PARAM_JSON, PARAM_RAW)):
+            return (message.body[0].partition(b": ")[2], *message.body[1:])
         return message.body
     if isinstance(message, Failed):
         return (fail_head(message.service, message.job_id), PARAM_JSON + message.error)
@@ -416,7 +424,7 @@ def encode_to_worker(message: ToWorker, link: Link) -> list[bytes]:
         frames = [*head, b"2" if link.ascii else W_REQUEST, message.token, b""]
         if link.ours:
             return [*frames, JOB_JSON + message.job, *message.body]
-        return [*frames, *(message.body or (b"",))]
+        return [*frames, *(without_raw(message.body) or (b"",))]
     if isinstance(message, Heartbeat):
         frames = [*head, b"5" if link.ascii else W_HEARTBEAT]
         return [*frames, *message.frames] if link.ours else frames
@@ -427,7 +435,7 @@ def _encode_mdp01_worker(message: ToWorker, link: Link) -> list[bytes]:
     head = [b"", MDPW01] if link.empty else [MDPW01]
     if isinstance(message, WorkerRequest):
         command = b"2" if link.ascii else b"\x02"
-        return [*head, command, message.token, b"", *(message.body or (b"",))]
+        return [*head, command, message.token, b"", *(without_raw(message.body) or (b"",))]
     if isinstance(message, Heartbeat):
         return [*head, b"4" if link.ascii else b"\x04"]
     return [*head, b"5" if link.ascii else b"\x05"]
@@ -436,10 +444,10 @@ def _encode_mdp01_worker(message: ToWorker, link: Link) -> list[bytes]:
 def _encode_php_worker(message: ToWorker, link: Link) -> list[bytes]:
     if isinstance(message, WorkerRequest):
         service = message.service.encode()
-        job = b"JOB: " + message.token
+        job, body = b"JOB: " + message.token, without_raw(message.body)
         if link.dialect == PHP1:
-            return [message.token, b"", *(message.body or (b"JOB: " + service,)), job]
-        return [b"", MDPC02, b"1", *(message.body or (service,)), job]
+            return [message.token, b"", *(body or (b"JOB: " + service,)), job]
+        return [b"", MDPC02, b"1", *(body or (service,)), job]
     # Neither generation knows DISCONNECT; a worker that hears nothing more comes back by itself.
     return [] if isinstance(message, Disconnect) else [b"HEARTBEAT"]
 
@@ -505,36 +513,3 @@ def decode_at_client(frames: list[bytes]) -> Reply:
     if verb == b"JOB":
         return Reply(number, "accepted", body)
     return Reply(number, "answer", body)
-
-
-# ---------------------------------------------------------------- bodies
-
-
-def json_object(data: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None for whatever else."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def json_or_base64(frames: tuple[bytes, ...]) -> Any:
-    """A job's params or result for people: decoded where JSON, else as base64; None if there is none."""
-    if not frames:
-        return None
-    values = [_json_or_base64(frame) for frame in frames]
-    return values[0] if len(values) == 1 else values
-
-
-def _json_or_base64(frame: bytes) -> Any:
-    for prefix in (PARAM_JSON, JSON_PARAM):
-        if frame.startswith(prefix):
-            try:
-                value = json.loads(frame[len(prefix) :])
-                # It will go out as JSON again, within a record: no NaN, and some levels to spare.
-                json.dumps([[[[[[[[[[[[[[[[[[[[[[[[value]]]]]]]]]]]]]]]]]]]]]]]], allow_nan=False)
-            except (ValueError, RecursionError):
-                break
-            return value
-    return {"base64": base64.b64encode(frame).decode()}

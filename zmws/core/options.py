@@ -15,7 +15,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from zmws.errors import OptionError
+from zmws.core.values import json_in
+from zmws.errors import BadJson, OptionError
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 YEAR_S = 366 * 86400.0
@@ -115,9 +116,9 @@ def job_options(frame: bytes | None) -> JobOptions:
     if frame is None:
         return NO_OPTIONS
     try:
-        given = json.loads(frame)
-    except (ValueError, RecursionError) as wrong:
-        raise OptionError("OPTS-JSON", f"OPTS-JSON is not JSON: {str(wrong)[:200]}") from None
+        given = json_in(frame)
+    except BadJson as wrong:
+        raise OptionError("OPTS-JSON", f"OPTS-JSON is not JSON: {wrong}") from None
     return job_options_of(given)
 
 

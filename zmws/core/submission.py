@@ -7,8 +7,6 @@ Rule 2: no limit refuses a request that gives an id before that id has been look
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 from zmws.core import mdp
@@ -19,8 +17,9 @@ from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_option
 from zmws.core.question import Question
 from zmws.core.service import Service
 from zmws.core.turn import Turn
+from zmws.core.values import frames_of
 from zmws.core.writes import size_of
-from zmws.errors import OptionError
+from zmws.errors import BadJson, OptionError
 
 _NOT_OPTIONS = ("service", "params", "params_base64")
 
@@ -242,12 +241,8 @@ def _those_given(options: JobOptions, defaults: ServiceOptions) -> tuple[int, fl
 
 
 def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:
-    """The frames of a job out of a list: JSON, or bytes as base64. Raises OptionError."""
-    if "params_base64" in item:
-        try:
-            return (base64.b64decode(item["params_base64"], validate=True),)
-        except (TypeError, ValueError):
-            raise OptionError("params_base64", "'params_base64' is not base64") from None
-    if item.get("params") is None:
-        return ()
-    return (mdp.PARAM_JSON + json.dumps(item["params"]).encode(),)
+    """The frames of a job out of a list. Raises OptionError."""
+    try:
+        return frames_of(item, "params")
+    except BadJson as wrong:
+        raise OptionError("params_base64", str(wrong)) from None

@@ -19,6 +19,7 @@ from typing import Any
 
 from zmws.core import mdp
 from zmws.core.messages import Disconnect, Heartbeat, WorkerRequest
+from zmws.core.values import PARAM_JSON, json_object
 from zmws.errors import ProtocolError
 
 QUICK_TRY_S = 0.1
@@ -172,7 +173,7 @@ class WorkerDialog:
         if any(len(frame) > self.message_bytes_max for frame in body):
             text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
             said = {"code": "result_too_large", "error": text, "retry": False}
-            body = (b"FAIL", mdp.PARAM_JSON + json.dumps(said).encode())
+            body = (b"FAIL", PARAM_JSON + json.dumps(said).encode())
         self.holding.pop(token, None)
         self._cancelled.discard(token)
         if self._waiting_for_work:
@@ -296,7 +297,7 @@ class WorkerDialog:
             elif frame == b"DRAIN":
                 self.stop(now)
             elif frame.startswith(b"{"):
-                self._pace(now, mdp.json_object(frame) or {})
+                self._pace(now, json_object(frame) or {})
 
     def _pace(self, now: float, pace: dict[str, Any]) -> None:
         interval, liveness = pace.get("interval"), pace.get("liveness")

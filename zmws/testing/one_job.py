@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from zmws import ids
-from zmws.client.answers import body_of, error_in, value_of
-from zmws.core import mdp
+from zmws.client.answers import body_of, error_in
 from zmws.core.messages import WorkerRequest
+from zmws.core.values import json_object, value_of
 from zmws.worker import WorkerBase, WorkerIO
 
 
@@ -19,7 +19,7 @@ class JobOutcome:
     """What one attempt came to, and what it said on the way."""
 
     state: str  # "complete" or "failed"
-    result: Any = None  # of a complete one: as a caller gets it, True for none
+    result: Any = None  # of a complete one: as a caller gets it, None for none
     code: str | None = None  # of a failed one: as docs/errors.md has it, "job_failed" or "bad_params"
     message: str | None = None
     type: str | None = None  # the exception's, None for a `work()` that returned False
@@ -102,7 +102,7 @@ def _outcome_of(final: tuple[bytes, ...]) -> JobOutcome:
 
 def _hear(outcome: JobOutcome, kind: bytes, rest: tuple[bytes, ...]) -> None:
     if kind == b"PROGRESS":
-        said = mdp.json_object(rest[0]) or {}
+        said = json_object(rest[0]) or {}
         outcome.progress.append((said["done"], said["text"]))
     elif kind == b"CONT":
         outcome.partials.append(value_of(rest))

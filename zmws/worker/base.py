@@ -7,7 +7,7 @@
             return params["str"][::-1]
 
 Rule 1: one job at a time. `work()` runs in the main thread; the I/O thread keeps the heartbeats going.
-Rule 2: False or an exception is a failed attempt; True, None or any other value is success.
+Rule 2: False or an exception is a failed attempt; any other value is the result, None is none.
 Rule 3: signals only set a flag; the job in hand is finished, its result confirmed, then it leaves.
 """
 
@@ -27,9 +27,10 @@ from typing import Any, ClassVar
 
 from zmws.core import mdp
 from zmws.core.messages import WorkerRequest
+from zmws.core.values import PARAM_JSON, decode_params, encode_value, json_object
 from zmws.core.worker_dialog import DialogSettings
+from zmws.worker.fault import encode_fault
 from zmws.worker.io_thread import WorkerIO
-from zmws.worker.params import BadParams, decode_params, encode_fault, encode_value
 
 log = logging.getLogger("zmws.worker")
 
@@ -42,7 +43,7 @@ class JobInHand:
     """
 
     def __init__(self, io: WorkerIO, request: WorkerRequest) -> None:
-        told = mdp.json_object(request.job) or {}
+        told = json_object(request.job) or {}
         self.id: str = str(told.get("id", ""))
         self.attempt: int = int(told.get("attempt", 1))
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
@@ -57,8 +58,8 @@ class JobInHand:
         self._io.say(self._token, (b"PROGRESS", said))
 
     def partial(self, value: Any) -> None:
-        """A partial result (JSON, or bytes): a synchronous caller gets it at once."""
-        self._io.say(self._token, (b"CONT", *encode_value(value)))
+        """A partial result (JSON, or bytes): a synchronous caller gets it at once. Raises BadValue."""
+        self._io.say(self._token, (b"CONT", *encode_value(value, "the partial result")))
 
     def log(self, text: str) -> None:
         """A line for the job's record."""
@@ -86,8 +87,9 @@ class WorkerBase:
     def work(self, job_id: str, params: Any) -> Any:
         """Do one job. `params` is what the client sent: JSON decoded, raw bytes, or {} for none.
 
-        Return the result (JSON, or bytes), True or None for success without one, False for a failed
-        attempt; an exception is a failed attempt too. May be `async def`.
+        Return the result (JSON, or bytes), None for success without one, False for a failed attempt; an
+        exception is a failed attempt too. A result that JSON cannot hold fails the job for good
+        (`bad_result`): work() has done what it does. May be `async def`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no work()")
 
@@ -170,24 +172,21 @@ class WorkerBase:
         """Run `work()` once; the body of its FINAL."""
         self.job = job = JobInHand(io, request)
         try:
-            params = decode_params(request.body)
-        except BadParams as wrong:
-            return _fail({"code": "bad_params", "error": str(wrong), "retry": False})
-        try:
-            result = self.work(job.id, params)
+            result = self.work(job.id, decode_params(request.body))
             if inspect.iscoroutine(result):
                 if self._runner is None:
                     self._runner = asyncio.Runner()
                 result = self._runner.run(result)
             if result is False:
                 return _fail({"code": "job_failed", "error": "work() returned False"})
-            return (b"COMPLETE", *encode_value(result))
+            return (b"COMPLETE", *encode_value(result, "the result"))
         except KeyboardInterrupt:
             raise
         except BaseException as fault:
             # SystemExit too: a worker ends by its signals, never by a job.
-            log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, type(fault).__name__, fault)
-            return _fail(encode_fault(fault))
+            told = encode_fault(fault)
+            log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, told["type"], told["error"])
+            return _fail(told)
 
     # ------------------------------------------------------------ the worker's own command line
 
@@ -200,4 +199,4 @@ class WorkerBase:
 
 
 def _fail(said: dict[str, Any]) -> tuple[bytes, ...]:
-    return (b"FAIL", mdp.PARAM_JSON + json.dumps(said).encode())
+    return (b"FAIL", PARAM_JSON + json.dumps(said).encode())

@@ -1,0 +1,136 @@
+"""zmws.worker.fault: what an exception is told as, whatever it does when it is looked at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from zmws import WorkerBase
+from zmws.errors import BadValue
+from zmws.testing import run_job
+from zmws.worker.fault import TRACEBACK_MAX, encode_fault
+
+
+def test_a_fault_is_told_with_its_type_its_text_and_the_end_of_its_traceback() -> None:
+    def deep(n: int) -> None:
+        if n:
+            deep(n - 1)
+        raise KeyError("the key" + "y" * TRACEBACK_MAX)
+
+    with pytest.raises(KeyError) as caught:
+        deep(3)
+    said = encode_fault(caught.value)
+    assert said["code"] == "job_failed"
+    assert said["type"] == "KeyError"
+    assert said["error"].startswith("'the key")
+    assert len(said["traceback"]) == TRACEBACK_MAX
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_a_fault_without_a_text_is_told_by_its_type() -> None:
+    assert encode_fault(ValueError())["error"] == "ValueError"
+
+
+def test_a_fault_whose_own_text_fails_is_told_all_the_same() -> None:
+    class Spiteful(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text for you")
+
+    said = encode_fault(Spiteful())
+    assert said["type"] == "Spiteful"
+    assert said["error"] == "Spiteful, whose text cannot be shown"
+
+
+class NoText(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("not even this")
+
+
+class NoAttributes(Exception):
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name} for you")
+
+
+class NoRepr(Exception):
+    __repr__ = __str__ = __format__ = None  # type: ignore[assignment]
+
+
+class NoName(type):
+    @property
+    def __name__(cls) -> str:
+        raise RuntimeError("no name for you")
+
+
+class Nameless(Exception, metaclass=NoName):
+    pass
+
+
+class OddText(str):
+    def __getitem__(self, key: Any) -> str:
+        raise RuntimeError("no part for you")
+
+    def encode(self, *_: Any) -> bytes:  # type: ignore[override]
+        raise RuntimeError("no bytes for you")
+
+
+class Texty(Exception):
+    def __str__(self) -> str:
+        return OddText("a text")
+
+
+def odd_syntax_error() -> SyntaxError:
+    fault = SyntaxError("bad")
+    fault.lineno, fault.offset, fault.text, fault.filename = "x", object(), 7, 3.5  # type: ignore[assignment]
+    return fault
+
+
+def in_a_circle() -> Exception:
+    one, two = ValueError("one"), ValueError("two")
+    one.__cause__, two.__cause__ = two, one
+    return one
+
+
+HOSTILE = [
+    NoText(),
+    NoAttributes("x"),
+    NoRepr("x"),
+    Nameless("x"),
+    Texty(),
+    odd_syntax_error(),
+    in_a_circle(),
+    ExceptionGroup("many", [NoText(), NoAttributes()]),
+    ValueError("\ud800"),
+    UnicodeDecodeError("utf-8", b"x", 0, 1, "\udfff"),
+    SystemExit(3),
+    GeneratorExit(),
+]
+
+
+@pytest.mark.parametrize("fault", HOSTILE, ids=lambda fault: type.__repr__(type(fault)))
+def test_whatever_work_raises_is_a_failed_attempt_that_can_be_read(fault: BaseException) -> None:
+    class Raises(WorkerBase):
+        service_name = "RAISES"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            raise fault
+
+    outcome = run_job(Raises)
+    assert outcome.state == "failed" and outcome.retried
+    assert outcome.type and outcome.message and outcome.traceback
+    assert "in work" in outcome.traceback
+    assert json.loads(json.dumps(encode_fault(fault)))["code"] == "job_failed"
+
+
+def test_a_partial_result_that_cannot_be_sent_fails_for_good_too() -> None:
+    class Says(WorkerBase):
+        service_name = "SAYS"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            self.job.partial({"when": object()})
+
+    outcome = run_job(Says)
+    assert (outcome.code, outcome.retried) == ("bad_result", False)
+    assert outcome.message == "the partial result['when'] is a object, which JSON cannot hold"
+    assert encode_fault(BadValue("x"))["retry"] is False
