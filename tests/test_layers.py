@@ -61,6 +61,7 @@ PURE = {
     "difflib",
     "enum",
     "functools",
+    "hashlib",
     "heapq",
     "itertools",
     "json",
