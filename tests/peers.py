@@ -181,15 +181,16 @@ def broker_process(
     at: BrokerProcess | None = None,
     heartbeat_interval_s: float = 0.5,
     toml: str = "",
+    program: Sequence[str] = ("-m", "zmws"),
 ) -> Iterator[BrokerProcess]:
     """A real `zmws broker` on free ports, or on those of an earlier one (`at`); its log in `folder`.
-    `toml`: what its settings file says."""
+    `toml`: what its settings file says. `program`: what Python runs in place of `zmws`."""
     (folder / "etc").mkdir(exist_ok=True)
     (folder / "etc" / "zmws.toml").write_text(toml)
     names = ("client", "worker", "news", "mdp")
     log = folder / "broker.log"
     before = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-m", "zmws", "broker", "--heartbeat-interval", str(heartbeat_interval_s)]
+    command = [sys.executable, *program, "broker", "--heartbeat-interval", str(heartbeat_interval_s)]
     for name in names:
         command += [f"--{name}", getattr(at, name) if at is not None else FREE]
     command += ["-c", str(folder / "etc" / "zmws.toml")]
@@ -311,11 +312,13 @@ class RawZmtp:
         self.socket = socket.create_connection((host, int(port)))
         self.socket.settimeout(10)
 
-    def handshake(self, kind: bytes = b"DEALER") -> None:
-        """Greeting and READY, as a DEALER of no name."""
+    def handshake(self, kind: bytes = b"DEALER", identity: bytes = b"") -> None:
+        """Greeting and READY, as a DEALER of no name, or of any: also of one that libzmq keeps to itself."""
         self.socket.sendall(self.GREETING)
         self._read(64)
         ready = b"\x05READY" + b"\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+        if identity:
+            ready += b"\x08Identity" + len(identity).to_bytes(4, "big") + identity
         self.socket.sendall(b"\x04" + bytes([len(ready)]) + ready)
         size = self._read(2)[1]
         self._read(size)

@@ -85,7 +85,10 @@ class Stage:
         self._core: Broker | None = None
         ids, nonces = itertools.count(1), itertools.count(1)
         self._suppliers = Suppliers(
-            new_id=lambda: f"job-{next(ids)}", nonce=lambda: f"{next(nonces):016x}", jitter=lambda: 0.5
+            new_id=lambda: f"job-{next(ids)}",
+            nonce=lambda: f"{next(nonces):016x}",
+            jitter=lambda: 0.5,
+            secret=b"of the stage",
         )
 
     @property

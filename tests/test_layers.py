@@ -63,6 +63,7 @@ PURE = {
     "difflib",
     "enum",
     "functools",
+    "hashlib",
     "heapq",
     "itertools",
     "json",

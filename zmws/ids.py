@@ -1,4 +1,4 @@
-"""Where chance comes from: job ids, nonces, jitter. The core is handed these and draws nothing itself."""
+"""Where chance comes from: job ids, nonces, jitter, a secret. The core is handed these and draws nothing."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def suppliers() -> Suppliers:
     """The real ones, for a broker process."""
     from zmws.core.turn import Suppliers  # not at the top: a client needs an id, and none of the core
 
-    return Suppliers(new_id=new_id, nonce=nonce, jitter=random.random)
+    return Suppliers(new_id=new_id, nonce=nonce, jitter=random.random, secret=os.urandom(32))

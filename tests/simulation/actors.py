@@ -49,6 +49,7 @@ class SimBroker:
             new_id=lambda: f"b-{random.getrandbits(64):016x}",
             nonce=lambda: f"{random.getrandbits(64):016x}",
             jitter=random.random,
+            secret=b"of the world",  # and not drawn: a seed keeps its history
         )
         self.core = Broker(LIMITS, self.services, suppliers, "disk")
         self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max, LIMITS.commit_patience_s)

@@ -287,10 +287,13 @@ class Watcher:
             scheduled = set(service.scheduled) - early
             left = (service.waiting_count, len(service.running), len(scheduled))
             self.demand(left == (0, 0, 0), f"{service.name} still has {left} waiting, running, scheduled")
-        in_rings = {session.id for service in core.jobs.services.values() for session in service.ring}
+        free = [session for service in core.jobs.services.values() for session in service.ring]
+        in_rings = {session.id for session in free} | {session.peer for session in free}
         for worker in workers:
-            name = worker.dialog.worker_id if hasattr(worker, "dialog") else worker.name
-            self.demand(name in in_rings, f"worker {worker.name} is forgotten")
+            # A foreign worker does not know the name that the broker gives it.
+            ours = hasattr(worker, "dialog")
+            known_as = worker.dialog.worker_id if ours else (worker.socket, worker.name.encode())
+            self.demand(known_as in in_rings, f"worker {worker.name} is forgotten")
             if hasattr(worker, "dialog"):
                 self.demand(not worker.dialog.unconfirmed, f"{worker.name} still keeps results")
 

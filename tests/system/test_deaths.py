@@ -241,6 +241,7 @@ def test_the_job_of_a_stopped_worker_runs_on_another_and_its_late_result_is_refu
     first = notes.wait("begun")[0]
     stopped_at = time.monotonic()
     actors[first].signal(signal.SIGSTOP)
+    worker_id = worker_row(client, first["pid"])["id"]
     second = notes.wait("begun", 2)[1]
     took_s = second["at"] - stopped_at
     report(f"from SIGSTOP to the second start: {took_s:.2f} s")
@@ -253,6 +254,8 @@ def test_the_job_of_a_stopped_worker_runs_on_another_and_its_late_result_is_refu
     late = lambda: counters(client).get("results_refused", 0) > before  # noqa: E731
     wait_until(late, 10, "the late result is counted as refused")
     assert "a late result of worker" in caplog.text
+    assert f"cut the connection of {worker_id}" in caplog.text
+    assert r"b'\x00" not in caplog.text, "a routing id is logged"
     # Once: the same result, one completion, and both workers there again.
     assert job.status()["attempt"] == 2 and job.result(10) == 2
     row = next(s for s in client.ask("zmws.services") if s["service"] == "ACT")

@@ -153,7 +153,7 @@ class Job:
 class Caller:
     """Who waits for an answer: a peer, and how the answer goes back."""
 
-    peer: tuple[str, bytes]
+    peer: tuple[str, bytes] = field(repr=False)  # a failed assertion shows no routing id
     reply_to: Any  # messages.ReplyTo
     named: bool = False  # the request gave the id
     bundle: Any = None  # answers.Bundle: one of many that are answered together

@@ -6,10 +6,12 @@ Rule 2: a silent worker is not a dead one: only an idle worker is expired for si
 Rule 3: nothing rests on a send having worked; what was sent into a dying connection is lost without
         an error, so every busy worker is probed, and what a new READY does not name never arrived.
 Rule 4: READY ends any older session of the same routing id and of the same worker id.
+Rule 5: a routing id is shown to nobody, for who knows it can claim it and gets what is sent to it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -57,7 +59,7 @@ class Roster:
         if service is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
         info = message.info
-        worker_id = info["id"] if info is not None else _foreign_id(peer[1])
+        worker_id = info["id"] if info is not None else _foreign_id(peer, turn.suppliers.secret)
         session = Session(peer, service, message.link, worker_id, turn.limits)
         holding = [t.encode() for t in info["holding"][:HOLDING_MAX]] if info is not None else []
         finished = [t.encode() for t in info["finished"][:HOLDING_MAX]] if info is not None else []
@@ -320,7 +322,11 @@ class Roster:
             self.turn.news(topic, body)
 
 
-def _foreign_id(routing_id: bytes) -> str:
-    """The name of a worker that has told none: the routing id it chose, or the digits of libzmq's."""
-    text = routing_id.decode("ascii", "replace")
-    return text if text.isascii() and text.isprintable() else routing_id.hex()
+def _foreign_id(peer: Peer, secret: bytes) -> str:
+    """The name of a worker that has told none: for one routing id the same as long as the broker lives.
+
+    The secret keeps others from trying which routing id has this name: libzmq's are only 32 bits.
+    """
+    socket, routing_id = peer
+    mixed = hashlib.blake2b(socket.encode() + b"\0" + routing_id, digest_size=5, key=secret)
+    return f"foreign-{mixed.hexdigest()}"

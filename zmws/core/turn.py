@@ -38,6 +38,7 @@ class Suppliers:
     new_id: Callable[[], str]  # a job id
     nonce: Callable[[], str]  # 64 random bits, printable
     jitter: Callable[[], float]  # 0 <= x < 1
+    secret: bytes  # up to 64 bytes that nobody outside knows; as long as one broker lives, the same
 
 
 class Turn:

@@ -8,7 +8,9 @@ id it chose is not ignored, TCP's own timeouts so that a dead network shows.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import os
 from dataclasses import dataclass
 
 import zmq
@@ -53,6 +55,7 @@ def open_router(
     context: zmq.Context[zmq.Socket[bytes]], name: str, address: str, settings: BrokerSettings
 ) -> Endpoint:
     """A bound ROUTER for clients, workers or both. Raises StartFailed."""
+    draw_anew()
     socket = context.socket(zmq.ROUTER)
     limits = settings.limits
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -76,6 +79,19 @@ def open_router(
     elif name == "mdp":
         socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
     return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
+
+
+def draw_anew() -> None:
+    """Seed the C library's rand() from the system's chance, where it can be.
+
+    A ROUTER draws the routing id of its first peer with rand() when it is made, and counts up from there.
+    Nobody seeds rand(), so that number would be the same in every process, and a peer could claim the ids
+    that come next: libzmq ends the process when it is about to give one of them (docs/decisions.md, 3).
+    For each socket anew: else what one of them has given would tell where the others begin.
+    """
+    seed = getattr(ctypes.CDLL(None), "srand", None)
+    if seed is not None:
+        seed(ctypes.c_uint(int.from_bytes(os.urandom(4))))
 
 
 def open_news(context: zmq.Context[zmq.Socket[bytes]], address: str, settings: BrokerSettings) -> Endpoint:

@@ -368,11 +368,11 @@ class BrokerServer:
             )
 
     def _cut_the_silent(self) -> None:
+        registered = self.core.roster.by_peer
         for peer, expiry_s in self.core.roster.busy_peers():
             if self.silence.cut_if_silent(peer, expiry_s):
                 self.core.turn.counters["connections_cut_for_silence"] += 1
-                log.warning("cut the connection of a stopped worker that holds a job: %r", peer[1])
-        registered = self.core.roster.by_peer
+                log.warning("cut the connection of %s: it has stopped, and holds a job", registered[peer].id)
         self.silence.keep_only(registered, len(registered))
 
     # ------------------------------------------------------------ out
