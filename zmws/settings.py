@@ -224,6 +224,8 @@ def _broker_keys() -> dict[str, Key]:
         "foreign_heartbeat_interval": Key("seconds", own.limits.foreign_heartbeat_interval_s, 0, 3600),
         # With 1, a worker would be dead the moment its heartbeat is due.
         "heartbeat_liveness": Key("int", own.limits.heartbeat_liveness, 2, 100),
+        # What comes in must be able to go out again, deeper in the stack; Python ends at 1,000 levels.
+        "json_depth_max": Key("int", own.limits.json_depth_max, 8, 400),
         "reattach_grace": Key("seconds", "auto", 0, YEAR_S, word="auto", word_value=None),
     }
     for limit in fields(Limits):

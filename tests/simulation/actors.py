@@ -18,6 +18,7 @@ from zmws.core.messages import WorkerRequest
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
+from zmws.core.writes import FOR_QUESTIONS, Read, Rows
 from zmws.errors import ProtocolError
 from zmws.store.memory import MemoryStore
 
@@ -40,6 +41,7 @@ class SimBroker:
         self.full_probability = 0.0
         self.news_wanted = self.world.chance(0.5)  # without news, many writes have nobody who waits for them
         self.io_error = False  # the next commit fails
+        self.bad_read_probability = 0.0
         self._tick_at: float | None = None
         self.start()
 
@@ -170,7 +172,7 @@ class SimBroker:
             self._commit(batch)
         while self.gate.lists:
             read = self.gate.lists.pop()
-            self.core.loaded(read, self.disk.read(read))
+            self.core.loaded(read, self._read(read))
             self.flush()
         if self.core.recovered and not self.accepting:
             self.accepting = True
@@ -200,7 +202,7 @@ class SimBroker:
                 return
             verdicts = self.disk.commit(batch.writes) if batch.writes else []
             self.watcher.committed(batch.writes, verdicts, self.disk)
-            rows = [(read, self.disk.read(read)) for read in batch.reads]
+            rows = [(read, self._read(read)) for read in batch.reads]
 
             def report() -> None:
                 if life != self.life:
@@ -218,6 +220,11 @@ class SimBroker:
             self.world.after(self.world.random.uniform(0.0001, 0.005), report)
 
         self.world.after(on_disk, reach_disk)
+
+    def _read(self, read: Read) -> Rows:
+        if isinstance(read, FOR_QUESTIONS) and self.world.chance(self.bad_read_probability):
+            return Rows(fault="the disk could not be read")
+        return self.disk.read(read)
 
     def _fail(self, batch: Batch) -> None:
         """The commit fails. Whether it has reached the disk nobody knows; the process ends either way."""

@@ -202,9 +202,10 @@ class History:
 
     def _follow(self, client: SimClient, job_id: str) -> None:
         chance = self.world.random.random()
-        question = (json.dumps({"id": job_id, "timeout": 20}).encode(),)
+        question = (json.dumps({"id": job_id}).encode(),)
         if chance < 0.2:
-            client.ask("zmws.wait", True, {}, question, 40.0, lambda reply: None)
+            wait = (json.dumps({"id": job_id, "timeout": 20}).encode(),)
+            client.ask("zmws.wait", True, {}, wait, 40.0, lambda reply: None)
         elif chance < 0.3:
             delay = self.world.random.choice((0.0, 0.02, self.world.random.uniform(0.0, 3.0)))
             ask = lambda: client.ask("zmws.cancel", True, {}, question, 10.0, lambda reply: None)  # noqa: E731
@@ -270,7 +271,12 @@ class History:
             self.watcher.punctual = False
             self.broker.io_error = True
 
+        def bad_reads() -> None:
+            self.broker.bad_read_probability = 0.5
+            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker, "bad_read_probability", 0.0))
+
         return [
+            bad_reads,
             broker_crashes,
             io_error,
             slow_disk,
@@ -290,6 +296,7 @@ class History:
         self.broker.commit_s, self.broker.full_probability = (0.0005, 0.01), 0.0
         self.broker.disk._bytes_max = 1 << 30
         self.broker.io_error = False
+        self.broker.bad_read_probability = 0.0
         if not self.broker.up:
             self.broker.start()
 

@@ -146,6 +146,8 @@ class Watcher:
             return
         if not isinstance(message, (Accepted, Completed, Failed, Answer)):
             return
+        asked_well = not isinstance(message, Answer) or message.body[0] != b"400"
+        self.demand(asked_well, f"the simulator's own question is none: {message}")
         key = (send.peer, message.reply_to.envelope)
         self.answers[key] += 1
         self.demand(self.answers[key] <= self.requests[key], f"{key} got more answers than it asked")

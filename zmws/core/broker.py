@@ -39,7 +39,6 @@ from zmws.core.messages import (
     WorkerPartial,
 )
 from zmws.core.options import ServiceOptions, job_options, job_options_of
-from zmws.core.question import Question, question_body
 from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.session import Session
@@ -78,7 +77,7 @@ class Broker:
         self.jobs = Jobs(self.turn, services, durability)
         self.submission = Submission(self.turn, self.jobs)
         self.roster = Roster(self.turn, self.jobs)
-        self.inspection = Inspection(self.turn, self.jobs, self.roster)
+        self.inspection = Inspection(self.turn, self.jobs, self.roster, self.submission.submit_many)
         self.recovered = False
         for timers in (self.turn.timers, self.turn.wall_timers, self.turn.steady_timers):
             timers.wanted = self._is_wanted
@@ -267,9 +266,6 @@ class Broker:
             return self.jobs.answers.refuse(caller, name, None, "wrong_socket", text)
         if service is None:
             # A known service's name has been checked when it became known.
-            if name == "zmws.submit":
-                question = Question(self.turn, caller, name, question_body(message.body))
-                return self.submission.submit_many(question)
             if mdp.is_reserved(name):
                 return self.inspection.on_request(caller, name, message)
             fault = mdp.service_name_fault(name, strict)

@@ -20,8 +20,8 @@ from zmws.core.jobs import Jobs
 from zmws.core.leases import Leases
 from zmws.core.messages import Answer, ClientRequest
 from zmws.core.operations import Operation, Operations
-from zmws.core.options import ID_PATTERN
-from zmws.core.question import Question, is_seconds, question_body
+from zmws.core.question import Question
+from zmws.core.questions import BadQuestion, checked, question_body
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
 from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row, Rows, job_of
@@ -30,7 +30,9 @@ from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row,
 class Inspection:
     """Answers about jobs, services and workers; hands operators' verbs on."""
 
-    def __init__(self, turn: Turn, jobs: Jobs, roster: Roster) -> None:
+    def __init__(
+        self, turn: Turn, jobs: Jobs, roster: Roster, submit_many: Callable[[Question], None]
+    ) -> None:
         self.turn = turn
         self.jobs = jobs
         self.roster = roster
@@ -39,6 +41,7 @@ class Inspection:
         self.started_at = 0.0
         self._lists_asked = 0
         self._records_asked = 0
+        self.version = ""  # of zmws
         self.store_is_full = False  # new stored jobs are refused, for lack of room
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
@@ -47,9 +50,11 @@ class Inspection:
             "SERVER-WORKERS": self._server_workers,
         }
         self._verbs: dict[str, Callable[[Question], None]] = {
+            "zmws.hello": self._hello,
             "zmws.job": self._by_id,
             "zmws.wait": self._by_id,
             "zmws.events": self._by_id,
+            "zmws.submit": submit_many,
             "zmws.cancel": self.operations.cancel,
             "zmws.retry": self.operations.retry,
             "zmws.delete": self.operations.delete,
@@ -67,38 +72,51 @@ class Inspection:
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
         """A request for a reserved name."""
-        listing = self._lists.get(name)
-        if listing is not None:
-            self.turn.send(caller.peer, Answer(name, (_json(listing()),), caller.reply_to))
-            return
         question = Question(self.turn, caller, name, {})
-        verb = self._verbs.get(name)
-        if verb is None:
-            if name.startswith("zmws."):
-                question.refuse(501, "unknown_service", f"there is no service '{name}' in this broker")
-                return
-            text = f"no worker can register the reserved name '{name}'"
-            self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
-            return
-        question.asked = question_body(message.body)
-        if not isinstance(question.asked, dict):
-            question.refuse(400, "bad_request", f"{name} takes one frame with a JSON object")
-            return
-        verb(question)
+        if name in self._lists:
+            return self._answer(question, self._list, message.body)
+        if name in self._verbs:
+            return self._answer(question, self._verb, message.body)
+        if name.startswith("zmws."):
+            return question.refuse(501, "unknown_service", f"there is no service '{name}' in this broker")
+        text = f"no worker can register the reserved name '{name}'"
+        return self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
+
+    def _answer(self, question: Question, answer: Callable[[Question, Any], None], given: Any) -> None:
+        """A fault while a question is answered is the asker's and never the broker's end. Only a broken
+        invariant in what changes something ends it, for then nobody knows what the state is."""
+        try:
+            answer(question, given)
+        except BadQuestion as wrong:
+            question.refuse(400, "bad_request", str(wrong))
+        except Exception as fault:
+            if isinstance(fault, AssertionError) and question.service not in _LOOKS:
+                raise
+            question.broke(fault)
+
+    def _list(self, question: Question, body: tuple[bytes, ...]) -> None:
+        frames = (_json(self._lists[question.service]()),)
+        answer = Answer(question.service, frames, question.caller.reply_to)
+        self.turn.send(question.caller.peer, answer)
+
+    def _verb(self, question: Question, body: tuple[bytes, ...]) -> None:
+        name, limits = question.service, self.turn.limits
+        question.asked = question_body(name, body, limits)
+        if name != "zmws.submit":
+            question.asked = checked(name, question.asked, limits)
+        self._verbs[name](question)
+
+    def _hello(self, question: Question) -> None:
+        """Whom a client talks to, and what that takes."""
+        limits = self.turn.limits
+        told = {"zmws": 1, "version": self.version, "socket": question.caller.peer[0]}
+        told |= {"message_bytes_max": limits.message_bytes_max, "submit_many_max": limits.submit_many_max}
+        question.answer(200, told)
 
     # ------------------------------------------------------------ one job
 
     def _by_id(self, question: Question) -> None:
-        asked, limits = question.asked, self.turn.limits
-        job_id = asked.get("id")
-        if not isinstance(job_id, str) or not ID_PATTERN.match(job_id):
-            return question.refuse(400, "bad_request", f"{question.service} needs 'id', the id of a job")
-        if not is_seconds(asked.setdefault("timeout", _TIMEOUT_S[question.service]), limits.wait_s_max):
-            text = f"'timeout' must be a number of seconds from 0 to {limits.wait_s_max:g}"
-            return question.refuse(400, "bad_request", text)
-        after = asked.setdefault("after", 0)
-        if not isinstance(after, int) or isinstance(after, bool) or after < 0:
-            return question.refuse(400, "bad_request", "'after' must be the number of an event, from 0")
+        job_id, limits = question.asked["id"], self.turn.limits
         job = self.jobs.memory.get(job_id)
         if job is not None:
             return self._tell(question, job)
@@ -119,27 +137,53 @@ class Inspection:
         self.turn.reads.append(ReadJob(question, asked["id"], whole=not events_only, past=past))
 
     def loaded(self, read: Read, rows: Rows) -> None:
-        """A record or a page has been read; by now the job may be in memory."""
+        """A record or a page has been read, or could not be; by now the job may be in memory."""
         asker = read.asker
         if isinstance(read, ReadJobs):
             self._lists_asked -= 1
-            page = [summary(job_of(row), self.turn.lead) for row in rows.rows]
-            return _question(asker).answer(200, {"jobs": page, "next": _cursor(rows.next)})
-        if isinstance(read, ReadMatching):
-            return self.operations.matching_loaded(asker, rows)
-        assert isinstance(read, ReadJob), read
+        elif isinstance(asker, Question) and asker.service != "zmws.report":
+            self._records_asked -= 1
+        for question in self._askers(asker):
+            if rows.fault is not None:
+                self.turn.note("error", f"a read for {question.service} failed: {rows.fault}")
+                question.refuse(500, "broker_fault", f"the store could not be read: {rows.fault}")
+        if rows.fault is not None:
+            if isinstance(asker, Operation):
+                self.operations.broken_off(asker)
+        elif isinstance(asker, Operation):
+            self._answer(asker.question, lambda question, read: self._operation_loaded(read, rows), read)
+        elif isinstance(asker, Waiters):
+            self._end_waits(asker, rows)
+        elif isinstance(asker, Watchers):
+            self._go_on_watching(asker, _job_id(read), rows)
+        else:
+            self._answer(_question(asker), lambda question, read: self._read_for(question, read, rows), read)
+
+    def _askers(self, asker: object) -> list[Question]:
+        """Who is answered by what has been read."""
+        if isinstance(asker, Question):
+            return [asker]
         if isinstance(asker, Operation):
-            return self.operations.job_loaded(asker, read.job_id, rows)
+            return [asker.question]
         if isinstance(asker, Waiters):
-            return self._end_waits(asker, rows)
-        if isinstance(asker, Watchers):
-            return self._go_on_watching(asker, read.job_id, rows)
-        question = _question(asker)
+            return [Question(self.turn, caller, "zmws.wait", {}) for caller in asker.callers]
+        assert isinstance(asker, Watchers), asker
+        return [Question(self.turn, caller, "zmws.events", {}) for caller, *_ in asker.watching]
+
+    def _operation_loaded(self, read: Read, rows: Rows) -> None:
+        if isinstance(read, ReadMatching):
+            self.operations.matching_loaded(read.asker, rows)
+        else:
+            self.operations.job_loaded(read.asker, _job_id(read), rows)
+
+    def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
+        if isinstance(read, ReadJobs):
+            page = [summary(job_of(row), self.turn.lead) for row in rows.rows]
+            return question.answer(200, {"jobs": page, "next": _cursor(rows.next)})
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
-        self._records_asked -= 1
         if not rows.rows:
-            text = f"there is no job '{read.job_id}', or its record has been forgotten"
+            text = f"there is no job '{_job_id(read)}', or its record has been forgotten"
             return question.refuse(404, "unknown_job", text)
         return self._tell(question, self._as_it_is(rows.rows[0]))
 
@@ -212,16 +256,7 @@ class Inspection:
 
     def _jobs(self, question: Question) -> None:
         asked, limits = question.asked, self.turn.limits
-        limit, cursor = asked.get("limit", 100), asked.get("cursor")
-        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= limits.list_rows_max:
-            text = f"'limit' must be a whole number from 1 to {limits.list_rows_max}"
-            return question.refuse(400, "bad_request", text)
-        if cursor is not None and not (isinstance(cursor, str) and _is_number(cursor)):
-            return question.refuse(400, "bad_request", "'cursor' must be the 'next' of the page before")
-        where = question.filter()
-        if where is None:
-            return None
-        below = int(cursor) if cursor is not None else None
+        limit, below, where = asked["limit"], asked.get("cursor"), question.filter()
         if not asked.get("memory"):
             if self._lists_asked >= limits.lists_max:
                 text = "too many lists are being made already (lists_max)"
@@ -331,7 +366,17 @@ class Inspection:
         return rows
 
 
-_TIMEOUT_S = {"zmws.job": 0.0, "zmws.wait": 30.0, "zmws.events": 0.0}
+# What changes nothing.
+_LOOKS = {
+    *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.jobs"),
+    *("zmws.services", "zmws.workers", "zmws.stats"),
+    *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
+}
+
+
+def _job_id(read: Read) -> str:
+    assert isinstance(read, ReadJob), read
+    return read.job_id
 
 
 def _question(asker: object) -> Question:
@@ -356,10 +401,6 @@ def _short(job: Job) -> dict[str, Any]:
 
 def _cursor(number: int | None) -> str | None:
     return str(number) if number is not None else None
-
-
-def _is_number(cursor: str) -> bool:
-    return cursor.isascii() and cursor.isdigit() and len(cursor) <= 18
 
 
 def _matches(job: Job, where: Filter, below: int | None) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 
 from zmws.core.job import COMPLETE, Caller, Job, job_id_of, leased, make_token
 from zmws.core.jobs import Jobs, error
-from zmws.core.options import ID_PATTERN, YEAR_S
-from zmws.core.question import Question, is_seconds
+from zmws.core.options import ID_PATTERN
+from zmws.core.question import Question
+from zmws.core.questions import REPORTS, BadQuestion
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.values import frames_of, json_object
@@ -58,16 +59,8 @@ class Leases:
     def lease(self, question: Question) -> None:
         """A job, when there is one within `wait` seconds; else 202."""
         asked, limits = question.asked, self.turn.limits
-        name, lease_id = asked.get("service"), asked.get("lease")
-        wait, ttr = asked.get("wait", 0.0), asked.get("ttr", limits.lease_ttr_s)
-        service = self.jobs.services.get(name) if isinstance(name, str) else None
-        if not isinstance(lease_id, str) or not ID_PATTERN.match(lease_id):
-            return question.refuse(400, "bad_request", "'lease' must be an id of the asker's own for this")
-        if not is_seconds(wait, limits.wait_s_max):
-            text = f"'wait' must be a number of seconds from 0 to {limits.wait_s_max:g}"
-            return question.refuse(400, "bad_request", text)
-        if not is_seconds(ttr, YEAR_S) or not ttr:
-            return question.refuse(400, "bad_request", "'ttr' must be a number of seconds above 0")
+        name, lease_id, wait = asked["service"], asked["lease"], asked["wait"]
+        ttr, service = asked.get("ttr", limits.lease_ttr_s), self.jobs.services.get(name)
         if service is None or not service.registered:
             return question.refuse(404, "unknown_service", f"no worker ever registered the service '{name}'")
         job = self.jobs.live(self._given.get(lease_id, b""))
@@ -86,8 +79,8 @@ class Leases:
             Question(self.turn, old.caller, "zmws.lease", {}).answer(202, {})
         elif len(self._waiting) >= limits.waits_max:
             return question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
-        lease = Lease(self, question.caller, lease_id, service, float(ttr))
-        lease.until = self.turn.now + float(wait)
+        lease = Lease(self, question.caller, lease_id, service, ttr)
+        lease.until = self.turn.now + wait
         self._waiting[lease_id] = lease
         service.ring[lease] = None
         self.jobs.dispatch(service)
@@ -132,40 +125,28 @@ class Leases:
 
     def extend(self, question: Question) -> None:
         """The attempt may run `seconds` longer from now."""
-        seconds = question.asked.get("seconds")
-        if not is_seconds(seconds, YEAR_S) or not seconds:
-            return question.refuse(400, "bad_request", "'seconds' must be a number above 0")
         job = self._job(question)
         if job is None:
             return None
-        self.jobs.extend(job, float(str(seconds)))
+        self.jobs.extend(job, question.asked["seconds"])
         return question.answer(200, {}, job.last_write)
 
     def report(self, question: Question) -> None:
         """What the attempt says: how far it is, a part of its result, its end."""
-        kind = question.asked.get("kind")
-        tell = _KINDS.get(kind) if isinstance(kind, str) else None
-        if tell is None:
-            return question.refuse(400, "bad_request", f"'kind' must be one of {', '.join(_KINDS)}")
         job = self._job(question)
         if job is None:
             return None
-        fault = tell(self, job, question.asked)
-        if fault is not None:
-            return question.refuse(400, "bad_request", fault)
+        _KINDS[question.asked["kind"]](self, job, question.asked)
         return question.answer(200, {}, job.last_write)
 
     def _job(self, question: Question) -> Job | None:
         """The running job whose live token is given; None if the question was answered, or will be."""
-        token = question.asked.get("token")
-        if not isinstance(token, str) or (job_id := job_id_of(token.encode("ascii", "replace"))) is None:
-            question.refuse(400, "bad_request", "'token' must be the token that came with the job")
-            return None
-        job = self.jobs.live(token.encode("ascii", "replace"))
+        token = question.asked["token"].encode()
+        job, job_id = self.jobs.live(token), job_id_of(token) or ""
         if job is not None:
             return job
         if question.asked.get("kind") == "complete":
-            if self.jobs.was_taken(token.encode("ascii", "replace")):
+            if self.jobs.was_taken(token):
                 holder = self.jobs.find(job_id)
                 question.answer(200, {}, holder.last_write if holder is not None else None)
                 return None
@@ -190,57 +171,38 @@ class Leases:
 
     # ------------------------------------------------------------ the kinds of a report
 
-    def _progress(self, job: Job, asked: dict[str, Any]) -> str | None:
-        done, text = asked.get("done"), asked.get("text")
-        if not isinstance(done, (int, float)) or isinstance(done, bool) or not 0 <= done <= 1:
-            return "'done' must be a number from 0 to 1"
-        shown = _printable(text, TEXT_MAX) if isinstance(text, str) else None
-        self.jobs.progress.progress(job, float(done), shown)
-        return None
-
-    def _partial(self, job: Job, asked: dict[str, Any]) -> str | None:
-        try:
-            frames = frames_of(asked, "value")
-        except BadJson as wrong:
-            return str(wrong)
-        self.jobs.progress.partial(job, frames, plain=True)
-        return None
-
-    def _log(self, job: Job, asked: dict[str, Any]) -> str | None:
+    def _progress(self, job: Job, asked: dict[str, Any]) -> None:
+        if "done" not in asked:
+            raise BadQuestion("a report of progress needs 'done', a number from 0 to 1")
         text = asked.get("text")
-        if not isinstance(text, str):
-            return "'text' must be a text"
-        self.jobs.progress.log(job, _printable(text, len(text)))
-        return None
+        self.jobs.progress.progress(job, asked["done"], _printable(text, TEXT_MAX) if text else None)
 
-    def _complete(self, job: Job, asked: dict[str, Any]) -> str | None:
+    def _partial(self, job: Job, asked: dict[str, Any]) -> None:
+        self.jobs.progress.partial(job, _frames(asked, "value"), plain=True)
+
+    def _log(self, job: Job, asked: dict[str, Any]) -> None:
+        if "text" not in asked:
+            raise BadQuestion("a report of a log line needs 'text'")
+        self.jobs.progress.log(job, _printable(asked["text"], len(asked["text"])))
+
+    def _complete(self, job: Job, asked: dict[str, Any]) -> None:
         token = job.token
         assert token is not None, job
-        try:
-            frames = frames_of(asked, "result")
-        except BadJson as wrong:
-            return str(wrong)
+        frames = _frames(asked, "result")
         self._left(job)
         self.jobs.complete(job, token, frames, plain=True)
-        return None
 
-    def _fail(self, job: Job, asked: dict[str, Any]) -> str | None:
-        delay = asked.get("delay")
-        if delay is not None and not is_seconds(delay, YEAR_S):
-            return "'delay' must be a number of seconds from 0"
+    def _fail(self, job: Job, asked: dict[str, Any]) -> None:
         why = error("job_failed", "the job failed")
         for name in ("code", "error", "type", "traceback"):
-            if isinstance(asked.get(name), str):
+            if name in asked:
                 why[name] = _printable(asked[name], ERROR_TEXT_MAX)
         self._left(job)
-        delay_s = float(delay) if delay is not None else None
-        self.jobs.attempt_failed(job, why, "reported", asked.get("retry") is not False, delay_s)
-        return None
+        self.jobs.attempt_failed(job, why, "reported", asked["retry"], asked.get("delay"))
 
-    def _release(self, job: Job, asked: dict[str, Any]) -> str | None:
+    def _release(self, job: Job, asked: dict[str, Any]) -> None:
         self._left(job)
         self.jobs.give_back(job, "it was released")
-        return None
 
     def _left(self, job: Job) -> None:
         """A worker's session holds the job: it is free of it. (Any live token can be reported on.)"""
@@ -257,6 +219,14 @@ _KINDS = {
     "fail": Leases._fail,
     "release": Leases._release,
 }
+assert tuple(_KINDS) == REPORTS
+
+
+def _frames(asked: dict[str, Any], name: str) -> tuple[bytes, ...]:
+    try:
+        return frames_of(asked, name)
+    except BadJson as wrong:
+        raise BadQuestion(str(wrong)) from None
 
 
 def _printable(text: str, most: int) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 from zmws.core.job import FAILED, FINAL_STATES, MEMORY, RUNNING, SCHEDULED, STATES, WAITING, Job
 from zmws.core.jobs import Jobs
-from zmws.core.options import ID_PATTERN
 from zmws.core.question import FILTER_KEYS, Question
 from zmws.core.service import Service
 from zmws.core.turn import Turn
@@ -96,17 +95,12 @@ class Operations:
     def _begin(self, question: Question, verb: str, states: tuple[str, ...]) -> None:
         asked = question.asked
         if "id" in asked:
-            job_id = asked["id"]
-            if not isinstance(job_id, str) or not ID_PATTERN.match(job_id):
-                return question.refuse(400, "bad_request", f"{question.service} needs 'id', the id of a job")
-            return self._one(Operation(question, verb, states, one=True), job_id)
-        if not asked.get("all") and not any(asked.get(key) is not None for key in FILTER_KEYS):
+            return self._one(Operation(question, verb, states, one=True), asked["id"])
+        if not asked.get("all") and not any(key in asked for key in FILTER_KEYS):
             keys = ", ".join(FILTER_KEYS)
             text = f"{question.service} needs 'id', or a filter ({keys}), or {{\"all\": true}} for every job"
             return question.refuse(400, "bad_request", text)
         where = question.filter()
-        if where is None:
-            return None
         if where.state is not None and where.state not in states:
             text = f"{verb} is for jobs in state {' or '.join(states)}, not {where.state}"
             return question.refuse(400, "bad_request", text)
@@ -222,6 +216,10 @@ class Operations:
             text = f"the record of job '{verdict.job_id}' was forgotten meanwhile"
             return operation.question.refuse(404, "unknown_job", text)
         return self._finish(operation)
+
+    def broken_off(self, operation: Operation) -> None:
+        """It could not be gone on with, and the asker has been told."""
+        self._under_way.discard(_who(operation.question))
 
     def _finish(self, operation: Operation) -> None:
         if operation.read_all and not operation.pending:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from zmws.core.job import STATES, Caller
+from zmws.core.job import Caller
 from zmws.core.messages import Answer
 from zmws.core.turn import Turn
 from zmws.core.writes import Filter, Write
@@ -36,52 +35,24 @@ class Question:
         """An ERROR; `code` is one word of docs/errors.md."""
         self.answer(status, {"code": code, "error": text}, after)
 
-    def filter(self) -> Filter | None:
-        """The filter that is asked for; None if it was refused."""
+    def broke(self, fault: Exception) -> None:
+        """Answering it has failed, by our own fault: the asker is told, and the log where."""
+        self.turn.counters["questions_broken"] += 1
+        self.turn.note("error", f"answering {self.service} failed: {_where(fault)}")
+        self.refuse(500, "broker_fault", "the broker failed to answer this; its log says where")
+
+    def filter(self) -> Filter:
+        """The filter that is asked for."""
         asked = self.asked
-        since, before = _moment(asked.get("since")), _moment(asked.get("before"))
-        fault = None
-        if asked.get("state") is not None and asked["state"] not in STATES:
-            fault = f"'state' must be one of {', '.join(STATES)}"
-        elif since is False or before is False:
-            fault = "'since' and 'before' must be ISO 8601 times with zone"
-        for name in ("service", "group"):
-            value = asked.get(name)
-            if value is not None and not (isinstance(value, str) and value.isprintable()):
-                fault = f"'{name}' must be a printable text"
-        if fault is not None:
-            self.refuse(400, "bad_request", fault)
-            return None
-        return Filter(
-            asked.get("service"), asked.get("state"), asked.get("group"), since or None, before or None
-        )
+        return Filter(*(asked.get(key) for key in FILTER_KEYS))
 
 
-def question_body(body: tuple[bytes, ...]) -> Any:
-    """The JSON of a question: an object where there is no frame, None where it is not JSON."""
-    frames = [frame for frame in body if frame]
-    if not frames:
-        return {}
-    if len(frames) > 1:
-        return None
-    frame = frames[0].removeprefix(b"PARAM-JSON: ").removeprefix(b"JSON-PARAM: ")
-    try:
-        return json.loads(frame)
-    except (ValueError, RecursionError):
-        return None
-
-
-def is_seconds(value: object, most: float) -> bool:
-    """Whether this is a number of seconds from 0 to `most`."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _moment(value: object) -> float | bool | None:
-    """Wall seconds of an ISO 8601 time with zone; None for none, False for a wrong one."""
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.timestamp() if moment is not None and moment.tzinfo is not None else False
-    except (ValueError, OverflowError):
-        return False
+def _where(fault: Exception) -> str:
+    """What went wrong, and in which places."""
+    places = []
+    trace = fault.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_name} ({code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})")
+        trace = trace.tb_next
+    return f"{type(fault).__name__}: {str(fault)[:500]}, in {', '.join(places[-8:])}"

@@ -15,6 +15,7 @@ from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
 from zmws.core.question import Question
+from zmws.core.questions import BadQuestion
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.values import frames_of
@@ -36,11 +37,10 @@ class Submission:
         """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
         items, most = question.asked, self.turn.limits.submit_many_max
         if not isinstance(items, list):
-            text = "zmws.submit takes one frame with a JSON list of {service, params, ...options}"
-            return question.refuse(400, "bad_request", text)
+            raise BadQuestion("zmws.submit takes one frame with a JSON list of {service, params, ...options}")
         if len(items) > most:
             text = f"{len(items)} jobs in one message; at most {most} are taken (submit_many_max)"
-            return question.refuse(400, "bad_request", text)
+            raise BadQuestion(text)
         if not items:
             return question.answer(200, [])
         self._together = False

@@ -96,7 +96,7 @@ class Turn:
             self.sends.append(Send(NEWS_PEER, News(topic, body), after))
 
     def note(self, level: str, text: str) -> None:
-        """A line for the log: `info` or `warning`."""
+        """A line for the log: `info`, `warning` or `error`."""
         self.log.append((level, text))
 
     def take(self) -> tuple[list[Write], list[Read], list[Send]]:

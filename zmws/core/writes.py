@@ -265,6 +265,8 @@ class ReadJobs(Read):
     cursor: int | None = None
 
 
+# A fault while these are read is told to whoever asked; of all others the core itself has need.
+FOR_QUESTIONS = (ReadJob, ReadMatching, ReadJobs)
 FOR_PEOPLE = (ReadJobs,)  # answered by the reader; all other reads go in order with the writes
 
 
@@ -289,6 +291,7 @@ class Rows:
     more: Key | None = None
     next: int | None = None
     unfinished: Unfinished | None = None
+    fault: str | None = None  # of a read for a question: it could not be made, and why
 
 
 _columns = attrgetter(*COLUMNS)

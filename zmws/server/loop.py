@@ -24,7 +24,7 @@ from typing import Any
 
 import zmq
 
-from zmws import ids, sockets
+from zmws import __version__, ids, sockets
 from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Gate, Send
@@ -72,6 +72,7 @@ class BrokerServer:
         self._context.set(zmq.MAX_SOCKETS, 1024)
         large_blocks_apart()
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
+        self.core.inspection.version = __version__
         limits = broker.limits
         self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
@@ -451,4 +452,4 @@ class BrokerServer:
         for level, text in self.core.take_log():
             self._log_lines += 1
             if self._log_lines <= _LOG_LINES_A_SECOND:
-                log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+                log.log(logging.getLevelNamesMapping()[level.upper()], "%s", text)

@@ -3,7 +3,8 @@
 Rule 1: only the writer touches the store's writing side; a slow commit never stops the loop.
 Rule 2: a thread says that it has something over an inproc socket of its own; the result itself lies
         in a deque, which needs no lock.
-Rule 3: what goes wrong here ends the broker, loudly: nothing of that batch may be acknowledged.
+Rule 3: what goes wrong here ends the broker, loudly: nothing of that batch may be acknowledged. But a read
+        that answers a question is that asker's matter alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import zmq
 
 from zmws import sockets
 from zmws.core.gate import Batch
-from zmws.core.writes import Read, Rows, Verdict
+from zmws.core.writes import FOR_QUESTIONS, Read, Rows, Verdict
 from zmws.store.base import Store
 
 
@@ -92,12 +93,20 @@ class Storekeeper:
         bell.connect(self._endpoint)
         return bell
 
+    def _read(self, read: Read) -> Rows:
+        try:
+            return self._store.read(read)
+        except Exception as fault:
+            if not isinstance(read, FOR_QUESTIONS):
+                raise
+            return Rows(fault=f"{type(fault).__name__}: {fault}")
+
     def _write_all(self) -> None:
         bell = self._bell()
         while (batch := self._batches.get()) is not None:
             try:
                 verdicts = self._store.commit(batch.writes) if batch.writes else []
-                loaded = deque((read, self._store.read(read)) for read in batch.reads)
+                loaded = deque((read, self._read(read)) for read in batch.reads)
                 report = Report(batch.seq, verdicts, loaded)
             except BaseException as fault:
                 report = Report(batch.seq, fault=fault)
@@ -111,7 +120,7 @@ class Storekeeper:
             if self._closing:
                 continue
             try:
-                report = Report(None, loaded=deque([(read, self._store.read(read))]))
+                report = Report(None, loaded=deque([(read, self._read(read))]))
             except BaseException as fault:
                 report = Report(None, fault=fault)
             self._reports.append(report)
