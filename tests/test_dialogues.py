@@ -49,6 +49,7 @@ from zmws.core.messages import Heartbeat, WorkerRequest
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError
+from zmws.store.base import Store
 from zmws.store.memory import MemoryStore
 
 DIALOGUES = Path(__file__).parent / "dialogues"
@@ -66,13 +67,13 @@ class Broke(AssertionError):
 class Stage:
     """A broker without sockets: peers by name, and what was sent to each."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
         self.limits = Limits()
         self.services: dict[str, ServiceOptions] = {}
         self.news_wanted = False
         self.ignore_heartbeats = False
         self.now = 1000.0
-        self.store = MemoryStore()
+        self.store: Store = store or MemoryStore()
         self.peers: dict[str, str] = {}
         self.alive: set[str] = set()
         self.unreachable: dict[str, str] = {}

@@ -24,7 +24,7 @@ import zmq
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
-from zmws.errors import Refused, ZmwsError
+from zmws.errors import ZmwsError
 from zmws.sockets import Line, check_endpoint
 
 HEARTBEAT_S = 5.0
@@ -79,10 +79,6 @@ class Connection:
             raise ZmwsError("this client was made before a fork; make one in each process")
         if self._thread is not None and not self._thread.is_alive():
             raise ZmwsError("this client's connection has failed; make another client")
-        large = max(map(len, body), default=0)
-        if large > self._dialog.settings.message_bytes_max:
-            most = self._dialog.settings.message_bytes_max
-            raise Refused("too_large", f"the parameters have {large} bytes, and a message at most {most}")
         future: Future[Reply] = Future()
         # Under the lock that `close` takes, so that the thread finds every request before its end.
         with self._lock:

@@ -7,7 +7,11 @@ Rule 1: an unanswered request is repeated after a reconnection, and every `repea
         and the time that is left: at the broker it went to, where a repeat is never a second job.
 Rule 2: a request that has left for one broker goes to no other (unless the caller accepts duplicates);
         if that broker stays away the caller is told, and that the job may have been accepted.
-Rule 3: a call that must run at most once (`retries: 0`) is not repeated at a broker that came back: a
+Rule 3: the first question on a connection is `zmws.hello`, and nothing else leaves before its answer: it says
+        whether this is the socket for us, and how large a message may be.
+Rule 4: a connection that breaks soon after it was made has not been there: what makes the broker cut it
+        would only do so again, and again.
+Rule 5: a call that must run at most once (`retries: 0`) is not repeated at a broker that came back: a
         restarted one no longer knows memory jobs.
 """
 
@@ -19,10 +23,15 @@ from typing import Any
 
 from zmws.core import mdp
 from zmws.core.messages import Reply
+from zmws.core.values import PARAM_JSON, json_object
 from zmws.core.worker_dialog import QUICK_TRY_S, Open, Transmit
-from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, ZmwsError
+from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
 
 TRY_S_MAX = 1.0
+HELLO = b"0"  # the number of the question that each connection begins with
+# Of brokers that do not tell:
+BYTES_MAX_UNTOLD = 8 * 1024 * 1024
+SUBMIT_MANY_MAX_UNTOLD = 1_000
 
 
 @dataclass(slots=True)
@@ -32,7 +41,8 @@ class ClientSettings:
     connect_s: float = 1.5  # a broker never reached is given up after this
     away_s: float = 15.0  # a broker that was there may stay away this long
     repeat_s: float = 5.0
-    message_bytes_max: int = 8 * 1024 * 1024  # of one frame: a broker would cut the connection
+    message_bytes_max: int | None = None  # of one frame; None: what the broker takes
+    steady_s: float = 5.0  # a connection that lasted this long was there
     failover_duplicates: bool = False  # go to the next broker, at the risk of a second job
 
 
@@ -78,8 +88,13 @@ class ClientDialog:
         self._broker = 0
         self._out: list[Open | Transmit | Answered | Unanswered] = []
         self._number = 0
+        self.message_bytes_max = min(BYTES_MAX_UNTOLD, self.settings.message_bytes_max or BYTES_MAX_UNTOLD)
+        self.submit_many_max = SUBMIT_MANY_MAX_UNTOLD
+        self.greeted = False  # a broker has told its limits
+        self._wrong: Refused | None = None  # what is there is not for us
         self._open = False
-        self._connected = False
+        self._up_since: float | None = None  # the handshake is through
+        self._connected = False  # and the broker has answered
         self._retry_at: float | None = None
         self._away_since: float | None = None
         self._try_s = QUICK_TRY_S
@@ -104,6 +119,9 @@ class ClientDialog:
         self.pending[number] = asked
         if not self._open and self._retry_at is None:
             self._connect(now)
+        if self._wrong is not None:
+            self._give_up(asked, self._wrong)
+            return number
         if self._connected:
             self._send(now, asked)
         self._check_at = min(self._check_at, self._due(asked))
@@ -114,25 +132,65 @@ class ClientDialog:
         self.pending.pop(number, None)
 
     def connected(self, now: float) -> None:
-        """The socket's handshake is through: send what is in flight, again or for the first time."""
-        came_back = self._away_since is not None
-        self._connected, self._away_since, self._try_s = True, None, QUICK_TRY_S
+        """The socket's handshake is through: ask whom we talk to."""
+        self._up_since = now
+        self._out.append(Transmit(mdp.encode_request(HELLO, "zmws.hello", False, {}, (b"{}",))))
+        self._check_at = now  # to wait for its answer is another patience
+
+    def _on_hello(self, now: float, reply: Reply) -> None:
+        """The broker has said what it is: send what is in flight, again or for the first time."""
+        if self._connected:
+            return
+        told = json_object(reply.body[-1].removeprefix(PARAM_JSON)) if reply.body else None
+        wrong = self._not_for_us(reply, told or {})
+        if wrong is not None:
+            self._wrong = wrong
+            for asked in list(self.pending.values()):
+                self._give_up(asked, wrong)
+            return
+        self._learn(told or {} if reply.body[:1] == (b"200",) else {})
+        self._connected, self._try_s = True, QUICK_TRY_S
         for asked in list(self.pending.values()):
             if asked.broker is None or asked.broker == self._broker or self.settings.failover_duplicates:
-                if asked.broker is not None and came_back and asked.options.get("retries") == 0:
+                if asked.broker is not None and asked.options.get("retries") == 0:
                     text = "the connection broke during a call that may run only once"
                     self._give_up(asked, BrokerUnreachable(text, maybe_accepted=True))
                 else:
                     self._send(now, asked)
         self._check_at = now  # what has just been sent is due to be repeated sooner than all was before
 
+    def _not_for_us(self, reply: Reply, told: dict[str, Any]) -> Refused | None:
+        endpoint = self._brokers[self._broker]
+        if reply.kind == "failed":
+            return Refused(
+                str(told.get("code") or "refused"), f"{endpoint}: {told.get('error') or 'refused'}"
+            )
+        if told.get("socket") == "mdp":
+            text = (
+                f"{endpoint} is the socket 'mdp', for programs that speak plain MDP; a client of zmws takes "
+            )
+            return Refused("wrong_socket", f"{text}the socket 'client' (by default tcp://HOST:5555)")
+        return None
+
+    def _learn(self, told: dict[str, Any]) -> None:
+        """What the broker takes; an older one (501) does not say."""
+        bytes_max, many_max = told.get("message_bytes_max"), told.get("submit_many_max")
+        known = bytes_max if isinstance(bytes_max, int) and bytes_max > 0 else BYTES_MAX_UNTOLD
+        self.message_bytes_max = min(known, self.settings.message_bytes_max or known)
+        self.submit_many_max = (
+            many_max if isinstance(many_max, int) and many_max > 0 else SUBMIT_MANY_MAX_UNTOLD
+        )
+        self.greeted = True
+
     def disconnected(self, now: float) -> None:
         """The connection broke or could not be made."""
         if not self._open:
             return
-        self._open = self._connected = False
-        if self._away_since is None:
+        lasted = self._up_since is not None and now - self._up_since >= self.settings.steady_s
+        if self._away_since is None or (self._connected and lasted):
             self._away_since = now
+        self._open = self._connected = False
+        self._up_since = self._wrong = None
         # A request in flight is bound to its broker; without one, any broker will do.
         bound = {asked.broker for asked in self.pending.values() if asked.broker is not None}
         if not bound or self.settings.failover_duplicates:
@@ -149,6 +207,9 @@ class ClientDialog:
         try:
             reply = mdp.decode_at_client(frames)
         except ProtocolError:
+            return
+        if reply.number == HELLO:
+            self._on_hello(now, reply)
             return
         asked = self.pending.get(reply.number)
         if asked is None:
@@ -192,7 +253,7 @@ class ClientDialog:
 
     def _connect(self, now: float) -> None:
         self._retry_at = None
-        self._open, self._connected = True, False
+        self._open, self._connected, self._up_since = True, False, None
         if self._away_since is None:
             self._away_since = now
         self._out.append(Open(self._brokers[self._broker]))
@@ -204,14 +265,22 @@ class ClientDialog:
         if asked.deadline is not None and asked.sync:
             options = {**options, "expires": max(0.001, round(asked.deadline - now, 3))}
         frames = mdp.encode_request(asked.number, asked.service, asked.sync, options, asked.body)
+        large = max(map(len, frames))
+        if large > self.message_bytes_max:
+            # The broker would cut the connection, and all that is in flight on it.
+            text = f"a part of the request has {large} bytes, and a message at most {self.message_bytes_max}"
+            self._give_up(asked, Refused("too_large", f"{text} (message_bytes_max)"))
+            return
         self._out.append(Transmit(frames))
 
     def _patience(self, asked: Pending) -> float:
         """Until when a request waits for a connection."""
         away_since = self._away_since if self._away_since is not None else asked.begun
         if asked.broker is None:
-            return max(asked.begun, away_since) + self.settings.connect_s
-        return away_since + self.settings.away_s
+            # Who takes a connection and says nothing yet may be busy; who takes none is not there.
+            patience = self.settings.connect_s if self._up_since is None else self.settings.away_s
+            return max(asked.begun, away_since) + patience
+        return max(asked.begun, away_since) + self.settings.away_s
 
     def _due(self, asked: Pending) -> float:
         """When something is to be done about a request that is not answered."""

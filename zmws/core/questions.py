@@ -141,7 +141,8 @@ def checked(service: str, asked: Any, limits: Limits) -> dict[str, Any]:
         if field.needed:
             raise BadQuestion(f"{service} needs '{name}', {_expected(field, limits)}")
         if field.default is not None:
-            told[name] = field.default
+            default = field.default
+            told[name] = min(default, _most(field, limits)) if field.kind in ("seconds", "whole") else default
     return told
 
 

@@ -1,0 +1,195 @@
+"""The client's side of the native dialect, without a socket: what it sends when, and when it gives up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from zmws.core import mdp
+from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
+from zmws.core.worker_dialog import Open, Transmit
+from zmws.errors import BrokerUnreachable, Refused
+
+TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
+
+
+class Talk:
+    """A dialog and the broker it talks to, on a clock of their own."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.dialog = ClientDialog(["tcp://here:1"], ClientSettings(**settings))
+        self.now = 0.0
+        self.sent: list[list[bytes]] = []
+        self.opened = 0
+        self.ended: dict[bytes, Any] = {}
+
+    def take(self) -> None:
+        for action in self.dialog.take():
+            if isinstance(action, Open):
+                self.opened += 1
+            elif isinstance(action, Transmit):
+                self.sent.append(action.frames)
+            else:
+                assert isinstance(action, (Answered, Unanswered))
+                self.ended[action.number] = action.reply if isinstance(action, Answered) else action.error
+
+    def ask(self, body: bytes = b"x", **options: Any) -> bytes:
+        number = self.dialog.request(self.now, "E", True, options, (body,), None)
+        self.take()
+        return number
+
+    def up(self, told: dict[str, Any] | None = None, status: bytes = b"200") -> None:
+        """The handshake, and unless told otherwise the answer to hello."""
+        self.dialog.connected(self.now)
+        self.take()
+        if told is not None:
+            self.answer(b"0", b"zmws.hello", status, json.dumps(told).encode())
+
+    def answer(self, number: bytes, service: bytes, *body: bytes) -> None:
+        self.dialog.receive(self.now, [number, b"", mdp.MDPC02, b"\x03", service, *body])
+        self.take()
+
+    def down(self) -> None:
+        self.dialog.disconnected(self.now)
+        self.take()
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.now + seconds
+        while (due := self.dialog.next_deadline()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.dialog.tick(self.now)
+            self.take()
+        self.now = end
+
+
+def test_nothing_leaves_before_the_broker_has_said_what_it_is() -> None:
+    talk = Talk()
+    talk.ask()
+    talk.up()
+    assert [frames[:5] for frames in talk.sent] == [[b"0", b"", b"MDPC02", b"\x01", b"zmws.hello"]]
+    talk.ask()
+    assert len(talk.sent) == 1
+    talk.answer(b"0", b"zmws.hello", b"200", json.dumps(TOLD).encode())
+    assert [frames[0] for frames in talk.sent] == [b"0", b"1", b"2"]
+    talk.ask()
+    assert talk.sent[-1][0] == b"3", "and then at once"
+    talk.down()
+    talk.pass_time(1.0)
+    talk.up()
+    assert [frames[0] for frames in talk.sent[4:]] == [b"0"], "on each connection"
+
+
+def test_a_message_larger_than_the_broker_takes_is_refused_and_never_sent() -> None:
+    talk = Talk()
+    large, right = talk.ask(b"x" * 1_001), talk.ask(b"x" * 1_000)
+    talk.up(TOLD)
+    refused = talk.ended[large]
+    assert isinstance(refused, Refused) and refused.code == "too_large"
+    assert "1001 bytes, and a message at most 1000" in str(refused)
+    assert [frames[0] for frames in talk.sent] == [b"0", right]
+    later = talk.ask(b"y" * 2_000)
+    assert talk.ended[later].code == "too_large" and right not in talk.ended
+    assert talk.dialog.message_bytes_max == 1_000 and talk.dialog.submit_many_max == 7
+
+
+def test_the_clients_own_bound_holds_below_the_brokers() -> None:
+    talk = Talk(message_bytes_max=10)
+    number = talk.ask(b"x" * 11)
+    talk.up(TOLD)
+    assert talk.ended[number].code == "too_large"
+
+
+@pytest.mark.parametrize("told", [{"code": "unknown_service"}, {}])
+def test_an_older_broker_does_not_say_and_gets_the_defaults(told: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.ask()
+    talk.up(told, b"501")
+    assert talk.sent[-1][0] == b"1" and talk.dialog.message_bytes_max == 8 * 1024 * 1024
+    assert talk.dialog.submit_many_max == 1_000
+
+
+def test_the_socket_for_strict_programs_is_refused_with_what_to_write() -> None:
+    talk = Talk()
+    first = talk.ask()
+    talk.up(TOLD | {"socket": "mdp"})
+    later = talk.ask()
+    for number in (first, later):
+        assert isinstance(talk.ended[number], Refused) and talk.ended[number].code == "wrong_socket"
+        assert "tcp://here:1 is the socket 'mdp'" in str(talk.ended[number])
+    assert [frames[0] for frames in talk.sent] == [b"0"]
+
+
+def test_the_workers_socket_is_refused_as_the_broker_says() -> None:
+    talk = Talk()
+    number = talk.ask()
+    talk.up()
+    why = b'PARAM-JSON: {"code": "wrong_socket", "error": "workers only"}'
+    talk.answer(b"0", b"zmws.hello", b"FAIL: zmws.hello", why)
+    assert talk.ended[number].code == "wrong_socket" and "workers only" in str(talk.ended[number])
+
+
+def test_a_broker_that_takes_the_connection_and_says_nothing_is_given_up() -> None:
+    talk = Talk()
+    number = talk.ask()
+    talk.up()
+    talk.pass_time(14.9)
+    assert number not in talk.ended
+    talk.pass_time(0.2)
+    assert isinstance(talk.ended[number], BrokerUnreachable)
+    assert not talk.ended[number].maybe_accepted
+
+
+def test_cuts_without_end_do_not_set_the_patience_back() -> None:
+    # As when something in the request makes the broker, or something before it, cut the connection.
+    talk = Talk()
+    number = talk.ask()
+    while number not in talk.ended:
+        assert talk.now < 20.0, "sent again and again, without end"
+        talk.up(TOLD)
+        talk.pass_time(0.2)
+        talk.down()
+        talk.pass_time(1.5)
+    assert isinstance(talk.ended[number], BrokerUnreachable) and talk.ended[number].maybe_accepted
+
+
+def test_a_connection_that_held_was_there_and_its_loss_has_a_patience_of_its_own() -> None:
+    talk = Talk()
+    number = talk.ask()
+    for _ in range(5):
+        talk.up(TOLD)
+        talk.pass_time(60.0)
+        talk.down()
+        talk.pass_time(14.0)
+        assert number not in talk.ended
+    talk.pass_time(2.0)
+    assert isinstance(talk.ended[number], BrokerUnreachable)
+
+
+def test_a_request_of_later_has_its_own_patience_though_the_connection_breaks_often() -> None:
+    talk = Talk()
+    for _ in range(20):
+        number = talk.ask()
+        talk.up(TOLD)
+        talk.answer(number, b"E", b"COMPLETE: E [x]")
+        talk.pass_time(2.0)
+        in_flight = talk.ask()
+        talk.down()
+        talk.pass_time(1.0)
+        assert in_flight not in talk.ended
+        talk.up(TOLD)
+        talk.answer(in_flight, b"E", b"COMPLETE: E [x]")
+        talk.down()
+        talk.pass_time(1.0)
+
+
+def test_a_call_that_may_run_once_is_not_sent_again() -> None:
+    talk = Talk()
+    once, more = talk.ask(retries=0), talk.ask()
+    talk.up(TOLD)
+    talk.down()
+    talk.pass_time(0.5)
+    talk.up(TOLD)
+    assert isinstance(talk.ended[once], BrokerUnreachable) and talk.ended[once].maybe_accepted
+    assert [frames[0] for frames in talk.sent] == [b"0", once, more, b"0", more]
