@@ -28,6 +28,8 @@ from typing import Any, ClassVar
 from zmws.core import mdp
 from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import DialogSettings
+from zmws.errors import ZmwsError
+from zmws.worker.forks import ChildEndsHere, handle_signal
 from zmws.worker.io_thread import WorkerIO
 from zmws.worker.params import BadParams, decode_params, encode_fault, encode_value
 
@@ -38,7 +40,7 @@ class JobInHand:
     """The job that `work()` runs: `self.job`.
 
     `id` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at which its
-    `ttr` passes).
+    `ttr` passes). All else is for the worker's own process: in a forked child it raises ZmwsError.
     """
 
     def __init__(self, io: WorkerIO, request: WorkerRequest) -> None:
@@ -48,33 +50,47 @@ class JobInHand:
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._io = io
         self._token = request.token
+        self._pid = os.getpid()
 
     def progress(self, done: float, text: str | None = None) -> None:
         """Say how far it is: `done` from 0 to 1. Raises ValueError outside."""
         if not 0 <= done <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {done!r}")
         said = json.dumps({"done": float(done), "text": text}).encode()
-        self._io.say(self._token, (b"PROGRESS", said))
+        self._say("progress()", (b"PROGRESS", said))
 
     def partial(self, value: Any) -> None:
         """A partial result (JSON, or bytes): a synchronous caller gets it at once."""
-        self._io.say(self._token, (b"CONT", *encode_value(value)))
+        self._say("partial()", (b"CONT", *encode_value(value)))
 
     def log(self, text: str) -> None:
         """A line for the job's record."""
-        self._io.say(self._token, (b"LOG", text.encode("utf-8", "replace")))
+        self._say("log()", (b"LOG", text.encode("utf-8", "replace")))
 
     def extend(self, seconds: float) -> None:
         """Move the `ttr` deadline to `seconds` from now. Raises ValueError if not above 0."""
         if not seconds > 0:
             raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
+        self._say("extend()", (b"TOUCH", str(float(seconds)).encode()))
         self.deadline = time.monotonic() + seconds
-        self._io.say(self._token, (b"TOUCH", str(float(seconds)).encode()))
 
     @property
     def cancelled(self) -> bool:
         """Whether this attempt was cancelled, or its `ttr` passed: its result will be refused."""
+        self._refuse_in_child("cancelled")
         return self._io.is_cancelled(self._token)
+
+    def _say(self, by: str, body: tuple[bytes, ...]) -> None:
+        self._refuse_in_child(by)
+        self._io.say(self._token, body)
+
+    def _refuse_in_child(self, what: str) -> None:
+        # The I/O thread is not in a forked child: nothing said there would ever leave, nothing be heard.
+        if os.getpid() != self._pid:
+            raise ZmwsError(
+                f"self.job.{what} works in the worker's own process alone, and this is a child of it; "
+                "let the child tell the worker, through a pipe, a queue or its result, and use it there"
+            )
 
 
 class WorkerBase:
@@ -82,6 +98,7 @@ class WorkerBase:
 
     service_name: ClassVar[str] = ""
     job: JobInHand
+    _runner: asyncio.Runner | None = None
 
     def work(self, job_id: str, params: Any) -> Any:
         """Do one job. `params` is what the client sent: JSON decoded, raw bytes, or {} for none.
@@ -114,7 +131,7 @@ class WorkerBase:
         if fault is not None:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
         self._io = io = WorkerIO(name, brokers, settings=dialog_settings)
-        self._runner: asyncio.Runner | None = None
+        self._runner = None
         if handle_signals:
             self._handle_signals(io)
         log.info(
@@ -146,8 +163,8 @@ class WorkerBase:
                 os._exit(130)
             io.stop()
 
-        signal.signal(signal.SIGTERM, on_signal)
-        signal.signal(signal.SIGINT, on_signal)
+        handle_signal(signal.SIGTERM, on_signal)
+        handle_signal(signal.SIGINT, on_signal)
 
     def _serve(self, io: WorkerIO) -> None:
         idle_called = False
@@ -157,7 +174,8 @@ class WorkerBase:
             except queue.Empty:
                 idle_called = True
                 try:
-                    self.idle()
+                    with ChildEndsHere():
+                        self.idle()
                 except Exception:
                     log.exception("idle() failed; the worker goes on")
                 continue
@@ -174,11 +192,7 @@ class WorkerBase:
         except BadParams as wrong:
             return _fail({"code": "bad_params", "error": str(wrong), "retry": False})
         try:
-            result = self.work(job.id, params)
-            if inspect.iscoroutine(result):
-                if self._runner is None:
-                    self._runner = asyncio.Runner()
-                result = self._runner.run(result)
+            result = self._worked(job, params)
             if result is False:
                 return _fail({"code": "job_failed", "error": "work() returned False"})
             return (b"COMPLETE", *encode_value(result))
@@ -188,6 +202,16 @@ class WorkerBase:
             # SystemExit too: a worker ends by its signals, never by a job.
             log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, type(fault).__name__, fault)
             return _fail(encode_fault(fault))
+
+    def _worked(self, job: JobInHand, params: Any) -> Any:
+        """What `work()` returned, or its coroutine."""
+        with ChildEndsHere():
+            result = self.work(job.id, params)
+            if inspect.iscoroutine(result):
+                if self._runner is None:
+                    self._runner = asyncio.Runner()
+                result = self._runner.run(result)
+        return result
 
     # ------------------------------------------------------------ the worker's own command line
 
