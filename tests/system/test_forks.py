@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tests.peers import RunningBroker, RunningProcess, await_workers, wait_until, worker_process
+from zmws import JobFailed, WorkerBase
+from zmws.testing import run_job
 
 # One worker for all that happens here: it does what the job says.
 FORKER = """
@@ -129,6 +131,12 @@ async def wake(self, params):
         await asyncio.sleep(0)
     asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
     return len(heard)
+
+def raise_it(self, params):
+    raise KeyboardInterrupt("from the user's code")
+
+async def raise_it_in_the_loop(self, params):
+    raise KeyboardInterrupt("from the user's code")
 """
 
 
@@ -216,3 +224,26 @@ def test_a_forked_child_is_told_that_it_cannot_speak_for_the_job(ask: Any, call:
 
 def test_a_signal_to_a_child_does_not_wake_the_workers_loop(ask: Any) -> None:
     assert ask("wake") == 0
+
+
+# ---------------------------------------------------------------- KeyboardInterrupt without a signal
+
+
+@pytest.mark.parametrize("do", ["raise_it", "raise_it_in_the_loop"])
+def test_a_keyboard_interrupt_of_the_users_is_a_failed_attempt(ask: Any, do: str) -> None:
+    for _ in range(2):
+        with pytest.raises(JobFailed, match="from the user's code") as failed:
+            ask(do)
+        assert failed.value.type == "KeyboardInterrupt"
+
+
+class Interrupted(WorkerBase):
+    service_name = "INTERRUPTED"
+
+    def work(self, job_id: str, params: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_job_without_a_worker_process_reaches_the_test() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_job(Interrupted)

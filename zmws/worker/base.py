@@ -98,6 +98,7 @@ class WorkerBase:
 
     service_name: ClassVar[str] = ""
     job: JobInHand
+    _handles_signals = False
     _runner: asyncio.Runner | None = None
 
     def work(self, job_id: str, params: Any) -> Any:
@@ -152,8 +153,7 @@ class WorkerBase:
         log.info("stopped")
         return 0
 
-    @staticmethod
-    def _handle_signals(io: WorkerIO) -> None:
+    def _handle_signals(self, io: WorkerIO) -> None:
         asked: list[int] = []
 
         def on_signal(number: int, _: object) -> None:
@@ -163,6 +163,7 @@ class WorkerBase:
                 os._exit(130)
             io.stop()
 
+        self._handles_signals = True
         handle_signal(signal.SIGTERM, on_signal)
         handle_signal(signal.SIGINT, on_signal)
 
@@ -196,10 +197,10 @@ class WorkerBase:
             if result is False:
                 return _fail({"code": "job_failed", "error": "work() returned False"})
             return (b"COMPLETE", *encode_value(result))
-        except KeyboardInterrupt:
-            raise
         except BaseException as fault:
             # SystemExit too: a worker ends by its signals, never by a job.
+            if isinstance(fault, KeyboardInterrupt) and not self._handles_signals:
+                raise  # it was Ctrl-C: whoever runs this job has not left the signals to us
             log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, type(fault).__name__, fault)
             return _fail(encode_fault(fault))
 
