@@ -123,7 +123,8 @@ class WorkerBase:
     ) -> int:
         """Serve jobs until told to stop; the exit code.
 
-        `brokers`: worker endpoints, tried in turn. `service`: instead of `service_name`.
+        `brokers`: worker endpoints, tried in turn. `service`: instead of `service_name`. Raises ValueError
+        for a service's name that cannot be, and for a class without a `work()` of its own.
         """
         name = service or self.service_name
         fault = mdp.service_name_fault(name)
@@ -131,6 +132,8 @@ class WorkerBase:
             fault = f"the service name '{name}' is reserved"
         if fault is not None:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
+        if (fault := work_fault(self)) is not None:
+            raise ValueError(fault)
         self._io = io = WorkerIO(name, brokers, settings=dialog_settings)
         self._runner = None
         if handle_signals:
@@ -222,6 +225,18 @@ class WorkerBase:
         from zmws.worker.command import run_class
 
         sys.exit(run_class(cls, args))
+
+
+def work_fault(worker: WorkerBase | type[WorkerBase]) -> str | None:
+    """What keeps `work` from being called, with what to write; or None."""
+    cls = worker if isinstance(worker, type) else type(worker)
+    work: Any = worker.work
+    write = "write 'def work(self, job_id, params):' in it"
+    if getattr(work, "__func__", work) is WorkerBase.work:
+        return f"{cls.__name__} has no work(); {write}"
+    if not callable(work):
+        return f"{cls.__name__}.work is no method, but {type(work).__name__}; {write}"
+    return None
 
 
 def _fail(said: dict[str, Any]) -> tuple[bytes, ...]:

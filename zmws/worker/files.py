@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from zmws.errors import ZmwsError
-from zmws.worker.base import WorkerBase
+from zmws.worker.base import WorkerBase, work_fault
 
 
 class WorkerFileError(ZmwsError):
@@ -37,4 +37,6 @@ def load_class(file: Path) -> type[WorkerBase]:
     if len(found) != 1:
         names = ", ".join(cls.__name__ for cls in found) or "none"
         raise WorkerFileError(f"{file} must define one subclass of WorkerBase; it defines {names}")
+    if (wrong := work_fault(found[0])) is not None:
+        raise WorkerFileError(f"{file}: {wrong}")
     return found[0]
