@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 from zmws.errors import ZmwsError
 from zmws.worker.base import WorkerBase, work_fault
+from zmws.worker.command import importable
 
 
 class WorkerFileError(ZmwsError):
@@ -16,14 +18,16 @@ class WorkerFileError(ZmwsError):
 
 def load_class(file: Path) -> type[WorkerBase]:
     """The one WorkerBase subclass that a file defines. Raises WorkerFileError."""
+    name = f"zmws_worker_{file.stem}"
     if not file.is_file():
         raise WorkerFileError(f"there is no worker file {file}")
-    spec = importlib.util.spec_from_file_location(f"zmws_worker_{file.stem}", file)
+    path = Path(os.path.normpath(file.absolute()))  # work() may change the folder
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise WorkerFileError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(file.parent))
+    sys.modules[name] = module
+    importable(path.parent)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
@@ -32,7 +36,7 @@ def load_class(file: Path) -> type[WorkerBase]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, WorkerBase) and value.__module__ == spec.name
+        if isinstance(value, type) and issubclass(value, WorkerBase) and value.__module__ == name
     ]
     if len(found) != 1:
         names = ", ".join(cls.__name__ for cls in found) or "none"
