@@ -1,10 +1,12 @@
-"""What the file of a worker may import."""
+"""What the file of a worker may import, and that multiprocessing finds it again in its children."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +139,99 @@ def test_a_broken_settings_file_does_not_stop_a_worker_that_knows_its_broker(
     with process(command, tmp_path / "log", tmp_path), broker.connect() as client:
         await_workers(client, 1)
         assert client.call("IMPORTER", timeout=10) == FOUND
+
+
+# ---------------------------------------------------------------- multiprocessing
+
+
+CRUNCHER = """
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import sys
+
+import sibling
+from shoplib import mail
+from zmws import WorkerBase
+
+
+@dataclasses.dataclass
+class Sum:
+    of: list
+    by: int = 0
+    main: str = ""
+
+
+def add(numbers):
+    assert mail.subject() and sibling.NAME
+    return Sum(sum(numbers), os.getpid(), __name__)
+
+
+def into(queue, numbers):
+    queue.put(add(numbers))
+
+
+class Cruncher(WorkerBase):
+    service_name = "CRUNCH"
+
+    def work(self, job_id, params):
+        os.chdir("/")
+        context = multiprocessing.get_context(params["method"])
+        if params["by"] == "executor":
+            with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+                done = pool.submit(add, [1, 2]).result(20)
+        elif params["by"] == "pool":
+            with context.Pool(1) as pool:
+                done = pool.apply_async(add, ([1, 2],)).get(20)
+        else:
+            queue = context.Queue()
+            child = context.Process(target=into, args=(queue, [1, 2]), daemon=True)
+            child.start()
+            done = queue.get(timeout=20)
+            child.join()
+        assert type(done) is Sum and done.by != os.getpid()
+        return [done.of, done.main, sys.modules[Sum.__module__].Sum is Sum]
+
+
+if __name__ == "__main__":
+    {main}
+"""
+
+
+@pytest.mark.parametrize("name", ["crunch.py", "email.py"])
+@pytest.mark.parametrize("command", [ZMWS, CONSOLE_SCRIPT])
+def test_children_of_multiprocessing_find_what_the_workers_file_defines(
+    tmp_path: Path, broker: RunningBroker, command: list[str], name: str
+) -> None:
+    file = shop(tmp_path).with_name(name)
+    file.write_text(CRUNCHER.replace("{main}", "raise AssertionError('this is no program')"))
+    relative = str(file.relative_to(tmp_path))  # to a folder that work() leaves
+    given = [*command, "worker", relative, "--broker", broker.worker]
+    with ExitStack() as stack:
+        running = stack.enter_context(process(given, tmp_path / "log", tmp_path))
+        client = stack.enter_context(broker.connect())
+        await_workers(client, 1)
+        for method in ("spawn", "forkserver", "fork"):
+            for by in ("executor", "pool", "process"):
+                done: Any = client.call("CRUNCH", {"method": method, "by": by}, timeout=30)
+                assert done == [3, "__mp_main__", True], running.text()
+
+
+def test_children_of_a_worker_that_is_its_own_command_find_it_too(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    file = shop(tmp_path).with_name("crunch.py")
+    for name in ("email.py", "csv.py"):
+        file.with_name(name).unlink()
+    file.write_text(CRUNCHER.replace("{main}", "Cruncher.main()"))
+    (file.parent / "shoplib").symlink_to(tmp_path / "shoplib")
+    command = [sys.executable, str(file), "--broker", broker.worker]
+    with process(command, tmp_path / "log", tmp_path) as running, broker.connect() as client:
+        await_workers(client, 1)
+        for method in ("spawn", "forkserver"):
+            done: Any = client.call("CRUNCH", {"method": method, "by": "executor"}, timeout=30)
+            assert done[0] == 3, running.text()
 
 
 def test_loading_workers_in_a_program_leaves_its_main_module_alone(tmp_path: Path) -> None:

@@ -18,7 +18,20 @@ class WorkerFileError(ZmwsError):
 
 def load_class(file: Path) -> type[WorkerBase]:
     """The one WorkerBase subclass that a file defines. Raises WorkerFileError."""
-    name = f"zmws_worker_{file.stem}"
+    return _class_of(file, f"zmws_worker_{file.stem}", is_main=False)
+
+
+def load_main_class(file: Path) -> type[WorkerBase]:
+    """As `load_class`, in a process that is for this file alone: the file becomes its main module.
+
+    A child that multiprocessing spawns runs the file of its parent's main module again, as `__mp_main__`, and
+    looks there for what it is to do. The module is here as it is there: so the child finds what the file
+    defines, whatever the file's own name is, and `if __name__ == "__main__":` stays false in both.
+    """
+    return _class_of(file, "__mp_main__", is_main=True)
+
+
+def _class_of(file: Path, name: str, is_main: bool) -> type[WorkerBase]:
     if not file.is_file():
         raise WorkerFileError(f"there is no worker file {file}")
     path = Path(os.path.normpath(file.absolute()))  # work() may change the folder
@@ -27,6 +40,11 @@ def load_class(file: Path) -> type[WorkerBase]:
         raise WorkerFileError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if is_main:
+        module.__spec__ = (
+            None  # as of a file that Python runs: the child is told the path, not a module's name
+        )
+        sys.modules["__main__"] = module
     importable(path.parent)
     try:
         spec.loader.exec_module(module)
