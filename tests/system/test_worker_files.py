@@ -12,7 +12,7 @@ import pytest
 
 from tests.peers import REPOSITORY, RunningBroker, await_workers, process
 from tests.system.installation import ZMWS, environment, installation, worker_table
-from zmws import Client
+from zmws import Client, JobFailed
 
 CONSOLE_SCRIPT = [str(Path(sys.executable).with_name("zmws"))]
 LEFT_OUT = "raise ImportError('this is not what was meant')\n"
@@ -216,6 +216,46 @@ def test_children_of_multiprocessing_find_what_the_workers_file_defines(
             for by in ("executor", "pool", "process"):
                 done: Any = client.call("CRUNCH", {"method": method, "by": by}, timeout=30)
                 assert done == [3, "__mp_main__", True], running.text()
+
+
+METHODS = """
+import multiprocessing
+
+from zmws import WorkerBase
+
+
+class Methods(WorkerBase):
+    service_name = "METHODS"
+
+    def __init__(self):
+        self.factor = 2
+
+    async def work(self, job_id, params):
+        with multiprocessing.get_context(params["method"]).Pool(1) as pool:
+            return pool.apply_async(getattr(self, params["do"]), (3,)).get(20)
+
+    def product(self, number):
+        return [number * self.factor, self.job.id, self.job.attempt]
+
+    def say(self, number):
+        self.job.progress(0.5)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_a_method_of_the_worker_runs_in_a_child_of_multiprocessing(
+    tmp_path: Path, broker: RunningBroker, method: str
+) -> None:
+    file = tmp_path / "methods.py"
+    file.write_text(METHODS)
+    command = [*ZMWS, "worker", str(file), "--broker", broker.worker]
+    with process(command, tmp_path / "log", tmp_path), broker.connect() as client:
+        await_workers(client, 1)
+        for _ in range(2):  # the second job's worker has an event loop
+            job = client.submit("METHODS", {"method": method, "do": "product"})
+            assert job.result(20) == [6, job.id, 1]
+        with pytest.raises(JobFailed, match=r"self\.job\.progress\(\) works in the worker's own process"):
+            client.call("METHODS", {"method": method, "do": "say"}, timeout=20)
 
 
 def test_children_of_a_worker_that_is_its_own_command_find_it_too(

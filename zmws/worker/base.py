@@ -80,6 +80,10 @@ class JobInHand:
         self._refuse_in_child("cancelled")
         return self._io.is_cancelled(self._token)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process tells what it knows; it has no connection, and says so.
+        return {name: value for name, value in vars(self).items() if name != "_io"}
+
     def _say(self, by: str, body: tuple[bytes, ...]) -> None:
         self._refuse_in_child(by)
         self._io.say(self._token, body)
@@ -112,6 +116,13 @@ class WorkerBase:
     def idle(self) -> None:
         """Called once after three heartbeat intervals without a job: close files, let go of things."""
 
+    def __getstate__(self) -> object:
+        # A child of multiprocessing gets a copy, when it is to run a method; what is of this process stays.
+        state = super().__getstate__()
+        if isinstance(state, dict):
+            return {name: value for name, value in state.items() if name != "_runner"}
+        return state
+
     # ------------------------------------------------------------ running
 
     def run(
@@ -134,7 +145,7 @@ class WorkerBase:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
         if (fault := work_fault(self)) is not None:
             raise ValueError(fault)
-        self._io = io = WorkerIO(name, brokers, settings=dialog_settings)
+        io = WorkerIO(name, brokers, settings=dialog_settings)
         self._runner = None
         if handle_signals:
             self._handle_signals(io)
