@@ -117,7 +117,8 @@ def worker_process(
     """A worker process whose class body is `body` (service_name and work), connected to `endpoint`.
     `also`: endpoints of further brokers."""
     file = folder / f"{name}.py"
-    text = "import ctypes, json, os, threading, time\nfrom zmws import WorkerBase\n\n\nclass W(WorkerBase):\n"
+    text = "import ctypes, json, os, signal, sys, threading, time\nfrom zmws import WorkerBase\n\n\n"
+    text += "class W(WorkerBase):\n"
     file.write_text(text + textwrap.indent(textwrap.dedent(body), "    "))
     command = [sys.executable, "-m", "zmws", "worker", str(file)]
     for broker in (endpoint, *also):

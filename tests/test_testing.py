@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -41,6 +42,16 @@ class Shaky(WorkerBase):
         if params == "job":
             return [self.job.id, self.job.attempt, self.job.cancelled]
         return params
+
+
+class Copied(WorkerBase):
+    """Does what multiprocessing does with the worker, when a child is to run a method of it."""
+
+    service_name = "COPIED"
+
+    def work(self, job_id: str, params: Any) -> Any:
+        copy = pickle.loads(pickle.dumps(self))
+        return [copy.job.id == job_id, copy.job.attempt, type(copy) is Copied]
 
 
 class Slow(WorkerBase):
@@ -137,6 +148,11 @@ def test_a_client_calls_a_worker_of_this_process(zmws_client: Client, zmws_worke
     assert zmws_client.call("SHAKY", {"a": 1}, timeout=10) == {"a": 1}
     assert isinstance(running.worker, Shaky) and len(running.worker.jobs) == 1
     assert [row["id"] for row in zmws_client.workers()] == [running.id]
+
+
+def test_a_worker_can_be_pickled_in_its_work(zmws_client: Client, zmws_worker: WorkerFactory) -> None:
+    zmws_worker(Copied)
+    assert zmws_client.call("COPIED", timeout=10) == run_job(Copied).result == [True, 1, True]
 
 
 def test_a_worker_may_be_an_object_and_serve_another_service(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from tests.peers import REPOSITORY
 from zmws.core.messages import WorkerRequest
 from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.files import load_class
+from zmws.worker.base import work_fault
+from zmws.worker.files import WorkerFileError, load_class
 
 
 class Ear:
@@ -111,3 +113,48 @@ def test_every_sample_is_in_the_settings_and_short_enough_to_copy() -> None:
         cls = load_class(file)
         assert f'file = "workers/{file.name}"' in named and f'service = "{cls.service_name}"' in named
         assert len(file.read_text().splitlines()) < 40
+
+
+# ---------------------------------------------------------------- what cannot be a worker
+
+WORKLESS = [
+    ("pass", "W has no work()"),
+    ("def wrok(self, job_id, params): return 1", "W has no work()"),
+    ("work = None", "W.work is no method, but NoneType"),
+    ("work = 'job'", "W.work is no method, but str"),
+]
+
+
+@pytest.mark.parametrize(("body", "fault"), WORKLESS)
+def test_a_file_whose_class_has_no_work_is_refused(tmp_path: Path, body: str, fault: str) -> None:
+    file = tmp_path / "workless.py"
+    file.write_text(
+        f"from zmws import WorkerBase\nclass W(WorkerBase):\n    service_name = 'W'\n    {body}\n"
+    )
+    with pytest.raises(WorkerFileError) as refused:
+        load_class(file)
+    assert str(refused.value) == f"{file}: {fault}; write 'def work(self, job_id, params):' in it"
+
+
+@pytest.mark.parametrize(("body", "fault"), WORKLESS)
+def test_a_class_without_work_does_not_run(body: str, fault: str) -> None:
+    names: dict[str, Any] = {"WorkerBase": WorkerBase}
+    exec(f"class W(WorkerBase):\n    service_name = 'W'\n    {body}", names)
+    with pytest.raises(ValueError, match=re.escape(f"{fault}; write 'def work(self, job_id, params):'")):
+        names["W"]().run(["tcp://127.0.0.1:1"], handle_signals=False)
+
+
+def test_a_work_that_is_inherited_or_set_on_the_object_is_a_work(tmp_path: Path) -> None:
+    (tmp_path / "base_of_it.py").write_text(
+        "from zmws import WorkerBase\nclass Base(WorkerBase):\n    def work(self, job_id, params): return 1\n"
+    )
+    file = tmp_path / "derived.py"
+    file.write_text("from base_of_it import Base\nclass W(Base):\n    service_name = 'W'\n")
+    assert load_class(file)().work("1", {}) == 1
+
+    class OnTheObject(WorkerBase):
+        service_name = "W"
+
+    worker = OnTheObject()
+    vars(worker)["work"] = lambda job_id, params: 2
+    assert work_fault(worker) is None

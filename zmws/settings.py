@@ -157,6 +157,14 @@ def load(
     return _Loading(path, flags or {}, os.environ if environ is None else environ, cwd).settings()
 
 
+def root_of(path: Path | None = None) -> Path:
+    """The folder of the installation that `load(path)` would read; the file itself is not read.
+
+    Raises SettingsError where `path` names no file.
+    """
+    return _places(path, None)[1]
+
+
 def is_loopback(endpoint: str) -> bool:
     """Whether only this machine can reach the endpoint (or HOST:PORT); also true of "", turned off."""
     scheme, _, rest = endpoint.rpartition("://")

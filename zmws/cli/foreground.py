@@ -90,12 +90,13 @@ def worker(
     file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
 ) -> int:
     """Run the worker of FILE in the foreground. SIGTERM or Ctrl-C lets it finish its job and leave."""
-    from zmws.worker.command import run, set_up_log
-    from zmws.worker.files import WorkerFileError, load_class
+    from zmws.worker.command import importable, run, set_up_log
+    from zmws.worker.files import WorkerFileError, load_main_class
 
     set_up_log(log_level)
     try:
-        return run(load_class(file), list(broker), service, config)
+        importable(settings.root_of(config))
+        return run(load_main_class(file), list(broker), service, config)
     except (WorkerFileError, ValueError) as wrong:
         say(f"zmws: {wrong}")
         where = traceback.extract_tb(wrong.__cause__.__traceback__ if wrong.__cause__ else None)

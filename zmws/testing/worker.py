@@ -63,6 +63,7 @@ def worker_in_thread(
     thread = threading.Thread(target=run, name=f"zmws-test-{type(made).__name__}", daemon=True)
     thread.start()
     io = handed.get(timeout=_START_S)
+    del vars(made)["_handle_signals"]  # nothing of the test's is left in it: it can be pickled
     if isinstance(io, BaseException):
         thread.join()
         raise io

@@ -29,7 +29,9 @@ from zmws.core import mdp
 from zmws.core.messages import WorkerRequest
 from zmws.core.values import PARAM_JSON, decode_params, encode_value, json_object
 from zmws.core.worker_dialog import DialogSettings
+from zmws.errors import ZmwsError
 from zmws.worker.fault import encode_fault
+from zmws.worker.forks import ChildEndsHere, handle_signal
 from zmws.worker.io_thread import WorkerIO
 
 log = logging.getLogger("zmws.worker")
@@ -39,7 +41,7 @@ class JobInHand:
     """The job that `work()` runs: `self.job`.
 
     `id` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at which its
-    `ttr` passes).
+    `ttr` passes). All else is for the worker's own process: in a forked child it raises ZmwsError.
     """
 
     def __init__(self, io: WorkerIO, request: WorkerRequest) -> None:
@@ -49,33 +51,51 @@ class JobInHand:
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._io = io
         self._token = request.token
+        self._pid = os.getpid()
 
     def progress(self, done: float, text: str | None = None) -> None:
         """Say how far it is: `done` from 0 to 1. Raises ValueError outside."""
         if not 0 <= done <= 1:
             raise ValueError(f"progress must be from 0 to 1, not {done!r}")
         said = json.dumps({"done": float(done), "text": text}).encode()
-        self._io.say(self._token, (b"PROGRESS", said))
+        self._say("progress()", (b"PROGRESS", said))
 
     def partial(self, value: Any) -> None:
         """A partial result (JSON, or bytes): a synchronous caller gets it at once. Raises BadValue."""
-        self._io.say(self._token, (b"CONT", *encode_value(value, "the partial result")))
+        self._say("partial()", (b"CONT", *encode_value(value, "the partial result")))
 
     def log(self, text: str) -> None:
         """A line for the job's record."""
-        self._io.say(self._token, (b"LOG", text.encode("utf-8", "replace")))
+        self._say("log()", (b"LOG", text.encode("utf-8", "replace")))
 
     def extend(self, seconds: float) -> None:
         """Move the `ttr` deadline to `seconds` from now. Raises ValueError if not above 0."""
         if not seconds > 0:
             raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
+        self._say("extend()", (b"TOUCH", str(float(seconds)).encode()))
         self.deadline = time.monotonic() + seconds
-        self._io.say(self._token, (b"TOUCH", str(float(seconds)).encode()))
 
     @property
     def cancelled(self) -> bool:
         """Whether this attempt was cancelled, or its `ttr` passed: its result will be refused."""
+        self._refuse_in_child("cancelled")
         return self._io.is_cancelled(self._token)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process tells what it knows; it has no connection, and says so.
+        return {name: value for name, value in vars(self).items() if name != "_io"}
+
+    def _say(self, by: str, body: tuple[bytes, ...]) -> None:
+        self._refuse_in_child(by)
+        self._io.say(self._token, body)
+
+    def _refuse_in_child(self, what: str) -> None:
+        # The I/O thread is not in a forked child: nothing said there would ever leave, nothing be heard.
+        if os.getpid() != self._pid:
+            raise ZmwsError(
+                f"self.job.{what} works in the worker's own process alone, and this is a child of it; "
+                "let the child tell the worker, through a pipe, a queue or its result, and use it there"
+            )
 
 
 class WorkerBase:
@@ -83,6 +103,8 @@ class WorkerBase:
 
     service_name: ClassVar[str] = ""
     job: JobInHand
+    _handles_signals = False
+    _runner: asyncio.Runner | None = None
 
     def work(self, job_id: str, params: Any) -> Any:
         """Do one job. `params` is what the client sent: JSON decoded, raw bytes, or {} for none.
@@ -96,6 +118,13 @@ class WorkerBase:
     def idle(self) -> None:
         """Called once after three heartbeat intervals without a job: close files, let go of things."""
 
+    def __getstate__(self) -> object:
+        # A child of multiprocessing gets a copy, when it is to run a method; what is of this process stays.
+        state = super().__getstate__()
+        if isinstance(state, dict):
+            return {name: value for name, value in state.items() if name != "_runner"}
+        return state
+
     # ------------------------------------------------------------ running
 
     def run(
@@ -107,7 +136,8 @@ class WorkerBase:
     ) -> int:
         """Serve jobs until told to stop; the exit code.
 
-        `brokers`: worker endpoints, tried in turn. `service`: instead of `service_name`.
+        `brokers`: worker endpoints, tried in turn. `service`: instead of `service_name`. Raises ValueError
+        for a service's name that cannot be, and for a class without a `work()` of its own.
         """
         name = service or self.service_name
         fault = mdp.service_name_fault(name)
@@ -115,8 +145,10 @@ class WorkerBase:
             fault = f"the service name '{name}' is reserved"
         if fault is not None:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
-        self._io = io = WorkerIO(name, brokers, settings=dialog_settings)
-        self._runner: asyncio.Runner | None = None
+        if (fault := work_fault(self)) is not None:
+            raise ValueError(fault)
+        io = WorkerIO(name, brokers, settings=dialog_settings)
+        self._runner = None
         if handle_signals:
             self._handle_signals(io)
         log.info(
@@ -137,8 +169,7 @@ class WorkerBase:
         log.info("stopped")
         return 0
 
-    @staticmethod
-    def _handle_signals(io: WorkerIO) -> None:
+    def _handle_signals(self, io: WorkerIO) -> None:
         asked: list[int] = []
 
         def on_signal(number: int, _: object) -> None:
@@ -148,8 +179,9 @@ class WorkerBase:
                 os._exit(130)
             io.stop()
 
-        signal.signal(signal.SIGTERM, on_signal)
-        signal.signal(signal.SIGINT, on_signal)
+        self._handles_signals = True
+        handle_signal(signal.SIGTERM, on_signal)
+        handle_signal(signal.SIGINT, on_signal)
 
     def _serve(self, io: WorkerIO) -> None:
         idle_called = False
@@ -159,7 +191,8 @@ class WorkerBase:
             except queue.Empty:
                 idle_called = True
                 try:
-                    self.idle()
+                    with ChildEndsHere():
+                        self.idle()
                 except Exception:
                     log.exception("idle() failed; the worker goes on")
                 continue
@@ -172,21 +205,27 @@ class WorkerBase:
         """Run `work()` once; the body of its FINAL."""
         self.job = job = JobInHand(io, request)
         try:
-            result = self.work(job.id, decode_params(request.body))
+            result = self._worked(job, decode_params(request.body))
+            if result is False:
+                return _fail({"code": "job_failed", "error": "work() returned False"})
+            return (b"COMPLETE", *encode_value(result, "the result"))
+        except BaseException as fault:
+            # SystemExit too: a worker ends by its signals, never by a job.
+            if isinstance(fault, KeyboardInterrupt) and not self._handles_signals:
+                raise  # it was Ctrl-C: whoever runs this job has not left the signals to us
+            told = encode_fault(fault)
+            log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, told["type"], told["error"])
+            return _fail(told)
+
+    def _worked(self, job: JobInHand, params: Any) -> Any:
+        """What `work()` returned, or its coroutine."""
+        with ChildEndsHere():
+            result = self.work(job.id, params)
             if inspect.iscoroutine(result):
                 if self._runner is None:
                     self._runner = asyncio.Runner()
                 result = self._runner.run(result)
-            if result is False:
-                return _fail({"code": "job_failed", "error": "work() returned False"})
-            return (b"COMPLETE", *encode_value(result, "the result"))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as fault:
-            # SystemExit too: a worker ends by its signals, never by a job.
-            told = encode_fault(fault)
-            log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, told["type"], told["error"])
-            return _fail(told)
+        return result
 
     # ------------------------------------------------------------ the worker's own command line
 
@@ -196,6 +235,18 @@ class WorkerBase:
         from zmws.worker.command import run_class
 
         sys.exit(run_class(cls, args))
+
+
+def work_fault(worker: WorkerBase | type[WorkerBase]) -> str | None:
+    """What keeps `work` from being called, with what to write; or None."""
+    cls = worker if isinstance(worker, type) else type(worker)
+    work: Any = worker.work
+    write = "write 'def work(self, job_id, params):' in it"
+    if getattr(work, "__func__", work) is WorkerBase.work:
+        return f"{cls.__name__} has no work(); {write}"
+    if not callable(work):
+        return f"{cls.__name__}.work is no method, but {type(work).__name__}; {write}"
+    return None
 
 
 def _fail(said: dict[str, Any]) -> tuple[bytes, ...]:

@@ -33,6 +33,13 @@ def set_up_log(level: str) -> None:
     logging.basicConfig(level=name, format=form, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr)
 
 
+def importable(folder: Path) -> None:
+    """Let Python find modules in this folder, last of all: none there can stand for one of Python's or of
+    an installed package, which other modules import too."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 def run_class(cls: type[Any], args: Sequence[str] | None = None) -> int:
     """`Worker.main()`: options from the command line, the rest from the settings; the exit code."""
     parser = argparse.ArgumentParser(description=(cls.__doc__ or f"The worker {cls.__name__}.").strip())
@@ -43,6 +50,7 @@ def run_class(cls: type[Any], args: Sequence[str] | None = None) -> int:
     given = parser.parse_args(args)
     try:
         set_up_log(given.log_level)
+        importable(settings.root_of(given.config))
         return run(cls, given.broker, given.service, given.config)
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
