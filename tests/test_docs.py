@@ -22,6 +22,7 @@ from zmws.core.jobs import Jobs
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
 from zmws.core.question import Question
+from zmws.core.questions import QUESTIONS
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
 from zmws.ids import suppliers
@@ -83,13 +84,14 @@ def _inspection() -> Inspection:
     turn = Turn(Limits(), suppliers())
     jobs = Jobs(turn, {}, "memory")
     jobs.register_service("STR-REV")
-    return Inspection(turn, jobs, Roster(turn, jobs))
+    return Inspection(turn, jobs, Roster(turn, jobs), lambda question: None)
 
 
 def test_every_service_of_the_broker_is_explained() -> None:
     inspection = _inspection()
     explained = set(re.findall(r"^\| `(zmws\.[a-z]+)` \|", _document("protocol.md"), re.MULTILINE))
-    assert explained == {*inspection._verbs, "zmws.submit"}
+    assert explained == set(inspection._verbs)
+    assert {*QUESTIONS, "zmws.submit"} == set(inspection._verbs)
     for name in inspection._lists:
         assert f"`{name}`" in _document("protocol.md"), name
 
@@ -100,7 +102,7 @@ def _shape(after: str) -> list[str]:
     return [name.strip() for name in braces.split(",")]
 
 
-@pytest.mark.parametrize("name", ["zmws.services", "zmws.stats"])
+@pytest.mark.parametrize("name", ["zmws.hello", "zmws.services", "zmws.stats"])
 def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
     inspection = _inspection()
     caller = job.Caller(("client", b"C"), None)
@@ -111,9 +113,9 @@ def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
 
 def test_the_shape_of_a_job_is_as_the_broker_makes_it() -> None:
     one = job.Job(id="a", service="S", kind="stored", body=(), created_at=0.0, ready_at=0.0, rank=0.0)
-    names = list(job.record(one))
+    names = list(job.record(one, 0.0))
     assert _shape("A job is `") == names
-    assert names[len(job.summary(one))] == "params", "lists leave out `params` and what follows it"
+    assert names[len(job.summary(one, 0.0))] == "params", "lists leave out `params` and what follows it"
 
 
 def test_every_verb_of_the_command_line_is_explained() -> None:
