@@ -482,7 +482,7 @@ def test_a_job_without_params_is_leased_with_an_empty_object(client: Client) -> 
     lease = leased(client)
     assert lease.params == {}
     lease.complete()
-    assert job.result(10) is True
+    assert job.result(10) is None
 
 
 def test_a_synchronous_call_is_answered_by_a_lease(client: Client) -> None:
@@ -679,7 +679,7 @@ def test_malformed_questions_are_refused(client: Client, verb: str, question: di
         client.ask(f"zmws.{verb}", question)
     assert refused.value.code in ("bad_request", "unknown_service")
     lease.complete()
-    assert job.result(10) is True
+    assert job.result(10) is None
 
 
 def test_the_client_refuses_what_cannot_be_reported(client: Client) -> None:

@@ -45,6 +45,8 @@ class Shaky(WorkerBase):
             return bytes([0, 255, 10])
         if how == "true":
             return True
+        if how == "none":
+            return None
         self.job.log("a line")
         self.job.progress(0.5, "half\\x1b[31m")
         return {"how": how}
@@ -85,7 +87,11 @@ def test_call_prints_json_for_programs(zmws: Installation) -> None:
 
 
 def test_call_prints_nothing_for_a_job_without_a_result_and_bytes_as_they_are(zmws: Installation) -> None:
-    assert zmws.run("call", "SHAKY", "how=true").out == ""
+    assert zmws.run("call", "SHAKY", "how=none").out == ""
+    assert zmws.run("call", "SHAKY", "how=none", "--json").out == "null\n"
+    assert zmws.run("call", "SHAKY", "how=true").out == "true\n"
+    assert zmws.run("submit", "SHAKY", "how=none", "--wait").out == ""
+    assert zmws.run("submit", "SHAKY", "how=true", "--wait").out == "true\n"
     command = [*zmws.popen("call", "SHAKY", "how=bytes", stdout=subprocess.PIPE).communicate(timeout=30)]
     assert command[0] == b"\x00\xff\n"
 
@@ -136,7 +142,7 @@ def test_partial_results_come_as_they_are_made(zmws: Installation) -> None:
     lines = ended.out.splitlines()
     assert ended.code == 0 and len(lines) == 100 and all(re.fullmatch("[A-Za-z]{16}", line) for line in lines)
     shown = [json.loads(line) for line in zmws.run("call", "RANDSTREAM", "--json").out.splitlines()]
-    assert len(shown) == 101 and shown[-1] is True
+    assert len(shown) == 101 and shown[-1] is None
 
 
 def test_a_failed_job_ends_with_1_and_its_reason(zmws: Installation) -> None:

@@ -110,7 +110,7 @@ def test_no_well_formed_request_ends_the_broker(tmp_path: Path, pytestconfig: py
         await_workers(client, 1, "ECHO")
         asker = Asker(broker, client, socket, worker)
         for request in _drawn(count):
-            if asker.sent % 500 == 0:
+            if asker.sent % 50 == 0:
                 asker.lease()
                 assert client.call("ECHO", {"n": asker.sent}, timeout=10) == {"n": asker.sent}
             asker.ask(request)
