@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 from zmws.core import mdp
 from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import DialogSettings
+from zmws.real_threads import need_real_threads
 from zmws.worker.io_thread import WorkerIO
 from zmws.worker.params import BadParams, decode_params, encode_fault, encode_value
 
@@ -113,6 +114,7 @@ class WorkerBase:
             fault = f"the service name '{name}' is reserved"
         if fault is not None:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
+        need_real_threads("a worker", queues=True)
         self._io = io = WorkerIO(name, brokers, settings=dialog_settings)
         self._runner: asyncio.Runner | None = None
         if handle_signals:
