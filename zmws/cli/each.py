@@ -24,7 +24,8 @@ import click
 
 from zmws.cli.ends import FAILED, say
 from zmws.cli.tables import show_result
-from zmws.client.answers import outcome_of, then
+from zmws.client.answers import outcome_of
+from zmws.client.asked import then
 from zmws.client.batch import Batch
 from zmws.client.job import Job
 from zmws.client.synchronous import Client
