@@ -2,7 +2,7 @@
 
     L0 errors  core/messages  core/values  core/php  core/mdp  core/job
     L1 core/*
-    L2 settings  sockets  ids  store/*
+    L2 settings  sockets  ids  real_threads  store/*
     L3 server/*  worker/*  client/*
     L4 gateway/*  supervisor/*  testing
     L5 cli/*
@@ -39,6 +39,7 @@ LAYERS = {
     "zmws.toml_lines": 2,
     "zmws.sockets": 2,
     "zmws.ids": 2,
+    "zmws.real_threads": 2,
     "zmws.store": 2,
     "zmws.server": 3,
     "zmws.worker": 3,

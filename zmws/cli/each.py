@@ -24,8 +24,8 @@ import click
 
 from zmws.cli.ends import FAILED, say
 from zmws.cli.tables import show_result
-from zmws.client.answers import outcome_of, then
-from zmws.client.batch import Batch
+from zmws.client.answers import finished, outcome_of
+from zmws.client.asked import then
 from zmws.client.job import Job
 from zmws.client.synchronous import Client
 from zmws.errors import (
@@ -118,7 +118,8 @@ class _Submitting:
         self._show = show
         self._more = True
         self._flying: deque[_Line] = deque()
-        self._batch = Batch(client.message_bytes_max, BATCH)
+        self._new_batch = finished(client.batch_steps(BATCH))
+        self._batch = self._new_batch()
         self._numbers: list[int] = []  # of the lines in the batch
         self._leaves_at = 0.0
         self._turn: tuple[_Line, float] | None = None  # the line that is to be printed next, since when
@@ -152,7 +153,7 @@ class _Submitting:
         if not self._numbers:
             self._leaves_at = time.monotonic() + GATHER_S
         self._numbers.append(number)
-        if len(self._numbers) == BATCH:
+        if len(self._batch) == BATCH:
             self._send()
 
     def _patience(self) -> float | None:
@@ -176,7 +177,7 @@ class _Submitting:
             self._flying.append(_Line(number, submitting, record))
         verdicts.add_done_callback(lambda _: on_done())
         self.sent += len(self._numbers)
-        self._numbers, self._batch = [], Batch(self._client.message_bytes_max, BATCH)
+        self._numbers, self._batch = [], self._new_batch()
 
     def _land(self) -> None:
         line = self._flying.popleft()

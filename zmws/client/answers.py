@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future
-from datetime import datetime
 from typing import Any, TypeVar
 
 from zmws import ids
+from zmws.client.asked import waited
+from zmws.client.given import options_given, times_as_text
 from zmws.core import mdp, values
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
 from zmws.core.messages import Reply
@@ -31,8 +32,8 @@ def body_of(params: Any) -> tuple[bytes, ...]:
 
 
 def options_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a job with an id of its own, so that a repeat is the same job."""
-    given = {name: value for name, value in options.items() if value is not None}
+    """Options of a job with an id of its own, so that a repeat is the same job. Raises OptionError."""
+    given = options_given(options)
     given.setdefault("id", ids.new_id())
     return given
 
@@ -46,7 +47,7 @@ def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in given.items() if value is not None and value is not False}
     if not kept:
         raise ValueError("name at least one of service, state, group, since and before, or all=True")
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in kept.items()}
+    return times_as_text(kept)
 
 
 def result_of(reply: Reply, job_id: str) -> Any:
@@ -84,32 +85,14 @@ def answer_of(reply: Reply) -> tuple[int, Any]:
     return status, value
 
 
-def then(asked: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
-    """A future of what `step` makes of the answer."""
-    made: Future[Any] = Future()
-
-    def on_done(done: Future[Any]) -> None:
-        if not made.set_running_or_notify_cancel():
-            return
-        try:
-            value = step(done.result())
-        except BaseException as fault:
-            made.set_exception(fault)
-        else:
-            made.set_result(value)
-
-    asked.add_done_callback(on_done)
-    made.add_done_callback(lambda done: asked.cancel() if done.cancelled() else None)
-    return made
-
-
 def finished(steps: Steps[T]) -> T:
     """Take the steps one after the other, waiting for each; what they return."""
+    asked: Future[Any] | None = None
     try:
         asked = next(steps)
         while True:
             try:
-                answer = asked.result()
+                answer = waited(asked)
             except Exception as fault:
                 asked = steps.throw(fault)
             else:
@@ -117,6 +100,9 @@ def finished(steps: Steps[T]) -> T:
     except StopIteration as end:
         value: T = end.value
         return value
+    finally:
+        steps.close()
+        asked = None  # the traceback of what is raised must not hold what holds that
 
 
 def outcome_of(record: Mapping[str, Any]) -> Any:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from asyncio import wrap_future
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmws.client.answers import DEFAULT_BROKER, Steps, T, filter_of, outcome_of
 from zmws.client.batch import submit_steps
+from zmws.client.given import Seconds, times_as_text
 from zmws.client.job import Events, Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.client.synchronous import Client
-from zmws.errors import Refused, ZmwsError
+from zmws.errors import Refused
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class AsyncJob:
@@ -30,16 +34,16 @@ class AsyncJob:
         record: dict[str, Any] = await wrap_future(self._job.asked("zmws.job"))
         return record
 
-    async def wait(self, timeout: float | None = None) -> dict[str, Any]:
+    async def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """As `Job.wait`."""
         return await _finished(self._job.wait_steps(timeout))
 
-    async def result(self, timeout: float | None = None) -> Any:
+    async def result(self, timeout: Seconds | None = None) -> Any:
         """As `Job.result`."""
         return outcome_of(await self.wait(timeout))
 
     async def events(
-        self, after: int = 0, timeout: float | None = None, follow: bool = True
+        self, after: int = 0, timeout: Seconds | None = None, follow: bool = True
     ) -> AsyncIterator[dict[str, Any]]:
         """As `Job.events`, for `async for`."""
         story = Events(self._job, after, timeout, follow)
@@ -106,7 +110,7 @@ class AsyncLease:
         """As `Lease.log`."""
         await wrap_future(self._lease.log_future(text))
 
-    async def extend(self, seconds: float) -> None:
+    async def extend(self, seconds: Seconds) -> None:
         """As `Lease.extend`."""
         await wrap_future(self._lease.extend_future(seconds))
 
@@ -116,14 +120,7 @@ class AsyncLease:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ending = self._lease.ending(fault)
-        if ending is None:
-            return
-        if fault is None:
-            await wrap_future(ending)
-            return
-        with suppress(ZmwsError):
-            await wrap_future(ending)
+        await _finished(self._lease.ending_steps(fault))
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._lease)[1:]}"
@@ -140,7 +137,7 @@ class AsyncClient:
         service: str,
         params: Any = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         on_partial: Callable[[Any], None] | None = None,
         **options: Any,
     ) -> Any:
@@ -151,8 +148,10 @@ class AsyncClient:
             if on_partial is not None:
                 loop.call_soon_threadsafe(on_partial, value)
 
-        future = self._client.call_future(service, params, timeout=timeout, on_partial=relay, **options)
-        return await wrap_future(future)
+        # No name for the future: the traceback of what it raises would hold it.
+        return await wrap_future(
+            self._client.call_future(service, params, timeout=timeout, on_partial=relay, **options)
+        )
 
     async def submit(self, service: str, params: Any = None, **options: Any) -> AsyncJob:
         """As `Client.submit`."""
@@ -160,20 +159,21 @@ class AsyncClient:
 
     async def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[AsyncJob | Refused]:
         """As `Client.submit_many`."""
-        made = await _finished(submit_steps(self._client, jobs, self._client.message_bytes_max))
+        made = await _finished(submit_steps(self._client, jobs))
         return [AsyncJob(one) if isinstance(one, Job) else one for one in made]
 
-    def job(self, job_id: str, service: str = "") -> AsyncJob:
+    def job(self, job_id: str | UUID, service: str = "") -> AsyncJob:
         """As `Client.job`."""
         return AsyncJob(self._client.job(job_id, service))
 
-    async def lease(self, service: str, wait: float = 0.0, ttr: float = LEASE_TTR_S) -> AsyncLease | None:
+    async def lease(self, service: str, wait: Seconds = 0.0, ttr: Seconds = LEASE_TTR_S) -> AsyncLease | None:
         """As `Client.lease`."""
         lease = await _finished(lease_steps(self._client, service, wait, ttr))
         return None if lease is None else AsyncLease(lease)
 
     async def jobs(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
         """As `Client.jobs`."""
+        filters = times_as_text(filters)
         while True:
             page = await self.ask("zmws.jobs", filters)
             for job in page["jobs"]:
@@ -238,6 +238,7 @@ class AsyncClient:
 
 async def _finished(steps: Steps[T]) -> T:
     """As `answers.finished`, waiting in the event loop."""
+    asked: Future[Any] | None = None
     try:
         asked = next(steps)
         while True:
@@ -252,3 +253,4 @@ async def _finished(steps: Steps[T]) -> T:
         return value
     finally:
         steps.close()
+        asked = None  # as in answers.finished

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.answers import Steps, error_of, options_of, then
+from zmws.client.answers import Steps, error_of, options_of
+from zmws.client.asked import then
+from zmws.client.given import service_of
 from zmws.client.job import Job
 from zmws.core import values
 from zmws.errors import Refused
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from zmws.client.synchronous import Client
 
 JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
+_NO_MORE: Any = object()
 _IN_FLIGHT = 2  # messages: the next is made while the broker commits the one before
 
 
@@ -83,43 +86,48 @@ class Batch:
         ]
 
 
-def submit_steps(
-    client: Client, jobs: Iterable[Mapping[str, Any]], bytes_max: int
-) -> Steps[list[Job | Refused]]:
+def submit_steps(client: Client, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[Job | Refused]]:
     """The messages of `submit_many`, a few of them in flight at once."""
     flying: deque[tuple[Batch, Future[list[Job | Refused]]]] = deque()
     made: list[Job | Refused] = []
-    batch = Batch(bytes_max)
     left = iter(jobs)
     more = True
-    while more or flying:
-        while more and len(flying) < _IN_FLIGHT:
-            job = next(left, None)
-            more = job is not None
-            if job is None or not batch.add(job):
-                if len(batch):
-                    flying.append((batch, batch.submit_future(client)))
-                batch = Batch(bytes_max)
-                if job is not None:
-                    batch.add(job)
-        if flying:
-            sent, answer = flying.popleft()
-            try:
-                made += yield answer
-            except Refused as refused:
-                made += sent.refused(refused)
-    return made
+    try:
+        new_batch = yield from client.batch_steps()
+        batch = new_batch()
+        while more or flying:
+            while more and len(flying) < _IN_FLIGHT:
+                job = next(left, _NO_MORE)
+                more = job is not _NO_MORE
+                if not more or not batch.add(job):
+                    if len(batch):
+                        flying.append((batch, batch.submit_future(client)))
+                    batch = new_batch()
+                    if more:
+                        batch.add(job)
+            if flying:
+                try:
+                    made += yield flying[0][1]
+                except Refused as refused:
+                    made += flying[0][0].refused(refused)
+                flying.popleft()
+        return made
+    finally:
+        for _, answer in flying:
+            answer.cancel()  # nobody will hear it
+        flying.clear()
 
 
 def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
     """Service and JSON of a job. Raises Refused for what cannot be sent."""
+    if not isinstance(job, Mapping):
+        raise Refused("bad_request", f"each job is a mapping with a 'service', not a {type(job).__name__}")
     item = dict(job)
-    service, params = item.pop("service", None), item.pop("params", None)
-    if not isinstance(service, str):
-        raise Refused("bad_service", f"a job needs 'service', the name of one, not {service!r}")
+    service, params = service_of(item.pop("service", None)), item.pop("params", None)
+    options = options_of(item)
     try:
         text = json.dumps(
-            {"service": service, **values.field_of("params", params), **options_of(item)}, allow_nan=False
+            {"service": service, **values.field_of("params", params), **options}, allow_nan=False
         )
     except (TypeError, ValueError, RecursionError) as wrong:
         raise Refused("bad_params", f"this job is not JSON: {wrong}") from None

@@ -1,34 +1,36 @@
-"""The client's I/O thread: one connection, any number of requests in flight, from any thread.
+"""The client's own thread: one connection, any number of requests in flight, from any thread.
 
 Rule 1: the thread decides nothing: `ClientDialog` does. It moves frames and keeps time.
 Rule 2: the answer of a request is a concurrent Future, so that threads and asyncio can both wait.
+Rule 3: whatever is asked is answered, whatever happens to the thread.
+Rule 4: there is no lock. A signal handler may interrupt a caller anywhere and ask, wait or close itself,
+        so that each step that is shared is a single atomic one, and may be done twice.
 """
 
 from __future__ import annotations
 
-import itertools
+import _thread
 import math
 import os
 import socket
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
 
+from zmws.client.asked import Asked, Home
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
+from zmws.real_threads import need_real_threads
 from zmws.sockets import Line, check_endpoint
 
 HEARTBEAT_S = 5.0
-_names = itertools.count(1)
 
 Partial = Callable[[tuple[bytes, ...]], None]
 
@@ -42,28 +44,89 @@ class Ask:
     options: dict[str, Any]
     body: tuple[bytes, ...]
     timeout_s: float | None
-    future: Future[Reply]
+    future: Asked[Reply]
     on_partial: Partial | None
     number: bytes = b""  # once it is in flight
 
 
+@dataclass(slots=True, eq=False)
+class _Desk:
+    """What callers and the thread share. It outlives the Connection, which the thread must not hold."""
+
+    dialog: ClientDialog
+    wake: socket.socket  # the thread's end: a byte for what is new, the end of the stream for the end
+    asks: deque[Ask] = field(default_factory=deque)  # new ones, and those whose caller has cancelled
+    in_flight: dict[bytes, Ask] = field(default_factory=dict)
+    home: Home = field(default_factory=Home)
+    ended: Asked[None] = field(default_factory=Asked)
+    why: Callable[[], ZmwsError] | None = None  # once nobody answers any more
+    _owner: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def owned(self) -> bool:
+        """Whether somebody answers: the thread, or who closed the client before there was one."""
+        return bool(self._owner)
+
+    def own(self, who: object) -> bool:
+        """Become the one who answers; true if `who` is. The first stays it."""
+        return self._owner.setdefault("owner", who) is who
+
+    def end(self, why: Callable[[], ZmwsError]) -> None:
+        """Nobody answers any more: all that has been asked, and that will be, fails with `why()`."""
+        self.why = self.why or why  # before the queue is emptied: who asks later looks at this
+        for ask in list(self.in_flight.values()):
+            ask.future.settle(fault=why())
+        self.in_flight.clear()
+        self.turn_away()
+
+    def turn_away(self) -> None:
+        """Fail what is in the queue, after the end."""
+        assert self.why is not None
+        while (ask := self.next()) is not None:
+            ask.future.settle(fault=self.why())
+
+    def next(self) -> Ask | None:
+        """Take from the queue; each goes to one taker."""
+        try:
+            return self.asks.popleft()
+        except IndexError:
+            return None
+
+
+_CLOSER = object()  # owns a desk that was closed before it had a thread
+
+
 class Connection:
-    """Requests in, futures out. Thread-safe."""
+    """Requests in, futures out. From any thread or signal handler."""
 
     def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
+        need_real_threads("a client")
         for endpoint in brokers:
             check_endpoint(endpoint)
         self._dialog = ClientDialog(brokers, settings)
-        self._asks: deque[Ask] = deque()
-        self._closing = False
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._closed = False
         self._pid = os.getpid()
-        self._wake_r, self._wake_w = socket.socketpair()
-        self._wake_r.setblocking(False)
+        wake_r, self._wake_w = socket.socketpair()
+        wake_r.setblocking(False)
         self._wake_w.setblocking(False)
+        self._desk = _Desk(self._dialog, wake_r)
         # A client that nobody closed must not keep its thread alive.
-        self._finalizer = weakref.finalize(self, _close_quietly, self._wake_w)
+        self._finalizer = weakref.finalize(self, _let_go, self._wake_w, self._desk)
+
+    @property
+    def message_bytes_max(self) -> int:
+        """The largest frame of a request: as the broker told, or as is taken for granted until then."""
+        return self._dialog.message_bytes_max
+
+    @property
+    def submit_many_max(self) -> int:
+        """The most jobs of one message, likewise."""
+        return self._dialog.submit_many_max
+
+    @property
+    def greeted(self) -> bool:
+        """Whether a broker has told them."""
+        return self._dialog.greeted
 
     def request(
         self,
@@ -73,47 +136,56 @@ class Connection:
         body: tuple[bytes, ...],
         timeout_s: float | None,
         on_partial: Partial | None = None,
-    ) -> Future[Reply]:
-        """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable."""
+    ) -> Asked[Reply]:
+        """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable.
+
+        What is given here can be encoded (`client/given.py`).
+        """
+        desk = self._desk
         if os.getpid() != self._pid:
             raise ZmwsError("this client was made before a fork; make one in each process")
-        if self._thread is not None and not self._thread.is_alive():
-            raise ZmwsError("this client's connection has failed; make another client")
-        future: Future[Reply] = Future()
-        # Under the lock that `close` takes, so that the thread finds every request before its end.
-        with self._lock:
-            if self._closing:
-                raise ZmwsError("this client is closed")
-            ask = Ask(service, sync, options, body, timeout_s, future, on_partial)
-            self._asks.append(ask)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=_serve,
-                    args=(self._dialog, self._asks, self._wake_r),
-                    name=f"zmws-client-{next(_names)}",
-                    daemon=True,
-                )
-                self._thread.start()
-        future.add_done_callback(lambda done: self._forget(ask) if done.cancelled() else None)
+        if self._closed:
+            raise ZmwsError("this client is closed")
+        if desk.why is not None:
+            raise desk.why()
+        ask = Ask(service, sync, options, body, timeout_s, Asked(desk.home), on_partial)
+        desk.asks.append(ask)
+        # This also keeps a client that is forgotten until it is answered.
+        ask.future.add_done_callback(lambda done: self._forget(ask) if done.cancelled() else None)
+        self._begin(ask)
         self._wake()
-        return future
+        if desk.why is not None:
+            desk.turn_away()  # it ended in between, and may have emptied its queue before this came
+        return ask.future
+
+    def _begin(self, ask: Ask) -> None:
+        """Start the thread, if there is none.
+
+        Not a threading.Thread: its start takes a lock of all threads, which an interrupted caller may hold.
+        Two may be started at once; the second one finds the desk owned and ends.
+        """
+        if self._desk.owned:
+            return
+        try:
+            _thread.start_new_thread(_serve, (self._desk,))
+        except RuntimeError as wrong:
+            ask.future.cancel()
+            raise ZmwsError(f"this client cannot start its thread: {wrong}") from wrong
 
     def _forget(self, ask: Ask) -> None:
         """Its caller has cancelled: it is not asked again. The job itself goes on."""
-        self._asks.append(ask)
+        self._desk.asks.append(ask)
         self._wake()
 
     def close(self) -> None:
         """Close the connection; what is in flight is answered with an error."""
-        with self._lock:
-            self._closing = True
-        self._finalizer()
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            if thread is not threading.current_thread():
-                thread.join()
-        elif thread is None or thread.ident is None:  # Ctrl-C can fall before its start
-            self._wake_r.close()
+        self._closed = True
+        # Not by the finalizer: it works once, and an interrupted `close` may be in the midst of it.
+        desk = self._desk
+        _let_go(self._wake_w, desk)
+        self._finalizer.detach()
+        if os.getpid() == self._pid and not desk.own(_CLOSER) and not desk.home.here:
+            desk.ended.result()
 
     def _wake(self) -> None:
         try:
@@ -122,41 +194,55 @@ class Connection:
             return  # it is awake already
 
 
-def _close_quietly(wake: socket.socket) -> None:
+def _let_go(wake: socket.socket, desk: _Desk) -> None:
+    """Nobody asks any more. May be done twice."""
     wake.close()  # the thread reads the end of the stream, and ends
+    if desk.own(_CLOSER):  # there is none, and will be none
+        desk.end(_closed_early)
+        desk.wake.close()
 
 
-def _serve(dialog: ClientDialog, asks: deque[Ask], wake: socket.socket) -> None:
-    """The thread. It holds no reference to the Connection, so that that can be collected."""
-    fault: BaseException = ZmwsError("this client was closed before the answer came")
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    loop = _Loop(context, dialog, asks, wake)
+def _closed_early() -> ZmwsError:
+    return ZmwsError("this client was closed before the answer came")
+
+
+def _failed(fault: BaseException) -> ZmwsError:
+    text = f"this client's connection has failed ({type(fault).__name__}: {fault}); make another client"
+    failure = ZmwsError(text)
+    failure.__cause__ = fault
+    return failure
+
+
+def _serve(desk: _Desk) -> None:
+    """The thread."""
+    if not desk.own(object()):
+        return
+    desk.home.thread = _thread.get_ident()
+    context: zmq.Context[zmq.Socket[bytes]] | None = None
     try:
-        loop.serve()
+        context = zmq.Context()
+        _Loop(context, desk).serve()
+        desk.end(_closed_early)
     except BaseException as broken:
         fault = broken
+        desk.end(lambda: _failed(fault))
         raise
     finally:
-        loop.end(fault)
-        wake.close()
-        context.destroy(linger=200)
+        desk.wake.close()
+        if context is not None:
+            context.destroy(linger=200)
+        desk.home.thread = None
+        desk.ended.settle()
 
 
 class _Loop:
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        dialog: ClientDialog,
-        asks: deque[Ask],
-        wake: socket.socket,
-    ) -> None:
-        self._dialog = dialog
-        self._asks = asks
-        self._wake = wake
-        self._in_flight: dict[bytes, Ask] = {}
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], desk: _Desk) -> None:
+        self._desk = desk
+        self._dialog = desk.dialog
+        self._in_flight = desk.in_flight
         self._poller = zmq.Poller()
         self._line = Line(context, self._poller)
-        self._poller.register(wake.fileno(), zmq.POLLIN)
+        self._poller.register(desk.wake.fileno(), zmq.POLLIN)
 
     def serve(self) -> None:
         """Until the waking end is closed."""
@@ -167,15 +253,8 @@ class _Loop:
             self._poller.poll(math.ceil(min(wait, 3600.0) * 1000))
             now = time.monotonic()
             still_open = self._was_woken()
-            while self._asks:
-                ask = self._asks.popleft()
-                if ask.future.cancelled():
-                    dialog.forget(ask.number)
-                    self._in_flight.pop(ask.number, None)
-                    continue
-                number = dialog.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
-                self._in_flight[number] = ask
-                ask.number = number
+            while self._take(now):
+                pass
             self._watch(now)
             self._receive(now)
             dialog.tick(now)
@@ -184,17 +263,29 @@ class _Loop:
                 self._line.close(linger_ms=200)
                 return
 
-    def end(self, fault: BaseException) -> None:
-        """Nobody will answer any more."""
-        waiting = [*self._in_flight.values(), *self._asks]
-        for ask in waiting:
-            if ask.future.set_running_or_notify_cancel():
-                ask.future.set_exception(fault)
+    def _take(self, now: float) -> bool:
+        """One request of the queue, if there is one. No reference to it is left when this returns."""
+        ask = self._desk.next()
+        if ask is None:
+            return False
+        if ask.future.cancelled():
+            self._dialog.forget(ask.number)
+            self._in_flight.pop(ask.number, None)
+            return True
+        try:
+            ask.number = self._dialog.request(
+                now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s
+            )
+        except BaseException:
+            self._desk.asks.appendleft(ask)  # so that it is answered as all others are
+            raise
+        self._in_flight[ask.number] = ask
+        return True
 
     def _was_woken(self) -> bool:
         try:
             while True:
-                if not self._wake.recv(4096):
+                if not self._desk.wake.recv(4096):
                     return False
         except BlockingIOError:
             return True
@@ -221,30 +312,27 @@ class _Loop:
                 self._line.open(action.endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
             else:
                 assert isinstance(action, Unanswered), action
-                unanswered = self._in_flight.pop(action.number, None)
-                if unanswered is not None and unanswered.future.set_running_or_notify_cancel():
-                    unanswered.future.set_exception(action.error)
+                self._end(action.number, fault=action.error)
 
     def _answer(self, action: Answered) -> None:
-        reply = action.reply
-        ask = self._in_flight.get(action.number)
-        if ask is None:
-            return  # its caller's on_partial failed at an earlier part
-        if reply.kind == "partial":
-            self._on_partial(action.number, ask, reply)
-            return
-        del self._in_flight[action.number]
-        if ask.future.set_running_or_notify_cancel():
-            ask.future.set_result(reply)
+        if action.reply.kind == "partial":
+            self._on_partial(action.number, action.reply)
+        else:
+            self._end(action.number, action.reply)
 
-    def _on_partial(self, number: bytes, ask: Ask, reply: Reply) -> None:
-        if ask.on_partial is None:
-            return
+    def _end(self, number: bytes, reply: Reply | None = None, fault: BaseException | None = None) -> None:
+        ask = self._in_flight.pop(number, None)
+        if ask is not None:  # its on_partial may have failed at an earlier part
+            ask.future.settle(reply, fault)
+
+    def _on_partial(self, number: bytes, reply: Reply) -> None:
+        ask = self._in_flight.get(number)
         try:
-            ask.on_partial(reply.body)
+            if ask is not None and ask.on_partial is not None:
+                ask.on_partial(reply.body)
         except BaseException as fault:
             # The caller's own code: this one call fails with it, and all others go on.
-            del self._in_flight[number]
             self._dialog.forget(number)
-            if ask.future.set_running_or_notify_cancel():
-                ask.future.set_exception(fault)
+            self._end(number, fault=fault)
+        finally:
+            del ask  # the fault's traceback would hold it

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.answers import Steps, finished, outcome_of, then
+from zmws.client.answers import Steps, finished, outcome_of
+from zmws.client.asked import then, waited
+from zmws.client.given import Seconds, seconds, seconds_or_none
 from zmws.core.job import FINAL_STATES
 from zmws.errors import JobTimeout
 
@@ -30,14 +32,14 @@ class Job:
 
     def status(self) -> dict[str, Any]:
         """Its record, as docs/protocol.md shows it. Raises Refused (unknown_job) when forgotten."""
-        record: dict[str, Any] = self.asked("zmws.job").result()
+        record: dict[str, Any] = waited(self.asked("zmws.job"))
         return record
 
-    def wait(self, timeout: float | None = None) -> dict[str, Any]:
+    def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """Its record, when it has ended. `timeout` in seconds; raises JobTimeout."""
         return finished(self.wait_steps(timeout))
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: Seconds | None = None) -> Any:
         """Its result, when it has completed: JSON, bytes, or None for none.
 
         Raises JobTimeout, JobFailed, JobCancelled.
@@ -45,7 +47,7 @@ class Job:
         return outcome_of(self.wait(timeout))
 
     def events(
-        self, after: int = 0, timeout: float | None = None, follow: bool = True
+        self, after: int = 0, timeout: Seconds | None = None, follow: bool = True
     ) -> Iterator[dict[str, Any]]:
         """What happened to it, in order, and what goes on happening until it has ended.
 
@@ -60,15 +62,15 @@ class Job:
 
     def cancel(self) -> None:
         """Cancel it, waiting or running. Raises Refused (not_possible) when it has ended."""
-        self.asked("zmws.cancel").result()
+        waited(self.asked("zmws.cancel"))
 
     def retry(self) -> None:
         """Let it wait again with all its retries. Raises Refused (not_possible) unless it has failed."""
-        self.asked("zmws.retry").result()
+        waited(self.asked("zmws.retry"))
 
     def delete(self) -> None:
         """Delete its record. Raises Refused (not_possible) if it has not ended."""
-        self.asked("zmws.delete").result()
+        waited(self.asked("zmws.delete"))
 
     # ------------------------------------------------------------ without waiting, for both fronts
 
@@ -76,15 +78,17 @@ class Job:
         """The answer of a `zmws.*` service that takes the job's id."""
         return self._client.answer_future(service, {"id": self.id})
 
-    def wait_future(self, timeout: float = WAIT_S) -> Future[dict[str, Any] | None]:
+    def wait_future(self, timeout: Seconds = WAIT_S) -> Future[dict[str, Any] | None]:
         """One wait of at most `timeout` seconds, without blocking: its record if it has ended by then,
         else None."""
-        asked = self._client.ask_future("zmws.wait", {"id": self.id, "timeout": timeout}, timeout)
+        patience = seconds("timeout", timeout)
+        asked = self._client.ask_future("zmws.wait", {"id": self.id, "timeout": patience}, patience)
         return then(asked, lambda answer: answer[1] if answer[0] == 200 else None)
 
-    def wait_steps(self, timeout: float | None) -> Steps[dict[str, Any]]:
+    def wait_steps(self, timeout: Seconds | None) -> Steps[dict[str, Any]]:
         """The questions of `wait`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = seconds_or_none("timeout", timeout)
+        deadline = None if patience is None else time.monotonic() + patience
         while True:
             # A question that had to be asked of a new connection waits there from the start.
             with contextlib.suppress(JobTimeout):
@@ -92,12 +96,13 @@ class Job:
                 if record is not None:
                     return record
             if deadline is not None and time.monotonic() >= deadline:
-                raise _not_ended(self, timeout)
+                raise _not_ended(self, patience)
 
-    def events_future(self, after: int = 0, timeout: float = 0.0) -> Future[list[dict[str, Any]]]:
+    def events_future(self, after: int = 0, timeout: Seconds = 0.0) -> Future[list[dict[str, Any]]]:
         """One page of its events past number `after`; waits up to `timeout` seconds for the first."""
-        question = {"id": self.id, "after": after, "timeout": timeout}
-        return self._client.answer_future("zmws.events", question, timeout)
+        patience = seconds("timeout", timeout)
+        question = {"id": self.id, "after": after, "timeout": patience}
+        return self._client.answer_future("zmws.events", question, patience)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of {self.service}>"
@@ -109,12 +114,12 @@ class Events:
     A final state is the end only if nothing stands behind it: a failed job may have been retried since.
     """
 
-    def __init__(self, job: Job, after: int, timeout: float | None, follow: bool) -> None:
+    def __init__(self, job: Job, after: int, timeout: Seconds | None, follow: bool) -> None:
         self.ended = False
         self._job = job
         self._after = after
-        self._timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._timeout = patience = seconds_or_none("timeout", timeout)
+        self._deadline = None if patience is None else time.monotonic() + patience
         self._follow = follow
         self._final = False  # the last that is known is that it has ended
 

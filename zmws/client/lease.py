@@ -18,7 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from zmws import ids
-from zmws.client.answers import Steps, then
+from zmws.client.answers import Steps, finished
+from zmws.client.asked import then, waited
+from zmws.client.given import Seconds, options_given, service_of
+from zmws.client.given import seconds as in_seconds
 from zmws.client.job import WAIT_S
 from zmws.core import values
 from zmws.errors import ZmwsError
@@ -53,7 +56,7 @@ class Lease:
 
     def complete(self, result: Any = None) -> None:
         """The job is done. `result`: JSON or bytes, None for none. Raises Refused if the token is dead."""
-        self.complete_future(result).result()
+        self._wait(self.complete_future(result))
 
     def fail(
         self,
@@ -63,32 +66,33 @@ class Lease:
         type: str | None = None,
         traceback: str | None = None,
         retry: bool | None = None,
-        delay: float | None = None,
+        delay: Seconds | None = None,
     ) -> None:
         """This attempt has failed. `retry=False`: for good; `delay`: seconds until the next one, instead
         of the backoff. Raises Refused if the token is dead."""
-        self.fail_future(error, code=code, type=type, traceback=traceback, retry=retry, delay=delay).result()
+        more = {"code": code, "type": type, "traceback": traceback, "retry": retry, "delay": delay}
+        self._wait(self.fail_future(error, **more))
 
     def release(self) -> None:
         """Give the job back; no failure. Raises Refused if the token is dead."""
-        self.release_future().result()
+        self._wait(self.release_future())
 
     def progress(self, done: float, text: str | None = None) -> None:
         """Say how far it is: `done` from 0 to 1. Raises ValueError outside, Refused if the token is dead."""
-        self.progress_future(done, text).result()
+        waited(self.progress_future(done, text))
 
     def partial(self, value: Any) -> None:
         """A partial result (JSON, or bytes). Raises Refused if the token is dead."""
-        self.partial_future(value).result()
+        waited(self.partial_future(value))
 
     def log(self, text: str) -> None:
         """A line for the job's record. Raises Refused if the token is dead."""
-        self.log_future(text).result()
+        waited(self.log_future(text))
 
-    def extend(self, seconds: float) -> None:
+    def extend(self, seconds: Seconds) -> None:
         """Move the end of the lease to `seconds` from now. Raises ValueError if not above 0, Refused if
         the token is dead."""
-        self.extend_future(seconds).result()
+        waited(self.extend_future(seconds))
 
     def __enter__(self) -> Lease:
         return self
@@ -96,14 +100,7 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ending = self.ending(fault)
-        if ending is None:
-            return
-        if fault is None:
-            ending.result()
-            return
-        with suppress(ZmwsError):  # what happened inside is what the caller has to hear of
-            ending.result()
+        finished(self.ending_steps(fault))
 
     # ------------------------------------------------------------ without waiting, for both fronts
 
@@ -113,7 +110,7 @@ class Lease:
 
     def fail_future(self, error: str, **more: Any) -> Future[None]:
         """As `fail`, without waiting."""
-        return self._ending("fail", error=error, **{k: v for k, v in more.items() if v is not None})
+        return self._ending("fail", error=error, **options_given(more))
 
     def release_future(self) -> Future[None]:
         """As `release`, without waiting."""
@@ -133,23 +130,31 @@ class Lease:
         """As `log`, without waiting."""
         return self._report("log", text=text)
 
-    def extend_future(self, seconds: float) -> Future[None]:
+    def extend_future(self, seconds: Seconds) -> Future[None]:
         """As `extend`, without waiting."""
-        if not seconds > 0:
+        given = in_seconds("seconds", seconds)
+        if not given > 0:
             raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
-        until = time.monotonic() + seconds
+        until = time.monotonic() + given
 
         def extended(_: Any) -> None:
             self.deadline = until
 
-        question = {"token": self.token, "seconds": float(seconds)}
+        question = {"token": self.token, "seconds": given}
         return then(self._client.answer_future("zmws.extend", question), extended)
 
-    def ending(self, fault: BaseException | None) -> Future[None] | None:
-        """The report that a `with` block ends with, None if the lease is over already."""
+    def ending_steps(self, fault: BaseException | None) -> Steps[None]:
+        """The report that a `with` block ends with, if the lease is not over already."""
         if self.reported:
-            return None
-        if fault is None or not isinstance(fault, Exception):
+            return
+        if fault is None:
+            yield self.release_future()
+            return
+        with suppress(ZmwsError):  # what happened inside is what the caller has to hear of
+            yield self._failing(fault)
+
+    def _failing(self, fault: BaseException) -> Future[None]:
+        if not isinstance(fault, Exception):
             return self.release_future()
         from zmws.worker.fault import encode_fault  # not at the top: a client needs no worker
 
@@ -158,6 +163,14 @@ class Lease:
     def _report(self, kind: str, **fields: Any) -> Future[None]:
         question = {"token": self.token, "kind": kind, **fields}
         return then(self._client.answer_future("zmws.report", question), lambda _: None)
+
+    def _wait(self, ending: Future[None]) -> None:
+        try:
+            waited(ending)
+        finally:
+            if ending.cancelled():
+                self.reported = False  # it was refused to wait here, and nothing has been sent
+            del ending
 
     def _ending(self, kind: str, **fields: Any) -> Future[None]:
         asked = self._report(kind, **fields)
@@ -168,14 +181,15 @@ class Lease:
         return f"<Lease of job {self.id} of {self.service}, attempt {self.attempt}>"
 
 
-def lease_steps(client: Client, service: str, wait: float, ttr: float) -> Steps[Lease | None]:
+def lease_steps(client: Client, service: str, wait: Seconds, ttr: Seconds) -> Steps[Lease | None]:
     """The questions of `lease`: under one id of its own, so that a repeat gets the same job."""
-    question: dict[str, Any] = {"service": service, "lease": ids.new_id(), "ttr": ttr}
-    until = time.monotonic() + wait
+    name, held_s = service_of(service), in_seconds("ttr", ttr)
+    question: dict[str, Any] = {"service": name, "lease": ids.new_id(), "ttr": held_s}
+    until = time.monotonic() + in_seconds("wait", wait, endless=True)
     while True:
         question["wait"] = left = min(WAIT_S, max(0.0, until - time.monotonic()))
         status, record = yield client.ask_future("zmws.lease", question, left)
         if status == 200:
-            return Lease(client, record, ttr)
+            return Lease(client, record, held_s)
         if time.monotonic() >= until:
             return None

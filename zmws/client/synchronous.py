@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from zmws.client.answers import (
     DEFAULT_BROKER,
+    Steps,
     accepted,
     answer_of,
     body_of,
@@ -15,16 +18,20 @@ from zmws.client.answers import (
     finished,
     options_of,
     result_of,
-    then,
 )
-from zmws.client.batch import Batch, submit_steps
+from zmws.client.asked import then, waited
+from zmws.client.batch import JOBS_MAX, Batch, submit_steps
 from zmws.client.connection import Connection
+from zmws.client.given import Seconds, seconds, seconds_or_none, service_of, times_as_text
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.core import values
 from zmws.core.client_dialog import ClientSettings
 from zmws.core.messages import Reply
-from zmws.errors import Refused
+from zmws.errors import Refused, ServiceUnknown
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _ANSWER_S = 10.0  # patience with the broker itself
 _LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
@@ -37,27 +44,29 @@ class Client:
         self,
         broker: str | Sequence[str] = DEFAULT_BROKER,
         *,
-        connect_timeout: float = 1.5,
-        reconnect_timeout: float = 15.0,
+        connect_timeout: Seconds = 1.5,
+        reconnect_timeout: Seconds = 15.0,
         failover_duplicates: bool = False,
-        message_bytes_max: int = 8 * 1024 * 1024,
+        message_bytes_max: int | None = None,
     ) -> None:
         """`broker`: client endpoint(s), `tcp://HOST:PORT`.
 
         `connect_timeout`: seconds until a broker that was never reached is given up;
         `reconnect_timeout`: seconds that one with requests in flight may stay away.
-        `message_bytes_max`: larger parameters are refused here; the broker would cut the connection.
+        `message_bytes_max`: larger parameters are refused here; None: those that the broker tells it would
+        not take.
         `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
+        Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
+        cannot be, ZmwsError where threads have been replaced (gevent, eventlet).
         """
         brokers = [broker] if isinstance(broker, str) else list(broker)
         settings = ClientSettings(
-            connect_s=connect_timeout,
-            away_s=reconnect_timeout,
+            connect_s=seconds("connect_timeout", connect_timeout, endless=True),
+            away_s=seconds("reconnect_timeout", reconnect_timeout, endless=True),
             message_bytes_max=message_bytes_max,
             failover_duplicates=failover_duplicates,
         )
         self._connection = Connection(brokers, settings)
-        self.message_bytes_max = message_bytes_max
 
     # ------------------------------------------------------------ synchronous
 
@@ -66,7 +75,7 @@ class Client:
         service: str,
         params: Any = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         on_partial: Callable[[Any], None] | None = None,
         **options: Any,
     ) -> Any:
@@ -76,40 +85,42 @@ class Client:
         nobody waits for. `on_partial` is called with each partial result, in the client's own thread.
         Raises JobFailed, JobTimeout, ServiceUnknown, Refused, BrokerUnreachable.
         """
-        return self.call_future(service, params, timeout=timeout, on_partial=on_partial, **options).result()
+        return waited(self.call_future(service, params, timeout=timeout, on_partial=on_partial, **options))
 
     def call_future(
         self,
         service: str,
         params: Any = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         on_partial: Callable[[Any], None] | None = None,
         **options: Any,
     ) -> Future[Any]:
         """As `call`, without waiting: many calls in flight over one connection."""
-        given = options_of(options)
+        name, given, patience = service_of(service), options_of(options), seconds_or_none("timeout", timeout)
         relay = None if on_partial is None else lambda body: on_partial(values.value_of(body))
-        asked = self._connection.request(service, True, given, body_of(params), timeout, relay)
+        asked = self._connection.request(name, True, given, body_of(params), patience, relay)
         return then(asked, lambda reply: result_of(reply, given["id"]))
 
     # ------------------------------------------------------------ asynchronous
 
     def submit(self, service: str, params: Any = None, **options: Any) -> Job:
         """Submit a job, return when it is accepted. Options: id, priority, delay, at, ttr, retries,
-        backoff, expires, unique, keep, durability, group (docs/options.md).
+        backoff, expires, unique, keep, durability, group (docs/options.md). `at` may be a datetime with its
+        zone, `id` a UUID, and what is in seconds a timedelta.
 
         Raises ServiceUnknown, Refused, BrokerUnreachable.
         """
-        return self.submit_future(service, params, **options).result()
+        return waited(self.submit_future(service, params, **options))
 
     def submit_future(self, service: str, params: Any = None, **options: Any) -> Future[Job]:
         """As `submit`, without waiting for the acknowledgement."""
-        asked = self._connection.request(service, False, options_of(options), body_of(params), None)
+        name = service_of(service)
+        asked = self._connection.request(name, False, options_of(options), body_of(params), None)
 
         def job(reply: Reply) -> Job:
             job_id, note = accepted(reply)
-            return Job(self, job_id, service, str(note.get("durability")), bool(note.get("existing")))
+            return Job(self, job_id, name, str(note.get("durability")), bool(note.get("existing")))
 
         return then(asked, job)
 
@@ -120,24 +131,24 @@ class Client:
         list has a Job for each that was accepted, and for any other the Refused that `submit` would have
         raised, in order. Raises BrokerUnreachable; jobs whose ids you gave can then be submitted again.
         """
-        return finished(submit_steps(self, jobs, self.message_bytes_max))
+        return finished(submit_steps(self, jobs))
 
     def submit_many_future(self, jobs: Iterable[Mapping[str, Any]]) -> Future[list[Job | Refused]]:
         """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
         fit into one."""
-        batch = Batch(self.message_bytes_max)
+        batch = Batch(self._connection.message_bytes_max, self._connection.submit_many_max)
         for job in jobs:
             if not batch.add(job):
                 raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")
         return batch.submit_future(self)
 
-    def job(self, job_id: str, service: str = "") -> Job:
+    def job(self, job_id: str | UUID, service: str = "") -> Job:
         """A job by its id, which the broker is not asked about yet."""
-        return Job(self, job_id, service, "", True)
+        return Job(self, str(job_id), service, "", True)
 
     # ------------------------------------------------------------ a worker's part
 
-    def lease(self, service: str, wait: float = 0.0, ttr: float = LEASE_TTR_S) -> Lease | None:
+    def lease(self, service: str, wait: Seconds = 0.0, ttr: Seconds = LEASE_TTR_S) -> Lease | None:
         """Take a job of `service` to do it here; None if none came within `wait` seconds.
 
         It runs under the lease for `ttr` seconds, which `Lease.extend` moves; then it is another's. Who dies
@@ -150,6 +161,7 @@ class Client:
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Stored jobs, newest first, page by page: service=, state=, group=, since=, before=,
         memory=True for the broker's memory jobs, limit= for the size of a page."""
+        filters = times_as_text(filters)
         while True:
             page = self.ask("zmws.jobs", filters)
             yield from page["jobs"]
@@ -180,19 +192,19 @@ class Client:
         `filter`: service=, state=, group=, since= and before= (ISO 8601 with zone, or datetimes), all that
         are given have to match; or all=True. Raises TypeError, ValueError, Refused.
         """
-        return self.count_future("zmws.cancel", filter_of(filter)).result()
+        return waited(self.count_future("zmws.cancel", filter_of(filter)))
 
     def retry_jobs(self, **filter: Any) -> int:
         """Let every failed job that matches wait again; how many. `filter` as of `cancel_jobs`."""
-        return self.count_future("zmws.retry", filter_of(filter)).result()
+        return waited(self.count_future("zmws.retry", filter_of(filter)))
 
     def delete_jobs(self, **filter: Any) -> int:
         """Delete the records of ended jobs that match; how many. `filter` as of `cancel_jobs`."""
-        return self.count_future("zmws.delete", filter_of(filter)).result()
+        return waited(self.count_future("zmws.delete", filter_of(filter)))
 
     def purge(self, service: str) -> int:
         """Cancel all jobs of a service that wait or are scheduled; how many."""
-        return self.count_future("zmws.purge", {"service": service}).result()
+        return waited(self.count_future("zmws.purge", {"service": service}))
 
     def pause(self, service: str) -> None:
         """Start no more jobs of a service until `resume`; what runs goes on, and new jobs are taken."""
@@ -212,7 +224,7 @@ class Client:
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> tuple[int, Any]:
         """Status and answer. `takes_s`: how long the broker itself may wait before it answers."""
-        return self.ask_future(service, question, takes_s).result()
+        return waited(self.ask_future(service, question, takes_s))
 
     def ask_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
@@ -233,7 +245,16 @@ class Client:
 
     def raw_future(self, service: str, body: bytes, timeout: float | None = None) -> Future[tuple[int, Any]]:
         """Status and answer of a `zmws.*` service to a frame that is JSON already."""
-        return then(self._connection.request(service, True, {}, (body,), timeout), answer_of)
+        return then(self._connection.request(service_of(service), True, {}, (body,), timeout), answer_of)
+
+    def batch_steps(self, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
+        """What makes messages of many jobs, as large as the broker takes, which may have to be asked for."""
+        connection = self._connection
+        if not connection.greeted:
+            with suppress(ServiceUnknown):  # of an older broker
+                yield self.answer_future("zmws.hello")
+        most = min(jobs_max, connection.submit_many_max)
+        return partial(Batch, connection.message_bytes_max, most)
 
     def close(self) -> None:
         """Close the connection."""

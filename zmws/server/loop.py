@@ -31,6 +31,7 @@ from zmws.core.gate import Gate, Send
 from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
+from zmws.real_threads import need_real_threads
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
@@ -61,6 +62,8 @@ class BrokerServer:
     """One broker process: `run` returns when it has been asked to stop."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
+        """Opens no address yet. Raises ZmwsError where threads have been replaced (gevent, eventlet)."""
+        need_real_threads("a broker", queues=True)
         self.settings = settings
         broker = settings.broker
         self._limits = broker.limits

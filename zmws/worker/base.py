@@ -30,6 +30,7 @@ from zmws.core.messages import WorkerRequest
 from zmws.core.values import PARAM_JSON, decode_params, encode_value, json_object
 from zmws.core.worker_dialog import DialogSettings
 from zmws.errors import ZmwsError
+from zmws.real_threads import need_real_threads
 from zmws.worker.fault import encode_fault
 from zmws.worker.forks import ChildEndsHere, handle_signal
 from zmws.worker.io_thread import WorkerIO
@@ -147,6 +148,7 @@ class WorkerBase:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")
         if (fault := work_fault(self)) is not None:
             raise ValueError(fault)
+        need_real_threads("a worker", queues=True)
         io = WorkerIO(name, brokers, settings=dialog_settings)
         self._runner = None
         if handle_signals:
