@@ -217,7 +217,7 @@ def value_of(body: tuple[bytes, ...]) -> Any:
 def shown(body: tuple[bytes, ...], params: bool = False) -> tuple[Any, str | None]:
     """A body for a record, and its kind: `json` as it is; `bytes` and `php` (serialised parameters) as
     `{"base64": ...}`; what none of these says, `frames`: a list of such. None and None if there is none."""
-    if not body:
+    if not body or (params and body == (b"",)):
         return None, None
     if len(body) > 1:
         return [_base64(frame) for frame in body], KIND_FRAMES
@@ -252,7 +252,7 @@ def params_from(value: Any, kind: str | None) -> Any:
     if kind == KIND_PHP:
         return _decode_php(_bytes(value))
     if kind == KIND_BYTES:
-        return _bytes(value) or {}
+        return _bytes(value)
     return {} if kind is None else value
 
 
