@@ -20,7 +20,7 @@ ODD_BYTES = [
     b"PARAM-RAW: x", b"JSON-PARAM: ", b"OPTS-JSON: {}", b"JOB: ECHO", b"COMPLETE", b"FAIL: x", b"\xff\xfe",
 ]  # fmt: skip
 ODD_VALUES = [
-    None, True, False, 0, "", [], {"base64": "eA=="}, {"base64": "no base64"}, [{"base64": "eA=="}], 
+    None, True, False, 0, "", [], {"base64": "eA=="}, {"base64": "no base64"}, [{"base64": "eA=="}],
     "PARAM-JSON: 1", {"code": "job_failed", "error": "x"}, "FAIL", {"result_kind": "bytes"},
 ]  # fmt: skip
 
