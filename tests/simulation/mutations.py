@@ -130,7 +130,7 @@ MUTATIONS = [
     Mutation(
         "a client does not repeat what is unanswered",
         ClientDialog,
-        "connected",
+        "_on_hello",
         "self._send(now, asked)",
         "asked.repeat_at = now + 1e9",
     ),
