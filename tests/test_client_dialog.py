@@ -18,17 +18,17 @@ TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_00
 class Talk:
     """A dialog and the broker it talks to, on a clock of their own."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.dialog = ClientDialog(["tcp://here:1"], ClientSettings(**settings))
+    def __init__(self, *brokers: str, **settings: Any) -> None:
+        self.dialog = ClientDialog(brokers or ["tcp://here:1"], ClientSettings(**settings))
         self.now = 0.0
         self.sent: list[list[bytes]] = []
-        self.opened = 0
+        self.opened: list[str] = []
         self.ended: dict[bytes, Any] = {}
 
     def take(self) -> None:
         for action in self.dialog.take():
             if isinstance(action, Open):
-                self.opened += 1
+                self.opened.append(action.endpoint)
             elif isinstance(action, Transmit):
                 self.sent.append(action.frames)
             else:
@@ -193,3 +193,45 @@ def test_a_call_that_may_run_once_is_not_sent_again() -> None:
     talk.up(TOLD)
     assert isinstance(talk.ended[once], BrokerUnreachable) and talk.ended[once].maybe_accepted
     assert [frames[0] for frames in talk.sent] == [b"0", once, more, b"0", more]
+
+
+# ---------------------------------------------------------------- several brokers
+
+
+def test_a_broker_that_hangs_has_its_share_of_the_patience_and_the_next_is_asked() -> None:
+    talk = Talk("tcp://hangs:1", "tcp://here:2")
+    number = talk.ask()
+    talk.pass_time(1.0)
+    assert talk.opened == ["tcp://hangs:1", "tcp://here:2"]
+    talk.up(TOLD)
+    assert talk.sent[-1][0] == number and number not in talk.ended
+
+
+def test_a_broker_that_takes_the_connection_and_says_nothing_has_a_longer_share() -> None:
+    talk = Talk("tcp://busy:1", "tcp://here:2")
+    number = talk.ask()
+    talk.up()
+    talk.pass_time(7.4)
+    assert talk.opened == ["tcp://busy:1"] and number not in talk.ended
+    talk.pass_time(0.4)
+    assert talk.opened == ["tcp://busy:1", "tcp://here:2"]
+
+
+def test_where_all_hang_the_caller_is_told_when_the_patience_is_over() -> None:
+    talk = Talk("tcp://hangs:1", "tcp://hangs:2", "tcp://hangs:3")
+    number = talk.ask()
+    talk.pass_time(1.6)
+    assert set(talk.opened) == {"tcp://hangs:1", "tcp://hangs:2", "tcp://hangs:3"}
+    assert isinstance(talk.ended[number], BrokerUnreachable) and "tcp://hangs:3" in str(talk.ended[number])
+
+
+def test_what_has_left_for_one_broker_goes_to_no_other() -> None:
+    talk = Talk("tcp://here:1", "tcp://there:2")
+    number = talk.ask()
+    talk.up(TOLD)
+    talk.pass_time(10.0)
+    talk.down()
+    talk.pass_time(14.0)
+    assert set(talk.opened) == {"tcp://here:1"} and number not in talk.ended
+    talk.pass_time(2.0)
+    assert talk.ended[number].maybe_accepted

@@ -95,6 +95,7 @@ class ClientDialog:
         self._open = False
         self._up_since: float | None = None  # the handshake is through
         self._connected = False  # and the broker has answered
+        self._attempt_until: float | None = None  # then another broker is tried
         self._retry_at: float | None = None
         self._away_since: float | None = None
         self._try_s = QUICK_TRY_S
@@ -134,6 +135,7 @@ class ClientDialog:
     def connected(self, now: float) -> None:
         """The socket's handshake is through: ask whom we talk to."""
         self._up_since = now
+        self._attempt_until = self._attempt_end(now, self.settings.away_s)
         self._out.append(Transmit(mdp.encode_request(HELLO, "zmws.hello", False, {}, (b"{}",))))
         self._check_at = now  # to wait for its answer is another patience
 
@@ -149,7 +151,7 @@ class ClientDialog:
                 self._give_up(asked, wrong)
             return
         self._learn(told or {} if reply.body[:1] == (b"200",) else {})
-        self._connected, self._try_s = True, QUICK_TRY_S
+        self._connected, self._try_s, self._attempt_until = True, QUICK_TRY_S, None
         for asked in list(self.pending.values()):
             if asked.broker is None or asked.broker == self._broker or self.settings.failover_duplicates:
                 if asked.broker is not None and asked.options.get("retries") == 0:
@@ -190,10 +192,9 @@ class ClientDialog:
         if self._away_since is None or (self._connected and lasted):
             self._away_since = now
         self._open = self._connected = False
-        self._up_since = self._wrong = None
-        # A request in flight is bound to its broker; without one, any broker will do.
-        bound = {asked.broker for asked in self.pending.values() if asked.broker is not None}
-        if not bound or self.settings.failover_duplicates:
+        self._up_since = self._wrong = self._attempt_until = None
+        bound = self._bound()
+        if not bound:
             self._broker = (self._broker + 1) % len(self._brokers)
         else:
             self._broker = min(bound)
@@ -222,6 +223,8 @@ class ClientDialog:
 
     def tick(self, now: float) -> None:
         """A deadline has come."""
+        if self._attempt_until is not None and now >= self._attempt_until:
+            self.disconnected(now)
         if self._retry_at is not None and now >= self._retry_at:
             self._connect(now)
         if now < self._check_at:
@@ -245,8 +248,9 @@ class ClientDialog:
     def next_deadline(self) -> float | None:
         """When `tick` is to be called next, None if nothing is in flight."""
         due = self._check_at if self.pending else float("inf")
-        if self._retry_at is not None:
-            due = min(due, self._retry_at)
+        for at in (self._retry_at, self._attempt_until if self.pending else None):
+            if at is not None:
+                due = min(due, at)
         return due if due < float("inf") else None
 
     # ------------------------------------------------------------ privates
@@ -256,7 +260,20 @@ class ClientDialog:
         self._open, self._connected, self._up_since = True, False, None
         if self._away_since is None:
             self._away_since = now
+        self._attempt_until = self._attempt_end(now, self.settings.connect_s)
         self._out.append(Open(self._brokers[self._broker]))
+
+    def _bound(self) -> set[int]:
+        """The brokers that requests in flight are bound to; for any other request any broker will do."""
+        if self.settings.failover_duplicates:
+            return set()
+        return {asked.broker for asked in self.pending.values() if asked.broker is not None}
+
+    def _attempt_end(self, now: float, patience_s: float) -> float | None:
+        """Until when this broker may take: its share of the patience, where there are others to try. A
+        stopped process and a name that does not resolve say nothing by themselves."""
+        brokers = len(self._brokers)
+        return now + patience_s / brokers if brokers > 1 and not self._bound() else None
 
     def _send(self, now: float, asked: Pending) -> None:
         asked.broker = self._broker

@@ -133,9 +133,10 @@ class WorkerDialog:
         """The connection broke or could not be made: try again, soon and then less and less."""
         if not self._open or self.stopped:
             return
-        self._open = self._greeted = False
         if self._lost_since is None:
-            self._lost_since = now
+            # A stopped broker, or a name that does not resolve, was lost from the start of this attempt.
+            self._lost_since = now if self._greeted else self._opened_at
+        self._open = self._greeted = False
         if now - self._lost_since < QUICK_TRIES_S:
             self._retry_at = now + QUICK_TRY_S
         else:
