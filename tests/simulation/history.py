@@ -39,6 +39,7 @@ class History:
         self.workers.append(ForeignWorker(world, self.broker, watcher, "f0", "F"))
         self.clients = [SimClient(world, self.broker, watcher, f"c{n}") for n in range(random.randint(1, 3))]
         self._jobs: list[tuple[str, str]] = []
+        self._asks = 0
 
     def run(self) -> None:
         """Raises Violation, or AssertionError out of the core itself."""
@@ -167,15 +168,43 @@ class History:
                 ("pause", {"service": service}),
             )
         )
-        question = (json.dumps(asked).encode(),)
 
         def then(reply: Any) -> None:
-            # Only when it is answered: a repeat of the pause would undo an earlier resumption.
+            # Only when it is answered: the pause itself may still be on its way.
             if verb == "pause":
-                resume = lambda: client.ask("zmws.resume", True, {}, question, 60.0, lambda reply: None)  # noqa: E731
+                resume = lambda: self._change(client, "zmws.resume", asked, 60.0)  # noqa: E731
                 self.world.after(random.uniform(0.5, 4.0), resume)
 
-        client.ask(f"zmws.{verb}", True, {}, question, 30.0, then)
+        self._change(client, f"zmws.{verb}", asked, 30.0, then)
+
+    def _change(
+        self,
+        client: SimClient,
+        service: str,
+        asked: dict[str, Any],
+        timeout_s: float,
+        then: Callable[[Any], None] = lambda reply: None,
+    ) -> None:
+        """A question that changes something, under an id of its own; perhaps somebody else repeats it."""
+        self._asks += 1
+        ask, life = f"ask-{self._asks}", self.broker.life
+        question = (json.dumps({**asked, "ask": ask}).encode(),)
+
+        def answered(reply: Any) -> None:
+            if isinstance(reply, Reply):
+                self.watcher.told(ask, reply.body, self.broker.life == life)
+            then(reply)
+
+        client.ask(service, True, {}, question, timeout_s, answered)
+        if self.world.chance(0.3):
+            again, delay = self.world.random.choice(self.clients), self.world.random.uniform(0.0, 3.0)
+            repeat = lambda: again.ask(service, True, {}, question, timeout_s, heard)  # noqa: E731
+
+            def heard(reply: Any) -> None:
+                if isinstance(reply, Reply):
+                    self.watcher.told(ask, reply.body, self.broker.life == life)
+
+            self.world.after(delay, repeat)
 
     def _lease(self, client: SimClient, n: int, service: str) -> None:
         """A worker without a socket of its own, which may go away without a word."""
@@ -208,12 +237,10 @@ class History:
             client.ask("zmws.wait", True, {}, wait, 40.0, lambda reply: None)
         elif chance < 0.3:
             delay = self.world.random.choice((0.0, 0.02, self.world.random.uniform(0.0, 3.0)))
-            ask = lambda: client.ask("zmws.cancel", True, {}, question, 10.0, lambda reply: None)  # noqa: E731
+            ask = lambda: self._change(client, "zmws.cancel", {"id": job_id}, 10.0)  # noqa: E731
             self.world.after(delay, ask)
         elif chance < 0.35:
-            self.world.after(
-                8.0, lambda: client.ask("zmws.retry", True, {}, question, 10.0, lambda reply: None)
-            )
+            self.world.after(8.0, lambda: self._change(client, "zmws.retry", {"id": job_id}, 10.0))
         elif chance < 0.4:
             client.ask("zmws.job", True, {}, question, 10.0, lambda reply: None)
         elif chance < 0.5:

@@ -40,6 +40,7 @@ class Watcher:
         self.steps = 0
         self.work_of: defaultdict[str, list[tuple[str, bytes, float]]] = defaultdict(list)
         self.forgotten: set[str] = set()
+        self.first_answers: dict[str, tuple[bytes, ...]] = {}
         self.punctual = True  # nothing has happened that holds up what is due
         self.steady: Callable[[], float] = lambda: 0.0  # the broker's steady clock
         self.excused = False  # a restart has taken a stepped wall's word for the time
@@ -96,6 +97,12 @@ class Watcher:
                 row is None or row["state"] != RUNNING or row["nonce"] != nonce,
                 f"a worker was told to forget {token.decode()}, which the disk has as running",
             )
+
+    def told(self, ask: str, answer: tuple[bytes, ...], same_life: bool) -> None:
+        """Whoever asks the same question again gets the first answer, as long as the broker lives."""
+        if same_life:
+            first = self.first_answers.setdefault(ask, answer)
+            self.demand(first == answer, f"{ask} was answered {first!r} and then {answer!r}")
 
     # ------------------------------------------------------------ the core, step by step
 

@@ -19,6 +19,7 @@ from zmws.core.broker import Broker
 from zmws.core.client_dialog import ClientDialog
 from zmws.core.gate import Gate
 from zmws.core.group import Group
+from zmws.core.inspection import Inspection
 from zmws.core.jobs import Jobs
 from zmws.core.roster import Roster
 from zmws.core.submission import Submission
@@ -161,6 +162,13 @@ MUTATIONS = [
         "look",
         "if any(service.beyond or service.scheduled_beyond for service in self._services.values()):",
         "if False:",
+    ),
+    Mutation(
+        "a repeated question is asked anew",
+        Inspection,
+        "_is_repeat",
+        "known = asks.known(asked['ask'])".replace("'", '"'),
+        "known = None",
     ),
     Mutation(
         "a delay goes by the wall",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zmws import ids
 from zmws.client.answers import (
     DEFAULT_BROKER,
     Steps,
@@ -28,6 +29,7 @@ from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.core import values
 from zmws.core.client_dialog import ClientSettings
 from zmws.core.messages import Reply
+from zmws.core.questions import CHANGES
 from zmws.errors import Refused, ServiceUnknown
 
 if TYPE_CHECKING:
@@ -230,7 +232,10 @@ class Client:
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> Future[tuple[int, Any]]:
         """As `ask_status`, without waiting."""
-        (body,) = body_of(dict(question or {}))
+        asked = dict(question or {})
+        if service in CHANGES:
+            asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
+        (body,) = body_of(asked)
         return self.raw_future(service, body, takes_s + _ANSWER_S)
 
     def answer_future(

@@ -223,6 +223,8 @@ class Broker:
             self.jobs.lease_over(whom)
         elif what == "lease_wait":
             self.inspection.leases.waited(whom)
+        elif what == "asks":
+            self.inspection.asks.forget_old()
         elif what == "forget":
             self.jobs.kept.forget_old()
         elif what == "reattach":

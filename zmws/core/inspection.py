@@ -15,6 +15,7 @@ from dataclasses import fields
 from typing import Any
 
 from zmws.core.answers import Waiters, Watchers
+from zmws.core.asks import Asks
 from zmws.core.job import Caller, Job, events, iso, record, summary
 from zmws.core.jobs import Jobs
 from zmws.core.leases import Leases
@@ -38,6 +39,7 @@ class Inspection:
         self.roster = roster
         self.operations = Operations(turn, jobs)
         self.leases = Leases(turn, jobs)
+        self.asks = Asks(turn)
         self.started_at = 0.0
         self._lists_asked = 0
         self._records_asked = 0
@@ -104,7 +106,28 @@ class Inspection:
         question.asked = question_body(name, body, limits)
         if name != "zmws.submit":
             question.asked = checked(name, question.asked, limits)
+            if "by" in question.asked:
+                self.turn.note("info", f"{name} by {question.asked['by']}: {str(question.asked)[:500]}")
+            if "ask" in question.asked and self._is_repeat(question):
+                return
         self._verbs[name](question)
+
+    def _is_repeat(self, question: Question) -> bool:
+        """Whether a question has been asked before; then it is answered, or will be with the first."""
+        asks, asked = self.asks, question.asked
+        known = asks.known(asked["ask"])
+        if known is None and asks.full:
+            question.refuse(429, "too_many_waits", "too many questions are under way already (asks_max)")
+        elif known is None:
+            asks.begin(asked["ask"], question.service, asked, question.caller)
+            question.asks = asks
+            return False
+        elif (known.service, known.asked) != (question.service, asked):
+            text = f"another question was asked as '{asked['ask']}' before"
+            question.refuse(409, "id_conflict", text)
+        else:
+            asks.again(known, question.caller)
+        return True
 
     def _hello(self, question: Question) -> None:
         """Whom a client talks to, and what that takes."""
@@ -148,9 +171,8 @@ class Inspection:
                 self.turn.note("error", f"a read for {question.service} failed: {rows.fault}")
                 question.refuse(500, "broker_fault", f"the store could not be read: {rows.fault}")
         if rows.fault is not None:
-            if isinstance(asker, Operation):
-                self.operations.broken_off(asker)
-        elif isinstance(asker, Operation):
+            return
+        if isinstance(asker, Operation):
             self._answer(asker.question, lambda question, read: self._operation_loaded(read, rows), read)
         elif isinstance(asker, Waiters):
             self._end_waits(asker, rows)

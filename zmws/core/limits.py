@@ -44,6 +44,7 @@ class Limits:
     wait_s_max: float = 3600.0  # the longest that one zmws.wait may wait
     list_rows_max: int = 1_000  # rows of one page of a list
     lists_max: int = 100  # lists that are being made at once; more are refused
+    asks_max: int = 10_000  # answers that are kept for repeats of questions, and such questions under way
     json_depth_max: int = 200  # levels of a question's JSON
     submit_many_max: int = 1_000  # jobs of one message of zmws.submit
     lease_ttr_s: float = 60.0  # of zmws.lease, where it gives none

@@ -59,7 +59,6 @@ class Operations:
     def __init__(self, turn: Turn, jobs: Jobs) -> None:
         self.turn = turn
         self.jobs = jobs
-        self._under_way: set[tuple[Any, ...]] = set()  # whose filters are being worked on
         self._act: dict[str, Callable[[Operation, Job, bool], None]] = {
             "cancel": self._cancel,
             "retry": self._retry,
@@ -154,10 +153,6 @@ class Operations:
 
     def _read_on(self, operation: Operation, after: int) -> None:
         if not operation.last:
-            who = _who(operation.question)
-            if who in self._under_way:
-                return  # its repeat: the answer to the first is the answer to both
-            self._under_way.add(who)
             operation.last = max(1, self.jobs.last_number)
         read = ReadMatching(operation, operation.where, operation.states, after, operation.last, CHUNK_ROWS)
         self.turn.reads.append(read)
@@ -217,13 +212,8 @@ class Operations:
             return operation.question.refuse(404, "unknown_job", text)
         return self._finish(operation)
 
-    def broken_off(self, operation: Operation) -> None:
-        """It could not be gone on with, and the asker has been told."""
-        self._under_way.discard(_who(operation.question))
-
     def _finish(self, operation: Operation) -> None:
         if operation.read_all and not operation.pending:
-            self._under_way.discard(_who(operation.question))
             told = {"count": operation.count}
             if operation.verb != "cancel" and not operation.one:
                 told["passed_over"] = operation.passed_over
@@ -257,9 +247,3 @@ class Operations:
             question.refuse(404, "unknown_service", text)
             return None
         return service
-
-
-def _who(question: Question) -> tuple[Any, ...]:
-    """Who asks for what: the same in a repeat."""
-    caller = question.caller
-    return question.service, str(question.asked), caller.peer, caller.reply_to.envelope

@@ -146,6 +146,11 @@ def service_options(given: Mapping[str, Any]) -> ServiceOptions:
         if spec is None:
             raise OptionError(name, _no_such("option of a service", name, SERVICE_OPTIONS))
         setattr(options, name, checked(name, spec, value))
+    if options.expires is not None and options.delay >= options.expires:
+        text = (
+            f"its jobs can only expire: 'delay' is {options.delay:g} s, and 'expires' {options.expires:g} s"
+        )
+        raise OptionError("expires", text)
     return options
 
 

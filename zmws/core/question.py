@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from zmws.core.asks import Asks
 from zmws.core.job import Caller
 from zmws.core.messages import Answer
 from zmws.core.turn import Turn
@@ -25,11 +26,14 @@ class Question:
     caller: Caller
     service: str
     asked: Any
+    asks: Asks | None = None  # it may be asked again, under its `ask`
 
     def answer(self, status: int, body: Any, after: Write | None = None) -> None:
         """The answer leaves as soon as `after` is on disk."""
         frames = (str(status).encode(), json.dumps(body, default=str).encode())
-        self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
+        if self.asks is not None:
+            return self.asks.answer(self.asked["ask"], frames, after)
+        return self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
 
     def refuse(self, status: int, code: str, text: str, after: Write | None = None) -> None:
         """An ERROR; `code` is one word of docs/errors.md."""

@@ -22,6 +22,7 @@ from zmws.core.values import json_in
 from zmws.errors import BadJson
 
 WHOLE_MAX = 2**63 - 1
+WORD_MAX = 64  # characters of an `ask` and a `by`
 REPORTS = ("progress", "partial", "log", "complete", "fail", "release")
 
 
@@ -35,7 +36,7 @@ class Field:
 
     kind: Literal[
         "id", "service", "token", "seconds", "fraction", "whole", "page", "flag", "text", "name", "time",
-        "choice", "value",
+        "choice", "value", "word",
     ]  # fmt: skip
     needed: bool = False
     default: Any = None
@@ -57,7 +58,10 @@ _FILTER = {
     "since": Field("time"),
     "before": Field("time"),
 }
-_MANY = {"id": Field("id"), **_FILTER, "all": _FLAG}
+# Of all that change something: the asker's id for the question (asks.py), and who acts, for the log.
+_ASK = {"ask": Field("word"), "by": Field("word")}
+_MANY = {"id": Field("id"), **_FILTER, "all": _FLAG, **_ASK}
+_OF_SERVICE = {"service": _SERVICE, **_ASK}
 
 QUESTIONS: dict[str, dict[str, Field]] = {
     "zmws.hello": {},
@@ -77,16 +81,16 @@ QUESTIONS: dict[str, dict[str, Field]] = {
     "zmws.cancel": _MANY,
     "zmws.retry": _MANY,
     "zmws.delete": _MANY,
-    "zmws.purge": {"service": _SERVICE},
-    "zmws.pause": {"service": _SERVICE},
-    "zmws.resume": {"service": _SERVICE},
+    "zmws.purge": _OF_SERVICE,
+    "zmws.pause": _OF_SERVICE,
+    "zmws.resume": _OF_SERVICE,
     "zmws.lease": {
         "service": _SERVICE,
         "lease": Field("id", needed=True),
         "wait": Field("seconds", default=0.0, most="wait_s_max"),
         "ttr": _SECONDS,
     },
-    "zmws.extend": {"token": _TOKEN, "seconds": Field("seconds", needed=True, above=True)},
+    "zmws.extend": {"token": _TOKEN, "seconds": Field("seconds", needed=True, above=True), **_ASK},
     "zmws.report": {
         "token": _TOKEN,
         "kind": Field("choice", needed=True, choices=REPORTS),
@@ -102,11 +106,16 @@ QUESTIONS: dict[str, dict[str, Field]] = {
         "traceback": _TEXT,
         "retry": Field("flag", default=True),
         "delay": Field("seconds"),
+        **_ASK,
     },
     "zmws.services": {},
     "zmws.workers": {},
     "zmws.stats": {},
 }
+
+
+# What changes something, and so may be asked again (asks.py).
+CHANGES = frozenset(name for name, fields in QUESTIONS.items() if "ask" in fields)
 
 
 def question_body(service: str, body: tuple[bytes, ...], limits: Limits) -> Any:
@@ -217,6 +226,11 @@ def _name(value: Any) -> str | None:
     return value if isinstance(value, str) and value.isprintable() else None
 
 
+def _word(value: Any) -> str | None:
+    is_word = isinstance(value, str) and value.isprintable() and 0 < len(value) <= WORD_MAX
+    return value if is_word else None
+
+
 def _moment(value: Any) -> float | None:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
@@ -236,6 +250,7 @@ _CHECKS: dict[str, Any] = {
     "flag": lambda value: value if isinstance(value, bool) else None,
     "text": lambda value: value if isinstance(value, str) else None,
     "name": _name,
+    "word": _word,
     "time": _moment,
     "choice": lambda value: value if isinstance(value, str) else None,
     "value": lambda value: value,
@@ -248,6 +263,7 @@ _EXPECTED = {
     "flag": "true or false",
     "text": "a text",
     "name": "a printable text",
+    "word": f"a printable text of 1 to {WORD_MAX} characters",
     "time": "an ISO 8601 time with its zone, such as 2027-01-31T08:00:00Z",
     "value": "a JSON value",
 }

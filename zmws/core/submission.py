@@ -7,7 +7,7 @@ Rule 2: no limit refuses a request that gives an id before that id has been look
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from zmws.core import mdp
 from zmws.core.answers import Bundle
@@ -23,6 +23,14 @@ from zmws.core.writes import size_of
 from zmws.errors import BadJson, OptionError
 
 _NOT_OPTIONS = ("service", "params", "params_base64")
+
+
+class _Start(NamedTuple):
+    """The earliest start of a job."""
+
+    at: float  # by the wall or by the steady clock
+    by_wall: bool
+    wait_s: float  # from now on
 
 
 class Submission:
@@ -89,6 +97,10 @@ class Submission:
     ) -> None:
         """Make the job, or answer why not. The caller is answered now or out of `committed`."""
         defaults = service.options
+        start, expires = self._times(service, options, expires_s_default)
+        if expires is not None and start.wait_s >= expires:
+            text = f"it can only expire: it may start in {start.wait_s:g} s, and expires in {expires:g} s"
+            return self.jobs.answers.refuse(caller, service.name, options.id, "bad_option", text)
         durability = "memory" if sync else (options.durability or defaults.durability)
         if durability == "memory":
             if options.unique is not None:
@@ -104,7 +116,7 @@ class Submission:
         if text_or_none is not None and (durability == "memory" or options.id is None):
             self.turn.counters["refused_queue_full"] += 1
             return self.jobs.answers.refuse(caller, service.name, options.id, "queue_full", text_or_none)
-        job = self._new_job(service, sync, durability, options, body, expires_s_default)
+        job = self._new_job(service, sync, durability, options, body, start, expires)
         job.callers.append(caller)
         if durability == "memory":
             self.jobs.add_memory(job)
@@ -185,6 +197,21 @@ class Submission:
             return f"the first jobs of the groups of {service.name} fill its memory (window_bytes_max)"
         return None
 
+    def _times(
+        self, service: Service, options: JobOptions, expires_s_default: float | None
+    ) -> tuple[_Start, float | None]:
+        """When the job may start, and how many seconds it may wait for that."""
+        turn, defaults = self.turn, service.options
+        expires = options.expires if options.expires is not None else defaults.expires
+        if expires is None:
+            expires = expires_s_default
+        if options.at is not None and options.at > turn.wall:
+            return _Start(options.at, True, options.at - turn.wall), expires
+        delay = options.delay if options.delay is not None else defaults.delay
+        if options.at is not None:
+            delay = 0.0
+        return _Start(turn.steady + delay, False, delay), expires
+
     def _new_job(
         self,
         service: Service,
@@ -192,16 +219,10 @@ class Submission:
         durability: str,
         options: JobOptions,
         body: tuple[bytes, ...],
-        expires_s_default: float | None,
+        start: _Start,
+        expires: float | None,
     ) -> Job:
         turn, defaults = self.turn, service.options
-        delay = options.delay if options.delay is not None else defaults.delay
-        ready_at, by_wall = turn.steady + delay, options.at is not None and options.at > turn.wall
-        if options.at is not None:
-            ready_at = options.at if by_wall else turn.steady
-        expires = options.expires if options.expires is not None else defaults.expires
-        if expires is None:
-            expires = expires_s_default
         priority = options.priority if options.priority is not None else defaults.priority
         job = Job(
             id=options.id or turn.suppliers.new_id(),
@@ -209,12 +230,12 @@ class Submission:
             kind=MEMORY if durability == "memory" else STORED,
             body=body,
             created_at=turn.wall,
-            ready_at=ready_at,
-            rank=service.rank(ready_at, priority),
-            by_wall=by_wall,
+            ready_at=start.at,
+            rank=service.rank(start.at, priority),
+            by_wall=start.by_wall,
             sync=sync,
         )
-        if ready_at > (turn.wall if by_wall else turn.steady):
+        if start.wait_s > 0:
             job.state = SCHEDULED
         job.durability = durability if durability == "memory" else self.jobs.durability
         job.priority = priority
