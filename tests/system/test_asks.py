@@ -22,7 +22,7 @@ class Ears:
         """Peer and number, service, question."""
         assert self.socket.poll(10_000), "nothing was asked"
         peer, number, _, _, _, service, *rest = self.socket.recv_multipart()
-        return [peer, number], service.decode().removeprefix("SYNC-"), json.loads(rest[-1])
+        return [peer, number], service.decode().removeprefix("SYNC-"), json.loads(rest[-1].removeprefix(b"PARAM-JSON: "))
 
     def answer(self, to: list[bytes], service: str, body: Any) -> None:
         frames = [*to, b"", b"MDPC02", b"\x03", service.encode(), b"200", json.dumps(body).encode()]
