@@ -121,6 +121,17 @@ def test_the_socket_for_strict_programs_is_refused_with_what_to_write() -> None:
     assert [frames[0] for frames in talk.sent] == [b"0"]
 
 
+def test_another_connection_may_be_the_right_one() -> None:
+    talk = Talk()
+    talk.ask()
+    talk.up(TOLD | {"socket": "mdp"})
+    talk.down()
+    number = talk.ask()
+    talk.pass_time(0.2)
+    talk.up(TOLD)
+    assert talk.sent[-1][0] == number and number not in talk.ended
+
+
 def test_the_workers_socket_is_refused_as_the_broker_says() -> None:
     talk = Talk()
     number = talk.ask()

@@ -80,6 +80,7 @@ class Stage:
         self.sent: dict[str, list[list[bytes]]] = {}
         self.bound: dict[str, str] = {}
         self.hold = False
+        self.reminders_kept_min = 0  # what nobody wants is thrown out as often as can be
         self.suspended = self.stepped = 0.0  # seconds
         self.steady_from = WALL_AT_START
         self._batch: Batch | None = None
@@ -106,6 +107,8 @@ class Stage:
         self.steady_from = WALL_AT_START + self.stepped
         self.gate = Gate(self.limits.batch_rows_max, self.limits.batch_bytes_max)
         core.turn.news_wanted = False
+        for timers in (core.turn.timers, core.turn.wall_timers, core.turn.steady_timers):
+            timers.kept_min = self.reminders_kept_min
         self._set_time()
         core.start()
         held, self.hold = self.hold, False

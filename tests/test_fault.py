@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from zmws import WorkerBase
-from zmws.errors import BadValue
+from zmws.errors import BadResult, BadValue
 from zmws.testing import run_job
 from zmws.worker.fault import TRACEBACK_MAX, encode_fault
 
@@ -53,6 +54,17 @@ class NoAttributes(Exception):
         raise RuntimeError(f"no {name} for you")
 
 
+class NoClass(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("no class for you")
+
+
+class Nothing(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name} for you")
+
+
 class NoRepr(Exception):
     __repr__ = __str__ = __format__ = None  # type: ignore[assignment]
 
@@ -92,35 +104,38 @@ def in_a_circle() -> Exception:
     return one
 
 
-HOSTILE = [
-    NoText(),
-    NoAttributes("x"),
-    NoRepr("x"),
-    Nameless("x"),
-    Texty(),
-    odd_syntax_error(),
-    in_a_circle(),
-    ExceptionGroup("many", [NoText(), NoAttributes()]),
-    ValueError("\ud800"),
-    UnicodeDecodeError("utf-8", b"x", 0, 1, "\udfff"),
-    SystemExit(3),
-    GeneratorExit(),
+# Made anew for each test: pytest itself looks at what is a parameter.
+HOSTILE: list[Callable[[], BaseException]] = [
+    NoText,
+    NoAttributes,
+    NoRepr,
+    NoClass,
+    Nothing,
+    Nameless,
+    Texty,
+    odd_syntax_error,
+    in_a_circle,
+    lambda: ExceptionGroup("many", [NoText(), NoAttributes()]),
+    lambda: ValueError("\ud800"),
+    lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "\udfff"),
+    lambda: SystemExit(3),
+    GeneratorExit,
 ]
 
 
-@pytest.mark.parametrize("fault", HOSTILE, ids=lambda fault: type.__repr__(type(fault)))
-def test_whatever_work_raises_is_a_failed_attempt_that_can_be_read(fault: BaseException) -> None:
+@pytest.mark.parametrize("made", HOSTILE, ids=range(len(HOSTILE)))
+def test_whatever_work_raises_is_a_failed_attempt_that_can_be_read(made: Callable[[], BaseException]) -> None:
     class Raises(WorkerBase):
         service_name = "RAISES"
 
         def work(self, job_id: str, params: Any) -> Any:
-            raise fault
+            raise made()
 
     outcome = run_job(Raises)
     assert outcome.state == "failed" and outcome.retried
     assert outcome.type and outcome.message and outcome.traceback
     assert "in work" in outcome.traceback
-    assert json.loads(json.dumps(encode_fault(fault)))["code"] == "job_failed"
+    assert json.loads(json.dumps(encode_fault(made())))["code"] == "job_failed"
 
 
 def test_a_partial_result_that_cannot_be_sent_fails_for_good_too() -> None:
@@ -133,4 +148,15 @@ def test_a_partial_result_that_cannot_be_sent_fails_for_good_too() -> None:
     outcome = run_job(Says)
     assert (outcome.code, outcome.retried) == ("bad_result", False)
     assert outcome.message == "the partial result['when'] is a object, which JSON cannot hold"
-    assert encode_fault(BadValue("x"))["retry"] is False
+    assert encode_fault(BadResult("x"))["retry"] is False
+
+
+def test_a_value_of_another_request_made_in_work_is_a_failure_like_any_other() -> None:
+    class Asks(WorkerBase):
+        service_name = "ASKS"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            raise BadValue("params['when'] is a datetime")  # as client.submit does
+
+    outcome = run_job(Asks)
+    assert (outcome.code, outcome.retried, outcome.type) == ("job_failed", True, "BadValue")

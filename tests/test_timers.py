@@ -39,6 +39,7 @@ def test_what_nobody_wants_is_thrown_out_and_what_is_wanted_stays() -> None:
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage()
+    stage.reminders_kept_min = KEPT_MIN
     stage.services["E"] = service_options({})
     yield stage
 
@@ -108,3 +109,40 @@ def test_workers_that_come_and_go_leave_no_reminders(stage: Stage) -> None:
         stage.receive("worker", f"W{n}", [mdp.MDPW02, b"\x01", b"E", b'{"zmws": 1, "id": "w%d"}' % n])
         stage.receive("worker", f"W{n}", [mdp.MDPW02, b"\x06"])
     assert _reminders(stage) < 2 * KEPT_MIN
+
+
+def test_the_next_to_expire_is_reminded_of_though_the_first_has_gone(stage: Stage) -> None:
+    _ask(stage, "SYNC-E", options={"id": "first", "expires": 10})
+    _ask(stage, "zmws.cancel", {"id": "first"})
+    for n in range(KEPT_MIN + 1):
+        _ask(stage, "SYNC-E", options={"id": f"j{n}", "expires": 100})
+    for n in range(KEPT_MIN + 5):
+        _ask(stage, "E", options={"id": f"d{n}", "delay": 1e6})
+    stage.sent.clear()
+    stage.pass_time(101.0)
+    assert len(stage.sent["C"]) == KEPT_MIN + 1
+
+
+def test_what_is_not_over_is_reminded_of_however_much_is_thrown_out(stage: Stage) -> None:
+    _ask(stage, "E", options={"id": "leased", "retries": 0})
+    _ask(stage, "zmws.lease", {"service": "E", "lease": "l", "ttr": 50})
+    _ask(stage, "E", options={"id": "waits", "delay": 1e6})
+    _ask(stage, "E", options={"id": "due", "delay": 50})
+    stage.sent.clear()
+    for name, service, asked in (
+        ("waits", "zmws.wait", {"id": "waits", "timeout": 50}),
+        ("watches", "zmws.events", {"id": "waits", "timeout": 50, "after": 9}),
+        ("leases", "zmws.lease", {"service": "E", "lease": "m", "wait": 40}),
+    ):
+        stage.receive("client", name, [mdp.MDPC02, b"\x01", service.encode(), json.dumps(asked).encode()])
+    for n in range(3 * KEPT_MIN):
+        _ask(stage, "E", options={"id": f"j{n}", "delay": 1e6})
+        _ask(stage, "zmws.cancel", {"id": f"j{n}"})
+        _ask(stage, "zmws.wait", {"id": f"j{n}", "timeout": 3600})
+    stage.pass_time(51.0)
+    told = {name: messages[-1][-2:] for name, messages in stage.sent.items() if name != "C"}
+    assert told["waits"][0] == b"202" and told["watches"] == [b"200", b"[]"] and told["leases"][0] == b"202"
+    stage.sent.clear()
+    for job_id in ("leased", "due"):
+        _ask(stage, "zmws.job", {"id": job_id})
+    assert [json.loads(frames[-1])["state"] for frames in stage.sent["C"]] == ["failed", "waiting"]

@@ -2,6 +2,7 @@
 
     ZmwsError
     ├── BadValue               a value cannot be sent: says which part of it, and why (a TypeError too)
+    │   └── BadResult          the result of a job, or a partial one
     ├── BadParams              parameters that came cannot be decoded
     ├── BadJson                a text that came is no JSON, or is nested too deep (a ValueError)
     ├── ProtocolError          a peer broke the protocol: counted, answered as the RFC says, survived
@@ -29,6 +30,11 @@ class ZmwsError(Exception):
 
 class BadValue(ZmwsError, TypeError, ValueError):
     """A value cannot be sent: JSON cannot hold it. The message says which part of it, and why."""
+
+
+class BadResult(BadValue):
+    """The result of a job, or a partial one, cannot be sent. The same job would come to the same value again,
+    so that it fails for good (`bad_result`)."""
 
 
 class BadParams(ZmwsError):

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import _thread
 import queue
-from types import BuiltinFunctionType
 
 from zmws.errors import ZmwsError
 
+_GREEN = ("gevent", "eventlet")
 _OWN = ("_queue", "queue")  # the modules of Python's own SimpleQueue, the second where there is no C
 
 
 def need_real_threads(what: str, queues: bool = False) -> None:
     """Raises ZmwsError where threads have been replaced. `what` needs them; `queues`: and queues that
     bear more than one thread, which gevent's do not."""
-    # Asked here and not at the import: a program may be patched after it.
-    if not isinstance(_thread.start_new_thread, BuiltinFunctionType):
+    # Asked here and not at the import: a program may be patched after it. (A debugger wraps it, too.)
+    if getattr(_thread.start_new_thread, "__module__", "").partition(".")[0] in _GREEN:
         replaced = "Python's threads"
     elif queues and queue.SimpleQueue.__module__ not in _OWN:
         replaced = "Python's queues"

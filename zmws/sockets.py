@@ -95,9 +95,9 @@ _ENDPOINT = re.compile(r"tcp://(\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})|ipc://.+
 
 def check_endpoint(endpoint: str) -> None:
     """Raises ValueError for what no socket can connect to, with what to write instead."""
-    match = _ENDPOINT.fullmatch(endpoint)
-    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65_536):
-        raise ValueError(f"'{endpoint}' is no endpoint to connect to; write tcp://HOST:PORT")
+    match = _ENDPOINT.fullmatch(endpoint) if isinstance(endpoint, str) else None
+    if match is None or match[1] == "*" or (match[2] is not None and not 0 < int(match[2]) < 65_536):
+        raise ValueError(f"{endpoint!r} is no endpoint to connect to; write tcp://HOST:PORT")
 
 
 class Line:

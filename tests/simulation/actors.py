@@ -54,6 +54,8 @@ class SimBroker:
             secret=b"of the world",  # and not drawn: a seed keeps its history
         )
         self.core = Broker(LIMITS, self.services, suppliers, "disk")
+        for timers in (self.core.turn.timers, self.core.turn.wall_timers, self.core.turn.steady_timers):
+            timers.kept_min = 0  # what nobody wants is thrown out as often as can be
         self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max, LIMITS.commit_patience_s)
         self.up, self.accepting = True, False
         self._early: list[tuple[Link, list[bytes]]] = []

@@ -241,7 +241,7 @@ class Watcher:
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
-            elif isinstance(write, UpdateJob) and write.changes.keys() == {"state", "events", "states"}:
+            elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
                 self._came_due(disk._rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.finished[write.job_id] -= verdict.verdict == NEW
@@ -256,8 +256,8 @@ class Watcher:
     def _came_due(self, row: dict[str, Any] | None) -> None:
         if row is None:
             return  # it has ended in the same commit, and is forgotten already
-        late = (self.world.wall if row["by_wall"] else self.steady()) - row["ready_at"]
-        if self.punctual and not self.excused and not (row["by_wall"] and self.world.clock_jumped):
+        late = self.steady() - row["ready_at"]
+        if row["state"] == "waiting" and self.punctual and not self.excused:
             # (In the same commit it may have run and failed: then this is its backoff's.)
             self.demand(late < 3.0, f"{row['id']} came due {late:.1f} s late")
 

@@ -12,6 +12,7 @@ import zmq
 from tests.peers import peer, wait_until
 from zmws import AsyncClient, Client, JobFailed, Refused, WorkerBase, ZmwsError
 from zmws.core.options import ServiceOptions
+from zmws.errors import BadResult
 from zmws.testing import RunningBroker
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
 
@@ -191,3 +192,60 @@ def test_hello_says_what_the_broker_takes(zmws_broker_factory: BrokerFactory) ->
             "submit_many_max": 7,
         }
         assert json.dumps(told)
+
+
+def _deep(levels: int) -> Any:
+    value: Any = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_deep_job_among_many_is_refused_alone(
+    zmws_broker_factory: BrokerFactory, zmws_worker: WorkerFactory
+) -> None:
+    broker = zmws_broker_factory()
+    zmws_worker(Echo, broker=broker)
+    with broker.connect() as client:
+        jobs = [{"service": "ECHO", "params": _deep(levels)} for levels in (150, 198, 199, 250)]
+        made = client.submit_many(jobs)
+        assert [getattr(one, "code", "") for one in made] == ["", "", "bad_params", "bad_params"]
+        assert "submit this job alone" in str(made[3])
+        assert client.submit("ECHO", _deep(250)).result(10) == _deep(250)
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ({"when": [object()]}, r"the result\['when'\]\[0\] is a object"),
+        ("x" * 70_000, "message_bytes_max"),
+        (_deep(250), "nested more than 200 deep"),
+    ],
+    ids=["object", "large", "deep"],
+)
+def test_a_result_of_a_lease_that_cannot_be_sent_fails_the_job_for_good(
+    zmws_broker_factory: BrokerFactory, result: Any, why: str
+) -> None:
+    broker = zmws_broker_factory(services={"ECHO": ServiceOptions()}, message_bytes_max=65_536)
+    with broker.connect() as client:
+        job = client.submit("ECHO", retries=3)
+        lease = client.lease("ECHO", wait=5)
+        assert lease is not None
+        with pytest.raises(BadResult, match=why), lease:
+            lease.complete(result)
+        with pytest.raises(JobFailed, match=why) as failed:
+            job.result(10)
+        assert failed.value.code == "bad_result" and failed.value.attempts == 1
+
+    async def by_await() -> None:
+        async with AsyncClient(broker.client) as asking:
+            job = await asking.submit("ECHO", retries=3)
+            lease = await asking.lease("ECHO", wait=5)
+            assert lease is not None
+            with pytest.raises(BadResult, match=why):
+                async with lease:
+                    await lease.complete(result)
+            with pytest.raises(JobFailed, match=why):
+                await job.result(10)
+
+    asyncio.run(by_await())

@@ -108,7 +108,7 @@ def finished(steps: Steps[T]) -> T:
 def outcome_of(record: Mapping[str, Any]) -> Any:
     """The result in a job's record. Raises JobFailed, JobCancelled or JobTimeout for other ends."""
     if record["state"] == COMPLETE:
-        return values.result_from(record["result"], record["result_kind"])
+        return values.result_from(record["result"], values.kind_of(record, "result"))
     error = dict(record.get("error") or {})
     if record["state"] == CANCELLED:
         error["code"] = "cancelled"

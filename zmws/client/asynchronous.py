@@ -15,7 +15,7 @@ from zmws.client.given import Seconds, times_as_text
 from zmws.client.job import Events, Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.client.synchronous import Client
-from zmws.errors import Refused
+from zmws.errors import Refused, ZmwsError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -88,15 +88,21 @@ class AsyncLease:
 
     async def complete(self, result: Any = None) -> None:
         """As `Lease.complete`."""
-        await wrap_future(self._lease.complete_future(result))
+        await self._wait(self._lease.complete_future(result))
 
     async def fail(self, error: str, **more: Any) -> None:
         """As `Lease.fail`: code=, type=, traceback=, retry=, delay=."""
-        await wrap_future(self._lease.fail_future(error, **more))
+        await self._wait(self._lease.fail_future(error, **more))
 
     async def release(self) -> None:
         """As `Lease.release`."""
-        await wrap_future(self._lease.release_future())
+        await self._wait(self._lease.release_future())
+
+    async def _wait(self, ending: Future[None]) -> None:
+        try:
+            await wrap_future(ending)
+        except ZmwsError as fault:
+            raise self._lease.not_taken(fault) from None
 
     async def progress(self, done: float, text: str | None = None) -> None:
         """As `Lease.progress`."""

@@ -17,12 +17,13 @@ from zmws.client.asked import then
 from zmws.client.given import service_of
 from zmws.client.job import Job
 from zmws.core import values
-from zmws.errors import Refused
+from zmws.errors import BadValue, Refused
 
 if TYPE_CHECKING:
     from zmws.client.synchronous import Client
 
 JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
+_DEPTH_MAX = values.DEPTH_MAX - 2  # of parameters: they stand in a job, in a list
 _NO_MORE: Any = object()
 _IN_FLIGHT = 2  # messages: the next is made while the broker commits the one before
 
@@ -124,14 +125,19 @@ def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
         raise Refused("bad_request", f"each job is a mapping with a 'service', not a {type(job).__name__}")
     item = dict(job)
     service, params = service_of(item.pop("service", None)), item.pop("params", None)
-    options = options_of(item)
-    try:
-        text = json.dumps(
-            {"service": service, **values.field_of("params", params), **options}, allow_nan=False
-        )
-    except (TypeError, ValueError, RecursionError) as wrong:
-        raise Refused("bad_params", f"this job is not JSON: {wrong}") from None
-    return service, text.encode()
+    told = {"service": service, **options_of(item)}
+    if isinstance(params, (bytes, bytearray, memoryview)):
+        told |= values.field_of("params", params)
+    text = json.dumps(told).encode()
+    if params is not None and "params_base64" not in told:
+        try:
+            text = text[:-1] + b', "params": ' + values.encode_json(params, "params") + b"}"
+        except BadValue as wrong:
+            raise Refused("bad_params", str(wrong)) from None
+        if text.count(b"[") + text.count(b"{") > _DEPTH_MAX and values.is_deeper(params, _DEPTH_MAX):
+            why = f"params are nested more than {_DEPTH_MAX} deep; submit this job alone"
+            raise Refused("bad_params", why)
+    return service, text
 
 
 def _verdict(client: Client, service: str, told: Mapping[str, Any]) -> Job | Refused:

@@ -10,9 +10,11 @@ Rule 4: there is no lock. A signal handler may interrupt a caller anywhere and a
 from __future__ import annotations
 
 import _thread
+import contextlib
 import math
 import os
 import socket
+import sys
 import time
 import weakref
 from collections import deque
@@ -55,6 +57,7 @@ class _Desk:
 
     dialog: ClientDialog
     wake: socket.socket  # the thread's end: a byte for what is new, the end of the stream for the end
+    pid: int = field(default_factory=os.getpid)  # whose thread and callers these are
     asks: deque[Ask] = field(default_factory=deque)  # new ones, and those whose caller has cancelled
     in_flight: dict[bytes, Ask] = field(default_factory=dict)
     home: Home = field(default_factory=Home)
@@ -101,6 +104,8 @@ class Connection:
 
     def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
         need_real_threads("a client")
+        if not brokers:
+            raise ValueError("a client needs the endpoint of a broker")
         for endpoint in brokers:
             check_endpoint(endpoint)
         self._dialog = ClientDialog(brokers, settings)
@@ -144,8 +149,11 @@ class Connection:
         desk = self._desk
         if os.getpid() != self._pid:
             raise ZmwsError("this client was made before a fork; make one in each process")
+        need_real_threads("a client")  # it may have been made before they were replaced
         if self._closed:
             raise ZmwsError("this client is closed")
+        if sys.is_finalizing():
+            desk.why = desk.why or _closed_early  # the thread does not run any more
         if desk.why is not None:
             raise desk.why()
         ask = Ask(service, sync, options, body, timeout_s, Asked(desk.home), on_partial)
@@ -184,7 +192,8 @@ class Connection:
         desk = self._desk
         _let_go(self._wake_w, desk)
         self._finalizer.detach()
-        if os.getpid() == self._pid and not desk.own(_CLOSER) and not desk.home.here:
+        waits = os.getpid() == self._pid and not sys.is_finalizing()  # then the thread does not run any more
+        if waits and not desk.own(_CLOSER) and not desk.home.here:
             desk.ended.result()
 
     def _wake(self) -> None:
@@ -196,7 +205,12 @@ class Connection:
 
 def _let_go(wake: socket.socket, desk: _Desk) -> None:
     """Nobody asks any more. May be done twice."""
-    wake.close()  # the thread reads the end of the stream, and ends
+    # The thread reads the end of the stream, and ends. To close would not do: a child that was forked has
+    # the other end open too. And a child must not end the stream of its parent.
+    if desk.pid == os.getpid():
+        with contextlib.suppress(OSError):  # it is closed already
+            wake.shutdown(socket.SHUT_WR)
+    wake.close()
     if desk.own(_CLOSER):  # there is none, and will be none
         desk.end(_closed_early)
         desk.wake.close()

@@ -24,12 +24,13 @@ from zmws.client.given import Seconds, options_given, service_of
 from zmws.client.given import seconds as in_seconds
 from zmws.client.job import WAIT_S
 from zmws.core import values
-from zmws.errors import ZmwsError
+from zmws.errors import BadResult, BadValue, Refused, ZmwsError
 
 if TYPE_CHECKING:
     from zmws.client.synchronous import Client
 
 LEASE_TTR_S = 60.0
+_UNFIT = ("too_large", "bad_request")  # how the broker, or our own side, refuses a result
 
 
 class Lease:
@@ -50,12 +51,13 @@ class Lease:
         self.token = str(record["token"])
         self.ttr = ttr
         self.deadline = time.monotonic() + ttr
-        self.params = values.params_from(record["params"], record["params_kind"])
+        self.params = values.params_from(record["params"], values.kind_of(record, "params"))
         self.reported = False
         self._client = client
 
     def complete(self, result: Any = None) -> None:
-        """The job is done. `result`: JSON or bytes, None for none. Raises Refused if the token is dead."""
+        """The job is done. `result`: JSON or bytes, None for none. Raises Refused if the token is dead, and
+        BadResult for a result that cannot be sent."""
         self._wait(self.complete_future(result))
 
     def fail(
@@ -106,7 +108,10 @@ class Lease:
 
     def complete_future(self, result: Any = None) -> Future[None]:
         """As `complete`, without waiting."""
-        return self._ending("complete", **values.field_of("result", result))
+        try:
+            return self._ending("complete", **values.field_of("result", result))
+        except BadValue:
+            raise self._unfit(result, "the result") from None
 
     def fail_future(self, error: str, **more: Any) -> Future[None]:
         """As `fail`, without waiting."""
@@ -124,7 +129,10 @@ class Lease:
 
     def partial_future(self, value: Any) -> Future[None]:
         """As `partial`, without waiting."""
-        return self._report("partial", **values.field_of("value", value))
+        try:
+            return self._report("partial", **values.field_of("value", value))
+        except BadValue:
+            raise self._unfit(value, "the partial result") from None
 
     def log_future(self, text: str) -> Future[None]:
         """As `log`, without waiting."""
@@ -160,6 +168,15 @@ class Lease:
 
         return self._ending("fail", **encode_fault(fault))
 
+    @staticmethod
+    def _unfit(value: Any, name: str) -> BadResult:
+        """What is wrong with a value that could not be sent."""
+        try:
+            values.encode_value(value, name)
+        except BadValue as wrong:
+            return BadResult(str(wrong))
+        return BadResult(f"{name} cannot be sent")
+
     def _report(self, kind: str, **fields: Any) -> Future[None]:
         question = {"token": self.token, "kind": kind, **fields}
         return then(self._client.answer_future("zmws.report", question), lambda _: None)
@@ -167,10 +184,19 @@ class Lease:
     def _wait(self, ending: Future[None]) -> None:
         try:
             waited(ending)
+        except ZmwsError as fault:
+            raise self.not_taken(fault, ending.cancelled()) from None
         finally:
-            if ending.cancelled():
-                self.reported = False  # it was refused to wait here, and nothing has been sent
             del ending
+
+    def not_taken(self, fault: ZmwsError, cancelled: bool = False) -> ZmwsError:
+        """A report was not taken; what to raise. Unless the attempt is over, it is still to be reported.
+        `cancelled`: it was refused to wait here, and nothing has been sent."""
+        if isinstance(fault, Refused) and fault.code in _UNFIT:
+            self.reported = False
+            return BadResult(str(fault))
+        self.reported = self.reported and not cancelled
+        return fault
 
     def _ending(self, kind: str, **fields: Any) -> Future[None]:
         asked = self._report(kind, **fields)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _ANSWER_S = 10.0  # patience with the broker itself
+_COROUTINE = 0x80  # CO_COROUTINE of inspect, whose import costs the start of every command
 _LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
 
 
@@ -61,7 +62,7 @@ class Client:
         Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
         cannot be, ZmwsError where threads have been replaced (gevent, eventlet).
         """
-        brokers = [broker] if isinstance(broker, str) else list(broker)
+        brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
         settings = ClientSettings(
             connect_s=seconds("connect_timeout", connect_timeout, endless=True),
             away_s=seconds("reconnect_timeout", reconnect_timeout, endless=True),
@@ -100,6 +101,8 @@ class Client:
     ) -> Future[Any]:
         """As `call`, without waiting: many calls in flight over one connection."""
         name, given, patience = service_of(service), options_of(options), seconds_or_none("timeout", timeout)
+        if getattr(getattr(on_partial, "__code__", None), "co_flags", 0) & _COROUTINE:
+            raise TypeError("on_partial is an 'async def', and nobody would await it; give a plain function")
         relay = None if on_partial is None else lambda body: on_partial(values.value_of(body))
         asked = self._connection.request(name, True, given, body_of(params), patience, relay)
         return then(asked, lambda reply: result_of(reply, given["id"]))
@@ -235,7 +238,7 @@ class Client:
         asked = dict(question or {})
         if service in CHANGES:
             asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
-        (body,) = body_of(asked)
+        (body,) = values.encode_value(asked, "the question")
         return self.raw_future(service, body, takes_s + _ANSWER_S)
 
     def answer_future(

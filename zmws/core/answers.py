@@ -11,6 +11,7 @@ from typing import Any
 
 from zmws.core.job import COMPLETE, STORED, Caller, Job, error_json, events, iso, record
 from zmws.core.messages import Accepted, Answer, ClientPartial, Completed, Failed
+from zmws.core.question import Question
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob, Write
 
@@ -136,8 +137,7 @@ class Answers:
             if until <= self.turn.now:
                 waiters.remove((caller, until))
                 self.waits_count -= 1
-                body = (b"202", json.dumps({"id": job_id}).encode())
-                self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to))
+                Question(self.turn, caller, "zmws.wait", {}).answer(202, {"id": job_id})
         if not waiters:
             self.waits.pop(job_id, None)
 
@@ -148,14 +148,15 @@ class Answers:
             if watch[2] <= self.turn.now:
                 watching.remove(watch)
                 self.waits_count -= 1
-                self.tell_events(watch[0], [])
+                Question(self.turn, watch[0], "zmws.events", {}).answer(200, [])
         if not watching:
             self.watches.pop(job_id, None)
 
-    def tell_events(self, caller: Caller, told: list[dict[str, Any]], after: Write | None = None) -> None:
+    def tell_events(self, caller: Caller, job: Job, past: int) -> None:
         """The answer of zmws.events."""
-        body = (b"200", json.dumps(told, default=str).encode())
-        self.turn.send(caller.peer, Answer("zmws.events", body, caller.reply_to), after)
+        most = self.turn.limits.list_rows_max
+        question = Question(self.turn, caller, "zmws.events", {})
+        question.safely(lambda asked: asked.answer(200, events(job, past)[:most]))
 
     def answer_waits(self, job: Job) -> None:
         """The job has ended: answer those who wait for that."""
@@ -172,9 +173,9 @@ class Answers:
 
     def tell_record(self, callers: list[Caller], job: Job, after: Write | None = None) -> None:
         """The answer of zmws.wait."""
-        body = (b"200", json.dumps(record(job, self.turn.lead), default=str).encode())
         for caller in callers:
-            self.turn.send(caller.peer, Answer("zmws.wait", body, caller.reply_to), after)
+            question = Question(self.turn, caller, "zmws.wait", {})
+            question.safely(lambda asked: asked.answer(200, record(job, self.turn.lead), after))
 
     def happened(self, job: Job) -> None:
         """There is a new event of a job."""
@@ -188,7 +189,7 @@ class Answers:
             self.turn.reads.append(read)  # behind the write of the event
             return
         for caller, after, _ in watching:
-            self.tell_events(caller, events(job, after)[: self.turn.limits.list_rows_max])
+            self.tell_events(caller, job, after)
 
     def announce(self, job: Job, after: Write | None) -> None:
         """A job is in a new state: to those who watch it, and as news."""

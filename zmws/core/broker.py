@@ -328,7 +328,7 @@ class Broker:
 
     def _outcome(self, job: Job, session: Session | None, message: WorkerFinal, ours: bool) -> None:
         """What a FINAL with a live token says of its job."""
-        body = message.body
+        body = message.body if ours else values.with_raw(message.body)
         failed, plain = message.failed, message.failed is not None
         why: Error | None = None
         if ours:
@@ -362,7 +362,7 @@ class Broker:
         body = message.body
         if not ours:
             php = session is not None and session.link.dialect != messages.RFC
-            self.jobs.progress.partial(job, body, plain=php)
+            self.jobs.progress.partial(job, values.with_raw(body), plain=php)
         elif not body:
             self.turn.counters["bad_partials"] += 1
         elif body[0] == b"CONT":

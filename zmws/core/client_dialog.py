@@ -23,6 +23,7 @@ from typing import Any
 
 from zmws.core import mdp
 from zmws.core.messages import Reply
+from zmws.core.options import YEAR_S
 from zmws.core.values import PARAM_JSON, json_object
 from zmws.core.worker_dialog import QUICK_TRY_S, Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
@@ -177,11 +178,9 @@ class ClientDialog:
     def _learn(self, told: dict[str, Any]) -> None:
         """What the broker takes; an older one (501) does not say."""
         bytes_max, many_max = told.get("message_bytes_max"), told.get("submit_many_max")
-        known = bytes_max if isinstance(bytes_max, int) and bytes_max > 0 else BYTES_MAX_UNTOLD
+        known = bytes_max if type(bytes_max) is int and bytes_max > 0 else BYTES_MAX_UNTOLD
         self.message_bytes_max = min(known, self.settings.message_bytes_max or known)
-        self.submit_many_max = (
-            many_max if isinstance(many_max, int) and many_max > 0 else SUBMIT_MANY_MAX_UNTOLD
-        )
+        self.submit_many_max = many_max if type(many_max) is int and many_max > 0 else SUBMIT_MANY_MAX_UNTOLD
         self.greeted = True
 
     def disconnected(self, now: float) -> None:
@@ -280,7 +279,8 @@ class ClientDialog:
         asked.repeat_at = now + self.settings.repeat_s
         options = asked.options
         if asked.deadline is not None and asked.sync:
-            options = {**options, "expires": max(0.001, round(asked.deadline - now, 3))}
+            left = min(YEAR_S, max(0.001, round(asked.deadline - now, 3)))
+            options = {**options, "expires": left}
         frames = mdp.encode_request(asked.number, asked.service, asked.sync, options, asked.body)
         large = max(map(len, frames))
         if large > self.message_bytes_max:

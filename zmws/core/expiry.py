@@ -30,6 +30,8 @@ class Expiry:
             found = self._waiting()
             self._expiring = [(j.expires_at, j.number, j.id) for j in found if j.expires_at is not None]
             heapq.heapify(self._expiring)
+            if self._expiring:  # a reminder of one that is gone may have stood for it
+                self._turn.steady_timers.add(self._expiring[0][0], "expire")
             self._most = max(1_000, 2 * len(self._expiring))
 
     def late(self) -> Iterator[tuple[int, str]]:

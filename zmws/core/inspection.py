@@ -239,9 +239,8 @@ class Inspection:
 
     def _events(self, question: Question, job: Job) -> None:
         answers, asked = self.jobs.answers, question.asked
-        told = events(job, asked["after"])
-        if told or job.final or not asked["timeout"]:
-            answers.tell_events(question.caller, told[: self.turn.limits.list_rows_max])
+        if events(job, asked["after"]) or job.final or not asked["timeout"]:
+            answers.tell_events(question.caller, job, asked["after"])
         elif not self._too_many(question):
             answers.watch(job, question.caller, asked["after"], self.turn.now + float(asked["timeout"]))
             held = self.jobs.stored.get(job.id)
@@ -272,7 +271,8 @@ class Inspection:
                 continue
             left = max(0.0, until - self.turn.now)
             asked = {"id": job_id, "after": after, "timeout": left}
-            self._events(Question(self.turn, caller, "zmws.events", asked), job)
+            question = Question(self.turn, caller, "zmws.events", asked)
+            question.safely(lambda watching: self._events(watching, job))
 
     # ------------------------------------------------------------ lists
 

@@ -321,7 +321,13 @@ class Jobs:
             service = self.services[job.service]
             if self.backlog.no_longer_scheduled(service, job):
                 job.move("due", self.turn.wall)
-                self.journal.write(UpdateJob(job.id, {"state": WAITING, **_events_of(job)}), job)
+                changes = {"state": WAITING, **_events_of(job)}
+                if job.by_wall:
+                    # From here on it stands among the others, whose order goes by the steady clock.
+                    job.ready_at, job.by_wall = self.turn.steady, False
+                    job.rank = service.rank(job.ready_at, job.priority)
+                    changes |= {"ready_at": job.ready_at, "by_wall": False, "rank": job.rank}
+                self.journal.write(UpdateJob(job.id, changes), job)
                 self._queue(service, job)
 
     def expire_if_late(self, job: Job, in_queue: bool = True) -> bool:

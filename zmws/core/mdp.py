@@ -55,6 +55,7 @@ from zmws.core.values import (
     PARAM_PHP,
     PARAM_RAW,
     json_object,
+    with_raw,
     without_raw,
 )
 from zmws.errors import ProtocolError
@@ -175,7 +176,8 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
         if len(frames) < start + 2:
             raise ProtocolError("short", "MDPC01 without a service")
         service, sync = _service_and_mode(frames[start + 1], strict)
-        return ClientRequest(service, sync, None, tuple(frames[start + 2 :]), ReplyTo(MDP01, envelope))
+        body = with_raw(tuple(frames[start + 2 :]))
+        return ClientRequest(service, sync, None, body, ReplyTo(MDP01, envelope))
     if not strict and first.startswith(_NO_ENVELOPE):
         return _bare_request(frames, start, envelope)
     raise ProtocolError("no_command", f"{first[:16]!r} is neither a command nor a job's frame")
@@ -187,7 +189,8 @@ def _native_request(
     service, sync = _service_and_mode(frames[at], strict)
     if strict:
         # RFC 18: the body is opaque, whatever it looks like.
-        return ClientRequest(service, sync, None, tuple(frames[at + 1 :]), ReplyTo(STRICT, envelope, ascii))
+        body = with_raw(tuple(frames[at + 1 :]))
+        return ClientRequest(service, sync, None, body, ReplyTo(STRICT, envelope, ascii))
     options, body = _without_options(frames[at + 1 :])
     return ClientRequest(service, sync, options, body, ReplyTo(NATIVE, envelope))
 
@@ -390,7 +393,7 @@ def _text_body(message: ToClient) -> tuple[bytes, ...]:
     if isinstance(message, Answer):
         return message.body
     verb = "CONT" if isinstance(message, ClientPartial) else "COMPLETE"
-    body = without_raw(message.body) if message.plain else message.body
+    body = without_raw(message.body)
     return (f"{verb}: {service} [{message.job_id}]".encode(), *(body or (b"",)))
 
 
@@ -399,9 +402,9 @@ def _strict_body(message: ToClient) -> tuple[bytes, ...]:
     if isinstance(message, (ClientPartial, Completed)):
         if not message.body:
             return (b"",)
-        if message.plain and message.body[0].startswith((PARAM_JSON, PARAM_RAW)):
-            return (message.body[0].partition(b": ")[2], *message.body[1:])
-        return message.body
+        if message.plain and message.body[0].startswith(PARAM_JSON):
+            return (message.body[0][len(PARAM_JSON) :], *message.body[1:])
+        return without_raw(message.body)
     if isinstance(message, Failed):
         return (fail_head(message.service, message.job_id), PARAM_JSON + message.error)
     return _text_body(message)

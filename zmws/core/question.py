@@ -6,6 +6,7 @@ Rule: the answer is a status of three digits and one JSON frame; from 400 on the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,13 @@ class Question:
     def refuse(self, status: int, code: str, text: str, after: Write | None = None) -> None:
         """An ERROR; `code` is one word of docs/errors.md."""
         self.answer(status, {"code": code, "error": text}, after)
+
+    def safely(self, step: Callable[[Question], None]) -> None:
+        """Answer it, in what changes nothing: a fault in that is the asker's 500, and no more."""
+        try:
+            step(self)
+        except Exception as fault:
+            self.broke(fault)
 
     def broke(self, fault: Exception) -> None:
         """Answering it has failed, by our own fault: the asker is told, and the log where."""

@@ -19,19 +19,20 @@ class Timers:
 
     def __init__(self) -> None:
         self.wanted: Callable[[str, Any, float], bool] = lambda what, whom, at: True
+        self.kept_min = KEPT_MIN
         self._heap: list[tuple[float, int, str, Any]] = []
         self._number = 0
-        self._most = KEPT_MIN
+        self._most = 0
 
     def add(self, at: float, what: str, whom: Any = None) -> None:
         """Remind of `what` at the time `at`."""
         self._number += 1
         heapq.heappush(self._heap, (at, self._number, what, whom))
-        if len(self._heap) > self._most:
+        if len(self._heap) > max(self._most, self.kept_min):
             wanted = self.wanted
             self._heap = [entry for entry in self._heap if wanted(entry[2], entry[3], entry[0])]
             heapq.heapify(self._heap)
-            self._most = max(KEPT_MIN, 2 * len(self._heap))
+            self._most = 2 * len(self._heap)
 
     def next(self) -> float | None:
         """When the next reminder is due, None if there is none."""

@@ -3,7 +3,8 @@
 Rule 1: bytes are opaque, both ways. Those that begin as a frame of ours does, and empty ones, go under
         `PARAM-RAW: `, which whoever decodes them takes off again.
 Rule 2: no result is no frame, and None; True is `true`.
-Rule 3: a value that cannot be sent as it is, is an error that says which part of it, and never another value.
+Rule 3: a value that cannot be sent is an error that says which part of it. What JSON has no other form for
+        comes as JSON has it: a tuple as a list, a number that is a key as a text.
 Rule 4: JSON that this process itself reads has a bounded depth (`json_in`): then all of it can go out again,
         however deep in the stack that is done.
 """
@@ -30,6 +31,7 @@ _MARKS = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON", b"JOB", b"COMPLETE", b"FAIL")
 KIND_JSON, KIND_BYTES, KIND_PHP, KIND_FRAMES = "json", "bytes", "php", "frames"
 
 DEPTH_MAX = 200  # levels of JSON that may come in, unless `json_depth_max` says otherwise
+_CONTAINERS = (dict, list, tuple)
 _PATH_MAX = 200  # characters of the way to the part of a value that is wrong
 
 
@@ -51,14 +53,14 @@ def json_in(data: bytes, depth_max: int = DEPTH_MAX) -> Any:
 
 
 def is_deeper(value: Any, depth_max: int) -> bool:
-    """Whether a value out of JSON has more than so many levels of lists and objects."""
-    level = [value] if isinstance(value, (list, dict)) else []
+    """Whether a value for JSON, or out of it, has more than so many levels of lists and objects."""
+    level = [value] if isinstance(value, (list, tuple, dict)) else []
     for _ in range(depth_max):
         level = [
             inner
             for one in level
             for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, (list, dict))
+            if isinstance(inner, (list, tuple, dict))
         ]
         if not level:
             return False
@@ -91,6 +93,13 @@ def raw_frame(data: bytes) -> bytes:
     return PARAM_RAW + data if not data or data.startswith(_MARKS) else data
 
 
+def with_raw(body: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """A body of peers that know no `PARAM-RAW`: what only looks like it is marked itself."""
+    if not any(frame.startswith(PARAM_RAW) for frame in body):
+        return body
+    return tuple(PARAM_RAW + frame if frame.startswith(PARAM_RAW) else frame for frame in body)
+
+
 def without_raw(body: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """A body for peers that know no `PARAM-RAW`."""
     if not any(frame.startswith(PARAM_RAW) for frame in body):
@@ -101,19 +110,31 @@ def without_raw(body: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def encode_json(value: Any, name: str) -> bytes:
     """A value as JSON. Raises BadValue."""
     try:
-        return json.dumps(value, allow_nan=False).encode()
-    except Exception as wrong:  # a subclass of dict or list is its author's code
-        raise BadValue(_why_not_json(value, name, wrong)) from None
+        text = json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise BadValue(_fault(value, name) or f"{name} is nested too deep, or holds itself") from None
+    alike = _keys_alike(value)
+    if alike is not None:
+        raise BadValue(f"{name} has keys that JSON writes alike, {alike}, and one would be lost")
+    return text
 
 
-def _why_not_json(value: Any, name: str, wrong: Exception) -> str:
-    try:
-        fault = _fault(value, name)
-    except Exception:  # as above
-        fault = None
-    if fault is None and isinstance(wrong, (RecursionError, ValueError)):
-        return f"{name} is nested too deep, or holds itself"
-    return fault or f"{name} cannot be made into JSON: {str(wrong)[:200]}"
+def _keys_alike(value: Any) -> str | None:
+    """Two keys of one dict that are the same text in JSON, such as 1 and "1"; None if there are none such."""
+    stack = [value] if isinstance(value, _CONTAINERS) else []
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            if not all(type(key) is str for key in one):
+                known: dict[str, Any] = {}
+                for key in one:
+                    text = key if isinstance(key, str) else json.dumps(key)
+                    if known.setdefault(text, key) is not key:
+                        return f"{known[text]!r} and {key!r}"
+            stack += [inner for inner in one.values() if isinstance(inner, _CONTAINERS)]
+        else:
+            stack += [inner for inner in one if isinstance(inner, _CONTAINERS)]
+    return None
 
 
 def _fault(value: Any, name: str) -> str | None:
@@ -129,7 +150,9 @@ def _fault(value: Any, name: str) -> str | None:
                 for key in value:
                     if key is not None and not isinstance(key, (str, int, float)):
                         kind = type(key).__qualname__
-                        return f"{path} has a key that is a {kind}; JSON knows texts and numbers"
+                        return f"{path} has a key that is a {kind}; JSON takes texts and numbers alone"
+                    if (why := _scalar_fault(key)) is not None:
+                        return f"a key of {path} {why}"
             inner = value.items() if isinstance(value, dict) else enumerate(value)
             # Only so much of the way is shown; and the first fault is to be found first.
             short = path if len(path) <= _PATH_MAX else f"{path[:_PATH_MAX]}..."
@@ -238,6 +261,17 @@ def shown(body: tuple[bytes, ...], params: bool = False) -> tuple[Any, str | Non
     return _base64(frame), KIND_BYTES
 
 
+def kind_of(record: Mapping[str, Any], name: str) -> str | None:
+    """The kind of a value in a record. An older broker does not say: there what looks like bytes is bytes."""
+    value = record[name]
+    if f"{name}_kind" in record:
+        kind: str | None = record[f"{name}_kind"]
+        return kind
+    if value is None:
+        return None
+    return KIND_BYTES if isinstance(value, dict) and set(value) == {"base64"} else KIND_JSON
+
+
 def result_from(value: Any, kind: str | None) -> Any:
     """The result that a record shows, as `value_of` gives it. Raises ZmwsError."""
     if kind == KIND_FRAMES:
@@ -261,7 +295,7 @@ def field_of(name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return {f"{name}_base64": base64.b64encode(value).decode()}
+        return {f"{name}_base64": base64.b64encode(bytes(value)).decode()}
     return {name: value}
 
 

@@ -171,6 +171,8 @@ class WorkerDialog:
 
     def final(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
         """work() has returned. A result that no broker would take fails the job for good."""
+        if token in self.unconfirmed:
+            return  # said already
         if any(len(frame) > self.message_bytes_max for frame in body):
             text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
             said = {"code": "result_too_large", "error": text, "retry": False}

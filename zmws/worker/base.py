@@ -14,6 +14,7 @@ Rule 3: signals only set a flag; the job in hand is finished, its result confirm
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
@@ -27,11 +28,11 @@ from typing import Any, ClassVar
 
 from zmws.core import mdp
 from zmws.core.messages import WorkerRequest
-from zmws.core.values import PARAM_JSON, decode_params, encode_value, json_object
+from zmws.core.values import PARAM_JSON, decode_params, json_object
 from zmws.core.worker_dialog import DialogSettings
-from zmws.errors import ZmwsError
+from zmws.errors import BadParams, ZmwsError
 from zmws.real_threads import need_real_threads
-from zmws.worker.fault import encode_fault
+from zmws.worker.fault import encode_fault, encode_result, is_a
 from zmws.worker.forks import ChildEndsHere, handle_signal
 from zmws.worker.io_thread import WorkerIO
 
@@ -63,7 +64,7 @@ class JobInHand:
 
     def partial(self, value: Any) -> None:
         """A partial result (JSON, or bytes): a synchronous caller gets it at once. Raises BadValue."""
-        self._say("partial()", (b"CONT", *encode_value(value, "the partial result")))
+        self._say("partial()", (b"CONT", *encode_result(value, "the partial result")))
 
     def log(self, text: str) -> None:
         """A line for the job's record."""
@@ -105,6 +106,7 @@ class WorkerBase:
     service_name: ClassVar[str] = ""
     job: JobInHand
     _handles_signals = False
+    _idle_called = False
     _runner: asyncio.Runner | None = None
 
     def work(self, job_id: str, params: Any) -> Any:
@@ -186,37 +188,71 @@ class WorkerBase:
         handle_signal(signal.SIGINT, on_signal)
 
     def _serve(self, io: WorkerIO) -> None:
-        idle_called = False
+        self._idle_called = False
+        request: WorkerRequest | None = None
         while True:
             try:
-                request = io.get(None if idle_called else io.idle_after_s)
+                request = None
+                request = self._next(io)
+                if request is None:
+                    return
+                io.finish(request.token, self._attempt(io, request))
+            except BaseException as fault:
+                # What a job has left behind (an alarm, a thread) may still raise here.
+                if not self._is_survived(fault) or io.failed:
+                    raise
+                told = encode_fault(fault)
+                _say(logging.ERROR, "after a job: the worker goes on\n%s", told["traceback"])
+                request = request or io.lost()
+                if request is not None:
+                    io.finish(request.token, _fail(told))
+                elif io.ended:
+                    return
+
+    def _next(self, io: WorkerIO) -> WorkerRequest | None:
+        """The next job; None when there will be none."""
+        while True:
+            try:
+                request = io.get(None if self._idle_called else io.idle_after_s)
             except queue.Empty:
-                idle_called = True
-                try:
-                    with ChildEndsHere():
-                        self.idle()
-                except Exception:
-                    log.exception("idle() failed; the worker goes on")
+                self._idle_called = True
+                self._idle()
                 continue
-            if request is None:
-                return
-            idle_called = False
-            io.finish(request.token, self._attempt(io, request))
+            self._idle_called = False
+            return request
+
+    def _is_survived(self, fault: BaseException) -> bool:
+        """A worker ends by its signals, never by what its author's code raises. Where it has not taken the
+        signals, Ctrl-C is whoever's who runs it."""
+        return self._handles_signals or not is_a(fault, KeyboardInterrupt)
+
+    def _idle(self) -> None:
+        try:
+            with ChildEndsHere():
+                self.idle()
+        except BaseException as fault:
+            if not self._is_survived(fault):
+                raise
+            _say(logging.ERROR, "idle() failed; the worker goes on\n%s", encode_fault(fault)["traceback"])
 
     def _attempt(self, io: WorkerIO, request: WorkerRequest) -> tuple[bytes, ...]:
         """Run `work()` once; the body of its FINAL."""
         self.job = job = JobInHand(io, request)
         try:
-            result = self._worked(job, decode_params(request.body))
+            try:
+                params = decode_params(request.body)
+            except BadParams as wrong:
+                return _fail({"code": "bad_params", "error": str(wrong), "retry": False})
+            result = self._worked(job, params)
             if result is False:
                 return _fail({"code": "job_failed", "error": "work() returned False"})
-            return (b"COMPLETE", *encode_value(result, "the result"))
+            return (b"COMPLETE", *encode_result(result, "the result"))
         except BaseException as fault:
-            # SystemExit too: a worker ends by its signals, never by a job.
-            if isinstance(fault, KeyboardInterrupt) and not self._handles_signals:
-                raise  # it was Ctrl-C: whoever runs this job has not left the signals to us
+            if not self._is_survived(fault):
+                raise
             told = encode_fault(fault)
-            log.warning("job %s, attempt %d failed: %s: %s", job.id, job.attempt, told["type"], told["error"])
+            what = (job.id, job.attempt, told["type"], told["error"])
+            _say(logging.WARNING, "job %s, attempt %d failed: %s: %s", *what)
             return _fail(told)
 
     def _worked(self, job: JobInHand, params: Any) -> Any:
@@ -249,6 +285,12 @@ def work_fault(worker: WorkerBase | type[WorkerBase]) -> str | None:
     if not callable(work):
         return f"{cls.__name__}.work is no method, but {type(work).__name__}; {write}"
     return None
+
+
+def _say(level: int, text: str, *values: Any) -> None:
+    """A line of the log. The author's code (filters, handlers, sys.stderr) is on its way, and may fail."""
+    with contextlib.suppress(Exception):
+        log.log(level, text, *values)
 
 
 def _fail(said: dict[str, Any]) -> tuple[bytes, ...]:

@@ -7,9 +7,15 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from zmws.errors import BadParams, BadValue
+from zmws.core.values import encode_value
+from zmws.errors import BadResult, BadValue
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
+
+
+def is_a(fault: BaseException, kind: type[BaseException]) -> bool:
+    """As isinstance, which would ask the fault itself for its class."""
+    return issubclass(type(fault), kind)
 
 
 def encode_fault(fault: BaseException) -> dict[str, Any]:
@@ -19,7 +25,7 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
     trace = _text(lambda: "".join(traceback.format_exception(fault)), "")
     if not trace:
         # Where it was raised can always be told, and its own text is not asked for again.
-        where = _text(lambda: "".join(traceback.format_tb(fault.__traceback__)), "")
+        where = _text(lambda: "".join(traceback.format_tb(_trace_of(fault))), "")
         trace = f"Traceback (most recent call last):\n{where}{name}: {said}\n"
     told: dict[str, Any] = {
         "code": "job_failed",
@@ -27,10 +33,21 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
         "type": name,
         "traceback": trace[-TRACEBACK_MAX:],
     }
-    if isinstance(fault, (BadValue, BadParams)):
-        # The same job would come to the same value again.
-        told |= {"code": "bad_result" if isinstance(fault, BadValue) else "bad_params", "retry": False}
+    if is_a(fault, BadResult):
+        told |= {"code": "bad_result", "retry": False}
     return told
+
+
+def encode_result(value: Any, name: str) -> tuple[bytes, ...]:
+    """A result or a partial one as frames; `name`: which. Raises BadResult."""
+    try:
+        return encode_value(value, name)
+    except BadValue as wrong:
+        raise BadResult(str(wrong)) from None
+
+
+# Past whatever the fault's own class makes of its attributes.
+_trace_of = vars(BaseException)["__traceback__"].__get__
 
 
 def _text(made: Callable[[], str], otherwise: str) -> str:

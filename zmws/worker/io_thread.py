@@ -54,6 +54,8 @@ class WorkerIO:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._fault: BaseException | None = None
+        self._in_hand: WorkerRequest | None = None  # handed over, and not finished
+        self.ended = False
         self.unconfirmed = 0
         self._thread = threading.Thread(target=self._run, name="zmws-worker-io", daemon=True)
 
@@ -70,6 +72,16 @@ class WorkerIO:
             raise self._fault
         return request
 
+    def lost(self) -> WorkerRequest | None:
+        """The job that was handed over and got lost on its way: an exception out of nowhere (an alarm,
+        another thread) can fall between the queue and whoever takes from it."""
+        return self._in_hand if self._jobs.empty() else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the thread has ended by a fault of ours, which `get` raises."""
+        return self._fault is not None
+
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """CONT, PROGRESS, LOG or TOUCH of the job at hand. Raises ValueError if it is too large."""
         if any(len(frame) > self.dialog.message_bytes_max for frame in body):
@@ -81,6 +93,7 @@ class WorkerIO:
 
     def finish(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """FINAL of the job at hand."""
+        self._in_hand = None
         self._said.append(("final", token, body))
         self._wake()
 
@@ -117,6 +130,7 @@ class WorkerIO:
         except BaseException as fault:
             self._fault = fault
         finally:
+            self.ended = True
             self._jobs.put(None)
             self._wake_r.close()
             self._wake_w.close()
@@ -191,6 +205,7 @@ class _Connection:
             if isinstance(action, Transmit):
                 self._line.send(action.frames)
             elif isinstance(action, StartJob):
+                self._owner._in_hand = action.request
                 self._owner._jobs.put(action.request)
             elif isinstance(action, Open):
                 interval_s = self._dialog.interval_s
