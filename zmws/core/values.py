@@ -31,6 +31,7 @@ _MARKS = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON", b"JOB", b"COMPLETE", b"FAIL")
 KIND_JSON, KIND_BYTES, KIND_PHP, KIND_FRAMES = "json", "bytes", "php", "frames"
 
 DEPTH_MAX = 200  # levels of JSON that may come in, unless `json_depth_max` says otherwise
+_TEXT = {str}
 _CONTAINERS = (dict, list, tuple)
 _PATH_MAX = 200  # characters of the way to the part of a value that is wrong
 
@@ -125,7 +126,7 @@ def _keys_alike(value: Any) -> str | None:
     while stack:
         one = stack.pop()
         if isinstance(one, dict):
-            if not all(type(key) is str for key in one):
+            if not _TEXT.issuperset(map(type, one)):
                 known: dict[str, Any] = {}
                 for key in one:
                     text = key if isinstance(key, str) else json.dumps(key)
