@@ -15,7 +15,7 @@ class Limits:
 
     heartbeat_interval_s: float = 5.0
     heartbeat_liveness: int = 3
-    foreign_heartbeat_interval_s: float = 2.0  # on `mdp`: old workers give up after 2.5 s
+    foreign_heartbeat_interval_s: float = 2.0  # to workers of an RFC dialect: some give up after 2.5 s
     foreign_expiry_min_s: float = 2.5  # x liveness: a foreign worker is not expired sooner
     probe_interval_s: float = 1.0  # every busy session is sent a HEARTBEAT, to see it fail
     probe_gap_s: float = 0.05  # at most this often when connections break

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from zmws.core.job import Job
 from zmws.core.limits import Limits
-from zmws.core.messages import Link
+from zmws.core.messages import MDP01, RFC, Link
 from zmws.core.service import Service
 
 Peer = tuple[str, bytes]
@@ -72,7 +72,8 @@ class Session:
         self.expiry_s = interval * limits.heartbeat_liveness
         if not link.ours:
             self.expiry_s = max(self.expiry_s, limits.foreign_expiry_min_s * limits.heartbeat_liveness)
-        if peer[0] == "mdp":
+        if peer[0] == "mdp" or (not link.ours and link.dialect in (RFC, MDP01)):
+            # Some programs of the RFCs give a broker up after 4 s. The PHP program's expect 5 s.
             interval = min(interval, limits.foreign_heartbeat_interval_s)
         self.heartbeat_interval_s = interval
         self.silence_s = self.expiry_s  # without a byte from a busy worker's connection: it is cut
