@@ -28,6 +28,8 @@ from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
 from zmws.core.messages import (
     DISCONNECT,
+    MDP01,
+    STRICT,
     Answer,
     ClientRequest,
     Disconnect,
@@ -268,7 +270,7 @@ class Broker:
             # A known service's name has been checked when it became known.
             if mdp.is_reserved(name):
                 return self.inspection.on_request(caller, name, message)
-            fault = mdp.service_name_fault(name, strict)
+            fault = mdp.service_name_fault(name, message.reply_to.dialect in (STRICT, MDP01))
             if fault is not None:
                 return self.jobs.answers.refuse(caller, name, None, "bad_service", fault)
         try:

@@ -1,4 +1,4 @@
-"""The services inside the broker: SERVER-* and zmws.* (docs/protocol.md).
+"""The services inside the broker: SERVER-*, zmws.* and mmi.* (docs/protocol.md, RFC 8).
 
 Rule 1: whoever looks on never delays a job: what memory knows is answered at once, one record is read
         in order with the writes, lists are read beside them.
@@ -79,8 +79,21 @@ class Inspection:
             return self._answer(question, self._verb, message.body)
         if name.startswith("zmws."):
             return question.refuse(501, "unknown_service", f"there is no service '{name}' in this broker")
+        if name.startswith("mmi."):
+            answer = Answer(name, (self._mmi(name, message.body),), caller.reply_to)
+            return self.turn.send(caller.peer, answer)
         text = f"no worker can register the reserved name '{name}'"
         return self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
+
+    def _mmi(self, name: str, body: tuple[bytes, ...]) -> bytes:
+        """RFC 8: mmi.service tells whether a service is there, 200 or 404; any other mmi.* is 501."""
+        if name != "mmi.service":
+            return b"501"
+        asked = body[-1].decode("utf-8", "replace") if body else ""
+        service = self.jobs.services.get(asked)
+        # Whoever leases stands in the ring, and is a worker too.
+        there = service is not None and (service.sessions or service.ring)
+        return b"200" if there or asked in self._lists or asked in self._verbs or asked == name else b"404"
 
     def _answer(self, question: Question, answer: Callable[[Question, Any], None], given: Any) -> None:
         """A fault while a question is answered is the asker's and never the broker's end. Only a broken

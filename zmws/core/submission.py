@@ -13,6 +13,7 @@ from zmws.core import mdp
 from zmws.core.answers import Bundle
 from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
+from zmws.core.messages import MDP01, STRICT
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
 from zmws.core.question import Question
 from zmws.core.questions import BadQuestion
@@ -72,7 +73,7 @@ class Submission:
 
     def unknown(self, caller: Caller, name: str, job_id: str | None) -> None:
         """Refuse a job of a service that nobody knows."""
-        fault = mdp.service_name_fault(name, False)
+        fault = mdp.service_name_fault(name, caller.reply_to.dialect in (STRICT, MDP01))
         if fault is not None:
             return self.jobs.answers.refuse(caller, name, job_id, "bad_service", fault)
         text = f"no worker ever registered the service '{name}' and no configuration names it"
