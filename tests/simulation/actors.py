@@ -341,6 +341,7 @@ class SimWorker(_Peer):
         self._tick_at: float | None = None
         self._cut_at = -10.0
         self.lives = 0
+        self.may_hang = True
         self.begin()
 
     def begin(self) -> None:
@@ -422,6 +423,8 @@ class SimWorker(_Peer):
         for frame in frames:
             if frame.startswith(b"DONE ") and frames[0] == mdp.MDPW02:
                 self.watcher.told_done(frame[5:].split(), self.broker.disk)
+        if frames[1] == mdp.W_REQUEST:
+            self.watcher.given(self.name, frames[2], set(self.dialog.holding))
         self.dialog.receive(self.world.now, frames)
         self.act()
 
@@ -461,6 +464,11 @@ class SimWorker(_Peer):
         random, dialog = self.world.random, self.dialog
         self.watcher.began(self.name, request, self.world)
         takes = random.choice((0.0, 0.01, 0.1, 0.5, 2.0))
+        if self.may_hang and self.world.chance(0.02):
+            # Past `ttr` and `cancel_grace`: until then it is shown as hung, and nothing else is given to it.
+            self.may_hang = False
+            takes = random.uniform(25.0, 45.0)
+            self.watcher.may_have_failed(request.token)
         bad = self.world.chance(self.misfortune)
 
         def end() -> None:

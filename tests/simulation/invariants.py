@@ -87,6 +87,10 @@ class Watcher:
         self.not_before(job_id, "began")
         self.work_of[job_id].append((worker, request.token, world.now))
 
+    def given(self, worker: str, token: bytes, holding: set[bytes]) -> None:
+        """One job at a time, and none to a worker that hangs on a job that is over."""
+        self.demand(not holding - {token}, f"{worker} was given {token!r} while it runs {holding}")
+
     def told_done(self, tokens: list[bytes], disk: MemoryStore) -> None:
         """A worker forgets a result: then the disk must have taken it."""
         for token in tokens:

@@ -170,6 +170,15 @@ MUTATIONS = [
         "if self.turn.wall < job.ready_at:",
     ),
     Mutation(
+        "a worker that is told to drop a job is given another at once",
+        Jobs,
+        "tell_cancelled",
+        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)',
+        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)\n'
+        "    session.held.pop(token, None)\n"
+        "    self.free(session)",
+    ),
+    Mutation(
         "what expires goes by the wall",
         Jobs,
         "expire_if_late",

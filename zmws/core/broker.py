@@ -301,19 +301,17 @@ class Broker:
         if job is not None:
             holder: Session | None = job.session
             if holder is not None and holder is not session:
-                holder.held.pop(token, None)
+                holder.let_go(token)
             self._outcome(job, session, message, ours)
             if holder is not None and holder is not session:
                 self.jobs.free(holder)
-        elif session is not None and token in session.held:
-            session.cancelled, session.drop_at = False, None
         if session is None:
             self.turn.counters["final_without_session"] += 1
             self._stale_unless(job, token, "a worker without a session")
             self.turn.command(peer, DISCONNECT, message.link or Link())
             return
         self._stale_unless(job, token, f"worker {session.id}")
-        session.held.pop(token, None)
+        session.let_go(token)
         if not session.held:
             session.lost_until = None  # it has brought what it held: it is there
         if ours:

@@ -315,7 +315,7 @@ class Inspection:
                     "pid": session.info.get("pid"),
                     "service": session.service.name,
                     "state": session.state(now),
-                    "job": session.job.id if session.job is not None else None,
+                    "job": session.job_id,
                     "job_since": iso(session.job_since_at),
                     "since": iso(session.registered_at),
                     "done": session.done_count,

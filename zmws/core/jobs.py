@@ -536,11 +536,10 @@ class Jobs:
             self.tell_cancelled(session, token, deadline)
 
     def tell_cancelled(self, session: Session, token: bytes, deadline: float) -> None:
-        """CANCEL to a worker of ours, which then has `cancel_grace`; a foreign one knows no CANCEL
-        and keeps the job until its FINAL or its ttr."""
+        """CANCEL to a worker of ours, which is hung if it has not let go after `cancel_grace`; a foreign one
+        knows no CANCEL and keeps the job until its FINAL or its ttr."""
         turn = self.turn
         if session.link.ours:
-            session.cancelled = True
             turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)
             drop_at = turn.now + turn.limits.cancel_grace_s
             session.drop_at = drop_at if session.drop_at is None else min(session.drop_at, drop_at)
@@ -556,7 +555,7 @@ class Jobs:
         session: Session | None = job.session
         job.session = job.lease = job.deadline_at = None
         if session is not None and session.job is job:
-            session.job = session.job_since_at = None
+            session.job = None
         if self.services[job.service].options.max_running is not None:
             self.turn.timers.add(self.turn.now, "start", self.services[job.service])
 
@@ -632,7 +631,7 @@ class Jobs:
     def free(self, session: Session) -> None:
         """A worker that holds nothing any more goes to the tail of its ring."""
         if session.free:
-            session.cancelled, session.drop_at = False, None
+            session.job_since_at = None
             session.service.ring[session] = None
             self.dispatch(session.service)
 

@@ -119,8 +119,8 @@ class Roster:
                 self.jobs.give_back(job, "its worker holds another job")
             return False
         if holder is not None and holder is not session:
-            holder.job = holder.job_since_at = None
-            holder.held.pop(token, None)
+            holder.job = None
+            holder.let_go(token)
         job.session, session.job = session, job
         if holder is not None and holder is not session:
             self.jobs.free(holder)
@@ -207,7 +207,7 @@ class Roster:
             return
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
-            session.held.pop(message.token, None)
+            session.let_go(message.token)
             job = self.jobs.live(message.token)
             if job is not None:
                 self.jobs.give_back(job, "the request could not be sent")
@@ -263,9 +263,12 @@ class Roster:
         if session.lost_until is not None and now >= session.lost_until:
             return self.end(session, "its connection is gone")
         if session.drop_at is not None and now >= session.drop_at:
-            turn.counters["workers_dropped"] += 1
-            turn.command(session.peer, DISCONNECT, session.link)
-            return self.end(session, "it did not let go of a cancelled job")
+            if not session.link.ours:
+                # It knows no CANCEL: coming back without the job is how it lets go.
+                turn.counters["workers_dropped"] += 1
+                turn.command(session.peer, DISCONNECT, session.link)
+                return self.end(session, "it did not let go of a cancelled job")
+            self._hangs(session)
         job = session.job
         if job is not None and now >= job.deadline_mono:
             self._ran_too_long(session, job)
@@ -283,6 +286,13 @@ class Roster:
                 self.jobs.heartbeat(session)
         self._plan(session)
         return None
+
+    def _hangs(self, session: Session) -> None:
+        """A worker of ours still runs a job that is over."""
+        session.drop_at, session.hung = None, True
+        self.turn.counters["workers_hung"] += 1
+        grace = f"{self.turn.limits.cancel_grace_s:g} s after CANCEL"
+        self.turn.note("warning", f"worker {session.id} is hung: {grace} it still runs job {session.job_id}")
 
     def _ran_too_long(self, session: Session, job: Job) -> None:
         token = job.token
