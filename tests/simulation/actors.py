@@ -500,6 +500,7 @@ class ForeignWorker(_Peer):
         super().__init__(world, broker, "mdp")
         self.watcher, self.name, self.service = watcher, name, service
         self.busy = False
+        self.may_hang = True
         self._unread: list[list[bytes]] = []
         self._heard = 0.0
         self.register()
@@ -555,7 +556,12 @@ class ForeignWorker(_Peer):
                 for frames in unread:
                     self.received(frames)
 
-            self.world.after(self.world.random.choice((0.0, 0.2, 4.0)), end)
+            takes = self.world.random.choice((0.0, 0.2, 4.0))
+            if self.may_hang and self.world.chance(0.1):
+                self.may_hang = False
+                takes = self.world.random.uniform(25.0, 45.0)  # past `ttr`: it is given up, and comes back
+                self.watcher.may_have_failed(token)
+            self.world.after(takes, end)
 
 
 class SimClient(_Peer):

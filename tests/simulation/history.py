@@ -17,7 +17,7 @@ from zmws.core.options import ServiceOptions
 from zmws.errors import Refused, ZmwsError
 
 LOAD_S = 20.0
-QUIET_S = 90.0
+QUIET_S = 140.0
 SERVICES = ("A", "B", "F")
 
 

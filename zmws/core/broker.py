@@ -35,7 +35,6 @@ from zmws.core.messages import (
     Disconnect,
     FromPeer,
     Heartbeat,
-    Link,
     Ready,
     WorkerFinal,
     WorkerPartial,
@@ -102,15 +101,11 @@ class Broker:
     def receive(self, peer: Peer, message: FromPeer) -> None:
         """A decoded message from a peer."""
         if isinstance(message, ClientRequest):
-            self._on_request(peer, message)
-            return
+            return self._on_request(peer, message)
         if peer[0] == "client":
-            self.turn.counters["worker_on_client_socket"] += 1
-            self.turn.command(peer, DISCONNECT, getattr(message, "link", None) or Link())
-            return
+            return self.roster.wrong_socket(peer, message)
         if isinstance(message, Ready):
-            self.roster.on_ready(peer, message)
-            return
+            return self.roster.on_ready(peer, message)
         session = self.roster.by_peer.get(peer)
         if session is not None and not isinstance(message, Disconnect):
             self.roster.heard_from(session)
@@ -122,12 +117,13 @@ class Broker:
             # RFC 18: a valid command out of turn gets DISCONNECT and nothing more.
             if isinstance(message, Heartbeat):
                 self.turn.counters["out_of_turn"] += 1
-                self.turn.command(peer, DISCONNECT, message.link or Link())
+                self.roster.strangers.out_of_turn(peer, message.link)
         elif isinstance(message, Heartbeat):
             if message.frames and session.link.ours:
                 self.roster.on_heartbeat(session, message.frames)
         else:
             self.roster.on_disconnect(session)
+        return None
 
     def protocol_error(self, peer: Peer, fault: ProtocolError) -> None:
         """What could not be decoded: dropped and counted; a registered worker's session is over."""
@@ -135,8 +131,10 @@ class Broker:
         self.turn.counters[f"invalid_{fault.reason}"] += 1
         session = self.roster.by_peer.get(peer)
         if session is not None:
-            self.turn.note("warning", f"worker {session.id} sent an invalid message: {fault}")
+            text = f"worker {session.id} sent an invalid message: {fault}"
+            self.turn.note_rarely(f"invalid {session.id} {fault.reason}", "warning", text)
             self.turn.command(peer, DISCONNECT, session.link)
+            self.roster.strangers.invalid(peer)
             self.roster.end(session, f"it sent an invalid message: {fault.reason}")
 
     def committed(self, seq: int, verdicts: list[Verdict]) -> None:
@@ -236,9 +234,12 @@ class Broker:
             turn.timers.add(turn.now + turn.limits.probe_interval_s, "probe")
         elif what == "probe_now":
             self.roster.probe_now()
+        elif what == "refusals":
+            self.roster.strangers.tell_refused()
         else:
             assert what == "prune", what
             self.jobs.prune()
+            self.roster.strangers.forget_old()
             turn.timers.add(turn.now + PRUNE_INTERVAL_S, "prune")
 
     # ------------------------------------------------------------ out
@@ -307,10 +308,12 @@ class Broker:
                 self.jobs.free(holder)
         if session is None:
             self.turn.counters["final_without_session"] += 1
-            self._stale_unless(job, token, "a worker without a session")
-            self.turn.command(peer, DISCONNECT, message.link or Link())
+            first = self.roster.strangers.out_of_turn(peer, message.link)
+            self.roster.strangers.paid(peer, token)
+            self._stale_unless(job, token, "a worker without a session", first)
             return
-        self._stale_unless(job, token, f"worker {session.id}")
+        if self._stale_unless(job, token, f"worker {session.id}", not session.late_noted):
+            session.late_noted = True
         session.let_go(token)
         if not session.held:
             session.lost_until = None  # it has brought what it held: it is there
@@ -318,11 +321,15 @@ class Broker:
             self.jobs.taken(session, token)
         self.jobs.free(session)
 
-    def _stale_unless(self, job: Job | None, token: bytes, who: str) -> None:
-        """A result with a dead token is refused: counted and logged, unless it completed the job."""
-        if job is None and not self.jobs.was_taken(token):
-            self.turn.counters["results_refused"] += 1
+    def _stale_unless(self, job: Job | None, token: bytes, who: str, noted: bool) -> bool:
+        """A result with a dead token is refused, unless it completed the job: counted, and logged if it is
+        the first of its worker. True if it was."""
+        if job is not None or self.jobs.was_taken(token):
+            return False
+        self.turn.counters["results_refused"] += 1
+        if noted:
             self.turn.note("warning", f"a late result of {who} was refused: {token[:200]!r}")
+        return True
 
     def _outcome(self, job: Job, session: Session | None, message: WorkerFinal, ours: bool) -> None:
         """What a FINAL with a live token says of its job."""
@@ -354,7 +361,7 @@ class Broker:
         if job is None:
             self.turn.counters["partials_refused"] += 1
             if session is None:
-                self.turn.command(peer, DISCONNECT, message.link or Link())
+                self.roster.strangers.out_of_turn(peer, message.link)
             return
         ours = session.link.ours if session is not None else job.worker_ours
         body = message.body
@@ -368,7 +375,7 @@ class Broker:
         else:
             self._on_note(job, body[0], body[1] if len(body) > 1 else b"")
         if session is None:
-            self.turn.command(peer, DISCONNECT, message.link or Link())
+            self.roster.strangers.out_of_turn(peer, message.link)
 
     def _on_note(self, job: Job, verb: bytes, value: bytes) -> None:
         """PROGRESS, LOG and TOUCH of our workers."""

@@ -337,7 +337,7 @@ class Jobs:
         job.move("expire", self.turn.wall)
         self._leave_queue(job, was, in_queue)
         self.turn.counters["jobs_expired"] += 1
-        self._end(job, error("expired", f"no worker of {job.service} began it in time"))
+        self._end(job, error("expired", _why_expired(job)))
         self._drop_if_unused(self.services[job.service])
         return True
 
@@ -448,7 +448,7 @@ class Jobs:
         turn = self.turn
         job.session = session
         job.deadline_mono = turn.now + job.ttr
-        session.job, session.job_since_at = job, turn.wall
+        session.job, session.job_since_at, session.ttr_s = job, turn.wall, job.ttr
         session.held[token] = None
         if job.deadline_mono < session.timer_at:
             session.timer_at = job.deadline_mono
@@ -738,6 +738,14 @@ _ENDED = (
 )
 _REVIVED = ("state", "failures", "losses", "ready_at", "by_wall", "rank", "events", "states")
 _CLEARED = ("expires_at", "error", "ended_at", "nonce")
+
+
+def _why_expired(job: Job) -> str:
+    """A synchronous call that lost its worker waits for another, and expires meanwhile."""
+    if not job.attempt:
+        return f"no worker of {job.service} began it in time"
+    ended = job.attempts[-1].get("error", {}).get("error", "")
+    return f"attempt {job.attempt} ended ({ended}), and no worker of {job.service} began another in time"
 
 
 def _events_of(job: Job) -> dict[str, Any]:

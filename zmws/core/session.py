@@ -38,6 +38,7 @@ class Session:
         "info",
         "job",
         "job_since_at",
+        "late_noted",
         "link",
         "lost_until",
         "memory_bytes",
@@ -46,6 +47,7 @@ class Session:
         "service",
         "silence_s",
         "timer_at",
+        "ttr_s",
     )
 
     def __init__(self, peer: Peer, service: Service, link: Link, worker_id: str, limits: Limits) -> None:
@@ -60,11 +62,15 @@ class Session:
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
         self.drop_at: float | None = None  # until then it may let go of a job that is over
-        self.hung = False  # and it has not
+        self.hung = (
+            False  # it has not; a foreign one: it came back, and owes that job's FINAL until `drop_at`
+        )
+        self.late_noted = False  # the log has a late result of it
         self.lost_until: float | None = None  # its connection is gone; its job waits until then
         self.blocked_until = 0.0  # a REQUEST could not be sent: passed over until then
         self.heard = 0.0
         self.timer_at = 0.0
+        self.ttr_s = 0.0  # of the job that it was given last
         self.heartbeat_due = 0.0
         self.registered_at = 0.0
         self.done_count = 0
