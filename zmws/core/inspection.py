@@ -24,6 +24,7 @@ from zmws.core.question import Question
 from zmws.core.questions import BadQuestion, checked, question_body
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
+from zmws.core.values import without_raw
 from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row, Rows, job_of
 
 
@@ -89,7 +90,7 @@ class Inspection:
         """RFC 8: mmi.service tells whether a service is there, 200 or 404; any other mmi.* is 501."""
         if name != "mmi.service":
             return b"501"
-        asked = body[-1].decode("utf-8", "replace") if body else ""
+        asked = without_raw(body)[-1].decode("utf-8", "replace") if body else ""
         service = self.jobs.services.get(asked)
         # Whoever leases stands in the ring, and is a worker too.
         there = service is not None and (service.sessions or service.ring)
