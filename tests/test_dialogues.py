@@ -12,6 +12,7 @@ One line is one step. `#` at the beginning of a line or after a space begins a c
     worker W1: ...      mdp M1: ...         to `worker`, to `mdp`
     -> C1: MDPC02 | \x03 | SLEEP | ...      the next message that the broker sends to C1
     -> news: SLEEP.complete | ...           the next on the news socket
+    cut M1                                  the broker has let the connection of M1 be cut
 
     time +5.0                               so many seconds pass
     suspend +20                             the machine is suspended for so long
@@ -273,6 +274,10 @@ class Transcript:
                 stage.settle()
         elif verb == "restart":
             stage.restart()
+        elif verb == "cut":
+            cuts = [peer[1].decode() for peer in stage.core.take_cuts()]
+            if cuts != words:
+                raise Broke(f"the connections cut are {cuts}, not {words}")
         elif verb == "counter":
             found = stage.core.turn.counters[words[0]]
             if found != int(words[1]):

@@ -24,7 +24,7 @@ from zmws.store.memory import MemoryStore
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
 # As small as can be, so that most of a backlog stands in the store alone.
-LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2)
+LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memory_max=6)
 
 
 class SimBroker:
@@ -562,6 +562,33 @@ class ForeignWorker(_Peer):
                 takes = self.world.random.uniform(25.0, 45.0)  # past `ttr`: it is given up, and comes back
                 self.watcher.may_have_failed(token)
             self.world.after(takes, end)
+
+
+class StrictClient(_Peer):
+    """RFC 18 and nothing more: it knows no refusal, repeats nothing, and wants as many answers as it asks."""
+
+    def __init__(self, world: World, broker: SimBroker, name: str) -> None:
+        super().__init__(world, broker, "mdp")
+        self.name = name
+        self.asked = self.answered = 0
+        self.open()
+
+    def burst(self, service: str, count: int) -> None:
+        """Ask so often at once."""
+        if self.link is None or not self.link.alive:
+            return
+        self.world.say(f"{self.name} asks {count} times for {service}")
+        for n in range(count):
+            self.asked += 1
+            self.link.send_to_broker([mdp.MDPC02, mdp.C_REQUEST, service.encode(), b"%d" % n])
+
+    def received(self, frames: list[bytes]) -> None:
+        self.answered += frames[1] == mdp.C_FINAL
+
+    def lost(self) -> None:
+        # What it asked over the old connection is answered to nobody.
+        self.asked = self.answered = 0
+        self.world.after(0.5, lambda: None if self.link is not None and self.link.alive else self.open())
 
 
 class SimClient(_Peer):

@@ -134,6 +134,10 @@ class Watcher:
             self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
             for session in service.ring:
                 self.demand(session.free, f"a worker in the ring of {service.name} is not free")
+        overflow = core.jobs.overflow
+        kept = sum(overflow.count_of(name) for name in overflow.services())
+        self.demand(kept == overflow.count, "count of the overflow")
+        self.demand(sum(overflow.bytes_of.values()) == overflow.bytes, "bytes of the overflow")
         answers = core.jobs.answers
         waits = [*answers.waits.values(), *answers.watches.values()]
         self.demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
@@ -287,6 +291,7 @@ class Watcher:
         early = {job.id for job in scheduled}
         excused = self.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))
         self.demand(not early or excused, f"still scheduled: {early}")
+        self.demand(not core.jobs.overflow, "a strict request never became a job")
         self.demand(not core.jobs.inserting, "an insert was never answered")
         self.demand(early >= set(core.jobs.stored), "a stored job was not let go of")
         self.demand(not core.jobs.confirmations.unconfirmed, "a result was never confirmed")

@@ -179,6 +179,13 @@ MUTATIONS = [
         "    self.free(session)",
     ),
     Mutation(
+        "what a strict client asks beyond a limit is kept and forgotten",
+        Submission,
+        "let_in",
+        "for name in overflow.services():",
+        "for name in overflow.services()[:0]:",
+    ),
+    Mutation(
         "what expires goes by the wall",
         Jobs,
         "expire_if_late",

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
-from tests.peers import RunningBroker, await_workers, peer
+from tests.peers import (
+    BrokerProcess,
+    RunningBroker,
+    await_workers,
+    broker_process,
+    counters,
+    peer,
+    report,
+    wait_until,
+    worker_process,
+)
 from tests.system.installation import Ran, run
 from zmws.errors import ZmwsError
 
@@ -90,3 +102,69 @@ def test_a_result_that_says_it_is_json_and_is_not_is_one_line_and_exit_code_1(
             ran = run(*command, "--broker", broker.client, cwd=tmp_path)
             assert (ran.code, ran.out) == (1, ""), ran
             assert ran.err.startswith("zmws: the worker's value says") and ran.err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- more than may wait
+
+ECHO = """
+service_name = "ECHO"
+def work(self, job_id, params):
+    return params
+"""
+PEAK_BYTES_MAX = 150_000_000  # resident, of a broker with 100,000 requests of 100 bytes at once
+
+
+def peak_bytes(broker: BrokerProcess) -> int:
+    """Its resident memory at the most."""
+    status = Path(f"/proc/{broker.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_a_strict_clients_requests_are_all_answered_however_many_come_at_once(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    count = pytestconfig.getoption("--strict-requests")
+    with (
+        broker_process(tmp_path) as broker,
+        worker_process(tmp_path, broker.worker, ECHO),
+        broker.connect() as client,
+        peer(broker.mdp) as strict,
+    ):
+        await_workers(client, 1)
+        for option in (zmq.SNDHWM, zmq.RCVHWM):
+            strict.setsockopt(option, 0)
+        strict.disconnect(broker.mdp)
+        strict.connect(broker.mdp)  # the marks hold for connections that are made after them
+        began = time.monotonic()
+        for n in range(count):
+            strict.send_multipart([b"MDPC02", b"\x01", b"ECHO", b"%0100d" % n])
+        answers = {strict.recv_multipart()[3] for _ in range(count)}
+        assert answers == {b"%0100d" % n for n in range(count)}
+        held = counters(client)["strict_requests_held"]
+        took, peak = time.monotonic() - began, peak_bytes(broker)
+        report(f"{count} requests, {held} of them held: {took:.1f} s, broker at most {peak / 1e6:.0f} MB")
+        assert held > 0 and peak < PEAK_BYTES_MAX
+
+
+def test_the_greediest_strict_client_is_cut_off_and_others_are_answered(tmp_path: Path) -> None:
+    toml = '[broker]\nwaiting_memory_max = 10\nstrict_held_bytes_max = "1 MiB"\n[services.ECHO]\n'
+    with (
+        broker_process(tmp_path, toml=toml) as broker,
+        broker.connect() as client,
+        peer(broker.mdp) as modest,
+        peer(broker.mdp) as greedy,
+    ):
+        events = greedy.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        for n in range(20):
+            modest.send_multipart([b"MDPC02", b"\x01", b"ECHO", b"%d" % n])
+        wait_until(lambda: client.ask("zmws.stats")["strict_held"] == 10, what="the modest one is there")
+        for _ in range(20):
+            greedy.send_multipart([b"MDPC02", b"\x01", b"ECHO", b"x" * 100_000])
+        assert events.poll(10_000), "its connection is cut"
+        greedy.disable_monitor()
+        events.close()
+        wait_until(lambda: counters(client).get("connections_cut_for_strict_requests"), what="it is counted")
+        assert "strict_held_bytes_max is passed" in broker.process.text()
+        with worker_process(tmp_path, broker.worker, ECHO):
+            answers = [modest.recv_multipart()[3] for _ in range(20)]
+        assert answers == [b"%d" % n for n in range(20)]

@@ -7,7 +7,7 @@
           undeliverable(peer, message, why)     a send that could not be made: `gone` or `full`
           connection_lost()                     some worker's connection broke
           tick()                                a deadline has come
-    out   take() -> (writes, reads, sends);     next_deadline()
+    out   take() -> (writes, reads, sends);     take_cuts();     next_deadline()
 
 Rule 1: no I/O, no clock, no chance. `set_time` comes before every input of a turn.
 Rule 2: no callback out of the core and no store read on a job's path.
@@ -236,6 +236,8 @@ class Broker:
             self.roster.probe_now()
         elif what == "refusals":
             self.roster.strangers.tell_refused()
+        elif what == "let_in":
+            return  # `take` does it
         else:
             assert what == "prune", what
             self.jobs.prune()
@@ -246,7 +248,14 @@ class Broker:
 
     def take(self) -> tuple[list[Write], list[Read], list[Any]]:
         """Writes, reads and sends since the last call, each in the order in which they arose."""
+        if self.jobs.overflow:
+            self.submission.let_in()
         return self.turn.take()
+
+    def take_cuts(self) -> list[Peer]:
+        """Peers whose connections are to be cut."""
+        cuts, self.turn.cuts = self.turn.cuts, []
+        return cuts
 
     def take_log(self) -> list[tuple[str, str]]:
         """Lines for the log since the last call: (level, text)."""

@@ -290,7 +290,7 @@ class Inspection:
             rows.append(
                 {
                     "service": service.name,
-                    "waiting": service.waiting_count,
+                    "waiting": service.waiting_count + self.jobs.overflow.count_of(service.name),
                     "scheduled": service.scheduled_count,
                     "running": len(service.running),
                     "failed": service.ended["failed"],
@@ -341,6 +341,8 @@ class Inspection:
                 "memory_jobs": len(jobs.memory),
                 "stored_jobs_held": len(jobs.stored) + len(jobs.inserting),
                 "waits": jobs.answers.waits_count,
+                "strict_held": jobs.overflow.count,
+                "strict_held_bytes": jobs.overflow.bytes,
                 "counters": dict(sorted(self.turn.counters.items())),
                 "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
             },

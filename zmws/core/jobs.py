@@ -31,14 +31,16 @@ from zmws.core.job import (
     STORED,
     WAITING,
     Job,
+    error_json,
     job_id_of,
     leased,
     make_token,
 )
 from zmws.core.journal import Journal, Told
 from zmws.core.kept import JOB_BYTES, KeptJobs
-from zmws.core.messages import Answer, Heartbeat, WorkerRequest
+from zmws.core.messages import Answer, Failed, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
+from zmws.core.overflow import Overflow
 from zmws.core.progress import Progress
 from zmws.core.service import Service
 from zmws.core.session import Session
@@ -89,6 +91,7 @@ class Jobs:
         self.progress = Progress(turn, self.journal, self.answers)
         self.expiry = Expiry(turn, self._waiting)
         self.kept = KeptJobs(turn, self.memory)
+        self.overflow = Overflow(turn)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
@@ -353,7 +356,7 @@ class Jobs:
     def _drop_if_unused(self, service: Service) -> None:
         """A service that only a strict request named is forgotten with its last job."""
         used = service.waiting_count or service.scheduled_count or service.running or service.inserting
-        if not (service.registered or used):
+        if not (service.registered or used or service.name in self.overflow):
             self.services.pop(service.name, None)
 
     def dispatch(self, service: Service) -> None:
@@ -534,6 +537,15 @@ class Jobs:
         self._end(job, error("cancelled", "the job was cancelled"))
         if token is not None and session is not None:
             self.tell_cancelled(session, token, deadline)
+
+    def cancel_overflow(self, service: Service) -> int:
+        """Answer all requests that wait to be jobs of a service; how many they were."""
+        count = self.overflow.count_of(service.name)
+        for _ in range(count):
+            peer, (_, reply_to, _, _) = self.overflow.take(service.name)
+            why = error_json(error("cancelled", "the job was cancelled"))
+            self.turn.send(peer, Failed(service.name, None, why, True, reply_to))
+        return count
 
     def tell_cancelled(self, session: Session, token: bytes, deadline: float) -> None:
         """CANCEL to a worker of ours, which is hung if it has not let go after `cancel_grace`; a foreign one

@@ -34,6 +34,7 @@ class Limits:
     window_scheduled_max: int = 10_000  # scheduled stored jobs held in memory, by each of two clocks
     waiting_memory_max: int = 10_000  # waiting memory jobs, a service, unless it sets max_waiting
     waiting_memory_bytes_max: int = 256 * 1024 * 1024  # of unfinished memory jobs, in all
+    strict_held_bytes_max: int = 256 * 1024 * 1024  # of strict peers' requests beyond these two bounds
     unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this
     memory_keep_s: float = 60.0
     memory_keep_bytes_max: int = 64 * 1024 * 1024

@@ -60,6 +60,7 @@ class Turn:
         self.writes: list[Write] = []
         self.reads: list[Read] = []
         self.sends: list[Send] = []
+        self.cuts: list[Peer] = []
         self.log: list[tuple[str, str]] = []
         self._noted: dict[str, float] = {}  # when something was noted last, the oldest first
 
@@ -97,6 +98,10 @@ class Turn:
         """An announcement, if anybody listens."""
         if self.news_wanted:
             self.sends.append(Send(NEWS_PEER, News(topic, body), after))
+
+    def cut(self, peer: Peer) -> None:
+        """This peer's connection is to be cut; the shell knows which that is."""
+        self.cuts.append(peer)
 
     def note(self, level: str, text: str) -> None:
         """A line for the log: `info`, `warning` or `error`."""
