@@ -135,7 +135,7 @@ class Watcher:
             for session in service.ring:
                 self.demand(session.free, f"a worker in the ring of {service.name} is not free")
         overflow = core.jobs.overflow
-        kept = sum(overflow.count_of(name) for name in overflow.services())
+        kept = sum(overflow.count_of(name) for name in overflow.services(100))
         self.demand(kept == overflow.count, "count of the overflow")
         self.demand(sum(overflow.bytes_of.values()) == overflow.bytes, "bytes of the overflow")
         answers = core.jobs.answers

@@ -182,8 +182,8 @@ MUTATIONS = [
         "what a strict client asks beyond a limit is kept and forgotten",
         Submission,
         "let_in",
-        "for name in overflow.services():",
-        "for name in overflow.services()[:0]:",
+        "for name in overflow.services(LOOK_MAX):",
+        "for name in overflow.services(0):",
     ),
     Mutation(
         "what expires goes by the wall",

@@ -9,6 +9,7 @@ Rule 2: bounded in all by `strict_held_bytes_max`. Past it the peer that makes i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import islice
 
 from zmws.core.messages import ReplyTo
 from zmws.core.turn import Peer, Turn
@@ -25,17 +26,22 @@ class Overflow:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._services: dict[str, OrderedDict[Peer, deque[Kept]]] = {}
+        self._services: OrderedDict[str, OrderedDict[Peer, deque[Kept]]] = OrderedDict()
         self.bytes_of: dict[Peer, int] = {}
         self.bytes = 0
         self.count = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._services)
+    def __len__(self) -> int:
+        """For how many services requests are kept."""
+        return len(self._services)
 
-    def services(self) -> list[str]:
-        """The services that requests are kept for."""
-        return list(self._services)
+    def services(self, most: int) -> list[str]:
+        """So many of the services that requests are kept for, other ones the next time."""
+        names = list(islice(self._services, most))
+        if len(self._services) > most:
+            for name in names:
+                self._services.move_to_end(name)
+        return names
 
     def count_of(self, service: str) -> int:
         """How many requests are kept for a service."""

@@ -26,6 +26,8 @@ from zmws.core.writes import size_of
 from zmws.errors import BadJson, OptionError
 
 LET_IN_MAX = 1_000  # kept requests that become jobs in one turn
+LOOK_MAX = 100  # services that are looked at for room in one turn
+LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
 _NOT_OPTIONS = ("service", "params", "params_base64")
 
 
@@ -36,6 +38,7 @@ class Submission:
         self.turn = turn
         self.jobs = jobs
         self._together = False  # the next insert is of the same message as the one before
+        self._look_at = 0.0  # when more services are looked at for room
 
     def submit_many(self, question: Question) -> None:
         """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
@@ -188,7 +191,7 @@ class Submission:
     def let_in(self) -> None:
         """What was kept becomes jobs, as far as there is room again."""
         overflow, left = self.jobs.overflow, LET_IN_MAX
-        for name in overflow.services():
+        for name in overflow.services(LOOK_MAX):
             service = self.jobs.services.get(name)
             if service is None:
                 service = self.jobs.services[name] = Service(name)
@@ -202,6 +205,9 @@ class Submission:
                 self.jobs.add_memory(job)
         if not left:
             self.turn.timers.add(self.turn.now, "let_in")  # the rest with the next turn
+        elif len(overflow) > LOOK_MAX and self._look_at <= self.turn.now:
+            self._look_at = self.turn.now + LOOK_GAP_S
+            self.turn.timers.add(self._look_at, "let_in")
 
     def _memory_limit(self, service: Service, body: tuple[bytes, ...]) -> str | None:
         limits = self.turn.limits
