@@ -253,7 +253,7 @@ class Roster:
         job = session.job
         known = session in session.service.sessions
         self._remove(session)
-        if session.hung and session.drop_at is not None:
+        if session.hung and session.drop_at is not None and not session.link.ours:
             self.strangers.owes(session.peer, next(iter(session.held)), session.drop_at)
         if job is not None:
             lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
