@@ -104,6 +104,31 @@ def test_a_result_that_says_it_is_json_and_is_not_is_one_line_and_exit_code_1(
             assert ran.err.startswith("zmws: the worker's value says") and ran.err.count("\n") == 1
 
 
+HEARTBEAT, DISCONNECT = [b"MDPW02", b"\x05"], [b"MDPW02", b"\x06"]
+
+
+def test_a_worker_that_survives_its_disconnect_is_told_once(broker: RunningBroker) -> None:
+    with peer(broker.mdp) as worker:
+        for _ in range(100):
+            worker.send_multipart(HEARTBEAT)
+        worker.send_multipart([b"MDPW02", b"\x01", b"E"])
+        assert [worker.recv_multipart() for _ in range(3)] == [DISCONNECT, HEARTBEAT, HEARTBEAT]
+
+
+def test_a_refused_worker_that_comes_back_at_once_waits_for_a_heartbeat_interval(
+    broker: RunningBroker,
+) -> None:
+    with peer(broker.worker) as worker, broker.connect() as client:
+        began = time.monotonic()
+        for _ in range(100):
+            worker.send_multipart([b"MDPW02", b"\x01", b"mmi.x"])
+        assert worker.recv_multipart() == DISCONNECT
+        assert time.monotonic() - began > 0.49  # the fixture's interval is 0.5 s
+        assert counters(client)["ready_bad_service"] == 100
+        worker.send_multipart([b"MDPW02", b"\x01", b"E"])
+        assert worker.recv_multipart() == HEARTBEAT
+
+
 # ---------------------------------------------------------------- more than may wait
 
 ECHO = """
