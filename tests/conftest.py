@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=0, help="the first seed")
     parser.addoption("--fuzz", type=int, default=100_000, help="how many garbage messages an endpoint gets")
     parser.addoption("--hostile", type=int, default=8_000, help="how many hostile requests a broker gets")
+    text = "how many requests a strict client sends at once"
+    parser.addoption("--strict-requests", type=int, default=15_000, help=text)
     parser.addoption("--crash-rounds", type=int, default=20, help="how often the broker is killed under load")
     parser.addoption("--crash-seed", type=int, default=None, help="the load's seed; a new one each time")
     parser.addoption("--power-cuts", type=int, default=2, help="how often the power of a disk is cut")

@@ -12,6 +12,7 @@ One line is one step. `#` at the beginning of a line or after a space begins a c
     worker W1: ...      mdp M1: ...         to `worker`, to `mdp`
     -> C1: MDPC02 | \x03 | SLEEP | ...      the next message that the broker sends to C1
     -> news: SLEEP.complete | ...           the next on the news socket
+    cut M1                                  the broker has let the connection of M1 be cut
 
     time +5.0                               so many seconds pass
     suspend +20                             the machine is suspended for so long
@@ -23,6 +24,7 @@ One line is one step. `#` at the beginning of a line or after a space begins a c
     store hold | store commit | store go    commits wait; the one under way is made; they are made at once
     restart                                 the broker ends, and another starts on the same store
     counter results_refused 1               what the broker has counted
+    logged 1 a late result                  how many lines of its log hold these words
 
 Frames stand between ` | `; `""` is an empty one, `\x01` a byte. In an expected frame `{name}` stands for
 a word without a space: whatever it is where it stands first, the same wherever it stands later, also in
@@ -275,10 +277,19 @@ class Transcript:
                 stage.settle()
         elif verb == "restart":
             stage.restart()
+        elif verb == "cut":
+            cuts = [peer[1].decode() for peer in stage.core.take_cuts()]
+            if cuts != words:
+                raise Broke(f"the connections cut are {cuts}, not {words}")
         elif verb == "counter":
             found = stage.core.turn.counters[words[0]]
             if found != int(words[1]):
                 raise Broke(f"counted {found} {words[0]}, not {words[1]}")
+        elif verb == "logged":
+            text = line.split(maxsplit=2)[2]
+            lines = [said for _, said in stage.core.turn.log if text in said]
+            if len(lines) != int(words[0]):
+                raise Broke(f"{len(lines)} lines of the log hold '{text}', not {words[0]}: {lines}")
         else:
             raise Broke(f"what does '{line}' mean?")
         return None
@@ -383,6 +394,7 @@ REFUSED = (r"client C1: JOB: NOPE", r'-> C1: "" | FAIL: NOPE')
         ((REFUSED[0], '-> C1: "" | FAIL: {x}', "client C1: JOB: B", '-> C1: "" | FAIL: {x}'), "where"),
         (("client C1: JOB: {unknown}",), "not known yet"),
         (("counter refused_unknown_service 1",), "counted 0"),
+        (("logged 1 words that are not there",), "0 lines of the log"),
         (("dance",), "what does 'dance' mean"),
     ],
 )  # fmt: skip

@@ -651,7 +651,6 @@ def test_a_service_option_is_refused_with_service_and_line(site: Path) -> None:
         ("JOB:X", "begins with a prefix"),
         ("SERVER-JOBS", "reserved"),
         ("mmi.service", "reserved"),
-        ("titanic.request", "reserved"),
         ("zmws.job", "reserved"),
     ],
 )
@@ -663,7 +662,9 @@ def test_a_name_that_no_service_can_have_is_refused(site: Path, name: str, why: 
     assert f"FILE:3: {service_name_problem(name)}" == problem(site, text)
 
 
-@pytest.mark.parametrize("name", ["STR-REV", "sync-x", "a.b:c_d", "\u00e9", "x" * 255, "SERVER"])
+@pytest.mark.parametrize(
+    "name", ["STR-REV", "sync-x", "a.b:c_d", "\u00e9", "x" * 255, "SERVER", "titanic.request"]
+)
 def test_other_names_are_names_of_services(name: str) -> None:
     assert service_name_problem(name) is None
 

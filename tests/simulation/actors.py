@@ -24,7 +24,7 @@ from zmws.store.memory import MemoryStore
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
 # As small as can be, so that most of a backlog stands in the store alone.
-LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2)
+LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memory_max=6)
 
 
 class SimBroker:
@@ -343,6 +343,7 @@ class SimWorker(_Peer):
         self._tick_at: float | None = None
         self._cut_at = -10.0
         self.lives = 0
+        self.may_hang = True
         self.begin()
 
     def begin(self) -> None:
@@ -424,6 +425,8 @@ class SimWorker(_Peer):
         for frame in frames:
             if frame.startswith(b"DONE ") and frames[0] == mdp.MDPW02:
                 self.watcher.told_done(frame[5:].split(), self.broker.disk)
+        if frames[1] == mdp.W_REQUEST:
+            self.watcher.given(self.name, frames[2], set(self.dialog.holding))
         self.dialog.receive(self.world.now, frames)
         self.act()
 
@@ -463,6 +466,11 @@ class SimWorker(_Peer):
         random, dialog = self.world.random, self.dialog
         self.watcher.began(self.name, request, self.world)
         takes = random.choice((0.0, 0.01, 0.1, 0.5, 2.0))
+        if self.may_hang and self.world.chance(0.02):
+            # Past `ttr` and `cancel_grace`: until then it is shown as hung, and nothing else is given to it.
+            self.may_hang = False
+            takes = random.uniform(25.0, 45.0)
+            self.watcher.may_have_failed(request.token)
         bad = self.world.chance(self.misfortune)
 
         def end() -> None:
@@ -494,6 +502,7 @@ class ForeignWorker(_Peer):
         super().__init__(world, broker, "mdp")
         self.watcher, self.name, self.service = watcher, name, service
         self.busy = False
+        self.may_hang = True
         self._unread: list[list[bytes]] = []
         self._heard = 0.0
         self.register()
@@ -549,7 +558,39 @@ class ForeignWorker(_Peer):
                 for frames in unread:
                     self.received(frames)
 
-            self.world.after(self.world.random.choice((0.0, 0.2, 4.0)), end)
+            takes = self.world.random.choice((0.0, 0.2, 4.0))
+            if self.may_hang and self.world.chance(0.1):
+                self.may_hang = False
+                takes = self.world.random.uniform(25.0, 45.0)  # past `ttr`: it is given up, and comes back
+                self.watcher.may_have_failed(token)
+            self.world.after(takes, end)
+
+
+class StrictClient(_Peer):
+    """RFC 18 and nothing more: it knows no refusal, repeats nothing, and wants as many answers as it asks."""
+
+    def __init__(self, world: World, broker: SimBroker, name: str) -> None:
+        super().__init__(world, broker, "mdp")
+        self.name = name
+        self.asked = self.answered = 0
+        self.open()
+
+    def burst(self, service: str, count: int) -> None:
+        """Ask so often at once."""
+        if self.link is None or not self.link.alive:
+            return
+        self.world.say(f"{self.name} asks {count} times for {service}")
+        for n in range(count):
+            self.asked += 1
+            self.link.send_to_broker([mdp.MDPC02, mdp.C_REQUEST, service.encode(), b"%d" % n])
+
+    def received(self, frames: list[bytes]) -> None:
+        self.answered += frames[1] == mdp.C_FINAL
+
+    def lost(self) -> None:
+        # What it asked over the old connection is answered to nobody.
+        self.asked = self.answered = 0
+        self.world.after(0.5, lambda: None if self.link is not None and self.link.alive else self.open())
 
 
 class SimClient(_Peer):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.simulation.actors import ForeignWorker, SimBroker, SimClient, SimWorker
+from tests.simulation.actors import ForeignWorker, SimBroker, SimClient, SimWorker, StrictClient
 from tests.simulation.invariants import Violation, Watcher
 from tests.simulation.world import World
 from zmws.client.answers import accepted
@@ -17,7 +17,7 @@ from zmws.core.options import ServiceOptions
 from zmws.errors import Refused, ZmwsError
 
 LOAD_S = 20.0
-QUIET_S = 90.0
+QUIET_S = 140.0
 SERVICES = ("A", "B", "F")
 
 
@@ -38,6 +38,7 @@ class History:
             self.workers.append(SimWorker(world, self.broker, watcher, f"w{n}", service, misfortune))
         self.workers.append(ForeignWorker(world, self.broker, watcher, "f0", "F"))
         self.clients = [SimClient(world, self.broker, watcher, f"c{n}") for n in range(random.randint(1, 3))]
+        self.strict = StrictClient(world, self.broker, "s0")
         self._jobs: list[tuple[str, str]] = []
         self._asks = 0
 
@@ -46,6 +47,9 @@ class History:
         world, random = self.world, self.world.random
         for n in range(random.randint(20, 50)):
             world.after(random.uniform(0.1, LOAD_S), lambda n=n: self._ask(n))
+        for _ in range(random.randint(0, 3)):
+            service, count = random.choice(SERVICES), random.randint(1, 20)
+            world.after(random.uniform(0.5, LOAD_S), lambda s=service, n=count: self.strict.burst(s, n))
         for fault in random.sample(self._faults(), random.randint(0, 5)):
             for _ in range(random.randint(1, 3)):
                 world.after(random.uniform(0.5, LOAD_S + 5), fault)
@@ -53,7 +57,8 @@ class History:
         self._mend()
         world.run(LOAD_S + 10 + QUIET_S)
         disk = self.broker.disk
-        self.watcher.at_the_end(self.broker.core, self.broker.gate, disk, self.workers, self.clients)
+        clients = [*self.clients, self.strict]
+        self.watcher.at_the_end(self.broker.core, self.broker.gate, disk, self.workers, clients)
 
     # ------------------------------------------------------------ the load
 

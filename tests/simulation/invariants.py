@@ -88,6 +88,10 @@ class Watcher:
         self.not_before(job_id, "began")
         self.work_of[job_id].append((worker, request.token, world.now))
 
+    def given(self, worker: str, token: bytes, holding: set[bytes]) -> None:
+        """One job at a time, and none to a worker that hangs on a job that is over."""
+        self.demand(not holding - {token}, f"{worker} was given {token!r} while it runs {holding}")
+
     def told_done(self, tokens: list[bytes], disk: MemoryStore) -> None:
         """A worker forgets a result: then the disk must have taken it."""
         for token in tokens:
@@ -137,6 +141,10 @@ class Watcher:
             self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
             for session in service.ring:
                 self.demand(session.free, f"a worker in the ring of {service.name} is not free")
+        overflow = core.jobs.overflow
+        kept = sum(overflow.count_of(name) for name in overflow.services(100))
+        self.demand(kept == overflow.count, "count of the overflow")
+        self.demand(sum(overflow.bytes_of.values()) == overflow.bytes, "bytes of the overflow")
         answers = core.jobs.answers
         waits = [*answers.waits.values(), *answers.watches.values()]
         self.demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
@@ -285,11 +293,14 @@ class Watcher:
                 client.asked == client.answered, f"{client.name}: {client.asked - client.answered} unanswered"
             )
         self.counts_agree(core)
-        self.demand(gate.idle and gate.held == 0, "the gate holds something back")
+        # While jobs stand in the store alone (excused, below) there is a look at them each second.
+        looks = any(service.beyond or service.scheduled_beyond for service in core.jobs.services.values())
+        self.demand((gate.idle or looks) and gate.held == 0, "the gate holds something back")
         scheduled = [job for service in core.jobs.services.values() for job in service.scheduled.values()]
         early = {job.id for job in scheduled}
         excused = self.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))
         self.demand(not early or excused, f"still scheduled: {early}")
+        self.demand(not core.jobs.overflow, "a strict request never became a job")
         self.demand(not core.jobs.inserting, "an insert was never answered")
         self.demand(early >= set(core.jobs.stored), "a stored job was not let go of")
         self.demand(not core.jobs.confirmations.unconfirmed, "a result was never confirmed")

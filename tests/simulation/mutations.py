@@ -178,6 +178,22 @@ MUTATIONS = [
         "if self.turn.wall < job.ready_at:",
     ),
     Mutation(
+        "a worker that is told to drop a job is given another at once",
+        Jobs,
+        "tell_cancelled",
+        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)',
+        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)\n'
+        "    session.held.pop(token, None)\n"
+        "    self.free(session)",
+    ),
+    Mutation(
+        "what a strict client asks beyond a limit is kept and forgotten",
+        Submission,
+        "let_in",
+        "for name in overflow.services(LOOK_MAX):",
+        "for name in overflow.services(0):",
+    ),
+    Mutation(
         "what expires goes by the wall",
         Jobs,
         "expire_if_late",

@@ -374,7 +374,7 @@ def test_a_working_worker_is_not_taken_for_dead(two: Any, notes: Notes, do: str)
     assert known.get("workers_expired", 0) == 0 and known.get("workers_lost", 0) == 0
 
 
-def test_a_hung_job_is_cancelled_at_its_ttr_and_its_worker_dropped_after_the_grace(
+def test_a_worker_that_goes_on_past_ttr_and_grace_is_shown_as_hung_until_its_final(
     tmp_path: Path, notes: Notes
 ) -> None:
     with ExitStack() as stack:
@@ -386,13 +386,16 @@ def test_a_hung_job_is_cancelled_at_its_ttr_and_its_worker_dropped_after_the_gra
         with pytest.raises(JobFailed) as failed:
             job.result(10)
         assert failed.value.code == "timeout"
-        assert worker_row(client, hung)["state"] == "hung"
-        wait_until(lambda: worker_row(client, hung) is None, 5, "DISCONNECT after cancel_grace")
-        assert counters(client)["workers_dropped"] == 1
-        # It says READY again only when work() has returned.
+        assert worker_row(client, hung)["state"] == "busy", "it has cancel_grace to let go"
+        wait_until(lambda: worker_row(client, hung)["state"] == "hung", 5, "cancel_grace is over")
+        assert worker_row(client, hung)["job"] == job.id
+        assert counters(client)["workers_hung"] == 1
+        waiting = client.submit("ACT", notes.params("nothing"))
         threading.Event().wait(2 * INTERVAL_S)
-        assert worker_row(client, hung) is None
+        assert worker_row(client, hung)["state"] == "hung", "it is not disconnected"
+        assert waiting.status()["state"] == "waiting"
         notes.open_gate()
+        assert waiting.result(10) == 1
         wait_until(lambda: (worker_row(client, hung) or {}).get("state") == "idle", 10, "it is back")
         assert notes.all("cancelled"), "work() could see that it was cancelled"
         assert client.call("ACT", notes.params("nothing"), timeout=5) == 1

@@ -18,16 +18,22 @@ def show_json(value: Any) -> None:
 
 
 def show_result(value: Any, as_json: bool) -> None:
-    """A job's result: text as it is, bytes as they are, nothing for none, else JSON."""
-    if isinstance(value, bytes) and not as_json:
-        sys.stdout.buffer.write(value)
+    """A job's result: text as it is, bytes as they are, nothing for none, else JSON. The frames of a worker
+    of another kind are a list of bytes: each as it is, on a line of its own."""
+    frames = value if isinstance(value, list) and any(isinstance(one, bytes) for one in value) else []
+    if as_json:
+        show_json([_base64(frame) for frame in frames] if frames else _base64(value))
+    elif isinstance(value, bytes) or frames:
+        sys.stdout.buffer.write(b"".join(frame + b"\n" for frame in frames) or value)
         sys.stdout.buffer.flush()
-    elif as_json:
-        show_json({"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value)
     elif isinstance(value, str):
         click.echo(value)
     elif value is not None:
         click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _base64(value: Any) -> Any:
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

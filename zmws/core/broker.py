@@ -7,7 +7,7 @@
           undeliverable(peer, message, why)     a send that could not be made: `gone` or `full`
           connection_lost()                     some worker's connection broke
           tick()                                a deadline has come
-    out   take() -> (writes, reads, sends);     next_deadline()
+    out   take() -> (writes, reads, sends);     take_cuts();     next_deadline()
 
 Rule 1: no I/O, no clock, no chance. `set_time` comes before every input of a turn.
 Rule 2: no callback out of the core and no store read on a job's path.
@@ -28,12 +28,13 @@ from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
 from zmws.core.messages import (
     DISCONNECT,
+    MDP01,
+    STRICT,
     Answer,
     ClientRequest,
     Disconnect,
     FromPeer,
     Heartbeat,
-    Link,
     Ready,
     WorkerFinal,
     WorkerPartial,
@@ -100,15 +101,11 @@ class Broker:
     def receive(self, peer: Peer, message: FromPeer) -> None:
         """A decoded message from a peer."""
         if isinstance(message, ClientRequest):
-            self._on_request(peer, message)
-            return
+            return self._on_request(peer, message)
         if peer[0] == "client":
-            self.turn.counters["worker_on_client_socket"] += 1
-            self.turn.command(peer, DISCONNECT, getattr(message, "link", None) or Link())
-            return
+            return self.roster.wrong_socket(peer, message)
         if isinstance(message, Ready):
-            self.roster.on_ready(peer, message)
-            return
+            return self.roster.on_ready(peer, message)
         session = self.roster.by_peer.get(peer)
         if session is not None and not isinstance(message, Disconnect):
             self.roster.heard_from(session)
@@ -120,12 +117,13 @@ class Broker:
             # RFC 18: a valid command out of turn gets DISCONNECT and nothing more.
             if isinstance(message, Heartbeat):
                 self.turn.counters["out_of_turn"] += 1
-                self.turn.command(peer, DISCONNECT, message.link or Link())
+                self.roster.strangers.out_of_turn(peer, message.link)
         elif isinstance(message, Heartbeat):
             if message.frames and session.link.ours:
                 self.roster.on_heartbeat(session, message.frames)
         else:
             self.roster.on_disconnect(session)
+        return None
 
     def protocol_error(self, peer: Peer, fault: ProtocolError) -> None:
         """What could not be decoded: dropped and counted; a registered worker's session is over."""
@@ -133,8 +131,10 @@ class Broker:
         self.turn.counters[f"invalid_{fault.reason}"] += 1
         session = self.roster.by_peer.get(peer)
         if session is not None:
-            self.turn.note("warning", f"worker {session.id} sent an invalid message: {fault}")
+            text = f"worker {session.id} sent an invalid message: {fault}"
+            self.turn.note_rarely(f"invalid {session.id} {fault.reason}", "warning", text)
             self.turn.command(peer, DISCONNECT, session.link)
+            self.roster.strangers.invalid(peer)
             self.roster.end(session, f"it sent an invalid message: {fault.reason}")
 
     def committed(self, seq: int, verdicts: list[Verdict]) -> None:
@@ -236,16 +236,28 @@ class Broker:
             turn.timers.add(turn.now + turn.limits.probe_interval_s, "probe")
         elif what == "probe_now":
             self.roster.probe_now()
+        elif what == "refusals":
+            self.roster.strangers.tell_refused()
+        elif what == "let_in":
+            return  # `take` does it
         else:
             assert what == "prune", what
             self.jobs.prune()
+            self.roster.strangers.forget_old()
             turn.timers.add(turn.now + PRUNE_INTERVAL_S, "prune")
 
     # ------------------------------------------------------------ out
 
     def take(self) -> tuple[list[Write], list[Read], list[Any]]:
         """Writes, reads and sends since the last call, each in the order in which they arose."""
+        if self.jobs.overflow:
+            self.submission.let_in()
         return self.turn.take()
+
+    def take_cuts(self) -> list[Peer]:
+        """Peers whose connections are to be cut."""
+        cuts, self.turn.cuts = self.turn.cuts, []
+        return cuts
 
     def take_log(self) -> list[tuple[str, str]]:
         """Lines for the log since the last call: (level, text)."""
@@ -270,7 +282,7 @@ class Broker:
             # A known service's name has been checked when it became known.
             if mdp.is_reserved(name):
                 return self.inspection.on_request(caller, name, message)
-            fault = mdp.service_name_fault(name, strict)
+            fault = mdp.service_name_fault(name, message.reply_to.dialect in (STRICT, MDP01))
             if fault is not None:
                 return self.jobs.answers.refuse(caller, name, None, "bad_service", fault)
         try:
@@ -301,30 +313,34 @@ class Broker:
         if job is not None:
             holder: Session | None = job.session
             if holder is not None and holder is not session:
-                holder.held.pop(token, None)
+                holder.let_go(token)
             self._outcome(job, session, message, ours)
             if holder is not None and holder is not session:
                 self.jobs.free(holder)
-        elif session is not None and token in session.held:
-            session.cancelled, session.drop_at = False, None
         if session is None:
             self.turn.counters["final_without_session"] += 1
-            self._stale_unless(job, token, "a worker without a session")
-            self.turn.command(peer, DISCONNECT, message.link or Link())
+            first = self.roster.strangers.out_of_turn(peer, message.link)
+            self.roster.strangers.paid(peer, token)
+            self._stale_unless(job, token, "a worker without a session", first)
             return
-        self._stale_unless(job, token, f"worker {session.id}")
-        session.held.pop(token, None)
+        if self._stale_unless(job, token, f"worker {session.id}", not session.late_noted):
+            session.late_noted = True
+        session.let_go(token)
         if not session.held:
             session.lost_until = None  # it has brought what it held: it is there
         if ours:
             self.jobs.taken(session, token)
         self.jobs.free(session)
 
-    def _stale_unless(self, job: Job | None, token: bytes, who: str) -> None:
-        """A result with a dead token is refused: counted and logged, unless it completed the job."""
-        if job is None and not self.jobs.was_taken(token):
-            self.turn.counters["results_refused"] += 1
+    def _stale_unless(self, job: Job | None, token: bytes, who: str, noted: bool) -> bool:
+        """A result with a dead token is refused, unless it completed the job: counted, and logged if it is
+        the first of its worker. True if it was."""
+        if job is not None or self.jobs.was_taken(token):
+            return False
+        self.turn.counters["results_refused"] += 1
+        if noted:
             self.turn.note("warning", f"a late result of {who} was refused: {token[:200]!r}")
+        return True
 
     def _outcome(self, job: Job, session: Session | None, message: WorkerFinal, ours: bool) -> None:
         """What a FINAL with a live token says of its job."""
@@ -356,7 +372,7 @@ class Broker:
         if job is None:
             self.turn.counters["partials_refused"] += 1
             if session is None:
-                self.turn.command(peer, DISCONNECT, message.link or Link())
+                self.roster.strangers.out_of_turn(peer, message.link)
             return
         ours = session.link.ours if session is not None else job.worker_ours
         body = message.body
@@ -370,7 +386,7 @@ class Broker:
         else:
             self._on_note(job, body[0], body[1] if len(body) > 1 else b"")
         if session is None:
-            self.turn.command(peer, DISCONNECT, message.link or Link())
+            self.roster.strangers.out_of_turn(peer, message.link)
 
     def _on_note(self, job: Job, verb: bytes, value: bytes) -> None:
         """PROGRESS, LOG and TOUCH of our workers."""

@@ -1,4 +1,4 @@
-"""The services inside the broker: SERVER-* and zmws.* (docs/protocol.md).
+"""The services inside the broker: SERVER-*, zmws.* and mmi.* (docs/protocol.md, RFC 8).
 
 Rule 1: whoever looks on never delays a job: what memory knows is answered at once, one record is read
         in order with the writes, lists are read beside them.
@@ -25,6 +25,7 @@ from zmws.core.question import Question
 from zmws.core.questions import BadQuestion, checked, question_body
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
+from zmws.core.values import without_raw
 from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row, Rows, job_of
 
 
@@ -81,8 +82,21 @@ class Inspection:
             return self._answer(question, self._verb, message.body)
         if name.startswith("zmws."):
             return question.refuse(501, "unknown_service", f"there is no service '{name}' in this broker")
+        if name.startswith("mmi."):
+            answer = Answer(name, (self._mmi(name, message.body),), caller.reply_to)
+            return self.turn.send(caller.peer, answer)
         text = f"no worker can register the reserved name '{name}'"
         return self.jobs.answers.refuse(caller, name, None, "unknown_service", text)
+
+    def _mmi(self, name: str, body: tuple[bytes, ...]) -> bytes:
+        """RFC 8: mmi.service tells whether a service is there, 200 or 404; any other mmi.* is 501."""
+        if name != "mmi.service":
+            return b"501"
+        asked = without_raw(body)[-1].decode("utf-8", "replace") if body else ""
+        service = self.jobs.services.get(asked)
+        # Whoever leases stands in the ring, and is a worker too.
+        there = service is not None and (service.sessions or service.ring)
+        return b"200" if there or asked in self._lists or asked in self._verbs or asked == name else b"404"
 
     def _answer(self, question: Question, answer: Callable[[Question, Any], None], given: Any) -> None:
         """A fault while a question is answered is the asker's and never the broker's end. Only a broken
@@ -298,7 +312,7 @@ class Inspection:
             rows.append(
                 {
                     "service": service.name,
-                    "waiting": service.waiting_count,
+                    "waiting": service.waiting_count + self.jobs.overflow.count_of(service.name),
                     "scheduled": service.scheduled_count,
                     "running": len(service.running),
                     "failed": service.ended["failed"],
@@ -324,7 +338,7 @@ class Inspection:
                     "pid": session.info.get("pid"),
                     "service": session.service.name,
                     "state": session.state(now),
-                    "job": session.job.id if session.job is not None else None,
+                    "job": session.job_id,
                     "job_since": iso(session.job_since_at),
                     "since": iso(session.registered_at),
                     "done": session.done_count,
@@ -349,6 +363,8 @@ class Inspection:
                 "memory_jobs": len(jobs.memory),
                 "stored_jobs_held": len(jobs.stored) + len(jobs.inserting),
                 "waits": jobs.answers.waits_count,
+                "strict_held": jobs.overflow.count,
+                "strict_held_bytes": jobs.overflow.bytes,
                 "counters": dict(sorted(self.turn.counters.items())),
                 "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
             },

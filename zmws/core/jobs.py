@@ -31,14 +31,16 @@ from zmws.core.job import (
     STORED,
     WAITING,
     Job,
+    error_json,
     job_id_of,
     leased,
     make_token,
 )
 from zmws.core.journal import Journal, Told
 from zmws.core.kept import JOB_BYTES, KeptJobs
-from zmws.core.messages import Answer, Heartbeat, WorkerRequest
+from zmws.core.messages import Answer, Failed, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
+from zmws.core.overflow import Overflow
 from zmws.core.progress import Progress
 from zmws.core.service import Service
 from zmws.core.session import Session
@@ -89,6 +91,7 @@ class Jobs:
         self.progress = Progress(turn, self.journal, self.answers)
         self.expiry = Expiry(turn, self._waiting)
         self.kept = KeptJobs(turn, self.memory)
+        self.overflow = Overflow(turn)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
@@ -343,7 +346,7 @@ class Jobs:
         job.move("expire", self.turn.wall)
         self._leave_queue(job, was, in_queue)
         self.turn.counters["jobs_expired"] += 1
-        self._end(job, error("expired", f"no worker of {job.service} began it in time"))
+        self._end(job, error("expired", _why_expired(job)))
         self._drop_if_unused(self.services[job.service])
         return True
 
@@ -359,7 +362,7 @@ class Jobs:
     def _drop_if_unused(self, service: Service) -> None:
         """A service that only a strict request named is forgotten with its last job."""
         used = service.waiting_count or service.scheduled_count or service.running or service.inserting
-        if not (service.registered or used):
+        if not (service.registered or used or service.name in self.overflow):
             self.services.pop(service.name, None)
 
     def dispatch(self, service: Service) -> None:
@@ -454,7 +457,7 @@ class Jobs:
         turn = self.turn
         job.session = session
         job.deadline_mono = turn.now + job.ttr
-        session.job, session.job_since_at = job, turn.wall
+        session.job, session.job_since_at, session.ttr_s = job, turn.wall, job.ttr
         session.held[token] = None
         if job.deadline_mono < session.timer_at:
             session.timer_at = job.deadline_mono
@@ -541,12 +544,20 @@ class Jobs:
         if token is not None and session is not None:
             self.tell_cancelled(session, token, deadline)
 
+    def cancel_overflow(self, service: Service) -> int:
+        """Answer all requests that wait to be jobs of a service; how many they were."""
+        count = self.overflow.count_of(service.name)
+        for _ in range(count):
+            peer, (_, reply_to, _, _) = self.overflow.take(service.name)
+            why = error_json(error("cancelled", "the job was cancelled"))
+            self.turn.send(peer, Failed(service.name, None, why, True, reply_to))
+        return count
+
     def tell_cancelled(self, session: Session, token: bytes, deadline: float) -> None:
-        """CANCEL to a worker of ours, which then has `cancel_grace`; a foreign one knows no CANCEL
-        and keeps the job until its FINAL or its ttr."""
+        """CANCEL to a worker of ours, which is hung if it has not let go after `cancel_grace`; a foreign one
+        knows no CANCEL and keeps the job until its FINAL or its ttr."""
         turn = self.turn
         if session.link.ours:
-            session.cancelled = True
             turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)
             drop_at = turn.now + turn.limits.cancel_grace_s
             session.drop_at = drop_at if session.drop_at is None else min(session.drop_at, drop_at)
@@ -562,7 +573,7 @@ class Jobs:
         session: Session | None = job.session
         job.session = job.lease = job.deadline_at = None
         if session is not None and session.job is job:
-            session.job = session.job_since_at = None
+            session.job = None
         if self.services[job.service].options.max_running is not None:
             self.turn.timers.add(self.turn.now, "start", self.services[job.service])
 
@@ -638,7 +649,7 @@ class Jobs:
     def free(self, session: Session) -> None:
         """A worker that holds nothing any more goes to the tail of its ring."""
         if session.free:
-            session.cancelled, session.drop_at = False, None
+            session.job_since_at = None
             session.service.ring[session] = None
             self.dispatch(session.service)
 
@@ -745,6 +756,14 @@ _ENDED = (
 )
 _REVIVED = ("state", "failures", "losses", "ready_at", "by_wall", "rank", "events", "states")
 _CLEARED = ("expires_at", "error", "ended_at", "nonce")
+
+
+def _why_expired(job: Job) -> str:
+    """A synchronous call that lost its worker waits for another, and expires meanwhile."""
+    if not job.attempt:
+        return f"no worker of {job.service} began it in time"
+    ended = job.attempts[-1].get("error", {}).get("error", "")
+    return f"attempt {job.attempt} ended ({ended}), and no worker of {job.service} began another in time"
 
 
 def _events_of(job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from zmws.core.job import Job
 from zmws.core.turn import Turn
 from zmws.core.writes import size_of
 
-JOB_BYTES = 1_500  # what a kept job weighs beside its body and result, about
+JOB_BYTES = 2_000  # what a kept job weighs beside its body and result, about
 
 
 class KeptJobs:

@@ -15,16 +15,18 @@ class Limits:
 
     heartbeat_interval_s: float = 5.0
     heartbeat_liveness: int = 3
-    foreign_heartbeat_interval_s: float = 2.0  # on `mdp`: old workers give up after 2.5 s
+    foreign_heartbeat_interval_s: float = 2.0  # to workers of an RFC dialect: some give up after 2.5 s
     foreign_expiry_min_s: float = 2.5  # x liveness: a foreign worker is not expired sooner
     probe_interval_s: float = 1.0  # every busy session is sent a HEARTBEAT, to see it fail
     probe_gap_s: float = 0.05  # at most this often when connections break
     reattach_window_s: float = 1.0  # a lost session keeps its job for this long
     reattach_grace_s: float | None = None  # after a restart; None: two heartbeat intervals
-    cancel_grace_s: float = 5.0  # from CANCEL to DISCONNECT
+    cancel_grace_s: float = 5.0  # a worker of ours that runs a job for longer after CANCEL is hung
     stuck_peer_s: float = 1.0  # a worker that could not be sent to is passed over for this long
 
     sessions_max: int = 10_000
+    strangers_max: int = 10_000  # peers without a session of which something is remembered (strangers.py)
+    strangers_keep_s: float = 60.0  # without a word from a peer that was sent away, and it is forgotten
     services_max: int = 10_000
     groups_max: int = 10_000  # groups with waiting jobs, a service
     window_jobs_max: int = 2_000  # waiting stored jobs held in memory, a service; the rest is paged in
@@ -32,6 +34,7 @@ class Limits:
     window_scheduled_max: int = 10_000  # scheduled stored jobs held in memory, by each of two clocks
     waiting_memory_max: int = 10_000  # waiting memory jobs, a service, unless it sets max_waiting
     waiting_memory_bytes_max: int = 256 * 1024 * 1024  # of unfinished memory jobs, in all
+    strict_held_bytes_max: int = 256 * 1024 * 1024  # of strict peers' requests beyond these two bounds
     unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this
     memory_keep_s: float = 60.0
     memory_keep_bytes_max: int = 64 * 1024 * 1024

@@ -86,24 +86,26 @@ _NAME_CUT = SERVICE_BYTES_MAX + len("JOB: SYNC-") + 1
 ENVELOPE_BYTES_MAX = 4_096  # it is kept with the request; a proxy's frame has at most 255
 TOKEN_BYTES_MAX = 255  # an id of 128, an attempt, a nonce
 WORKER_ID_MAX = 128
-_RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
+_RESERVED = ("mmi.", "zmws.", "SERVER-")
 
 
 # ---------------------------------------------------------------- service names
 
 
 def service_name_fault(name: str, strict: bool = False) -> str | None:
-    """What is wrong with a service's name, or None (WIRE section 3). `strict`: on `mdp`, where the
-    text replies that make a space ambiguous do not exist."""
+    """What is wrong with a service's name, or None. `strict`: to the letter of RFC 7 and 18, which know
+    no prefixes, and no text replies that would make a space ambiguous."""
     if not name:
         return "the service name is empty"
     if not name.isprintable():
         return "the service name is not printable"
     if len(name.encode()) > SERVICE_BYTES_MAX:
         return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
+    if strict:
+        return None
     if name.startswith(("SYNC-", "JOB:")):
         return f"the service name '{name}' begins with a prefix that means something else"
-    if not strict and any(c in name for c in " []/"):
+    if any(c in name for c in " []/"):
         return f"the service name '{name}' holds a space, '[', ']' or '/'"
     return None
 
@@ -175,7 +177,8 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
     if first == MDPC01:
         if len(frames) < start + 2:
             raise ProtocolError("short", "MDPC01 without a service")
-        service, sync = _service_and_mode(frames[start + 1], strict)
+        # RFC 7 knows one reply, the result, also on `client`: its programs' built-in port is that one's.
+        service, sync = _service_and_mode(frames[start + 1], to_the_letter=True)
         body = with_raw(tuple(frames[start + 2 :]))
         return ClientRequest(service, sync, None, body, ReplyTo(MDP01, envelope))
     if not strict and first.startswith(_NO_ENVELOPE):
@@ -186,7 +189,7 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
 def _native_request(
     frames: list[bytes], at: int, envelope: tuple[bytes, ...], strict: bool, ascii: bool
 ) -> ClientRequest:
-    service, sync = _service_and_mode(frames[at], strict)
+    service, sync = _service_and_mode(frames[at], to_the_letter=strict)
     if strict:
         # RFC 18: the body is opaque, whatever it looks like.
         body = with_raw(tuple(frames[at + 1 :]))
@@ -199,7 +202,7 @@ def _php_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> C
     """The PHP program's second generation: parameters stand before the name, which is last."""
     rest = frames[at:]
     name = rest.pop(-1 if rest[0].startswith(_BEFORE_SERVICE) else 0)
-    service, sync = _service_and_mode(name, strict=False)
+    service, sync = _service_and_mode(name, to_the_letter=False)
     options, body = _without_options(rest)
     return ClientRequest(service, sync, options, body, ReplyTo(PHP, envelope, True))
 
@@ -210,7 +213,7 @@ def _bare_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> 
     for n, frame in enumerate(rest):
         if frame.startswith(b"JOB:"):
             del rest[n]
-            service, sync = _service_and_mode(frame, strict=False)
+            service, sync = _service_and_mode(frame, to_the_letter=False)
             options, body = _without_options(rest)
             return ClientRequest(service, sync, options, body, ReplyTo(BARE, envelope))
     raise ProtocolError("short", "parameters without a JOB: frame")
@@ -223,21 +226,22 @@ def _without_options(frames: list[bytes]) -> tuple[bytes | None, tuple[bytes, ..
     return None, tuple(frames)
 
 
-def _service_and_mode(frame: bytes, strict: bool) -> tuple[str, bool]:
-    """The name without its prefixes, and whether the request is synchronous."""
+def _service_and_mode(frame: bytes, to_the_letter: bool) -> tuple[str, bool]:
+    """The name without its prefixes, and whether the request is synchronous. To the letter, as the RFCs
+    have it: there are no prefixes, and every request is."""
     # The same few names come again and again; a frame too long for a name must not be kept.
-    return (_known_name if len(frame) <= _NAME_CUT else _parsed_name)(frame, strict)
+    return (_known_name if len(frame) <= _NAME_CUT else _parsed_name)(frame, to_the_letter)
 
 
-def _parsed_name(frame: bytes, strict: bool) -> tuple[str, bool]:
+def _parsed_name(frame: bytes, to_the_letter: bool) -> tuple[str, bool]:
     name = _service_text(frame)
-    sync = strict
+    if to_the_letter:
+        return name, True
     if name.startswith("JOB:"):
         name = name[4:].removeprefix(" ")
-        sync = False
     if name.startswith("SYNC-"):
         return name[5:], True
-    return name, sync
+    return name, False
 
 
 _known_name = lru_cache(maxsize=4_096)(_parsed_name)

@@ -85,6 +85,7 @@ class Operations:
         if service is None:
             return
         operation = Operation(question, "cancel", (SCHEDULED, WAITING), where=Filter(service=service.name))
+        operation.count += self.jobs.cancel_overflow(service)
         for job in [*service.waiting(), *service.scheduled.values()]:
             if job.kind == MEMORY:
                 self.jobs.cancel(job)

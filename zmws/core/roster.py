@@ -18,8 +18,17 @@ from typing import Any
 from zmws.core.job import Job
 from zmws.core.jobs import Jobs, error
 from zmws.core.mdp import TOKEN_BYTES_MAX, is_reserved, service_name_fault
-from zmws.core.messages import DISCONNECT, Heartbeat, Link, Ready, WorkerRequest
+from zmws.core.messages import (
+    DISCONNECT,
+    Disconnect,
+    FromWorker,
+    Heartbeat,
+    Link,
+    Ready,
+    WorkerRequest,
+)
 from zmws.core.session import Session
+from zmws.core.strangers import Strangers
 from zmws.core.turn import Peer, Turn
 
 HOLDING_MAX = 1_000  # tokens that one READY or HEARTBEAT may name as held
@@ -33,6 +42,7 @@ class Roster:
     def __init__(self, turn: Turn, jobs: Jobs) -> None:
         self.turn = turn
         self.jobs = jobs
+        self.strangers = Strangers(turn)
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
         self._probed = float("-inf")
@@ -64,6 +74,7 @@ class Roster:
         holding = [t.encode() for t in info["holding"][:HOLDING_MAX]] if info is not None else []
         finished = [t.encode() for t in info["finished"][:HOLDING_MAX]] if info is not None else []
         self._end_older(peer, session, {*holding, *finished})
+        self.strangers.registered(peer)
         self.by_peer[peer] = session
         if session.link.ours:
             self.by_id[worker_id] = session
@@ -80,6 +91,8 @@ class Roster:
         turn.counters["workers_ready"] += 1
         if info is not None:
             self._greet(session, holding, finished)
+        else:
+            self._collect(session)
         session.heartbeat_due = turn.now + session.heartbeat_interval_s
         self._plan(session)
         turn.note("info", f"worker {worker_id} of {name} is ready")
@@ -106,6 +119,13 @@ class Roster:
             else:
                 self.jobs.taken(session, token)
 
+    def _collect(self, session: Session) -> None:
+        """A foreign worker that was given up over a job is back: first that job's FINAL, then another."""
+        owed = self.strangers.owed(session.peer)
+        if owed is not None:
+            token, session.drop_at = owed
+            session.held[token], session.hung = None, True
+
     def _take_over(self, session: Session, token: bytes) -> bool:
         job = self.jobs.live(token)
         if job is None and session.job is None:
@@ -119,8 +139,8 @@ class Roster:
                 self.jobs.give_back(job, "its worker holds another job")
             return False
         if holder is not None and holder is not session:
-            holder.job = holder.job_since_at = None
-            holder.held.pop(token, None)
+            holder.job = None
+            holder.let_go(token)
         job.session, session.job = session, job
         if holder is not None and holder is not session:
             self.jobs.free(holder)
@@ -195,6 +215,7 @@ class Roster:
     def on_disconnect(self, session: Session) -> None:
         """The worker leaves; what it holds is given back, no failure."""
         job = session.job
+        session.hung = False  # it leaves, and brings nothing more
         self._remove(session)
         if job is not None:
             self.jobs.give_back(job, "its worker left")
@@ -207,7 +228,7 @@ class Roster:
             return
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
-            session.held.pop(message.token, None)
+            session.let_go(message.token)
             job = self.jobs.live(message.token)
             if job is not None:
                 self.jobs.give_back(job, "the request could not be sent")
@@ -232,6 +253,8 @@ class Roster:
         job = session.job
         known = session in session.service.sessions
         self._remove(session)
+        if session.hung and session.drop_at is not None and not session.link.ours:
+            self.strangers.owes(session.peer, next(iter(session.held)), session.drop_at)
         if job is not None:
             lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
             self.jobs.attempt_failed(job, lost, "lost")
@@ -250,8 +273,21 @@ class Roster:
 
     def _turn_away(self, peer: Peer, link: Link, counter: str, why: str) -> None:
         self.turn.counters[counter] += 1
-        self.turn.note("warning", f"a worker was turned away: {why}")
-        self.turn.command(peer, DISCONNECT, link)
+        session = self.by_peer.get(peer)
+        if session is not None:
+            self.end(session, "registered anew, and was refused")
+        if self.strangers.turn_away(peer, link):
+            self.turn.note_rarely(why, "warning", f"a worker was turned away: {why}")
+
+    def wrong_socket(self, peer: Peer, message: FromWorker) -> None:
+        """A worker's command on the clients' socket."""
+        if isinstance(message, Ready):
+            text = "it said READY on the client socket; workers go to the worker socket"
+            self._turn_away(peer, message.link, "worker_on_client_socket", text)
+            return
+        self.turn.counters["worker_on_client_socket"] += 1
+        if not isinstance(message, Disconnect):
+            self.strangers.out_of_turn(peer, message.link)
 
     # ------------------------------------------------------------ time
 
@@ -263,15 +299,19 @@ class Roster:
         if session.lost_until is not None and now >= session.lost_until:
             return self.end(session, "its connection is gone")
         if session.drop_at is not None and now >= session.drop_at:
-            turn.counters["workers_dropped"] += 1
-            turn.command(session.peer, DISCONNECT, session.link)
-            return self.end(session, "it did not let go of a cancelled job")
+            if session.link.ours:
+                self._hangs(session)
+            elif session.hung:
+                session.let_go(next(iter(session.held)))
+                self.jobs.free(session)
+            else:
+                turn.counters["workers_dropped"] += 1
+                return self._give_up(session, "it did not let go of a cancelled job")
         job = session.job
         if job is not None and now >= job.deadline_mono:
             self._ran_too_long(session, job)
             if not session.link.ours:
-                turn.command(session.peer, DISCONNECT, session.link)
-                return self.end(session, "its job ran past its ttr")
+                return self._give_up(session, "its job ran past its ttr")
         # The very sum that next_due makes: a difference could round to just below, for ever.
         if not session.held and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
@@ -283,6 +323,20 @@ class Roster:
                 self.jobs.heartbeat(session)
         self._plan(session)
         return None
+
+    def _give_up(self, session: Session, why: str) -> None:
+        """A foreign worker knows no CANCEL, so it gets DISCONNECT; what it runs is over, but may come."""
+        self.turn.command(session.peer, DISCONNECT, session.link)
+        token = next(iter(session.held))
+        self.end(session, why)
+        self.strangers.owes(session.peer, token, self.turn.now + session.ttr_s)
+
+    def _hangs(self, session: Session) -> None:
+        """A worker of ours still runs a job that is over."""
+        session.drop_at, session.hung = None, True
+        self.turn.counters["workers_hung"] += 1
+        grace = f"{self.turn.limits.cancel_grace_s:g} s after CANCEL"
+        self.turn.note("warning", f"worker {session.id} is hung: {grace} it still runs job {session.job_id}")
 
     def _ran_too_long(self, session: Session, job: Job) -> None:
         token = job.token

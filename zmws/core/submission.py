@@ -3,6 +3,8 @@
 Rule 1: a repeated request is the same job: attached to the running one, handed the kept result, or told
         that it exists.
 Rule 2: no limit refuses a request that gives an id before that id has been looked up.
+Rule 3: RFC 7 and RFC 18 know no refusal: what such a peer asks beyond a limit is kept, and becomes a job
+        when there is room (overflow.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from zmws.core import mdp
 from zmws.core.answers import Bundle
 from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
+from zmws.core.messages import MDP01, STRICT
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
 from zmws.core.question import Question
 from zmws.core.questions import BadQuestion
@@ -22,6 +25,9 @@ from zmws.core.values import frames_of
 from zmws.core.writes import size_of
 from zmws.errors import BadJson, OptionError
 
+LET_IN_MAX = 1_000  # kept requests that become jobs in one turn
+LOOK_MAX = 100  # services that are looked at for room in one turn
+LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
 _NOT_OPTIONS = ("service", "params", "params_base64")
 
 
@@ -40,6 +46,7 @@ class Submission:
         self.turn = turn
         self.jobs = jobs
         self._together = False  # the next insert is of the same message as the one before
+        self._look_at = 0.0  # when more services are looked at for room
 
     def submit_many(self, question: Question) -> None:
         """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
@@ -80,7 +87,7 @@ class Submission:
 
     def unknown(self, caller: Caller, name: str, job_id: str | None) -> None:
         """Refuse a job of a service that nobody knows."""
-        fault = mdp.service_name_fault(name, False)
+        fault = mdp.service_name_fault(name, caller.reply_to.dialect in (STRICT, MDP01))
         if fault is not None:
             return self.jobs.answers.refuse(caller, name, job_id, "bad_service", fault)
         text = f"no worker ever registered the service '{name}' and no configuration names it"
@@ -108,7 +115,9 @@ class Submission:
                 return self.jobs.answers.refuse(caller, service.name, options.id, "bad_option", text)
             if options.id is not None and self._attached(caller, service, sync, options.id):
                 return None
-            text_or_none = self._memory_limit(service, options, body)
+            text_or_none = self._memory_limit(service, body) or self._group_limit(service, options)
+            if self._is_kept(caller, service, body, expires_s_default, text_or_none):
+                return None
         else:
             if options.id is not None and self._repeated(caller, service, options.id):
                 return None
@@ -171,14 +180,56 @@ class Submission:
         self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
         return True
 
-    def _memory_limit(self, service: Service, options: JobOptions, body: tuple[bytes, ...]) -> str | None:
+    def _is_kept(
+        self,
+        caller: Caller,
+        service: Service,
+        body: tuple[bytes, ...],
+        expires_s: float | None,
+        limit: str | None,
+    ) -> bool:
+        """Keep a strict peer's request that no limit lets in, or that stands behind such."""
+        overflow = self.jobs.overflow
+        if limit is None and not (overflow and service.name in overflow):
+            return False
+        if caller.reply_to.dialect not in (STRICT, MDP01):
+            return False
+        if size_of(body) > self.turn.limits.waiting_memory_bytes_max:
+            return False  # there will never be room
+        self.turn.counters["strict_requests_held"] += 1
+        overflow.add(service.name, caller.peer, (body, caller.reply_to, self.turn.steady, expires_s))
+        return True
+
+    def let_in(self) -> None:
+        """What was kept becomes jobs, as far as there is room again."""
+        overflow, left = self.jobs.overflow, LET_IN_MAX
+        for name in overflow.services(LOOK_MAX):
+            service = self.jobs.services.get(name)
+            if service is None:
+                service = self.jobs.services[name] = Service(name)
+            while left and (kept := overflow.first(name)) and self._memory_limit(service, kept[0]) is None:
+                left -= 1
+                peer, (body, reply_to, since, expires_s) = overflow.take(name)
+                start, expires = self._times(service, NO_OPTIONS, expires_s)
+                job = self._new_job(service, True, "memory", NO_OPTIONS, body, start, expires)
+                if job.expires_at is not None:
+                    job.expires_at -= self.turn.steady - since  # it counts from the request
+                job.callers.append(Caller(peer, reply_to))
+                self.jobs.add_memory(job)
+        if not left:
+            self.turn.timers.add(self.turn.now, "let_in")  # the rest with the next turn
+        elif len(overflow) > LOOK_MAX and self._look_at <= self.turn.now:
+            self._look_at = self.turn.now + LOOK_GAP_S
+            self.turn.timers.add(self._look_at, "let_in")
+
+    def _memory_limit(self, service: Service, body: tuple[bytes, ...]) -> str | None:
         limits = self.turn.limits
         most = service.options.max_waiting or limits.waiting_memory_max
         if service.waiting_memory >= most:
             return f"{most} jobs wait for {service.name} already (max_waiting)"
         if self.jobs.unfinished_memory_bytes + size_of(body) > limits.waiting_memory_bytes_max:
             return f"unfinished memory jobs hold {self.jobs.unfinished_memory_bytes} bytes already"
-        return self._group_limit(service, options)
+        return None
 
     def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
         most = service.options.max_waiting

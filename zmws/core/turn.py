@@ -21,6 +21,8 @@ from zmws.core.writes import Read, Write
 
 Peer = tuple[str, bytes]
 NEWS_PEER: Peer = ("news", b"")
+NOTE_GAP_S = 600.0
+NOTES_KEPT = 1_000
 
 
 @dataclass(slots=True)
@@ -58,7 +60,9 @@ class Turn:
         self.writes: list[Write] = []
         self.reads: list[Read] = []
         self.sends: list[Send] = []
+        self.cuts: list[Peer] = []
         self.log: list[tuple[str, str]] = []
+        self._noted: dict[str, float] = {}  # when something was noted last, the oldest first
 
     @property
     def lead(self) -> float:
@@ -95,9 +99,25 @@ class Turn:
         if self.news_wanted:
             self.sends.append(Send(NEWS_PEER, News(topic, body), after))
 
+    def cut(self, peer: Peer) -> None:
+        """This peer's connection is to be cut; the shell knows which that is."""
+        self.cuts.append(peer)
+
     def note(self, level: str, text: str) -> None:
         """A line for the log: `info`, `warning` or `error`."""
         self.log.append((level, text))
+
+    def note_rarely(self, key: str, level: str, text: str) -> None:
+        """A line for the log, but for one key not more than one in NOTE_GAP_S: of what a program does again
+        and again the counters tell how often."""
+        noted = self._noted
+        if self.now - noted.get(key, float("-inf")) < NOTE_GAP_S:
+            return
+        noted.pop(key, None)
+        noted[key] = self.now
+        if len(noted) > NOTES_KEPT:
+            del noted[next(iter(noted))]
+        self.note(level, text)
 
     def take(self) -> tuple[list[Write], list[Read], list[Send]]:
         """What has come out since the last call."""

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import termios
+from collections.abc import Container
 
 # Offsets in struct tcp_info (linux/tcp.h).
 _LAST_DATA_RECEIVED = 52  # tcpi_last_data_recv, milliseconds
@@ -72,6 +73,33 @@ def has_more(descriptor: int) -> bool:
     except OSError:
         return False
     return waiting != b"\0\0\0\0"
+
+
+class PeerConnections:
+    """Which connections the messages of some peers came over."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], tuple[int, int]] = {}  # descriptor and inode
+
+    def seen(self, peer: tuple[str, bytes], descriptor: int) -> None:
+        """A message of this peer came over this descriptor."""
+        known = self._known.get(peer)
+        if known is None or known[0] != descriptor:
+            inode = inode_of(descriptor)
+            if inode is not None:
+                self._known[peer] = (descriptor, inode)
+
+    def cut(self, peer: tuple[str, bytes]) -> bool:
+        """Cut this peer's connection; false where it is not known."""
+        known = self._known.pop(peer, None)
+        if known is not None:
+            cut(*known)
+        return known is not None
+
+    def keep_only(self, peers: Container[tuple[str, bytes]]) -> None:
+        """Forget the others."""
+        if self._known:
+            self._known = {peer: known for peer, known in self._known.items() if peer in peers}
 
 
 def cut(descriptor: int, inode: int) -> None:

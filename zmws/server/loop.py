@@ -32,6 +32,7 @@ from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
+from zmws.server.connections import PeerConnections
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
@@ -80,6 +81,7 @@ class BrokerServer:
         self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
+        self.holders = PeerConnections()  # of peers that requests are kept for
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
         self._storekeeper = Storekeeper(store, self._context)
         self._endpoints: dict[str, Endpoint] = {}
@@ -234,6 +236,7 @@ class BrokerServer:
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
+            self.holders.keep_only(self.core.jobs.overflow.bytes_of)
 
     def _hold_clients_back(self, hold: bool) -> None:
         """Clients are not read while too much is not yet on disk; nor polled, which would spin."""
@@ -282,7 +285,7 @@ class BrokerServer:
             return
         frames_max = self.settings.broker.frames_max + 1
         left = _BUDGET_BYTES
-        flush, flush_each = self._flush, name != "client"
+        flush, flush_each, overflow = self._flush, name != "client", self.core.jobs.overflow
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
             if left < 0 or (n and not sockets.readable(source)):
@@ -305,6 +308,9 @@ class BrokerServer:
             if isinstance(message, Ready) and message.link.ours and name == "worker":
                 self.silence.registered(peer, sockets.descriptor_of(last))
             receive(peer, message)
+            if (overflow.bytes_of and peer in overflow.bytes_of) or self.core.turn.cuts:
+                self.holders.seen(peer, sockets.descriptor_of(last))
+                self._cut_connections()
             if flush_each:
                 # A worker that has just become free waits for its next job: not a moment longer.
                 flush()
@@ -370,6 +376,11 @@ class BrokerServer:
             log.warning(
                 "memory_max is passed: cut %d connections that sent %d bytes without a message", cut, received
             )
+
+    def _cut_connections(self) -> None:
+        for peer in self.core.take_cuts():
+            if not self.holders.cut(peer):
+                log.warning("a connection that is to be cut is not known: it has gone by itself")
 
     def _cut_the_silent(self) -> None:
         registered = self.core.roster.by_peer

@@ -1,0 +1,53 @@
+"""What strict peers ask beyond what may wait: order, count, bound."""
+
+from __future__ import annotations
+
+from zmws import ids
+from zmws.core.limits import Limits
+from zmws.core.messages import STRICT, ReplyTo
+from zmws.core.overflow import Overflow
+from zmws.core.turn import Peer, Turn
+
+TO = ReplyTo(STRICT, ())
+A: Peer = ("mdp", b"a")
+B: Peer = ("mdp", b"b")
+
+
+def overflow(bytes_max: int = 1_000_000) -> tuple[Overflow, Turn]:
+    turn = Turn(Limits(strict_held_bytes_max=bytes_max), ids.suppliers())
+    return Overflow(turn), turn
+
+
+def test_peers_take_turns_and_each_keeps_its_order() -> None:
+    kept, _ = overflow()
+    for peer, body in ((A, b"1"), (A, b"2"), (A, b"3"), (B, b"4")):
+        kept.add("E", peer, ((body,), TO, 0.0, None))
+    taken = [kept.take("E") for _ in range(4)]
+    assert [(peer, request[0][0]) for peer, request in taken] == [(A, b"1"), (B, b"4"), (A, b"2"), (A, b"3")]
+    assert (len(kept), kept.count, kept.bytes, kept.bytes_of, kept.first("E")) == (0, 0, 0, {}, None)
+
+
+def test_one_reply_to_stands_for_many() -> None:
+    kept, _ = overflow()
+    for _ in range(2):
+        kept.add("E", A, ((b"x",), ReplyTo(STRICT, (b"",)), 0.0, None))
+    (_, first), (_, second) = kept.take("E"), kept.take("E")
+    assert first[1] is second[1]
+
+
+def test_who_makes_it_hold_most_is_cut_off_in_all_services() -> None:
+    kept, turn = overflow(bytes_max=3_000)
+    kept.add("E", B, ((b"x",), TO, 0.0, None))
+    for service in "EF":
+        for _ in range(3):
+            kept.add(service, A, ((b"x",), TO, 0.0, None))
+    assert turn.cuts == [A]
+    assert kept.services(10) == ["E"] and kept.count == 1 and set(kept.bytes_of) == {B}
+    assert turn.counters["strict_requests_dropped"] == 6
+
+
+def test_many_services_are_looked_at_in_turn() -> None:
+    kept, _ = overflow()
+    for n in range(5):
+        kept.add(str(n), A, ((b"x",), TO, 0.0, None))
+    assert [kept.services(2) for _ in range(3)] == [["0", "1"], ["2", "3"], ["4", "0"]]
