@@ -233,3 +233,45 @@ def test_two_starts_at_once_do_not_start_twice(tmp_path: Path) -> None:
         for (_, err), code in told:
             assert code == 0 or b"is at work in" in err, err
         assert sorted(processes_in(tmp_path)) == sorted(zmws.pids().values())
+
+
+# ------------------------------------------------------------ SIGHUP: the terminal has gone
+
+
+def test_sighup_lets_a_worker_finish_its_job_and_the_broker_say_that_it_stops(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0
+        job = zmws.run("submit", "SLEEP", "seconds:=1.5").out.strip()
+        wait_until(
+            lambda: zmws.run("job", "show", job, "--json").json()["state"] == "running", what="a start"
+        )
+        pids = zmws.pids()
+        os.kill(pids["sleep"], signal.SIGHUP)
+        wait_until(lambda: pids["sleep"] not in processes_in(tmp_path), what="the worker to end")
+        record = zmws.run("job", "show", job, "--json").json()
+        assert (record["state"], record["attempt"]) == ("complete", 1)
+        assert "SIGHUP" in (tmp_path / "logs" / "sleep.txt").read_text()
+        os.kill(pids["broker"], signal.SIGHUP)
+        wait_until(lambda: processes_in(tmp_path) == [], what="the broker to end")
+        said = (tmp_path / "logs" / "broker.txt").read_text()
+        assert "SIGHUP" in said and said.endswith("stopped\n")
+
+
+def test_who_was_started_to_outlive_the_terminal_does(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        # As `nohup zmws broker` does it: the signal is ignored from before.
+        ignore = "import os, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        ignore += "os.execv(sys.argv[1], sys.argv[1:])"
+        started = [
+            subprocess.Popen([sys.executable, "-c", ignore, *ZMWS, *part], cwd=tmp_path, env=environment())
+            for part in (["broker"], ["worker", "workers/reverse.py"])
+        ]
+        wait_until(
+            lambda: zmws.run("call", "STR-REV", "str=ab", "--timeout", "1").code == 0, what="both to be up"
+        )
+        for one in started:
+            one.send_signal(signal.SIGHUP)
+        assert zmws.run("call", "STR-REV", "str=ab", "--timeout", "10").out == "ba\n"
+        for one in reversed(started):
+            one.terminate()
+            assert one.wait(20) == 0

@@ -37,7 +37,7 @@ def broker(
     log_level: str | None,
     others: tuple[str, ...],
 ) -> int:
-    """Run the broker in the foreground. SIGTERM or Ctrl-C ends it."""
+    """Run the broker in the foreground. SIGTERM, SIGHUP or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store import open_store
     from zmws.worker.command import set_up_log
@@ -89,7 +89,7 @@ def broker(
 def worker(
     file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
 ) -> int:
-    """Run the worker of FILE in the foreground. SIGTERM or Ctrl-C lets it finish its job and leave."""
+    """Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave."""
     from zmws.worker.command import importable, run, set_up_log
     from zmws.worker.files import WorkerFileError, load_main_class
 

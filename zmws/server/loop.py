@@ -88,6 +88,7 @@ class BrokerServer:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._stopping = False
+        self._stopped_by = ""  # the name of a signal
         self._signals = False
         self._handlers: dict[Any, Callable[[], None]] = {}
         self._housekeeping_at = self._silence_at = 0.0
@@ -148,11 +149,17 @@ class BrokerServer:
         return self._endpoints[name].bound
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT only set a flag; the loop acts. Main thread only."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stop())
+        """Signals only set a flag; the loop acts. Main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Ignored from before is SIGHUP under nohup, whose user wants just that.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         self._signals = True
         signal.set_wakeup_fd(self._wake_w.fileno(), warn_on_full_buffer=False)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._stopped_by = signal.Signals(number).name
+        self.stop()
 
     def stop(self) -> None:
         """Ask the loop to end. From any thread or a signal handler."""
@@ -247,6 +254,8 @@ class BrokerServer:
 
     def _finish_writes(self) -> None:
         """What was taken in gets on disk, and its acknowledgements leave."""
+        if self._stopped_by:
+            log.info("stopping: %s", self._stopped_by)
         until = time.monotonic() + _STOP_S
         while (self._reports or not self.gate.idle) and self.fault is None and time.monotonic() < until:
             self._storekeeper.reports.poll(50)
