@@ -40,7 +40,8 @@ MIB = 1024 * 1024
 
 
 def opened(path: Path, **changes: Any) -> SqliteStore:
-    return SqliteStore(path, **{"reserve_bytes": 4096, "free_bytes_min": 0} | changes)
+    usual = {"reserve_bytes": 4096, "free_bytes_min": 0, "own_folder": path.parent}
+    return SqliteStore(path, **usual | changes)
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def test_what_was_committed_is_there_after_a_kill(path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.store_contract import insert\n"
         "from zmws.store.sqlite import SqliteStore\n"
-        "store = SqliteStore(Path(sys.argv[1]), free_bytes_min=0)\n"
+        "path = Path(sys.argv[1])\n"
+        "store = SqliteStore(path, free_bytes_min=0, own_folder=path.parent)\n"
         "store.commit([insert(f'j{n}') for n in range(100)])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -174,6 +176,32 @@ def test_a_place_that_cannot_be_written_to_is_told(path: Path, tmp_path: Path) -
         path.parent.chmod(0o500)
         with pytest.raises(StoreError, match="cannot be written to"):
             opened(path.parent / "other.db")
+
+
+def test_a_folder_that_is_missing_is_made_only_where_it_is_the_installations_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zmws.store")
+    var, disk = tmp_path / "var", tmp_path / "mnt" / "disk"
+    with pytest.raises(StoreError, match=r"there is no such folder. If it is on a disk .* mount that first"):
+        opened(disk / "zmws.db", own_folder=var)
+    with pytest.raises(StoreError, match="there is no such folder"):
+        opened(var / "more" / "zmws.db", own_folder=var)
+    assert list(tmp_path.iterdir()) == []
+    opened(var / "zmws.db", own_folder=var).close()
+    disk.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StoreError, match="is no folder"):
+        opened(tmp_path / "link" / "zmws.db", own_folder=var)
+    # A folder that a disk is to be mounted on is there without it: the log says what was done.
+    opened(disk / "zmws.db", own_folder=var).close()
+    told = {
+        record.levelname: record.message for record in caplog.records if "made a new one" in record.message
+    }
+    assert str(var) in told["INFO"] and str(disk) in told["WARNING"]
+    caplog.clear()
+    opened(disk / "zmws.db", own_folder=var).close()
+    assert caplog.text == ""
 
 
 def test_a_name_of_all_sorts_of_characters_is_a_name(tmp_path: Path) -> None:

@@ -118,6 +118,11 @@ class Settings:
         return self.root / "logs"
 
     @property
+    def store_folder(self) -> Path:
+        """The one folder of stores that is made where it is missing. It need not exist yet."""
+        return self.root / "var"
+
+    @property
     def store_path(self) -> Path | None:
         """The store's file, None where jobs are kept in memory. It need not exist yet."""
         path = parse_store_url(self.store.url).path

@@ -483,7 +483,18 @@ def test_a_folder_that_cannot_be_written_to_is_refused_in_a_line(tmp_path: Path)
     in_the_way.touch()
     with CrashingBroker(tmp_path, f'url = "sqlite:{in_the_way}/zmws.db"') as broker:
         line = refused_start(broker)
-    assert "cannot be made" in line and str(in_the_way) in line
+    assert "is no folder" in line and str(in_the_way) in line
+
+
+def test_a_store_on_a_disk_that_is_not_mounted_is_refused_in_a_line(tmp_path: Path) -> None:
+    with CrashingBroker(tmp_path, 'url = "sqlite:disk/zmws.db"') as broker:
+        line = refused_start(broker)
+        assert f"{tmp_path}/disk: there is no such folder" in line and "mount that first" in line
+        (tmp_path / "disk").mkdir()
+        broker.start()
+        broker.await_up()
+        assert "there was no store; made a new one" in broker.said()
+        assert broker.stop() == 0
 
 
 def test_a_disk_that_is_read_only_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ class SqliteStore:
         check_s_max: float = 2.0,
         synchronous: str = "FULL",
         sql_folder: Path = SQL_FOLDER,
+        own_folder: Path | None = None,
     ) -> None:
+        """`own_folder`: the one that may be made."""
         self.path = path
         self._queries = queries()
         for name in ("insert_born", "insert_body"):
@@ -95,12 +97,15 @@ class SqliteStore:
         self._counts: Counter[tuple[str, str]] = Counter()  # of ended jobs, as on disk
         self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
         steps = migrations(sql_folder)
-        sqlite_file.make_folder(path)
+        sqlite_file.require_folder(path, own_folder)
         with contextlib.ExitStack() as undo:
             self._lock = sqlite_file.Lock(path)
             undo.callback(self._lock.release)
             if sqlite_file.is_new(path):
                 sqlite_file.create(path, steps)
+                # Elsewhere than in var/ it may be the place where a disk should be mounted, and is not.
+                level = logging.INFO if path.parent == own_folder else logging.WARNING
+                log.log(level, "%s: there was no store; made a new one, without jobs", path)
             self._space.make_way()
             try:
                 self._writer = undo.enter_context(contextlib.closing(sqlite_file.connect(path)))

@@ -66,17 +66,28 @@ def restoring(path: Path) -> Path:
     return path.with_name(path.name + ".restoring")
 
 
-def make_folder(path: Path) -> None:
-    """The folder that the database is to lie in."""
+def require_folder(path: Path, own: Path | None) -> None:
+    """The folder that the database lies in is there. `own`, which is the installation's, is made where it is
+    missing; any other may be on a disk that is not mounted, and a store made anew there would hide that."""
+    folder = path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder == own:
+            folder.mkdir(exist_ok=True)
+        there = folder.is_dir()
     except OSError as wrong:
         reason = "there is a file of that name" if isinstance(wrong, FileExistsError) else wrong.strerror
-        raise StoreError(f"{path.parent}: the folder cannot be made: {reason}") from None
+        raise StoreError(f"{folder}: the folder cannot be made: {reason}") from None
+    if not there and (folder.exists() or folder.is_symlink()):
+        raise StoreError(f"{folder}: is no folder; the store's url must name a file in one")
+    if not there:
+        raise StoreError(
+            f"{folder}: there is no such folder. If it is on a disk of its own, mount that first; "
+            "else make the folder, and the store begins without jobs"
+        )
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; the store's url must name a file")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise StoreError(f"{path.parent}: the folder cannot be written to")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: the folder cannot be written to")
 
 
 def is_new(path: Path) -> bool:

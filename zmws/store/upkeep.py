@@ -56,8 +56,9 @@ def _copy(source: Path, made: Path) -> None:
     sqlite_file.sync(made)
 
 
-def restore(source: Path, path: Path) -> Path | None:
-    """Put the backup `source` in the place of the store `path`, which no broker may have open.
+def restore(source: Path, path: Path, own_folder: Path | None = None) -> Path | None:
+    """Put the backup `source` in the place of the store `path`, which no broker may have open. `own_folder`:
+    the one that may be made.
 
     What stood there is kept beside it: its new name is returned, None if there was nothing. Raises
     StoreError; then all is as it was, or the store is missing and a start says so.
@@ -65,7 +66,7 @@ def restore(source: Path, path: Path) -> Path | None:
     problems = check(source)
     if problems:
         raise StoreError(f"{source}: is no whole store: {problems[0]}")
-    sqlite_file.make_folder(path)
+    sqlite_file.require_folder(path, own_folder)
     lock = sqlite_file.Lock(path)
     made = sqlite_file.restoring(path)
     try:
