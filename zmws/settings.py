@@ -9,6 +9,7 @@ Rule 4: a setting stands once, in KEYS; its default stands in the dataclass that
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -106,6 +107,14 @@ class Settings:
     workers: tuple[WorkerSettings, ...]
     path: Path | None
     root: Path
+
+    @property
+    def installation(self) -> str:
+        """Tells this installation from others of this machine and of others, and tells nothing else of it."""
+        # The folder of a container may have the name of another's on another machine.
+        machine = _text_of(Path("/proc/sys/kernel/random/boot_id"))
+        folder = os.fsencode(os.path.realpath(self.root))
+        return hashlib.blake2b(machine.encode() + folder, digest_size=8).hexdigest()
 
     @property
     def run_dir(self) -> Path:
@@ -637,6 +646,13 @@ def _places(path: Path | None, cwd: Path | None) -> tuple[Path | None, Path, str
     if not _is_there(file):
         raise SettingsError(f"{path}: there is no such file")
     return file, root, str(path)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _is_there(file: Path) -> bool:

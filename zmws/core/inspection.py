@@ -42,6 +42,8 @@ class Inspection:
         self._lists_asked = 0
         self._records_asked = 0
         self.version = ""  # of zmws
+        self.pid = 0
+        self.installation = ""  # which one the broker belongs to: settings.Settings.installation
         self.store_is_full = False  # new stored jobs are refused, for lack of room
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
@@ -320,6 +322,8 @@ class Inspection:
             {
                 "started_at": iso(self.started_at),
                 "uptime_s": round(self.turn.steady - self.started_at, 3),
+                "pid": self.pid,
+                "installation": self.installation,
                 "durability": jobs.durability,
                 "store_is_full": self.store_is_full,
                 "workers": len(self.roster.by_peer),

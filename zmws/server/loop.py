@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import resource
 import signal
 import socket
@@ -76,6 +77,8 @@ class BrokerServer:
         large_blocks_apart()
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.core.inspection.version = __version__
+        self.core.inspection.pid = os.getpid()
+        self.core.inspection.installation = settings.installation
         limits = broker.limits
         self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
