@@ -17,6 +17,7 @@ import pytest
 from tests.peers import REPOSITORY, wait_until
 from tests.system.installation import (
     ZMWS,
+    Installation,
     environment,
     free_ports,
     installation,
@@ -275,3 +276,187 @@ def test_who_was_started_to_outlive_the_terminal_does(tmp_path: Path) -> None:
         for one in reversed(started):
             one.terminate()
             assert one.wait(20) == 0
+
+
+# ------------------------------------------------------------ what `start` says of what ended at once
+
+
+def test_a_start_that_fails_quotes_this_life_alone_and_says_how_it_ended(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("bad", "bad.py")) as zmws:
+        (tmp_path / "logs").mkdir()
+        for name in ("bad", "broker"):
+            (tmp_path / "logs" / f"{name}.txt").write_text("ValueError: of yesterday\n" * 3)
+        (tmp_path / "bad.py").write_text("import os, sys\nsys.stderr.write('of today\\n')\nos._exit(7)\n")
+        ended = zmws.run("start")
+        assert ended.code == 1 and "bad ended at once with exit code 7" in ended.err, ended.err
+        assert "of today" in ended.err and "of yesterday" not in ended.err
+        (tmp_path / "bad.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+        ended = zmws.run("start")
+        assert "bad was ended by SIGSEGV" in ended.err, ended.err
+        assert f"it wrote nothing to {tmp_path}/logs/bad.txt" in ended.err and "yesterday" not in ended.err
+        # The broker too.
+        (tmp_path / "elsewhere").write_text("")
+        ended = zmws.run("start", "--servers", ZMWS_STORE_URL="sqlite:elsewhere/zmws.db")
+        assert "broker ended at once with exit code 1" in ended.err and "yesterday" not in ended.err
+        assert str(tmp_path / "elsewhere") in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+
+
+# ------------------------------------------------------------ a process that cannot be recorded
+
+
+@pytest.mark.parametrize("name", ["broker", "reverse"])
+def test_what_cannot_be_recorded_is_ended_again_and_that_is_said(tmp_path: Path, name: str) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        (tmp_path / "run" / f"{name}.json").mkdir(parents=True)  # a folder in the place of the file
+        ended = zmws.run("start")
+        assert ended.code == 1 and "Traceback" not in ended.err, ended.err
+        assert f"cannot start {name}" in ended.err and f"run/{name}.json" in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        (tmp_path / "run" / f"{name}.json").rmdir()
+        assert zmws.run("start").code == 0
+
+
+def test_a_pid_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        (tmp_path / "run" / "reverse.pid").mkdir(parents=True)
+        for verb in ("start", "stop", "status"):
+            ended = zmws.run(verb)
+            assert "Traceback" not in ended.err and ended.code in (1, 3), ended.err
+        assert "run/reverse.pid" in zmws.run("start").err
+        assert processes_in(tmp_path) == []
+
+
+# ------------------------------------------------------------ programs that work() has started
+
+PARENT = """
+import subprocess, sys, time
+from zmws import WorkerBase
+
+
+class Parent(WorkerBase):
+    service_name = "PARENT"
+
+    def work(self, job_id, params):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        subprocess.Popen([sys.executable, "-c", "import os, time; os.setpgid(0, 0); time.sleep(600)"])
+        open("begun", "w").close()
+        time.sleep(600)
+"""
+
+
+def _with_programs(zmws: Installation) -> int:
+    """A worker whose job has started two programs: its number."""
+    root = zmws.root
+    (root / "parent.py").write_text(PARENT)
+    assert zmws.run("start").code == 0
+    assert zmws.run("submit", "PARENT").code == 0
+    wait_until(lambda: (root / "begun").exists() and len(processes_in(root)) == 4, what="the programs")
+    return zmws.pids()["parent"]
+
+
+def test_a_worker_that_has_to_be_killed_takes_along_what_it_started(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
+        _with_programs(zmws)
+        stopped = zmws.run("stop", "--wait", "0.5")
+        assert "killed: parent" in stopped.out and "stopped: broker" in stopped.out
+        assert processes_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_what_a_worker_left_that_was_killed_by_hand_is_ended(tmp_path: Path, verb: str) -> None:
+    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
+        parent = _with_programs(zmws)
+        (tmp_path / "begun").unlink()
+        left = set(processes_in(tmp_path)) - set(zmws.pids().values())
+        os.kill(parent, signal.SIGKILL)
+        wait_until(lambda: parent not in processes_in(tmp_path), what="the worker to be gone")
+        assert left < set(processes_in(tmp_path))
+        ended = zmws.run(verb)
+        assert ended.code == 0 and "ended 2 processes that parent had left" in ended.err, (
+            ended.out,
+            ended.err,
+        )
+        assert not left & set(processes_in(tmp_path))
+
+
+def test_a_strangers_processes_in_a_group_of_that_number_are_left_alone(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        # A daemon leads no session: who made the session has ended. Its number was a worker's of ours once.
+        daemon = "import os, time\nif os.fork(): os._exit(0)\ntime.sleep(600)"
+        leader = subprocess.Popen([sys.executable, "-c", daemon], start_new_session=True, cwd=tmp_path)
+        assert leader.wait(10) == 0
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "old.pid").write_text(f"{leader.pid}\n")
+        (tmp_path / "run" / "old.json").write_text(json.dumps({"pid": leader.pid, "began": "1"}))
+        assert zmws.run("stop").out == "nothing is running\n"
+        (stranger,) = processes_in(tmp_path)
+        assert os.getsid(stranger) == leader.pid
+
+
+def test_ctrl_c_in_start_ends_the_programs_too(tmp_path: Path) -> None:
+    program = "import subprocess, sys, time\n"
+    program += "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    with installation(tmp_path, worker_table("slow", "slow.py")) as zmws:
+        (tmp_path / "slow.py").write_text(deaf + program + "time.sleep(600)\n")
+        process = zmws.popen("start", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_until(lambda: len(processes_in(tmp_path)) == 4, what="the worker's program to be started")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+
+
+# ------------------------------------------------------------ whose broker it is, and who has died
+
+
+def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with installation(tmp_path / "a", ONE) as a, installation(tmp_path / "b", ONE) as b:
+        b.ports = a.ports
+        b.configure(ONE)
+        assert a.run("start").code == 0
+        assert a.run("status").code == 0
+        told = b.run("status")
+        assert told.code == 3 and "another installation" in told.err and a.client in told.err
+        assert "up " not in told.out and str(a.pids()["broker"]) in told.err
+        shown = b.run("status", "--json")
+        assert shown.code == 3 and shown.json()["broker"] is None
+        assert "another installation" in shown.json()["error"]
+        assert "another program has the port" in b.run("start").err
+        # Workers may serve another's broker, if they are told to: not without a word.
+        started = b.run("start", "--workers")
+        assert started.code == 0 and "another installation" in started.err
+        assert f"broker at {a.client}" not in started.out
+        assert b.run("stop").code == 0 and a.run("stop").code == 0
+
+
+def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0 and zmws.run("stop", "sleep").code == 0
+        good = zmws.run("status")
+        assert good.code == 0 and "stopped" in good.out and "died" not in good.out
+        worker = zmws.pids()["reverse"]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: worker not in processes_in(tmp_path), what="the worker to be gone")
+        told = zmws.run("status")
+        assert told.code == 1, (told.out, told.err)
+        (line,) = [line for line in told.out.splitlines() if line.startswith("reverse")]
+        assert "died" in line and "after 20" in line, line
+        rows = {row["name"]: row for row in zmws.run("status", "--json").json()["processes"]}
+        assert [rows[name]["state"] for name in ("broker", "reverse", "sleep")] == [
+            "running",
+            "died",
+            "stopped",
+        ]
+        assert rows["reverse"]["pid"] is None and rows["reverse"]["last_sign_at"].endswith("Z")
+        # Who starts it again is told of it, and then it runs.
+        assert zmws.run("start").code == 0
+        assert zmws.run("stop", "sleep").code == 0 and zmws.run("status").code == 0
+        broker = zmws.pids()["broker"]
+        os.kill(broker, signal.SIGKILL)
+        wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
+        assert zmws.run("status").code == 3 and "died" in zmws.run("status").out
+        # What was stopped on purpose has not died, whatever had become of it.
+        assert zmws.run("stop").code == 0
+        assert "died" not in zmws.run("status").out

@@ -27,24 +27,49 @@ class PidFile:
     def _about(self) -> Path:
         return self.folder / f"{self.name}.json"
 
+    @property
+    def mark(self) -> str:
+        """What the process carries in its environment, and all that it starts."""
+        return str(self._pid)
+
     def write(self, pid: int) -> None:
-        """Note a process that was just started. Raises OSError."""
-        self._about.write_text(json.dumps({"pid": pid, "began": began(pid)}) + "\n")
-        self._pid.write_text(f"{pid}\n")
+        """Note a process that was just started. Raises OSError; then nothing is noted."""
+        try:
+            self._about.write_text(json.dumps({"pid": pid, "began": began(pid)}) + "\n")
+            self._pid.write_text(f"{pid}\n")
+        except OSError:
+            for file in (self._pid, self._about):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+            raise
+
+    def noted(self) -> int | None:
+        """The number that is noted, whatever has become of its process; None if there is none."""
+        try:
+            pid = int(self._pid.read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if pid > 0 else None  # 0 or below would signal whole groups of processes
+
+    def noted_at(self) -> float | None:
+        """When it was noted, in seconds since 1970; None if there is none."""
+        try:
+            return self._pid.stat().st_mtime
+        except OSError:
+            return None
 
     def running(self) -> int | None:
         """The process's number if it still runs and is ours, else None."""
+        pid = self.noted()
         try:
-            pid = int(self._pid.read_text())
             about = json.loads(self._about.read_text())
         except (OSError, ValueError):
             return None
-        # A number of 0 or below would signal whole groups of processes.
-        now = began(pid) if pid > 0 else None
+        now = began(pid) if pid is not None else None
         return pid if now is not None and about == {"pid": pid, "began": now} else None
 
     def remove(self) -> None:
-        """Forget it."""
+        """Forget it. Raises OSError."""
         for file in (self._pid, self._about):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
