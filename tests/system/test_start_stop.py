@@ -423,7 +423,7 @@ def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path
         shown = b.run("status", "--json")
         assert shown.code == 3 and shown.json()["broker"] is None
         assert "another installation" in shown.json()["error"]
-        assert "another program has the port" in b.run("start").err
+        assert "another program has the address" in b.run("start").err
         # Workers may serve another's broker, if they are told to: not without a word.
         started = b.run("start", "--workers")
         assert started.code == 0 and "another installation" in started.err

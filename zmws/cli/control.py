@@ -114,8 +114,8 @@ def _check_before(installation: Installation, new: list[Process]) -> None:
         taken = ports_in_use(installation.settings)
         if taken:
             raise ZmwsError(
-                f"another program has the port of {', '.join(taken)}; if it is a broker of another "
-                f"installation, stop it there, else choose other ports in etc/zmws.toml"
+                f"another program has the address of {', '.join(taken)}; if it is a broker of another "
+                f"installation, stop it there, else choose other addresses in etc/zmws.toml"
             )
     elif new:
         with _client(installation.settings, connect_timeout=1.0) as client:
@@ -325,7 +325,7 @@ def _stats_of_ours(known: Settings) -> tuple[dict[str, Any] | None, str]:
         return None, f"{wrong} ('{zmws()} start' starts one)"
     if _is_ours(known, stats):
         return stats, ""
-    return None, f"{_another(known, stats)}; stop it there, or choose other ports in etc/zmws.toml"
+    return None, f"{_another(known, stats)}; stop it there, or choose other addresses in etc/zmws.toml"
 
 
 def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
