@@ -66,6 +66,7 @@ class StoreSettings:
     free_bytes_min: int = 64 * MIB  # of sqlite: with less room than this, new jobs are refused
     cache_bytes: int = 16 * MIB  # of sqlite: pages kept in memory
     check: float = 2.0  # of sqlite: seconds that the start looks for damage
+    open_patience: float = 10.0  # of sqlite: seconds that the start waits for another program's lock
     memory_bytes_max: int = 512 * MIB  # of memory:, where new jobs are refused
     memory_ended_max: int = 100_000  # ended jobs that memory: keeps, the newest
 
@@ -270,6 +271,7 @@ KEYS: dict[str, Key] = {
     "store.free_bytes_min": Key("bytes", StoreSettings().free_bytes_min, 0, BYTES_MAX),
     "store.cache_bytes": Key("bytes", StoreSettings().cache_bytes, MIB, BYTES_MAX),
     "store.check": Key("seconds", StoreSettings().check, 0, 3600),
+    "store.open_patience": Key("seconds", StoreSettings().open_patience, 0, 3600),
     "store.memory_bytes_max": Key("bytes", StoreSettings().memory_bytes_max, 1, BYTES_MAX),
     "store.memory_ended_max": Key("int", StoreSettings().memory_ended_max, 1, COUNT_MAX),
     "gateway.http": Key("address", GatewaySettings().http),

@@ -7,6 +7,7 @@ hand: `python -m tests.system.crash` and `python -m tests.system.power`.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -346,6 +347,52 @@ def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> None:
         assert running.result(10) == "x" * 20_000
         assert broker.stop() == 0
         assert upkeep.check(disk / "zmws.db") == []
+
+
+# ---------------------------------------------------------------- a file that another program has locked
+
+
+@contextlib.contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """As an `sqlite3` does that was left open in the middle of a transaction."""
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_locked_file_holds_up_commits_and_nothing_else(broker: CrashingBroker, tmp_path: Path) -> None:
+    with workers(tmp_path, broker, 2), broker.connect() as client:
+        before = client.submit(SERVICE, {})
+        assert before.result(10)
+        with locked(tmp_path / "var" / "zmws.db"):
+            locked_at = time.monotonic()
+            waiting = client.submit_future(SERVICE, {})
+            # Longer than SQLite itself would wait by default.
+            while time.monotonic() < locked_at + 6:
+                client.call(SERVICE, {}, timeout=5)
+            assert client.submit(SERVICE, {}, durability="memory").result(5)
+            assert [row["id"] for row in client.ask("zmws.jobs", {"service": SERVICE})["jobs"]] == [before.id]
+            assert not waiting.done()
+            why = f"another program (process {os.getpid()}) has locked the file"
+            assert client.stats()["store_waits_for"] == why
+            told = run("status", "-c", str(tmp_path / "etc" / "zmws.toml"), cwd=tmp_path)
+            assert f"commits wait: {why}" in told.out, told.out
+        assert waiting.result(10).result(10)
+        wait_until(lambda: client.stats()["store_waits_for"] is None, what="it is over")
+    assert broker.said().count("has locked the file") == 1 and "commits go on" in broker.said()
+    assert broker.stop() == 0
+    assert upkeep.check(tmp_path / "var" / "zmws.db") == []
+
+
+def test_a_broker_that_waits_for_a_locked_file_can_be_stopped(broker: CrashingBroker, tmp_path: Path) -> None:
+    store = tmp_path / "var" / "zmws.db"
+    with workers(tmp_path, broker), broker.connect() as client, locked(store):
+        waiting = client.submit_future(SERVICE, {})
+        wait_until(lambda: client.stats()["store_waits_for"], what="the commit waits")
+        assert broker.stop() == 0
+        assert "None of that was acknowledged" in broker.said() and not waiting.done()
+    assert read_store(store) == {}
 
 
 # ---------------------------------------------------------------- a disk that fails

@@ -335,6 +335,8 @@ def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
     click.echo(f"accepted jobs are kept in: {stats['durability']}")
     if stats["store_is_full"]:
         click.echo("new jobs are refused: the disk of the job store is full")
+    if stats["store_waits_for"]:
+        click.echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
         click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))

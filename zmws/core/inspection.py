@@ -45,6 +45,7 @@ class Inspection:
         self.pid = 0
         self.installation = ""  # which one the broker belongs to: settings.Settings.installation
         self.store_is_full = False  # new stored jobs are refused, for lack of room
+        self.store_waits_for: str | None = None  # what keeps commits waiting, in words
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
             "SERVER-ACTIVE": self._server_active,
@@ -326,6 +327,7 @@ class Inspection:
                 "installation": self.installation,
                 "durability": jobs.durability,
                 "store_is_full": self.store_is_full,
+                "store_waits_for": self.store_waits_for,
                 "workers": len(self.roster.by_peer),
                 "services": len(jobs.services),
                 "memory_jobs": len(jobs.memory),

@@ -178,15 +178,16 @@ class BrokerServer:
             self._set_time()
             self.core.start()
             self._flush()
-            while not self.core.recovered:
+            while not self.core.recovered and not self._stopping:
                 self._storekeeper.reports.poll(100)
                 self._on_reports()
                 self._flush()
-            self.core.turn.news_wanted = False
-            self._bind_workers()
-            self._listen()
-            self.on_ready()
-            self._serve()
+            if self.core.recovered:
+                self.core.turn.news_wanted = False
+                self._bind_workers()
+                self._listen()
+                self.on_ready()
+                self._serve()
             self._finish_writes()
         finally:
             self.close()
@@ -241,6 +242,7 @@ class BrokerServer:
         self._housekeeping_at = now + _GUARD_S
         self._guard_memory()
         self.core.inspection.store_is_full = self._storekeeper.refuses_inserts
+        self.core.inspection.store_waits_for = self._storekeeper.waits_for
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
@@ -265,6 +267,9 @@ class BrokerServer:
             self._set_time()
             self._on_reports()
             self._flush()
+        if self.fault is None and not self.gate.idle:
+            why = self._storekeeper.waits_for or "the store is slow"
+            log.warning("not all that was taken in is on disk: %s. None of that was acknowledged", why)
         log.info("stopped")
 
     def close(self) -> None:

@@ -20,8 +20,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zmws.errors import StoreError
+from zmws.store.patience import is_locked
 from zmws.store.sql_files import Migration
 
+LOCK_PATIENCE_S = 0.2  # how long SQLite itself tries; who has more patience tries again
 APPLICATION_ID = 0x7A6D7773  # "zmws", in the header of our files
 
 _MAGIC = b"SQLite format 3\0"
@@ -139,16 +141,19 @@ def create(path: Path, migrations: list[Migration]) -> None:
         raise StoreError(f"{path}: cannot be made: {reason}") from None
 
 
-def connect(path: Path, mode: str = "rw", cached_statements: int = 256) -> sqlite3.Connection:
-    """A connection that never makes a file: `mode` is rw or ro. Raises sqlite3.Error."""
+def connect(path: Path, mode: str = "rw", patience_s: float = LOCK_PATIENCE_S) -> sqlite3.Connection:
+    """A connection that never makes a file: `mode` is rw or ro. `patience_s`: for another program's lock.
+
+    Raises sqlite3.Error.
+    """
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     return sqlite3.connect(
         uri,
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=cached_statements,
-        timeout=5.0,
+        cached_statements=256,
+        timeout=patience_s,
     )
 
 
@@ -159,7 +164,10 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Migration]) -> None:
-    """Bring the file to the newest version, each step in a transaction. Raises StoreError."""
+    """Bring the file to the newest version, each step in a transaction.
+
+    Raises StoreError, and sqlite3.Error where another program has locked it.
+    """
     at, newest = version(connection), migrations[-1].version
     if at > newest:
         raise StoreError(
@@ -173,6 +181,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Migrati
         except sqlite3.Error as wrong:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if is_locked(wrong):
+                raise
             raise StoreError(f"{path}: cannot be brought to version {migration.name}: {wrong}") from None
         if at:
             log.info("%s: brought to version %s", path, migration.name)
