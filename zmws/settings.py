@@ -49,6 +49,7 @@ class BrokerSettings:
     outbox_bytes_max: int = 16 * MIB
     memory_max: int = 1 * GIB
     high_water_mark: int = 1_000
+    descriptors_warn_percent: int = 80
     log_level: str = "info"
 
     @property
@@ -241,6 +242,7 @@ def _broker_keys() -> dict[str, Key]:
         "outbox_bytes_max": Key("bytes", own.outbox_bytes_max, 1, BYTES_MAX),
         "memory_max": Key("bytes", own.memory_max, 1, BYTES_MAX),
         "high_water_mark": Key("int", own.high_water_mark, 1, COUNT_MAX),
+        "descriptors_warn_percent": Key("int", own.descriptors_warn_percent, 1, 100),
         "log_level": Key("choice", own.log_level, choices=LOG_LEVELS),
         # libzmq counts heartbeats in milliseconds in a C int: an hour times 100 fits.
         "heartbeat_interval": Key("seconds", own.limits.heartbeat_interval_s, 0, 3600),

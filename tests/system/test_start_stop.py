@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -460,3 +461,41 @@ def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Pat
         # What was stopped on purpose has not died, whatever had become of it.
         assert zmws.run("stop").code == 0
         assert "died" not in zmws.run("status").out
+
+
+# ------------------------------------------------------------ out of descriptors
+
+
+def test_a_broker_that_is_out_of_descriptors_says_so_and_comes_back(tmp_path: Path) -> None:
+    warn = "descriptors_warn_percent = 70"
+    with contextlib.ExitStack() as stack:
+        zmws = stack.enter_context(installation(tmp_path, "", broker=warn))
+        # Of the hard limit: the broker takes all that it may have.
+        few = ["sh", "-c", 'ulimit -n 90 && exec "$@"', "sh", *ZMWS, "start"]
+        started = subprocess.run(few, cwd=tmp_path, env=environment(), capture_output=True, timeout=60)
+        assert started.returncode == 0, started.stderr
+        log = tmp_path / "logs" / "broker.txt"
+        said = lambda what: what in log.read_text()  # noqa: E731
+        known = zmws.run("stats", "--json").json()
+        assert known["descriptors_max"] == 90 and 10 < known["descriptors"] < 63
+        assert "descriptors" not in zmws.run("status").out
+        many = contextlib.ExitStack()
+        stack.callback(many.close)
+
+        def connect(count: int) -> None:
+            for _ in range(count):
+                many.enter_context(socket.create_connection(("127.0.0.1", zmws.ports[0])))
+
+        connect(70 - known["descriptors"])
+        wait_until(lambda: said("of 90 descriptors are in use"), what="the warning")
+        assert "of 90 descriptors are in use" in zmws.run("status").out
+        connect(40)
+        wait_until(lambda: said("out of descriptors"), what="it to be said")
+        # It can accept nobody who asks, so status looks from outside.
+        told = zmws.run("status")
+        assert told.code == 3 and "out of descriptors (90 of 90)" in told.err, told.err
+        many.close()
+        wait_until(lambda: said("there are descriptors again"), what="it to be over")
+        assert zmws.run("status").code == 0
+        assert zmws.run("stats", "--json").json()["counters"]["out_of_descriptors"] >= 1
+        assert zmws.run("stop").code == 0

@@ -27,6 +27,7 @@ from zmws.supervisor.processes import (
     Installation,
     Process,
     State,
+    descriptors_of,
     ports_in_use,
     seek_last_lines,
 )
@@ -288,6 +289,8 @@ def status(as_json: bool, config: Path | None) -> int:
     names += [name for name in installation.noted() if name not in names]
     states = [installation.state(name) for name in names]
     stats, fault = _stats_of_ours(known)
+    if stats is None:
+        fault += _out_of_descriptors(next(one for one in states if one.name == BROKER))
     if as_json:
         rows = [
             {
@@ -328,6 +331,17 @@ def _stats_of_ours(known: Settings) -> tuple[dict[str, Any] | None, str]:
     return None, f"{_another(known, stats)}; stop it there, or choose other addresses in etc/zmws.toml"
 
 
+def _out_of_descriptors(broker: State) -> str:
+    """Such a broker accepts nobody who could ask it: seen from outside, it says why."""
+    found = descriptors_of(broker.pid) if broker.pid is not None else None
+    if found is None or found[0] < found[1]:
+        return ""
+    return (
+        f"; it runs, but is out of descriptors ({found[0]} of {found[1]}) until some connections are closed; "
+        "'ulimit -n' before a start gives more"
+    )
+
+
 def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
     address = settings.connectable(known.broker.client)
     up = duration(stats["uptime_s"])
@@ -337,6 +351,8 @@ def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
         click.echo("new jobs are refused: the disk of the job store is full")
     if stats["store_waits_for"]:
         click.echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
+    if stats["descriptors"] * 100 >= stats["descriptors_max"] * known.broker.descriptors_warn_percent > 0:
+        click.echo(f"{stats['descriptors']} of {stats['descriptors_max']} descriptors are in use")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
         click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
@@ -350,6 +366,7 @@ _DROPS = (
     "outbox_",
     "news_dropped",
     "connections_cut",
+    "out_of_descriptors",
 )
 
 

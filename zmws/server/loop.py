@@ -33,6 +33,7 @@ from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
+from zmws.server.descriptors import DescriptorWatch
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
@@ -50,6 +51,7 @@ _REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
+_DESCRIPTORS_S = 0.5
 _PAUSE_S = 1.0  # a wake-up this late means that the process stood still
 _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
@@ -83,6 +85,7 @@ class BrokerServer:
         self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
+        self.descriptors = DescriptorWatch(broker.descriptors_warn_percent)
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
         self._storekeeper = Storekeeper(store, self._context)
         self._endpoints: dict[str, Endpoint] = {}
@@ -94,7 +97,7 @@ class BrokerServer:
         self._stopped_by = ""  # the name of a signal
         self._signals = False
         self._handlers: dict[Any, Callable[[], None]] = {}
-        self._housekeeping_at = self._silence_at = 0.0
+        self._housekeeping_at = self._silence_at = self._descriptors_at = 0.0
         self._holding_back = False
         self._reports: deque[Report] = deque()  # of the store, not yet dealt with
         self._subscriptions = 0
@@ -243,6 +246,9 @@ class BrokerServer:
         self._guard_memory()
         self.core.inspection.store_is_full = self._storekeeper.refuses_inserts
         self.core.inspection.store_waits_for = self._storekeeper.waits_for
+        if now >= self._descriptors_at:
+            self._descriptors_at = now + _DESCRIPTORS_S
+            self._watch_descriptors(now)
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
@@ -387,6 +393,14 @@ class BrokerServer:
             log.warning(
                 "memory_max is passed: cut %d connections that sent %d bytes without a message", cut, received
             )
+
+    def _watch_descriptors(self, now: float) -> None:
+        watch, inspection = self.descriptors, self.core.inspection
+        before = watch.times_out
+        watch.look(now)
+        inspection.descriptors, inspection.descriptors_max = watch.open, watch.limit
+        if watch.times_out > before:
+            self.core.turn.counters["out_of_descriptors"] += 1
 
     def _cut_the_silent(self) -> None:
         registered = self.core.roster.by_peer

@@ -271,6 +271,16 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"  # a real-time one
 
 
+def descriptors_of(pid: int) -> tuple[int, int] | None:
+    """How many a process has in use, and how many it may have; None where the system does not tell."""
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        (allowed,) = [int(line.split()[3]) for line in limits if line.startswith("Max open files")]
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())), allowed
+    except (OSError, ValueError):
+        return None
+
+
 def last_lines(file: Path, count: int, begin: int = 0) -> list[str]:
     """The last lines of a log, and none from before the byte `begin`; none if there is none."""
     try:
