@@ -220,6 +220,9 @@ def test_a_broker_in_the_foreground_ends_with_sigterm(tmp_path: Path) -> None:
     with installation(tmp_path, "") as zmws:
         process = zmws.popen("broker", stderr=subprocess.PIPE)
         wait_until(lambda: zmws.run("services").code == 0, what="the broker to answer")
+        status = zmws.run("status", "--json")
+        (row,) = status.json()["processes"]
+        assert (status.code, row["state"], row["pid"]) == (0, "running", process.pid)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=10)
         assert process.returncode == 0 and b"Traceback" not in err
@@ -458,7 +461,15 @@ def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Pat
         os.kill(broker, signal.SIGKILL)
         wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
         assert zmws.run("status").code == 3 and "died" in zmws.run("status").out
-        # What was stopped on purpose has not died, whatever had become of it.
+        # What was stopped on purpose has not died, by whatever means, nor whatever had become of it.
+        assert zmws.run("start").code == 0
+        pids = zmws.pids()
+        for name in ("reverse", "sleep", "broker"):
+            os.kill(pids[name], signal.SIGTERM)
+            wait_until(lambda name=name: pids[name] not in processes_in(tmp_path), what=f"{name} to end")
+        assert zmws.pids() == {} and "died" not in zmws.run("status").out
+        assert zmws.run("start", "--servers").code == 0
+        os.kill(zmws.pids()["broker"], signal.SIGKILL)
         assert zmws.run("stop").code == 0
         assert "died" not in zmws.run("status").out
 

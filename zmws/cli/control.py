@@ -24,6 +24,7 @@ from zmws.settings import Settings
 from zmws.supervisor.processes import (
     BROKER,
     DIED,
+    RUNNING,
     Installation,
     Process,
     State,
@@ -133,7 +134,7 @@ def _await_broker(installation: Installation, process: Process, pid: int, timeou
             if asked.done():
                 # The answer may come from another broker at this address, while ours fails to bind it.
                 status, told = asked.result()
-                if status == 200 and told["pid"] == pid:
+                if status == 200 and told.get("pid") == pid:
                     return
                 asked = client.ask_future("zmws.stats")
             if time.monotonic() > until:
@@ -205,7 +206,8 @@ def _ask_what_there_is(known: Settings) -> tuple[dict[str, Any] | None, list[str
 
 
 def _is_ours(known: Settings, stats: dict[str, Any]) -> bool:
-    return bool(stats["installation"] == known.installation)
+    # A broker of an earlier version does not tell.
+    return bool(stats.get("installation", known.installation) == known.installation)
 
 
 def _another(known: Settings, stats: dict[str, Any]) -> str:
@@ -289,8 +291,12 @@ def status(as_json: bool, config: Path | None) -> int:
     names += [name for name in installation.noted() if name not in names]
     states = [installation.state(name) for name in names]
     stats, fault = _stats_of_ours(known)
+    broker = next(one for one in states if one.name == BROKER)
     if stats is None:
-        fault += _out_of_descriptors(next(one for one in states if one.name == BROKER))
+        fault += _out_of_descriptors(broker)
+    elif broker.state != RUNNING:
+        # In the foreground, as systemd runs it: nobody has noted it.
+        broker.state, broker.pid, broker.last_sign_at = RUNNING, stats.get("pid"), None
     if as_json:
         rows = [
             {
@@ -349,10 +355,11 @@ def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
     click.echo(f"accepted jobs are kept in: {stats['durability']}")
     if stats["store_is_full"]:
         click.echo("new jobs are refused: the disk of the job store is full")
-    if stats["store_waits_for"]:
+    if stats.get("store_waits_for"):
         click.echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
-    if stats["descriptors"] * 100 >= stats["descriptors_max"] * known.broker.descriptors_warn_percent > 0:
-        click.echo(f"{stats['descriptors']} of {stats['descriptors_max']} descriptors are in use")
+    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
+    if used * 100 >= allowed * known.broker.descriptors_warn_percent > 0:
+        click.echo(f"{used} of {allowed} descriptors are in use")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
         click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))

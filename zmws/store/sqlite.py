@@ -60,6 +60,7 @@ from zmws.store.sqlite_reads import Reads
 PAGE_BYTES = 4096
 WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
 WAL_PAGES_SCANTY = 250  # the same when there is little room
+READER_PATIENCE_S = 2.0  # for another program's lock, before a question is refused
 READER_CACHE_BYTES = 4 * 1024 * 1024
 STATEMENT_ROWS = 50  # that one statement inserts
 OPEN_RETRY_S = 0.05  # between two tries to open a file that is locked
@@ -204,7 +205,9 @@ class SqliteStore:
             sqlite_file.migrate(self._writer, path, steps)
             for service, state, n in self._writer.execute(self._queries["counts"]).fetchall():
                 self._counts[service, state] = n
-            self._reader = undo.enter_context(contextlib.closing(sqlite_file.connect(path, "ro")))
+            self._reader = undo.enter_context(
+                contextlib.closing(sqlite_file.connect(path, "ro", READER_PATIENCE_S))
+            )
             self._reader.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
             undo.pop_all()
 

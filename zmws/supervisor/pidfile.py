@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+Identity = tuple[int, str]  # its number, and when it began
+
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
@@ -60,19 +62,42 @@ class PidFile:
 
     def running(self) -> int | None:
         """The process's number if it still runs and is ours, else None."""
+        identity = self.identity()
+        return identity[0] if identity is not None and runs(identity) else None
+
+    def identity(self) -> Identity | None:
+        """The process that is noted, for `runs`; None where it cannot be told from others."""
         pid = self.noted()
         try:
             about = json.loads(self._about.read_text())
         except (OSError, ValueError):
             return None
-        now = began(pid) if pid is not None else None
-        return pid if now is not None and about == {"pid": pid, "began": now} else None
+        if pid is None or not isinstance(about, dict) or about.get("pid") != pid:
+            return None
+        return pid, str(about.get("began"))
 
     def remove(self) -> None:
         """Forget it. Raises OSError."""
         for file in (self._pid, self._about):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
+
+
+def remove_own(mark: str | None) -> None:
+    """For a process that ends well, by itself or by a signal: it was stopped, and has not died. `mark`: its
+    PidFile.mark, None if nobody has noted it."""
+    path = Path(mark or "")
+    own = PidFile(path.parent, path.stem)
+    # What a worker's code starts carries the worker's mark.
+    if mark and own.running() == os.getpid():
+        with contextlib.suppress(OSError):
+            own.remove()
+
+
+def runs(identity: Identity) -> bool:
+    """Whether that very process runs."""
+    pid, since = identity
+    return began(pid) == since
 
 
 def began(pid: int) -> str | None:

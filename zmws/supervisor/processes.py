@@ -25,7 +25,7 @@ from typing import BinaryIO
 from zmws import ipc_files
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings
-from zmws.supervisor.pidfile import PidFile, send_signal
+from zmws.supervisor.pidfile import PidFile, runs, send_signal
 from zmws.supervisor.sessions import MARK, end_group, end_left
 
 BROKER = "broker"
@@ -220,33 +220,38 @@ class Installation:
         on_stopped: Callable[[str, bool], None],
         with_all_they_started: bool,
     ) -> None:
-        left = {name: PidFile(self.run_dir, name) for name in names}
-        for file in left.values():
-            pid = file.running()
-            if pid is not None:
-                send_signal(pid, signal.SIGTERM)
+        # By what is noted now: who ends well removes his file himself, a little before he has gone.
+        noted = {name: PidFile(self.run_dir, name).identity() for name in names}
+        left = {name: identity for name, identity in noted.items() if identity is not None}
+        for name in names:
+            if name not in left:  # it has just ended
+                self._forget(PidFile(self.run_dir, name), None)
+                on_stopped(name, False)
+        for identity in left.values():
+            if runs(identity):
+                send_signal(identity[0], signal.SIGTERM)
         until = time.monotonic() + wait_s
         killed = False
         while left:
-            for name, file in list(left.items()):
-                if file.running() is None:
-                    self._forget(file, killed or with_all_they_started)
+            for name, identity in list(left.items()):
+                if not runs(identity):
+                    everything = killed or with_all_they_started
+                    self._forget(PidFile(self.run_dir, name), identity[0] if everything else None)
                     on_stopped(name, killed)
                     del left[name]
             if left and not killed and time.monotonic() >= until:
                 killed = True
-                for file in left.values():
-                    pid = file.running()
-                    if pid is not None:
-                        end_group(pid)
+                for identity in left.values():
+                    if runs(identity):
+                        end_group(identity[0])
             if left:
                 time.sleep(_POLL_S)
 
     @staticmethod
-    def _forget(file: PidFile, end_what_is_left: bool) -> int:
-        """Remove the pid file of a process that has ended; how many it had left and were ended."""
-        pid = file.noted()
-        ended = end_left(pid, file.mark) if end_what_is_left and pid is not None else 0
+    def _forget(file: PidFile, ends_left_of: int | None) -> int:
+        """Remove the pid file of a process that has ended. `ends_left_of`: its number, if what it had started
+        is to end too; gives back how many those were."""
+        ended = end_left(ends_left_of, file.mark) if ends_left_of is not None else 0
         try:
             file.remove()
         except OSError as wrong:
@@ -259,7 +264,7 @@ class Installation:
         for name in names:
             file = PidFile(self.run_dir, name)
             if file.noted_at() is not None and file.running() is None:
-                ended = self._forget(file, end_what_is_left=True)
+                ended = self._forget(file, file.noted())
                 if ended:
                     on_left(name, ended)
 
