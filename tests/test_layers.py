@@ -2,7 +2,7 @@
 
     L0 errors  core/messages  core/values  core/php  core/mdp  core/job
     L1 core/*
-    L2 settings  sockets  ids  real_threads  store/*
+    L2 settings  sockets  ipc_files  ids  real_threads  store/*
     L3 server/*  worker/*  client/*
     L4 gateway/*  supervisor/*  testing
     L5 cli/*
@@ -38,6 +38,7 @@ LAYERS = {
     "zmws.settings": 2,
     "zmws.toml_lines": 2,
     "zmws.sockets": 2,
+    "zmws.ipc_files": 2,
     "zmws.ids": 2,
     "zmws.real_threads": 2,
     "zmws.store": 2,

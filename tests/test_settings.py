@@ -825,3 +825,14 @@ def test_lines_end_with_the_text_wherever_it_ends() -> None:
 )
 def test_loopback_is_told_from_the_rest(endpoint: str, loopback: bool) -> None:
     assert is_loopback(endpoint) is loopback
+
+
+def test_an_installation_is_known_by_its_folder_whatever_the_way_there(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "etc").mkdir(parents=True)
+        (tmp_path / name / "etc" / "zmws.toml").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    a, b, link = (
+        load(tmp_path / name / "etc" / "zmws.toml", environ={}).installation for name in ("a", "b", "link")
+    )
+    assert a == link != b and str(tmp_path) not in a

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.peers import wait_until
 from tests.store_contract import delete, finish, insert, listed, matching, revive, said, unfinished, update
 from zmws.core.writes import (
     DISK_FULL,
@@ -40,7 +41,8 @@ MIB = 1024 * 1024
 
 
 def opened(path: Path, **changes: Any) -> SqliteStore:
-    return SqliteStore(path, **{"reserve_bytes": 4096, "free_bytes_min": 0} | changes)
+    usual = {"reserve_bytes": 4096, "free_bytes_min": 0, "own_folder": path.parent}
+    return SqliteStore(path, **usual | changes)
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ def test_what_was_committed_is_there_after_a_kill(path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.store_contract import insert\n"
         "from zmws.store.sqlite import SqliteStore\n"
-        "store = SqliteStore(Path(sys.argv[1]), free_bytes_min=0)\n"
+        "path = Path(sys.argv[1])\n"
+        "store = SqliteStore(path, free_bytes_min=0, own_folder=path.parent)\n"
         "store.commit([insert(f'j{n}') for n in range(100)])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -174,6 +177,32 @@ def test_a_place_that_cannot_be_written_to_is_told(path: Path, tmp_path: Path) -
         path.parent.chmod(0o500)
         with pytest.raises(StoreError, match="cannot be written to"):
             opened(path.parent / "other.db")
+
+
+def test_a_folder_that_is_missing_is_made_only_where_it_is_the_installations_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zmws.store")
+    var, disk = tmp_path / "var", tmp_path / "mnt" / "disk"
+    with pytest.raises(StoreError, match=r"there is no such folder. If it is on a disk .* mount that first"):
+        opened(disk / "zmws.db", own_folder=var)
+    with pytest.raises(StoreError, match="there is no such folder"):
+        opened(var / "more" / "zmws.db", own_folder=var)
+    assert list(tmp_path.iterdir()) == []
+    opened(var / "zmws.db", own_folder=var).close()
+    disk.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StoreError, match="is no folder"):
+        opened(tmp_path / "link" / "zmws.db", own_folder=var)
+    # A folder that a disk is to be mounted on is there without it: the log says what was done.
+    opened(disk / "zmws.db", own_folder=var).close()
+    told = {
+        record.levelname: record.message for record in caplog.records if "made a new one" in record.message
+    }
+    assert str(var) in told["INFO"] and str(disk) in told["WARNING"]
+    caplog.clear()
+    opened(disk / "zmws.db", own_folder=var).close()
+    assert caplog.text == ""
 
 
 def test_a_name_of_all_sorts_of_characters_is_a_name(tmp_path: Path) -> None:
@@ -275,12 +304,172 @@ def test_a_store_closes_after_a_commit_that_failed(path: Path) -> None:
     store.commit([insert("a")])
     with by_hand(path) as other:
         other.execute("BEGIN IMMEDIATE")
-        store._writer.execute("PRAGMA busy_timeout = 10")
+        store.give_up()
         with pytest.raises(StoreError, match="locked"):
             store.commit([insert("b")])
         other.execute("ROLLBACK")
     store.close()
     opened(path).close()
+
+
+# ------------------------------------------------------------ a file that another program has locked
+
+
+@contextlib.contextmanager
+def locked(path: Path, how: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    """The file, as another program locks it: for writing, or for all (`locking_mode = EXCLUSIVE`)."""
+    with by_hand(path) as other:
+        other.execute(how)
+        if "EXCLUSIVE" in how:
+            other.execute("BEGIN IMMEDIATE")
+        yield other
+        other.execute("ROLLBACK")
+
+
+def in_a_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """What it returned, or raised, once it has ended."""
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except StoreError as fault:
+            ended.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, ended
+
+
+def test_a_commit_waits_for_a_file_that_another_program_has_locked(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zmws.store")
+    store = opened(path)
+    store.commit([insert("a")])
+    caplog.clear()
+    with locked(path):
+        thread, ended = in_a_thread(lambda: store.commit([insert("b"), finish("a")]))
+        wait_until(lambda: "has locked the file" in caplog.text, what="it to be said")
+        assert store.waits_for is not None and f"process {os.getpid()}" not in store.waits_for
+        assert ended == [] and listed(store) == ["a"], "lists are read meanwhile"
+    thread.join(10)
+    assert said(ended[0]) == [(NEW, "b")] and store.waits_for is None
+    assert caplog.text.count("has locked the file") == 1 and "commits go on" in caplog.text, caplog.text
+    assert unfinished(store).ended == {("S", "complete"): 1}
+    store.close()
+    assert upkeep.check(path) == []
+
+
+def test_who_has_locked_the_file_is_named(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = opened(path)
+    program = "import sqlite3, sys\nother = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+    program += "other.execute('BEGIN IMMEDIATE')\nprint(flush=True)\ninput()\n"
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"\n"
+        thread, ended = in_a_thread(lambda: store.commit([insert("a")]))
+        wait_until(lambda: "has locked the file" in caplog.text, what="it to be said")
+        assert f"another program (process {other.pid}) has locked the file" in caplog.text
+        other.communicate(b"\n")
+    thread.join(10)
+    assert said(ended[0]) == [(NEW, "a")]
+    store.close()
+
+
+def test_a_lock_that_is_soon_over_is_not_spoken_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = opened(path)
+    with locked(path):
+        thread, ended = in_a_thread(lambda: store.commit([insert("a")]))
+        wait_until(lambda: store.waits_for is not None, what="the commit to wait")
+    thread.join(10)
+    assert said(ended[0]) == [(NEW, "a")] and "locked" not in caplog.text
+    store.close()
+
+
+def test_a_commit_that_waits_for_a_lock_is_given_up(path: Path) -> None:
+    store = opened(path)
+    with locked(path):
+        thread, ended = in_a_thread(lambda: store.commit([insert("a")]))
+        wait_until(lambda: store.waits_for is not None, what="the commit to wait")
+        store.give_up()
+        thread.join(10)
+        assert isinstance(ended[0], StoreError) and "locked" in str(ended[0])
+    store.close()
+
+
+def test_what_feeds_the_core_waits_for_a_lock_and_a_question_does_not(path: Path) -> None:
+    store = opened(path)
+    store.commit([insert("a")])
+    reads = store._reads
+    execute, busy = reads._execute, threading.Event()
+
+    def refused(*given: Any) -> Any:
+        # To lock readers out takes a program that recovers the WAL at that moment: no other does.
+        if not busy.is_set():
+            return execute(*given)
+        wrong = sqlite3.OperationalError("database is locked")
+        wrong.sqlite_errorcode, wrong.sqlite_errorname = sqlite3.SQLITE_BUSY_RECOVERY, "SQLITE_BUSY_RECOVERY"
+        raise wrong
+
+    reads._execute = refused
+    busy.set()
+    with pytest.raises(StoreError, match="ReadJob failed: database is locked"):
+        store.read(ReadJob(None, "a"))
+    thread, ended = in_a_thread(lambda: store.read(ReadUnfinished(None)))
+    wait_until(lambda: store.waits_for is not None, what="the read to wait")
+    assert ended == []
+    busy.clear()
+    thread.join(10)
+    assert ended[0].unfinished.waiting == [("S", None, 1)] and store.waits_for is None
+    store.close()
+
+
+ALL = "PRAGMA locking_mode = EXCLUSIVE"
+
+
+def test_a_start_waits_for_a_locked_file_and_then_refuses(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(path).close()
+    with locked(path, ALL):
+        with pytest.raises(StoreError, match=r"another program has locked the file, for 0\.3 s now; end it"):
+            opened(path, open_patience_s=0.3)
+        assert sorted(one.name for one in path.parent.glob("*.lock")) == ["zmws.db.lock"]
+        thread, ended = in_a_thread(lambda: opened(path, open_patience_s=30))
+        wait_until(lambda: "waiting up to 30 s" in caplog.text, what="it to be said")
+        assert ended == []
+        with pytest.raises(StoreError, match="has locked the file"):
+            upkeep.check(path)
+        with pytest.raises(StoreError, match="has locked the file"):
+            upkeep.backup(path, tmp_path / "copy.db")
+    thread.join(10)
+    ended[0].close()
+    # Locked for writing only: there is no need to wait, unless the file is to be brought up.
+    with locked(path):
+        store = opened(path, open_patience_s=0.3)
+        assert listed(store) == []
+        store.close()
+
+
+def test_a_migration_waits_for_a_locked_file(path: Path, tmp_path: Path) -> None:
+    opened(path).close()
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    for migration in SQL_FOLDER.glob("0*.sql"):
+        (folder / migration.name).write_text(migration.read_text())
+    newest = len(migrations())
+    (folder / f"{newest + 1:04}_more.sql").write_text("CREATE TABLE more (n);")
+    with locked(path):
+        with pytest.raises(StoreError, match=r"has locked the file, for 0\.3 s now"):
+            opened(path, sql_folder=folder, open_patience_s=0.3)
+        thread, ended = in_a_thread(lambda: opened(path, sql_folder=folder, open_patience_s=30))
+        thread.join(0.5)
+        assert ended == []
+    thread.join(10)
+    ended[0].close()
+    with by_hand(path) as connection:
+        assert sqlite_file.version(connection) == newest + 1
 
 
 # ------------------------------------------------------------ a full disk

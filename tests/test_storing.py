@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_a_restore_takes_the_place_of_a_killed_brokers_store_and_of_its_wal(
     damaged.write_bytes(target.read_bytes()[:5000])
     code, _, err = run(restore, damaged, "-c", config)
     assert code == 1 and "no whole store" in err
+
+
+def test_a_restore_makes_no_folder_but_the_installations_own(config: Path, tmp_path: Path) -> None:
+    open_store(settings.load(config)).close()
+    target = tmp_path / "copy.db"
+    assert run(backup, target, "-c", config)[0] == 0
+    shutil.rmtree(config.parent.parent / "var")
+    assert run(restore, target, "-c", config)[0] == 0
+    config.write_text('[store]\nurl = "sqlite:disk/zmws.db"\n')
+    code, _, err = run(restore, target, "-c", config)
+    assert code == 1 and "mount that first" in err and not (config.parent.parent / "disk").exists()
 
 
 def test_a_check_tells_of_damage_and_of_a_store_that_is_not_there(config: Path, tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ import pytest
 from zmws import settings
 from zmws.errors import SettingsError, ZmwsError
 from zmws.supervisor.pidfile import PidFile, began
-from zmws.supervisor.processes import Installation, last_lines, ports_in_use, seek_last_lines
+from zmws.supervisor.processes import (
+    DIED,
+    RUNNING,
+    STOPPED,
+    Installation,
+    last_lines,
+    ports_in_use,
+    seek_last_lines,
+)
 
 
 def _installation(folder: Path, text: str) -> Installation:
@@ -120,6 +128,40 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert [line[:2] for line in last_lines(log, 3)] == ["48", "49", "en"]
     assert len(last_lines(log, 100)) == 51
     assert last_lines(log, 0) == []
+    begin = log.stat().st_size - 3
+    assert last_lines(log, 3, begin) == ["end"]
+    assert last_lines(log, 3, begin + 3) == []
+    assert [line[:2] for line in last_lines(log, 3, begin + 4)] == ["48", "49", "en"], "it was cut meanwhile"
     with log.open("rb") as file:
         seek_last_lines(file, 1)
         assert file.read() == b""
+
+
+def test_what_cannot_be_noted_leaves_no_half_of_it(tmp_path: Path) -> None:
+    (tmp_path / "one.pid").mkdir()
+    file = PidFile(tmp_path, "one")
+    with pytest.raises(IsADirectoryError):
+        file.write(os.getpid())
+    assert not (tmp_path / "one.json").exists()
+
+
+def test_a_process_has_died_if_its_file_is_there_and_it_is_not(tmp_path: Path) -> None:
+    made = _installation(tmp_path, TWO)
+    made.run_dir.mkdir()
+    made.logs_dir.mkdir()
+    assert made.state("b").state == STOPPED
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    PidFile(made.run_dir, "b").write(child.pid)
+    assert (made.state("b").state, made.state("b").pid) == (RUNNING, child.pid)
+    child.communicate(b"\n")
+    os.utime(made.run_dir / "b.pid", (1000.0, 1000.0))
+    died = made.state("b")
+    assert (died.state, died.pid, died.last_sign_at) == (DIED, None, 1000.0)
+    made.log_file("b").touch()
+    os.utime(made.log_file("b"), (2000.0, 2000.0))
+    assert made.state("b").last_sign_at == 2000.0, "what it wrote last, it wrote alive"
+    left: list[tuple[str, int]] = []
+    made.tidy(["a-1"], lambda name, count: left.append((name, count)))
+    assert made.state("b").state == DIED, "nobody has named it"
+    made.tidy(["b"], lambda name, count: left.append((name, count)))
+    assert made.state("b").state == STOPPED and left == []

@@ -9,6 +9,7 @@ Rule 4: a setting stands once, in KEYS; its default stands in the dataclass that
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -48,6 +49,7 @@ class BrokerSettings:
     outbox_bytes_max: int = 16 * MIB
     memory_max: int = 1 * GIB
     high_water_mark: int = 1_000
+    descriptors_warn_percent: int = 80
     log_level: str = "info"
 
     @property
@@ -65,6 +67,7 @@ class StoreSettings:
     free_bytes_min: int = 64 * MIB  # of sqlite: with less room than this, new jobs are refused
     cache_bytes: int = 16 * MIB  # of sqlite: pages kept in memory
     check: float = 2.0  # of sqlite: seconds that the start looks for damage
+    open_patience: float = 10.0  # of sqlite: seconds that the start waits for another program's lock
     memory_bytes_max: int = 512 * MIB  # of memory:, where new jobs are refused
     memory_ended_max: int = 100_000  # ended jobs that memory: keeps, the newest
 
@@ -108,6 +111,14 @@ class Settings:
     root: Path
 
     @property
+    def installation(self) -> str:
+        """Tells this installation from others of this machine and of others, and tells nothing else of it."""
+        # The folder of a container may have the name of another's on another machine.
+        machine = _text_of(Path("/proc/sys/kernel/random/boot_id"))
+        folder = os.fsencode(os.path.realpath(self.root))
+        return hashlib.blake2b(machine.encode() + folder, digest_size=8).hexdigest()
+
+    @property
     def run_dir(self) -> Path:
         """Where pid files lie. It need not exist yet."""
         return self.root / "run"
@@ -116,6 +127,11 @@ class Settings:
     def logs_dir(self) -> Path:
         """Where logs lie. It need not exist yet."""
         return self.root / "logs"
+
+    @property
+    def store_folder(self) -> Path:
+        """The one folder of stores that is made where it is missing. It need not exist yet."""
+        return self.root / "var"
 
     @property
     def store_path(self) -> Path | None:
@@ -226,6 +242,7 @@ def _broker_keys() -> dict[str, Key]:
         "outbox_bytes_max": Key("bytes", own.outbox_bytes_max, 1, BYTES_MAX),
         "memory_max": Key("bytes", own.memory_max, 1, BYTES_MAX),
         "high_water_mark": Key("int", own.high_water_mark, 1, COUNT_MAX),
+        "descriptors_warn_percent": Key("int", own.descriptors_warn_percent, 1, 100),
         "log_level": Key("choice", own.log_level, choices=LOG_LEVELS),
         # libzmq counts heartbeats in milliseconds in a C int: an hour times 100 fits.
         "heartbeat_interval": Key("seconds", own.limits.heartbeat_interval_s, 0, 3600),
@@ -256,6 +273,7 @@ KEYS: dict[str, Key] = {
     "store.free_bytes_min": Key("bytes", StoreSettings().free_bytes_min, 0, BYTES_MAX),
     "store.cache_bytes": Key("bytes", StoreSettings().cache_bytes, MIB, BYTES_MAX),
     "store.check": Key("seconds", StoreSettings().check, 0, 3600),
+    "store.open_patience": Key("seconds", StoreSettings().open_patience, 0, 3600),
     "store.memory_bytes_max": Key("bytes", StoreSettings().memory_bytes_max, 1, BYTES_MAX),
     "store.memory_ended_max": Key("int", StoreSettings().memory_ended_max, 1, COUNT_MAX),
     "gateway.http": Key("address", GatewaySettings().http),
@@ -632,6 +650,13 @@ def _places(path: Path | None, cwd: Path | None) -> tuple[Path | None, Path, str
     if not _is_there(file):
         raise SettingsError(f"{path}: there is no such file")
     return file, root, str(path)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _is_there(file: Path) -> bool:

@@ -23,6 +23,7 @@ def main() -> int:
         reserve_bytes=known.store.reserve_bytes,
         free_bytes_min=known.store.free_bytes_min,
         synchronous="NORMAL",
+        own_folder=known.store_folder,
     )
     server = BrokerServer(known, store)
     server.handle_signals()

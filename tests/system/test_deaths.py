@@ -418,7 +418,7 @@ def test_cancel_of_a_running_job_reaches_its_worker(two: Any, notes: Notes) -> N
 # ---------------------------------------------------------------- a worker is asked to leave
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_a_worker_finish_its_job(two: Any, notes: Notes, number: signal.Signals) -> None:
     actors, client = two
     job = client.submit("ACT", notes.params("until"))

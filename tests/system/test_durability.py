@@ -7,6 +7,7 @@ hand: `python -m tests.system.crash` and `python -m tests.system.power`.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -348,6 +349,52 @@ def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> None:
         assert upkeep.check(disk / "zmws.db") == []
 
 
+# ---------------------------------------------------------------- a file that another program has locked
+
+
+@contextlib.contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """As an `sqlite3` does that was left open in the middle of a transaction."""
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_locked_file_holds_up_commits_and_nothing_else(broker: CrashingBroker, tmp_path: Path) -> None:
+    with workers(tmp_path, broker, 2), broker.connect() as client:
+        before = client.submit(SERVICE, {})
+        assert before.result(10)
+        with locked(tmp_path / "var" / "zmws.db"):
+            locked_at = time.monotonic()
+            waiting = client.submit_future(SERVICE, {})
+            # Longer than SQLite itself would wait by default.
+            while time.monotonic() < locked_at + 6:
+                client.call(SERVICE, {}, timeout=5)
+            assert client.submit(SERVICE, {}, durability="memory").result(5)
+            assert [row["id"] for row in client.ask("zmws.jobs", {"service": SERVICE})["jobs"]] == [before.id]
+            assert not waiting.done()
+            why = f"another program (process {os.getpid()}) has locked the file"
+            assert client.stats()["store_waits_for"] == why
+            told = run("status", "-c", str(tmp_path / "etc" / "zmws.toml"), cwd=tmp_path)
+            assert f"commits wait: {why}" in told.out, told.out
+        assert waiting.result(10).result(10)
+        wait_until(lambda: client.stats()["store_waits_for"] is None, what="it is over")
+    assert broker.said().count("has locked the file") == 1 and "commits go on" in broker.said()
+    assert broker.stop() == 0
+    assert upkeep.check(tmp_path / "var" / "zmws.db") == []
+
+
+def test_a_broker_that_waits_for_a_locked_file_can_be_stopped(broker: CrashingBroker, tmp_path: Path) -> None:
+    store = tmp_path / "var" / "zmws.db"
+    with workers(tmp_path, broker), broker.connect() as client, locked(store):
+        waiting = client.submit_future(SERVICE, {})
+        wait_until(lambda: client.stats()["store_waits_for"], what="the commit waits")
+        assert broker.stop() == 0
+        assert "None of that was acknowledged" in broker.said() and not waiting.done()
+    assert read_store(store) == {}
+
+
 # ---------------------------------------------------------------- a disk that fails
 
 
@@ -483,7 +530,18 @@ def test_a_folder_that_cannot_be_written_to_is_refused_in_a_line(tmp_path: Path)
     in_the_way.touch()
     with CrashingBroker(tmp_path, f'url = "sqlite:{in_the_way}/zmws.db"') as broker:
         line = refused_start(broker)
-    assert "cannot be made" in line and str(in_the_way) in line
+    assert "is no folder" in line and str(in_the_way) in line
+
+
+def test_a_store_on_a_disk_that_is_not_mounted_is_refused_in_a_line(tmp_path: Path) -> None:
+    with CrashingBroker(tmp_path, 'url = "sqlite:disk/zmws.db"') as broker:
+        line = refused_start(broker)
+        assert f"{tmp_path}/disk: there is no such folder" in line and "mount that first" in line
+        (tmp_path / "disk").mkdir()
+        broker.start()
+        broker.await_up()
+        assert "there was no store; made a new one" in broker.said()
+        assert broker.stop() == 0
 
 
 def test_a_disk_that_is_read_only_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from tests.peers import REPOSITORY, wait_until
 from tests.system.installation import (
     ZMWS,
+    Installation,
     environment,
     free_ports,
     installation,
@@ -218,6 +220,9 @@ def test_a_broker_in_the_foreground_ends_with_sigterm(tmp_path: Path) -> None:
     with installation(tmp_path, "") as zmws:
         process = zmws.popen("broker", stderr=subprocess.PIPE)
         wait_until(lambda: zmws.run("services").code == 0, what="the broker to answer")
+        status = zmws.run("status", "--json")
+        (row,) = status.json()["processes"]
+        assert (status.code, row["state"], row["pid"]) == (0, "running", process.pid)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=10)
         assert process.returncode == 0 and b"Traceback" not in err
@@ -233,3 +238,275 @@ def test_two_starts_at_once_do_not_start_twice(tmp_path: Path) -> None:
         for (_, err), code in told:
             assert code == 0 or b"is at work in" in err, err
         assert sorted(processes_in(tmp_path)) == sorted(zmws.pids().values())
+
+
+# ------------------------------------------------------------ SIGHUP: the terminal has gone
+
+
+def test_sighup_lets_a_worker_finish_its_job_and_the_broker_say_that_it_stops(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0
+        job = zmws.run("submit", "SLEEP", "seconds:=1.5").out.strip()
+        wait_until(
+            lambda: zmws.run("job", "show", job, "--json").json()["state"] == "running", what="a start"
+        )
+        pids = zmws.pids()
+        os.kill(pids["sleep"], signal.SIGHUP)
+        wait_until(lambda: pids["sleep"] not in processes_in(tmp_path), what="the worker to end")
+        record = zmws.run("job", "show", job, "--json").json()
+        assert (record["state"], record["attempt"]) == ("complete", 1)
+        assert "SIGHUP" in (tmp_path / "logs" / "sleep.txt").read_text()
+        os.kill(pids["broker"], signal.SIGHUP)
+        wait_until(lambda: processes_in(tmp_path) == [], what="the broker to end")
+        said = (tmp_path / "logs" / "broker.txt").read_text()
+        assert "SIGHUP" in said and said.endswith("stopped\n")
+
+
+def test_who_was_started_to_outlive_the_terminal_does(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        # As `nohup zmws broker` does it: the signal is ignored from before.
+        ignore = "import os, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        ignore += "os.execv(sys.argv[1], sys.argv[1:])"
+        started = [
+            subprocess.Popen([sys.executable, "-c", ignore, *ZMWS, *part], cwd=tmp_path, env=environment())
+            for part in (["broker"], ["worker", "workers/reverse.py"])
+        ]
+        wait_until(
+            lambda: zmws.run("call", "STR-REV", "str=ab", "--timeout", "1").code == 0, what="both to be up"
+        )
+        for one in started:
+            one.send_signal(signal.SIGHUP)
+        assert zmws.run("call", "STR-REV", "str=ab", "--timeout", "10").out == "ba\n"
+        for one in reversed(started):
+            one.terminate()
+            assert one.wait(20) == 0
+
+
+# ------------------------------------------------------------ what `start` says of what ended at once
+
+
+def test_a_start_that_fails_quotes_this_life_alone_and_says_how_it_ended(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("bad", "bad.py")) as zmws:
+        (tmp_path / "logs").mkdir()
+        for name in ("bad", "broker"):
+            (tmp_path / "logs" / f"{name}.txt").write_text("ValueError: of yesterday\n" * 3)
+        (tmp_path / "bad.py").write_text("import os, sys\nsys.stderr.write('of today\\n')\nos._exit(7)\n")
+        ended = zmws.run("start")
+        assert ended.code == 1 and "bad ended at once with exit code 7" in ended.err, ended.err
+        assert "of today" in ended.err and "of yesterday" not in ended.err
+        (tmp_path / "bad.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+        ended = zmws.run("start")
+        assert "bad was ended by SIGSEGV" in ended.err, ended.err
+        assert f"it wrote nothing to {tmp_path}/logs/bad.txt" in ended.err and "yesterday" not in ended.err
+        # The broker too.
+        (tmp_path / "elsewhere").write_text("")
+        ended = zmws.run("start", "--servers", ZMWS_STORE_URL="sqlite:elsewhere/zmws.db")
+        assert "broker ended at once with exit code 1" in ended.err and "yesterday" not in ended.err
+        assert str(tmp_path / "elsewhere") in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+
+
+# ------------------------------------------------------------ a process that cannot be recorded
+
+
+@pytest.mark.parametrize("name", ["broker", "reverse"])
+def test_what_cannot_be_recorded_is_ended_again_and_that_is_said(tmp_path: Path, name: str) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        (tmp_path / "run" / f"{name}.json").mkdir(parents=True)  # a folder in the place of the file
+        ended = zmws.run("start")
+        assert ended.code == 1 and "Traceback" not in ended.err, ended.err
+        assert f"cannot start {name}" in ended.err and f"run/{name}.json" in ended.err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        (tmp_path / "run" / f"{name}.json").rmdir()
+        assert zmws.run("start").code == 0
+
+
+def test_a_pid_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        (tmp_path / "run" / "reverse.pid").mkdir(parents=True)
+        for verb in ("start", "stop", "status"):
+            ended = zmws.run(verb)
+            assert "Traceback" not in ended.err and ended.code in (1, 3), ended.err
+        assert "run/reverse.pid" in zmws.run("start").err
+        assert processes_in(tmp_path) == []
+
+
+# ------------------------------------------------------------ programs that work() has started
+
+PARENT = """
+import subprocess, sys, time
+from zmws import WorkerBase
+
+
+class Parent(WorkerBase):
+    service_name = "PARENT"
+
+    def work(self, job_id, params):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        subprocess.Popen([sys.executable, "-c", "import os, time; os.setpgid(0, 0); time.sleep(600)"])
+        open("begun", "w").close()
+        time.sleep(600)
+"""
+
+
+def _with_programs(zmws: Installation) -> int:
+    """A worker whose job has started two programs: its number."""
+    root = zmws.root
+    (root / "parent.py").write_text(PARENT)
+    assert zmws.run("start").code == 0
+    assert zmws.run("submit", "PARENT").code == 0
+    wait_until(lambda: (root / "begun").exists() and len(processes_in(root)) == 4, what="the programs")
+    return zmws.pids()["parent"]
+
+
+def test_a_worker_that_has_to_be_killed_takes_along_what_it_started(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
+        _with_programs(zmws)
+        stopped = zmws.run("stop", "--wait", "0.5")
+        assert "killed: parent" in stopped.out and "stopped: broker" in stopped.out
+        assert processes_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_what_a_worker_left_that_was_killed_by_hand_is_ended(tmp_path: Path, verb: str) -> None:
+    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
+        parent = _with_programs(zmws)
+        (tmp_path / "begun").unlink()
+        left = set(processes_in(tmp_path)) - set(zmws.pids().values())
+        os.kill(parent, signal.SIGKILL)
+        wait_until(lambda: parent not in processes_in(tmp_path), what="the worker to be gone")
+        assert left < set(processes_in(tmp_path))
+        ended = zmws.run(verb)
+        assert ended.code == 0 and "ended 2 processes that parent had left" in ended.err, (
+            ended.out,
+            ended.err,
+        )
+        assert not left & set(processes_in(tmp_path))
+
+
+def test_a_strangers_processes_in_a_group_of_that_number_are_left_alone(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        # A daemon leads no session: who made the session has ended. Its number was a worker's of ours once.
+        daemon = "import os, time\nif os.fork(): os._exit(0)\ntime.sleep(600)"
+        leader = subprocess.Popen([sys.executable, "-c", daemon], start_new_session=True, cwd=tmp_path)
+        assert leader.wait(10) == 0
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "old.pid").write_text(f"{leader.pid}\n")
+        (tmp_path / "run" / "old.json").write_text(json.dumps({"pid": leader.pid, "began": "1"}))
+        assert zmws.run("stop").out == "nothing is running\n"
+        (stranger,) = processes_in(tmp_path)
+        assert os.getsid(stranger) == leader.pid
+
+
+def test_ctrl_c_in_start_ends_the_programs_too(tmp_path: Path) -> None:
+    program = "import subprocess, sys, time\n"
+    program += "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    with installation(tmp_path, worker_table("slow", "slow.py")) as zmws:
+        (tmp_path / "slow.py").write_text(deaf + program + "time.sleep(600)\n")
+        process = zmws.popen("start", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_until(lambda: len(processes_in(tmp_path)) == 4, what="the worker's program to be started")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == 130, err
+        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+
+
+# ------------------------------------------------------------ whose broker it is, and who has died
+
+
+def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with installation(tmp_path / "a", ONE) as a, installation(tmp_path / "b", ONE) as b:
+        b.ports = a.ports
+        b.configure(ONE)
+        assert a.run("start").code == 0
+        assert a.run("status").code == 0
+        told = b.run("status")
+        assert told.code == 3 and "another installation" in told.err and a.client in told.err
+        assert "up " not in told.out and str(a.pids()["broker"]) in told.err
+        shown = b.run("status", "--json")
+        assert shown.code == 3 and shown.json()["broker"] is None
+        assert "another installation" in shown.json()["error"]
+        assert "another program has the address" in b.run("start").err
+        # Workers may serve another's broker, if they are told to: not without a word.
+        started = b.run("start", "--workers")
+        assert started.code == 0 and "another installation" in started.err
+        assert f"broker at {a.client}" not in started.out
+        assert b.run("stop").code == 0 and a.run("stop").code == 0
+
+
+def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py")) as zmws:
+        assert zmws.run("start").code == 0 and zmws.run("stop", "sleep").code == 0
+        good = zmws.run("status")
+        assert good.code == 0 and "stopped" in good.out and "died" not in good.out
+        worker = zmws.pids()["reverse"]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: worker not in processes_in(tmp_path), what="the worker to be gone")
+        told = zmws.run("status")
+        assert told.code == 1, (told.out, told.err)
+        (line,) = [line for line in told.out.splitlines() if line.startswith("reverse")]
+        assert "died" in line and "after 20" in line, line
+        rows = {row["name"]: row for row in zmws.run("status", "--json").json()["processes"]}
+        assert [rows[name]["state"] for name in ("broker", "reverse", "sleep")] == [
+            "running",
+            "died",
+            "stopped",
+        ]
+        assert rows["reverse"]["pid"] is None and rows["reverse"]["last_sign_at"].endswith("Z")
+        # Who starts it again is told of it, and then it runs.
+        assert zmws.run("start").code == 0
+        assert zmws.run("stop", "sleep").code == 0 and zmws.run("status").code == 0
+        broker = zmws.pids()["broker"]
+        os.kill(broker, signal.SIGKILL)
+        wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
+        assert zmws.run("status").code == 3 and "died" in zmws.run("status").out
+        # What was stopped on purpose has not died, by whatever means, nor whatever had become of it.
+        assert zmws.run("start").code == 0
+        pids = zmws.pids()
+        for name in ("reverse", "sleep", "broker"):
+            os.kill(pids[name], signal.SIGTERM)
+            wait_until(lambda name=name: pids[name] not in processes_in(tmp_path), what=f"{name} to end")
+        assert zmws.pids() == {} and "died" not in zmws.run("status").out
+        assert zmws.run("start", "--servers").code == 0
+        os.kill(zmws.pids()["broker"], signal.SIGKILL)
+        assert zmws.run("stop").code == 0
+        assert "died" not in zmws.run("status").out
+
+
+# ------------------------------------------------------------ out of descriptors
+
+
+def test_a_broker_that_is_out_of_descriptors_says_so_and_comes_back(tmp_path: Path) -> None:
+    warn = "descriptors_warn_percent = 70"
+    with contextlib.ExitStack() as stack:
+        zmws = stack.enter_context(installation(tmp_path, "", broker=warn))
+        # Of the hard limit: the broker takes all that it may have.
+        few = ["sh", "-c", 'ulimit -n 90 && exec "$@"', "sh", *ZMWS, "start"]
+        started = subprocess.run(few, cwd=tmp_path, env=environment(), capture_output=True, timeout=60)
+        assert started.returncode == 0, started.stderr
+        log = tmp_path / "logs" / "broker.txt"
+        said = lambda what: what in log.read_text()  # noqa: E731
+        known = zmws.run("stats", "--json").json()
+        assert known["descriptors_max"] == 90 and 10 < known["descriptors"] < 63
+        assert "descriptors" not in zmws.run("status").out
+        many = contextlib.ExitStack()
+        stack.callback(many.close)
+
+        def connect(count: int) -> None:
+            for _ in range(count):
+                many.enter_context(socket.create_connection(("127.0.0.1", zmws.ports[0])))
+
+        connect(70 - known["descriptors"])
+        wait_until(lambda: said("of 90 descriptors are in use"), what="the warning")
+        assert "of 90 descriptors are in use" in zmws.run("status").out
+        connect(40)
+        wait_until(lambda: said("out of descriptors"), what="it to be said")
+        # It can accept nobody who asks, so status looks from outside.
+        told = zmws.run("status")
+        assert told.code == 3 and "out of descriptors (90 of 90)" in told.err, told.err
+        many.close()
+        wait_until(lambda: said("there are descriptors again"), what="it to be over")
+        assert zmws.run("status").code == 0
+        assert zmws.run("stats", "--json").json()["counters"]["out_of_descriptors"] >= 1
+        assert zmws.run("stop").code == 0

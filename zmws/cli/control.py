@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -13,18 +14,21 @@ from typing import Any, BinaryIO
 import click
 
 from zmws import settings
-from zmws.cli.ends import NO_BROKER, say, zmws
+from zmws.cli.ends import FAILED, NO_BROKER, say, zmws
 from zmws.cli.options import config_option, json_option
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.client.synchronous import Client
+from zmws.core.job import iso
 from zmws.errors import ZmwsError
 from zmws.settings import Settings
-from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import (
     BROKER,
+    DIED,
+    RUNNING,
     Installation,
     Process,
-    last_lines,
+    State,
+    descriptors_of,
     ports_in_use,
     seek_last_lines,
 )
@@ -67,7 +71,10 @@ def start(
     installation = Installation(known)
     wanted = installation.processes(*_parts(servers, workers), names)
     with installation.locked():
-        installation.tidy()
+        died = [one for one in map(installation.state, (p.name for p in wanted)) if one.state == DIED]
+        if died:
+            say("zmws: had died: " + ", ".join(f"{one.name} ({_after(one)})" for one in died))
+        installation.tidy([process.name for process in wanted], _say_what_was_left)
         running = installation.running()
         new = [process for process in wanted if process.name not in running]
         started: dict[str, int] = {}
@@ -76,15 +83,15 @@ def start(
             for process in new:
                 started[process.name] = installation.start(process)
                 if process.name == BROKER:
-                    _await_broker(installation, process, timeout)
+                    _await_broker(installation, process, started[process.name], timeout)
             _await_workers(installation, [p for p in new if p.part == "worker"], started, timeout)
-        except (ZmwsError, KeyboardInterrupt):
+        except BaseException:
             # By their files: the interruption may have come before `started` knew the last one.
             ours = [process.name for process in new if process.name in installation.running()]
             if started:
                 say(f"zmws: starting did not succeed; stopping what was started: {', '.join(started)}")
-            installation.stop(ours, 5.0, lambda name, killed: None)
-            installation.tidy()
+            installation.stop(ours, 5.0, lambda name, killed: None, with_all_they_started=True)
+            installation.tidy([process.name for process in new], _say_what_was_left)
             raise
     if as_json:
         already = {process.name: running[process.name] for process in wanted if process.name in running}
@@ -94,35 +101,47 @@ def start(
     return 0
 
 
+def _say_what_was_left(name: str, count: int) -> None:
+    say(f"zmws: ended {count} process{'es' if count > 1 else ''} that {name} had left")
+
+
+def _after(died: State) -> str:
+    """When a process died, as far as anybody knows."""
+    return f"after {iso(died.last_sign_at)}"
+
+
 def _check_before(installation: Installation, new: list[Process]) -> None:
     """What can be known to fail before anything is started. Raises ZmwsError."""
     if any(process.name == BROKER for process in new):
         taken = ports_in_use(installation.settings)
         if taken:
             raise ZmwsError(
-                f"another program has the port of {', '.join(taken)}; if it is a broker of another "
-                f"installation, stop it there, else choose other ports in etc/zmws.toml"
+                f"another program has the address of {', '.join(taken)}; if it is a broker of another "
+                f"installation, stop it there, else choose other addresses in etc/zmws.toml"
             )
     elif new:
         with _client(installation.settings, connect_timeout=1.0) as client:
             client.ask("zmws.stats")
 
 
-def _await_broker(installation: Installation, process: Process, timeout: float) -> None:
-    """Until the broker answers. Raises ZmwsError with the end of its log if it has ended."""
+def _await_broker(installation: Installation, process: Process, pid: int, timeout: float) -> None:
+    """Until it answers. Raises ZmwsError with the end of its log if it has ended."""
     until = time.monotonic() + timeout
     with _client(installation.settings, connect_timeout=timeout) as client:
         asked = client.ask_future("zmws.stats")
-        while not asked.done():
+        while True:
             _raise_if_ended(installation, process)
+            if asked.done():
+                # The answer may come from another broker at this address, while ours fails to bind it.
+                status, told = asked.result()
+                if status == 200 and told.get("pid") == pid:
+                    return
+                asked = client.ask_future("zmws.stats")
             if time.monotonic() > until:
                 raise ZmwsError(
                     f"the broker was not ready within {timeout:g} s; '{zmws()} logs broker' tells more"
                 )
             time.sleep(_POLL_S)
-        asked.result()
-    # An answer may have come from another broker at this address, while ours fails to bind it.
-    _raise_if_ended(installation, process)
 
 
 def _await_workers(
@@ -131,11 +150,12 @@ def _await_workers(
     """Until the broker knows each worker that was started."""
     if not new:
         return
-    until = time.monotonic() + timeout
+    until, host = time.monotonic() + timeout, socket.gethostname()
     with _client(installation.settings, connect_timeout=2.0) as client:
         while True:
-            registered = {worker["pid"] for worker in client.ask("zmws.workers")}
-            missing = [process for process in new if started[process.name] not in registered]
+            # Another machine's worker may have the number of one of ours.
+            registered = {(worker["host"], worker["pid"]) for worker in client.ask("zmws.workers")}
+            missing = [process for process in new if (host, started[process.name]) not in registered]
             if not missing:
                 return
             for process in missing:
@@ -147,12 +167,9 @@ def _await_workers(
 
 
 def _raise_if_ended(installation: Installation, process: Process) -> None:
-    if PidFile(installation.run_dir, process.name).running() is None:
-        lines = last_lines(installation.log_file(process.name), 8)
-        text = "".join(f"\n  {line}" for line in lines)
-        raise ZmwsError(
-            f"{process.name} ended at once; the end of {installation.log_file(process.name)}:{text}"
-        )
+    ended = installation.how_it_ended(process.name)
+    if ended is not None:
+        raise ZmwsError(ended)
 
 
 def _say_what_runs(
@@ -166,20 +183,36 @@ def _say_what_runs(
         click.echo(f"already running: {', '.join(already)}")
     if started:
         click.echo(f"started: {', '.join(started)}")
-    click.echo(f"broker at {settings.connectable(known.broker.client)}, logs in {known.logs_dir}")
-    services = _sample_services(known)
+    stats, services = _ask_what_there_is(known)
+    address = settings.connectable(known.broker.client)
+    if stats is not None and not _is_ours(known, stats):
+        say(f"zmws: {_another(known, stats)}")
+        click.echo(f"logs in {known.logs_dir}")
+    else:
+        click.echo(f"broker at {address}, logs in {known.logs_dir}")
     if "STR-REV" in services:
         click.echo(f"try:  {zmws()} call STR-REV str='Hello, world'")
     click.echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
 
 
-def _sample_services(known: Settings) -> list[str]:
-    """The services that have a worker now; none if the broker does not answer."""
+def _ask_what_there_is(known: Settings) -> tuple[dict[str, Any] | None, list[str]]:
+    """The broker's stats, and the services that have a worker now; nothing if it does not answer."""
     try:
         with _client(known, connect_timeout=1.0) as client:
-            return [row["service"] for row in client.ask("zmws.services") if row["workers"]]
+            stats = client.ask("zmws.stats")
+            return stats, [row["service"] for row in client.ask("zmws.services") if row["workers"]]
     except ZmwsError:
-        return []
+        return None, []
+
+
+def _is_ours(known: Settings, stats: dict[str, Any]) -> bool:
+    # A broker of an earlier version does not tell.
+    return bool(stats.get("installation", known.installation) == known.installation)
+
+
+def _another(known: Settings, stats: dict[str, Any]) -> str:
+    address = settings.connectable(known.broker.client)
+    return f"the broker at {address} is of another installation (process {stats['pid']})"
 
 
 # ---------------------------------------------------------------- stop
@@ -207,20 +240,22 @@ def stop(
     known = settings.load(config)
     installation = Installation(known)
     with installation.locked():
-        running = installation.running()
+        noted = installation.noted()
         if names:
             groups = {p.name: p.group for p in installation.processes(True, True)}
-            unknown = [n for n in names if n not in running and n not in groups and n not in groups.values()]
+            unknown = [n for n in names if n not in noted and n not in groups and n not in groups.values()]
             if unknown:
-                there_are = ", ".join(sorted({*running, *groups, *groups.values()}))
+                there_are = ", ".join(sorted({*noted, *groups, *groups.values()}))
                 raise click.UsageError(
                     f"there is no process named {', '.join(unknown)}; there are {there_are}"
                 )
-            chosen = [name for name in running if name in names or groups.get(name) in names]
+            chosen = [name for name in noted if name in names or groups.get(name) in names]
         else:
             with_servers, with_workers = _parts(servers, workers)
-            chosen = [name for name in running if (with_servers if name == BROKER else with_workers)]
-        installation.tidy()
+            chosen = [name for name in noted if (with_servers if name == BROKER else with_workers)]
+        installation.tidy(chosen, _say_what_was_left)
+        running = installation.running()
+        chosen = [name for name in chosen if name in running]
         ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
         def on_stopped(name: str, killed: bool) -> None:
@@ -246,42 +281,88 @@ def stop(
 @json_option
 @config_option
 def status(as_json: bool, config: Path | None) -> int:
-    """What runs here, and how the broker is. Exit code 3 if no broker answers."""
+    """What runs here, and how the broker is.
+
+    Exit code 1 if a process has died, 3 if no broker of this installation answers.
+    """
     known = settings.load(config)
     installation = Installation(known)
-    running = installation.running()
     names = [process.name for process in installation.processes(True, True)]
-    names += [name for name in running if name not in names]
-    stats: dict[str, Any] | None = None
-    fault = ""
+    names += [name for name in installation.noted() if name not in names]
+    states = [installation.state(name) for name in names]
+    stats, fault = _stats_of_ours(known)
+    broker = next(one for one in states if one.name == BROKER)
+    if stats is None:
+        fault += _out_of_descriptors(broker)
+    elif broker.state != RUNNING:
+        # In the foreground, as systemd runs it: nobody has noted it.
+        broker.state, broker.pid, broker.last_sign_at = RUNNING, stats.get("pid"), None
+    if as_json:
+        rows = [
+            {
+                "name": one.name,
+                "state": one.state,
+                "pid": one.pid,
+                "last_sign_at": iso(one.last_sign_at),
+            }
+            for one in states
+        ]
+        show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
+    else:
+        show_table(
+            ("NAME", "STATE", "PID"),
+            [
+                (one.name, f"died {_after(one)}" if one.state == DIED else one.state, one.pid)
+                for one in states
+            ],
+        )
+        if stats is None:
+            say(f"zmws: {fault}")
+        else:
+            _show_broker(known, stats)
+    if stats is None:
+        return NO_BROKER
+    return FAILED if any(one.state == DIED for one in states) else 0
+
+
+def _stats_of_ours(known: Settings) -> tuple[dict[str, Any] | None, str]:
+    """What the broker of this installation tells of itself, else what is wrong and what to do."""
     try:
         with _client(known, connect_timeout=1.0) as client:
             stats = client.ask("zmws.stats")
     except ZmwsError as wrong:
-        fault = str(wrong)
-    if as_json:
-        rows = [{"name": name, "pid": running.get(name)} for name in names]
-        show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
-    else:
-        rows_shown = [
-            (name, "running" if name in running else "stopped", running.get(name)) for name in names
-        ]
-        show_table(("NAME", "STATE", "PID"), rows_shown)
-        if stats is None:
-            say(f"zmws: {fault} ('{zmws()} start' starts one)")
-        else:
-            address = settings.connectable(known.broker.client)
-            up = duration(stats["uptime_s"])
-            click.echo(
-                f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services"
-            )
-            click.echo(f"accepted jobs are kept in: {stats['durability']}")
-            if stats["store_is_full"]:
-                click.echo("new jobs are refused: the disk of the job store is full")
-            drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
-            if drops:
-                click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
-    return 0 if stats is not None else NO_BROKER
+        return None, f"{wrong} ('{zmws()} start' starts one)"
+    if _is_ours(known, stats):
+        return stats, ""
+    return None, f"{_another(known, stats)}; stop it there, or choose other addresses in etc/zmws.toml"
+
+
+def _out_of_descriptors(broker: State) -> str:
+    """Such a broker accepts nobody who could ask it: seen from outside, it says why."""
+    found = descriptors_of(broker.pid) if broker.pid is not None else None
+    if found is None or found[0] < found[1]:
+        return ""
+    return (
+        f"; it runs, but is out of descriptors ({found[0]} of {found[1]}) until some connections are closed; "
+        "'ulimit -n' before a start gives more"
+    )
+
+
+def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
+    address = settings.connectable(known.broker.client)
+    up = duration(stats["uptime_s"])
+    click.echo(f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services")
+    click.echo(f"accepted jobs are kept in: {stats['durability']}")
+    if stats["store_is_full"]:
+        click.echo("new jobs are refused: the disk of the job store is full")
+    if stats.get("store_waits_for"):
+        click.echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
+    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
+    if used * 100 >= allowed * known.broker.descriptors_warn_percent > 0:
+        click.echo(f"{used} of {allowed} descriptors are in use")
+    drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
+    if drops:
+        click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
 
 
 _DROPS = (
@@ -292,6 +373,7 @@ _DROPS = (
     "outbox_",
     "news_dropped",
     "connections_cut",
+    "out_of_descriptors",
 )
 
 

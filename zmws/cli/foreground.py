@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from zmws import settings
 from zmws.cli.ends import FAILED, USAGE, say
 from zmws.cli.options import config_option
 from zmws.errors import StoreError
+from zmws.supervisor.pidfile import remove_own
+from zmws.supervisor.sessions import MARK
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +40,7 @@ def broker(
     log_level: str | None,
     others: tuple[str, ...],
 ) -> int:
-    """Run the broker in the foreground. SIGTERM or Ctrl-C ends it."""
+    """Run the broker in the foreground. SIGTERM, SIGHUP or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store import open_store
     from zmws.worker.command import set_up_log
@@ -77,6 +80,7 @@ def broker(
         return USAGE
     if server.fault is not None:
         return FAILED
+    remove_own(os.environ.get(MARK))
     return 0
 
 
@@ -89,17 +93,20 @@ def broker(
 def worker(
     file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
 ) -> int:
-    """Run the worker of FILE in the foreground. SIGTERM or Ctrl-C lets it finish its job and leave."""
+    """Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave."""
     from zmws.worker.command import importable, run, set_up_log
     from zmws.worker.files import WorkerFileError, load_main_class
 
     set_up_log(log_level)
     try:
         importable(settings.root_of(config))
-        return run(load_main_class(file), list(broker), service, config)
+        code = run(load_main_class(file), list(broker), service, config)
     except (WorkerFileError, ValueError) as wrong:
         say(f"zmws: {wrong}")
         where = traceback.extract_tb(wrong.__cause__.__traceback__ if wrong.__cause__ else None)
         if where:
             say(f"  {where[-1].filename}:{where[-1].lineno}: {where[-1].line}")
         return USAGE
+    if code == 0:
+        remove_own(os.environ.get(MARK))
+    return code

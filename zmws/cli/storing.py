@@ -26,7 +26,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store import upkeep
 
-    source = _store_path(config)
+    source = _store_path(settings.load(config))
     try:
         upkeep.backup(source, file)
     except StoreError as wrong:
@@ -51,7 +51,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store import upkeep
 
-    path = _store_path(config) if file is None else file
+    path = _store_path(settings.load(config)) if file is None else file
     try:
         problems = upkeep.check(path)
     except StoreError as wrong:
@@ -78,9 +78,10 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store import upkeep
 
-    path = _store_path(config)
+    known = settings.load(config)
+    path = _store_path(known)
     try:
-        old = upkeep.restore(file, path)
+        old = upkeep.restore(file, path, known.store_folder)
     except StoreError as wrong:
         say(f"zmws: {wrong}")
         return FAILED
@@ -91,8 +92,8 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
     return 0
 
 
-def _store_path(config: Path | None) -> Path:
-    path = settings.load(config).store_path
+def _store_path(known: settings.Settings) -> Path:
+    path = known.store_path
     if path is None:
         raise click.UsageError('[store] url is "memory:": there is no file')
     return path

@@ -45,7 +45,11 @@ class Inspection:
         self._lists_asked = 0
         self._records_asked = 0
         self.version = ""  # of zmws
+        self.pid = 0
+        self.installation = ""  # which one the broker belongs to: settings.Settings.installation
         self.store_is_full = False  # new stored jobs are refused, for lack of room
+        self.store_waits_for: str | None = None  # what keeps commits waiting, in words
+        self.descriptors = self.descriptors_max = 0  # of the process: in use, and allowed
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
             "SERVER-ACTIVE": self._server_active,
@@ -356,8 +360,13 @@ class Inspection:
             {
                 "started_at": iso(self.started_at),
                 "uptime_s": round(self.turn.steady - self.started_at, 3),
+                "pid": self.pid,
+                "installation": self.installation,
                 "durability": jobs.durability,
                 "store_is_full": self.store_is_full,
+                "store_waits_for": self.store_waits_for,
+                "descriptors": self.descriptors,
+                "descriptors_max": self.descriptors_max,
                 "workers": len(self.roster.by_peer),
                 "services": len(jobs.services),
                 "memory_jobs": len(jobs.memory),

@@ -1,18 +1,21 @@
 """The accepted connections beneath libzmq: what the system tells of a descriptor, and cutting it.
 
 A descriptor's number is used again as soon as it is closed, so a connection is known by the inode of its
-socket too, and nothing is read from or done to a number that means another one by now.
+socket too, and nothing is read from or done to a number that means another one by now: it is looked at
+through a copy, which nobody else closes. Two descriptors are kept for that: it works when none is free.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import socket
 import struct
 import termios
-from collections.abc import Container
+import threading
+from collections.abc import Container, Iterator
 
 # Offsets in struct tcp_info (linux/tcp.h).
 _LAST_DATA_RECEIVED = 52  # tcpi_last_data_recv, milliseconds
@@ -27,19 +30,38 @@ def inode_of(descriptor: int) -> int | None:
         return None
 
 
-def opened(descriptor: int, inode: int) -> socket.socket | None:
-    """A copy of the descriptor that is ours to close, None if the number means another one by now."""
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        return None
-    try:
-        if os.fstat(copy).st_ino == inode:
-            return socket.socket(fileno=copy)
-    except OSError:
-        pass  # not a socket
-    os.close(copy)
-    return None
+@contextlib.contextmanager
+def opened(descriptor: int, inode: int) -> Iterator[socket.socket | None]:
+    """A copy of the descriptor, for the block; None if the number means another one by now."""
+    with _spare.lock:
+        try:
+            # In the place of the spare one, in one step: a free number could be taken by the I/O thread.
+            os.dup2(descriptor, _spare.copy, inheritable=False)
+        except OSError:
+            yield None
+            return
+        connection = None
+        try:
+            with contextlib.suppress(OSError):  # not a socket
+                if os.fstat(_spare.copy).st_ino == inode:
+                    connection = socket.socket(fileno=_spare.copy)
+            yield connection
+        finally:
+            if connection is not None:
+                connection.detach()
+            os.dup2(_spare.nothing, _spare.copy, inheritable=False)
+
+
+class _Spare:
+    """Two descriptors of nothing: one to be replaced by a copy, one to replace it again."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.nothing = os.open(os.devnull, os.O_RDONLY)
+        self.copy = os.dup(self.nothing)
+
+
+_spare = _Spare()
 
 
 def bytes_received(descriptor: int, inode: int) -> int | None:
@@ -54,10 +76,9 @@ def silent_s(descriptor: int, inode: int) -> float | None:
 
 
 def _tcp_info(descriptor: int, inode: int, kind: str, offset: int) -> int | None:
-    connection = opened(descriptor, inode)
-    if connection is None:
-        return None
-    with connection:
+    with opened(descriptor, inode) as connection:
+        if connection is None:
+            return None
         try:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         except OSError:
@@ -104,14 +125,11 @@ class PeerConnections:
 
 def cut(descriptor: int, inode: int) -> None:
     """libzmq owns the descriptor: the connection is broken, and libzmq then closes it itself."""
-    connection = opened(descriptor, inode)
-    if connection is None:
-        return
-    with connection:
+    with opened(descriptor, inode) as connection:
+        if connection is None:
+            return
         # What has come in can still be read after a shutdown, and a fast sender sees to it that there
         # is always more. To connect to nowhere throws all of that away and resets a TCP connection.
         ctypes.CDLL(None).connect(connection.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
-        try:
+        with contextlib.suppress(OSError):  # it is broken already
             connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it is broken already

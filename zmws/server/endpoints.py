@@ -12,13 +12,15 @@ import ctypes
 import errno
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import zmq
 
-from zmws import sockets
+from zmws import ipc_files, sockets
 from zmws.settings import BrokerSettings
 
 MDP_UNSENT_MS_MAX = 60_000  # keepalive does not run while sent bytes wait to be acknowledged
+BACKLOG = 1_024  # connections that wait to be accepted
 NEWS_BYTES_MAX = 1_024  # all that a subscriber ever sends is subscriptions
 _WATCHED = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED
 
@@ -35,6 +37,7 @@ class Endpoint:
     socket: zmq.Socket[bytes]
     monitor: zmq.Socket[bytes]
     bound: str = ""
+    file: tuple[Path, int] | None = None  # of an ipc:// address that we have bound: its path and inode
     discarding: bool = False  # in the middle of a message with too many frames
 
     def events(self) -> list[tuple[int, int]]:
@@ -46,6 +49,11 @@ class Endpoint:
 
     def close(self, linger_ms: int) -> None:
         """Unbind; what was sent may linger."""
+        if self.file is not None:
+            path, inode = self.file
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == inode:  # else it was removed, and may be another broker's by now
+                    path.unlink()
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
@@ -108,24 +116,36 @@ def _common(socket: zmq.Socket[bytes], bytes_max: int, high_water_mark: int) -> 
     socket.setsockopt(zmq.SNDHWM, high_water_mark)
     socket.setsockopt(zmq.RCVHWM, high_water_mark)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.BACKLOG, 1024)
+    socket.setsockopt(zmq.BACKLOG, BACKLOG)
 
 
 def _bound(endpoint: Endpoint, address: str) -> Endpoint:
     # Only where it is asked for: with it, libzmq names an IPv4 address as ::ffff:127.0.0.1.
     endpoint.socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
+        place = ipc_files.place_of(address)
+        if place is not None and not place.startswith("\0"):
+            _listen_at(endpoint, Path(place))
         endpoint.socket.bind(address)
-    except zmq.ZMQError as wrong:
+    except (OSError, zmq.ZMQError) as wrong:
         endpoint.close(0)
-        if wrong.errno == errno.EADDRINUSE:
-            text = (
-                f"{address} (broker.{endpoint.name}) is in use already. Is another broker running? "
-                f"'zmws status' tells; else choose another port in etc/zmws.toml."
-            )
-        else:
-            text = f"cannot bind {address} (broker.{endpoint.name}): {wrong.strerror or wrong}"
-        raise StartFailed(text) from None
+        raise StartFailed(_why_not(endpoint, address, wrong.errno, wrong.strerror)) from None
     with contextlib.suppress(zmq.ZMQError):
         endpoint.bound = endpoint.socket.getsockopt_string(zmq.LAST_ENDPOINT)
     return endpoint
+
+
+def _listen_at(endpoint: Endpoint, path: Path) -> None:
+    """Bind the socket's file ourselves (ipc_files says why). Raises OSError."""
+    made = ipc_files.listen(path, BACKLOG)
+    endpoint.file = (path, path.lstat().st_ino)
+    endpoint.socket.setsockopt(zmq.USE_FD, made.detach())  # libzmq closes it
+
+
+def _why_not(endpoint: Endpoint, address: str, number: int | None, reason: str | None) -> str:
+    if number == errno.EADDRINUSE:
+        return (
+            f"{address} (broker.{endpoint.name}) is in use already. Is another broker running? "
+            f"'zmws status' tells; else choose another address in etc/zmws.toml."
+        )
+    return f"cannot bind {address} (broker.{endpoint.name}): {reason}"

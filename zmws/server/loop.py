@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import resource
 import signal
 import socket
@@ -33,6 +34,7 @@ from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
 from zmws.server.connections import PeerConnections
+from zmws.server.descriptors import DescriptorWatch
 from zmws.server.endpoints import Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
@@ -50,6 +52,7 @@ _REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
+_DESCRIPTORS_S = 0.5
 _PAUSE_S = 1.0  # a wake-up this late means that the process stood still
 _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
@@ -77,11 +80,14 @@ class BrokerServer:
         large_blocks_apart()
         self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.core.inspection.version = __version__
+        self.core.inspection.pid = os.getpid()
+        self.core.inspection.installation = settings.installation
         limits = broker.limits
         self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.holders = PeerConnections()  # of peers that requests are kept for
+        self.descriptors = DescriptorWatch(broker.descriptors_warn_percent)
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
         self._storekeeper = Storekeeper(store, self._context)
         self._endpoints: dict[str, Endpoint] = {}
@@ -90,9 +96,10 @@ class BrokerServer:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._stopping = False
+        self._stopped_by = ""  # the name of a signal
         self._signals = False
         self._handlers: dict[Any, Callable[[], None]] = {}
-        self._housekeeping_at = self._silence_at = 0.0
+        self._housekeeping_at = self._silence_at = self._descriptors_at = 0.0
         self._holding_back = False
         self._reports: deque[Report] = deque()  # of the store, not yet dealt with
         self._subscriptions = 0
@@ -150,11 +157,17 @@ class BrokerServer:
         return self._endpoints[name].bound
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT only set a flag; the loop acts. Main thread only."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stop())
+        """Signals only set a flag; the loop acts. Main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Ignored from before is SIGHUP under nohup, whose user wants just that.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         self._signals = True
         signal.set_wakeup_fd(self._wake_w.fileno(), warn_on_full_buffer=False)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._stopped_by = signal.Signals(number).name
+        self.stop()
 
     def stop(self) -> None:
         """Ask the loop to end. From any thread or a signal handler."""
@@ -170,15 +183,16 @@ class BrokerServer:
             self._set_time()
             self.core.start()
             self._flush()
-            while not self.core.recovered:
+            while not self.core.recovered and not self._stopping:
                 self._storekeeper.reports.poll(100)
                 self._on_reports()
                 self._flush()
-            self.core.turn.news_wanted = False
-            self._bind_workers()
-            self._listen()
-            self.on_ready()
-            self._serve()
+            if self.core.recovered:
+                self.core.turn.news_wanted = False
+                self._bind_workers()
+                self._listen()
+                self.on_ready()
+                self._serve()
             self._finish_writes()
         finally:
             self.close()
@@ -233,6 +247,10 @@ class BrokerServer:
         self._housekeeping_at = now + _GUARD_S
         self._guard_memory()
         self.core.inspection.store_is_full = self._storekeeper.refuses_inserts
+        self.core.inspection.store_waits_for = self._storekeeper.waits_for
+        if now >= self._descriptors_at:
+            self._descriptors_at = now + _DESCRIPTORS_S
+            self._watch_descriptors(now)
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
@@ -250,12 +268,17 @@ class BrokerServer:
 
     def _finish_writes(self) -> None:
         """What was taken in gets on disk, and its acknowledgements leave."""
+        if self._stopped_by:
+            log.info("stopping: %s", self._stopped_by)
         until = time.monotonic() + _STOP_S
         while (self._reports or not self.gate.idle) and self.fault is None and time.monotonic() < until:
             self._storekeeper.reports.poll(50)
             self._set_time()
             self._on_reports()
             self._flush()
+        if self.fault is None and not self.gate.idle:
+            why = self._storekeeper.waits_for or "the store is slow"
+            log.warning("not all that was taken in is on disk: %s. None of that was acknowledged", why)
         log.info("stopped")
 
     def close(self) -> None:
@@ -381,6 +404,14 @@ class BrokerServer:
         for peer in self.core.take_cuts():
             if not self.holders.cut(peer):
                 log.warning("a connection that is to be cut is not known: it has gone by itself")
+
+    def _watch_descriptors(self, now: float) -> None:
+        watch, inspection = self.descriptors, self.core.inspection
+        before = watch.times_out
+        watch.look(now)
+        inspection.descriptors, inspection.descriptors_max = watch.open, watch.limit
+        if watch.times_out > before:
+            self.core.turn.counters["out_of_descriptors"] += 1
 
     def _cut_the_silent(self) -> None:
         registered = self.core.roster.by_peer

@@ -30,16 +30,19 @@ _M_MMAP_THRESHOLD = -3  # malloc.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def _open_statm() -> int | None:
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return None
+
+
+_statm = _open_statm()  # kept open: out of descriptors, memory would be out of sight too
+
+
 def resident_bytes() -> int:
     """Resident memory of this process, 0 where the system does not tell."""
-    try:
-        descriptor = os.open("/proc/self/statm", os.O_RDONLY)
-    except OSError:
-        return 0
-    try:
-        return int(os.read(descriptor, 200).split()[1]) * _PAGE
-    finally:
-        os.close(descriptor)
+    return 0 if _statm is None else int(os.pread(_statm, 200, 0).split()[1]) * _PAGE
 
 
 @dataclass(slots=True)

@@ -57,6 +57,11 @@ class Storekeeper:
         """Whether the store refuses new jobs for lack of room."""
         return self._store.refuses_inserts
 
+    @property
+    def waits_for(self) -> str | None:
+        """What commits wait for, in words; None: nothing."""
+        return self._store.waits_for
+
     def commit(self, batch: Batch) -> None:
         """Hand over a batch; its report follows."""
         self._batches.put(batch)

@@ -26,4 +26,6 @@ def open_store(settings: Settings) -> Store:
         free_bytes_min=known.free_bytes_min,
         cache_bytes=known.cache_bytes,
         check_s_max=known.check,
+        open_patience_s=known.open_patience,
+        own_folder=settings.store_folder,
     )

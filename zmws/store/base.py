@@ -34,6 +34,11 @@ class Store(Protocol):
         """Whether new jobs are refused for lack of room. From any thread."""
         ...
 
+    @property
+    def waits_for(self) -> str | None:
+        """What the host keeps commits waiting for, in words; None: nothing. From any thread."""
+        ...
+
     def give_up(self) -> None:
         """From any thread: end a commit that waits for the host, such as for room on its disk. It raises
         StoreError, and so does every later one that would have to wait. For a broker that is to stop."""

@@ -64,6 +64,7 @@ class MemoryStore:
 
     durability = "memory"
     refuses_inserts = False  # it refuses by size, one by one
+    waits_for: str | None = None
 
     def __init__(self, bytes_max: int = 512 * 1024 * 1024, ended_max: int = 100_000) -> None:
         self._bytes_max = bytes_max

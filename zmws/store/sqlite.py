@@ -6,7 +6,8 @@ Rule 2: one connection writes and checkpoints, in one thread; the other only rea
 Rule 3: new jobs are taken at a run, as if none were known; when one is, all is rolled back and each is
         looked up. Repeats are rare, and the common way is three times as fast.
 Rule 4: a full disk refuses new jobs and nothing else: what runs goes on into the reserve (space.py).
-Rule 5: any other failure of SQLite is StoreError.
+Rule 5: what another program has locked is waited for (patience.py).
+Rule 6: any other failure of SQLite is StoreError.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from zmws.core.writes import (
     DISK_FULL,
     EXISTING,
     FOR_PEOPLE,
+    FOR_QUESTIONS,
     FULL,
     NEW,
     UNIQUE_CONFLICT,
@@ -48,17 +51,19 @@ from zmws.core.writes import (
 )
 from zmws.errors import StoreError
 from zmws.store import sqlite_file
+from zmws.store.patience import Patience, is_locked, locked
 from zmws.store.rows import born_values, converters, event_value, packed, quoted, whole_values
 from zmws.store.space import Space
-from zmws.store.sql_files import SQL_FOLDER, migrations, queries
+from zmws.store.sql_files import SQL_FOLDER, Migration, migrations, queries
 from zmws.store.sqlite_reads import Reads
 
 PAGE_BYTES = 4096
 WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
 WAL_PAGES_SCANTY = 250  # the same when there is little room
+READER_PATIENCE_S = 2.0  # for another program's lock, before a question is refused
 READER_CACHE_BYTES = 4 * 1024 * 1024
 STATEMENT_ROWS = 50  # that one statement inserts
-FULL_WAIT_S = 0.2  # between two tries when not even the reserve helps
+OPEN_RETRY_S = 0.05  # between two tries to open a file that is locked
 
 _FULL_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 log = logging.getLogger("zmws.store")
@@ -77,9 +82,12 @@ class SqliteStore:
         free_bytes_min: int = 64 * 1024 * 1024,
         cache_bytes: int = 16 * 1024 * 1024,
         check_s_max: float = 2.0,
+        open_patience_s: float = 10.0,
         synchronous: str = "FULL",
         sql_folder: Path = SQL_FOLDER,
+        own_folder: Path | None = None,
     ) -> None:
+        """`own_folder`: the one that may be made."""
         self.path = path
         self._queries = queries()
         for name in ("insert_born", "insert_body"):
@@ -87,7 +95,7 @@ class SqliteStore:
             text, _, values = self._queries[name].rpartition("VALUES ")
             self._queries[f"{name}_many"] = f"{text}VALUES {', '.join([values] * STATEMENT_ROWS)}"
         self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
-        self._given_up = threading.Event()
+        self._patience = Patience(path)
         self._space = Space(path, reserve_bytes, free_bytes_min)
         # When the disk is full, what the WAL holds must still fit into the file, by way of the reserve.
         self._wal_pages = max(WAL_PAGES_SCANTY, min(WAL_PAGES, reserve_bytes // PAGE_BYTES))
@@ -95,24 +103,18 @@ class SqliteStore:
         self._counts: Counter[tuple[str, str]] = Counter()  # of ended jobs, as on disk
         self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
         steps = migrations(sql_folder)
-        sqlite_file.make_folder(path)
+        sqlite_file.require_folder(path, own_folder)
         with contextlib.ExitStack() as undo:
             self._lock = sqlite_file.Lock(path)
             undo.callback(self._lock.release)
             if sqlite_file.is_new(path):
                 sqlite_file.create(path, steps)
+                # Elsewhere than in var/ it may be the place where a disk should be mounted, and is not.
+                level = logging.INFO if path.parent == own_folder else logging.WARNING
+                log.log(level, "%s: there was no store; made a new one, without jobs", path)
             self._space.make_way()
-            try:
-                self._writer = undo.enter_context(contextlib.closing(sqlite_file.connect(path)))
-                self._set_up(self._writer, cache_bytes, synchronous)
-                sqlite_file.require_whole(self._writer, path, check_s_max, self._queries["quick_check"])
-                sqlite_file.migrate(self._writer, path, steps)
-                for service, state, n in self._writer.execute(self._queries["counts"]).fetchall():
-                    self._counts[service, state] = n
-                self._reader = undo.enter_context(contextlib.closing(sqlite_file.connect(path, "ro")))
-                self._reader.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
-            except sqlite3.DatabaseError as wrong:
-                raise self._failed("cannot be opened", wrong) from None
+            opening = partial(self._open, steps, cache_bytes, check_s_max, synchronous)
+            self._when_unlocked(opening, open_patience_s)
             undo.pop_all()
         self._execute = self._writer.execute
         self._many = self._writer.executemany
@@ -125,33 +127,42 @@ class SqliteStore:
         """Whether new jobs are refused for lack of room."""
         return self._space.alarm
 
+    @property
+    def waits_for(self) -> str | None:
+        """What commits wait for, in words."""
+        return self._patience.reason
+
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
         """Apply the writes; verdicts of those that have one, in order."""
-        try:
-            if self._space.look() != self._scanty:
-                self._spare(self._space.alarm)
-            if not self._space.alarm:
-                try:
-                    return self._commit_known(writes)
-                except sqlite3.Error as wrong:
-                    if not _is_full(wrong):
-                        raise
-                self._space.release()
-                self._spare(True)
-            return self._commit_at_last(writes)
-        except sqlite3.Error as wrong:
-            raise self._failed("a commit failed", wrong) from wrong
+        while True:
+            try:
+                verdicts = self._commit_as_there_is_room(writes)
+            except sqlite3.Error as wrong:
+                if is_locked(wrong) and self._patience.wait_for_lock():
+                    continue
+                raise self._failed("a commit failed", wrong) from wrong
+            self._patience.over()
+            return verdicts
 
     def read(self, read: Read) -> Rows:
-        """Answer a read; those for people by the other connection, in the reader's thread."""
-        try:
-            return (self._lists if isinstance(read, FOR_PEOPLE) else self._reads).answer(read)
-        except sqlite3.Error as wrong:
-            raise self._failed(f"{type(read).__name__} failed", wrong) from wrong
+        """Answer a read; those for people by the other connection, in the reader's thread. A question about
+        a file that is locked is refused, which is its asker's matter; what the core has need of waits."""
+        reads = self._lists if isinstance(read, FOR_PEOPLE) else self._reads
+        while True:
+            try:
+                rows = reads.answer(read)
+            except sqlite3.Error as wrong:
+                waits = is_locked(wrong) and not isinstance(read, FOR_QUESTIONS)
+                if waits and self._patience.wait_for_lock():
+                    continue
+                raise self._failed(f"{type(read).__name__} failed", wrong) from wrong
+            if reads is self._reads:
+                self._patience.over()
+            return rows
 
     def give_up(self) -> None:
-        """End a commit that waits for room, from any thread: it raises StoreError."""
-        self._given_up.set()
+        """End what waits for room or for a lock, from any thread: it raises StoreError."""
+        self._patience.give_up()
 
     def close(self) -> None:
         """Let go of everything; what has been committed is then in the file itself."""
@@ -163,6 +174,42 @@ class SqliteStore:
             raise self._failed("cannot be closed", wrong) from wrong
         finally:
             self._lock.release()
+
+    # ------------------------------------------------------------ opening
+
+    def _when_unlocked(self, opening: Callable[[], None], patience_s: float) -> None:
+        """Open it, and wait so long for another program that has locked it."""
+        until, told = time.monotonic() + patience_s, False
+        while True:
+            try:
+                return opening()
+            except sqlite3.DatabaseError as wrong:
+                if not is_locked(wrong):
+                    raise self._failed("cannot be opened", wrong) from None
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"{self.path}: {locked(self.path)}, for {patience_s:g} s now; end it, and start again"
+                )
+            if not told:
+                told = True
+                log.warning("%s: %s; waiting up to %g s", self.path, locked(self.path), patience_s)
+            time.sleep(OPEN_RETRY_S)
+
+    def _open(self, steps: list[Migration], cache_bytes: int, check_s_max: float, synchronous: str) -> None:
+        """Raises StoreError, sqlite3.DatabaseError; then nothing is left open."""
+        path = self.path
+        with contextlib.ExitStack() as undo:
+            self._writer = undo.enter_context(contextlib.closing(sqlite_file.connect(path)))
+            self._set_up(self._writer, cache_bytes, synchronous)
+            sqlite_file.require_whole(self._writer, path, check_s_max, self._queries["quick_check"])
+            sqlite_file.migrate(self._writer, path, steps)
+            for service, state, n in self._writer.execute(self._queries["counts"]).fetchall():
+                self._counts[service, state] = n
+            self._reader = undo.enter_context(
+                contextlib.closing(sqlite_file.connect(path, "ro", READER_PATIENCE_S))
+            )
+            self._reader.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
+            undo.pop_all()
 
     # ------------------------------------------------------------ transactions
 
@@ -178,6 +225,19 @@ class SqliteStore:
         ):
             connection.execute(f"PRAGMA {setting}").fetchall()
 
+    def _commit_as_there_is_room(self, writes: Sequence[Write]) -> list[Verdict]:
+        if self._space.look() != self._scanty:
+            self._spare(self._space.alarm)
+        if not self._space.alarm:
+            try:
+                return self._commit_known(writes)
+            except sqlite3.Error as wrong:
+                if not _is_full(wrong):
+                    raise
+            self._space.release()
+            self._spare(True)
+        return self._commit_at_last(writes)
+
     def _commit_known(self, writes: Sequence[Write]) -> list[Verdict]:
         """At a run if all new jobs are new, else one by one."""
         try:
@@ -187,7 +247,6 @@ class SqliteStore:
 
     def _commit_at_last(self, writes: Sequence[Write]) -> list[Verdict]:
         """Commit what must not be refused, and no new job: if the disk is full, wait until it fits."""
-        told = False
         while True:
             try:
                 return self._transaction(writes, refusing=True)
@@ -196,12 +255,7 @@ class SqliteStore:
                     raise
                 released = self._space.release()
                 self._spare(True)
-                if released:
-                    continue
-                if not told:
-                    told = True
-                    log.warning("%s: the disk is full; commits wait until there is room", self.path)
-                if self._given_up.wait(FULL_WAIT_S):
+                if not released and not self._patience.wait_for_room():
                     raise
 
     def _spare(self, scanty: bool) -> None:

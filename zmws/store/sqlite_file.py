@@ -20,8 +20,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zmws.errors import StoreError
+from zmws.store.patience import is_locked
 from zmws.store.sql_files import Migration
 
+LOCK_PATIENCE_S = 0.2  # how long SQLite itself tries; who has more patience tries again
 APPLICATION_ID = 0x7A6D7773  # "zmws", in the header of our files
 
 _MAGIC = b"SQLite format 3\0"
@@ -66,17 +68,28 @@ def restoring(path: Path) -> Path:
     return path.with_name(path.name + ".restoring")
 
 
-def make_folder(path: Path) -> None:
-    """The folder that the database is to lie in."""
+def require_folder(path: Path, own: Path | None) -> None:
+    """The folder that the database lies in is there. `own`, which is the installation's, is made where it is
+    missing; any other may be on a disk that is not mounted, and a store made anew there would hide that."""
+    folder = path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder == own:
+            folder.mkdir(exist_ok=True)
+        there = folder.is_dir()
     except OSError as wrong:
         reason = "there is a file of that name" if isinstance(wrong, FileExistsError) else wrong.strerror
-        raise StoreError(f"{path.parent}: the folder cannot be made: {reason}") from None
+        raise StoreError(f"{folder}: the folder cannot be made: {reason}") from None
+    if not there and (folder.exists() or folder.is_symlink()):
+        raise StoreError(f"{folder}: is no folder; the store's url must name a file in one")
+    if not there:
+        raise StoreError(
+            f"{folder}: there is no such folder. If it is on a disk of its own, mount that first; "
+            "else make the folder, and the store begins without jobs"
+        )
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; the store's url must name a file")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise StoreError(f"{path.parent}: the folder cannot be written to")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: the folder cannot be written to")
 
 
 def is_new(path: Path) -> bool:
@@ -128,16 +141,19 @@ def create(path: Path, migrations: list[Migration]) -> None:
         raise StoreError(f"{path}: cannot be made: {reason}") from None
 
 
-def connect(path: Path, mode: str = "rw", cached_statements: int = 256) -> sqlite3.Connection:
-    """A connection that never makes a file: `mode` is rw or ro. Raises sqlite3.Error."""
+def connect(path: Path, mode: str = "rw", patience_s: float = LOCK_PATIENCE_S) -> sqlite3.Connection:
+    """A connection that never makes a file: `mode` is rw or ro. `patience_s`: for another program's lock.
+
+    Raises sqlite3.Error.
+    """
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     return sqlite3.connect(
         uri,
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=cached_statements,
-        timeout=5.0,
+        cached_statements=256,
+        timeout=patience_s,
     )
 
 
@@ -148,7 +164,10 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Migration]) -> None:
-    """Bring the file to the newest version, each step in a transaction. Raises StoreError."""
+    """Bring the file to the newest version, each step in a transaction.
+
+    Raises StoreError, and sqlite3.Error where another program has locked it.
+    """
     at, newest = version(connection), migrations[-1].version
     if at > newest:
         raise StoreError(
@@ -162,6 +181,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: list[Migrati
         except sqlite3.Error as wrong:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if is_locked(wrong):
+                raise
             raise StoreError(f"{path}: cannot be brought to version {migration.name}: {wrong}") from None
         if at:
             log.info("%s: brought to version %s", path, migration.name)

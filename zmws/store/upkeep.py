@@ -15,9 +15,11 @@ from pathlib import Path
 
 from zmws.errors import StoreError
 from zmws.store import sqlite_file
+from zmws.store.patience import is_locked, locked
 from zmws.store.sql_files import migrations, queries
 
 STEP_PAGES = 1_000  # of a backup at once
+PATIENCE_S = 5.0  # for another program that has locked the file
 
 
 def backup(source: Path, target: Path) -> None:
@@ -37,8 +39,7 @@ def backup(source: Path, target: Path) -> None:
     except (sqlite3.Error, OSError) as wrong:
         with contextlib.suppress(OSError):
             made.unlink(missing_ok=True)
-        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
-        raise StoreError(f"{target}: the backup failed: {reason}") from None
+        raise StoreError(f"{target}: the backup failed: {_reason(source, wrong)}") from None
 
 
 def _copy(source: Path, made: Path) -> None:
@@ -56,8 +57,9 @@ def _copy(source: Path, made: Path) -> None:
     sqlite_file.sync(made)
 
 
-def restore(source: Path, path: Path) -> Path | None:
-    """Put the backup `source` in the place of the store `path`, which no broker may have open.
+def restore(source: Path, path: Path, own_folder: Path | None = None) -> Path | None:
+    """Put the backup `source` in the place of the store `path`, which no broker may have open. `own_folder`:
+    the one that may be made.
 
     What stood there is kept beside it: its new name is returned, None if there was nothing. Raises
     StoreError; then all is as it was, or the store is missing and a start says so.
@@ -65,7 +67,7 @@ def restore(source: Path, path: Path) -> Path | None:
     problems = check(source)
     if problems:
         raise StoreError(f"{source}: is no whole store: {problems[0]}")
-    sqlite_file.make_folder(path)
+    sqlite_file.require_folder(path, own_folder)
     lock = sqlite_file.Lock(path)
     made = sqlite_file.restoring(path)
     try:
@@ -76,11 +78,16 @@ def restore(source: Path, path: Path) -> Path | None:
         made.rename(path)
         sqlite_file.sync(path.parent)
     except (sqlite3.Error, OSError) as wrong:
-        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
-        raise StoreError(f"{path}: the backup could not be put back: {reason}") from None
+        raise StoreError(f"{path}: the backup could not be put back: {_reason(source, wrong)}") from None
     finally:
         lock.release()
     return old
+
+
+def _reason(source: Path, wrong: sqlite3.Error | OSError) -> str | None:
+    if isinstance(wrong, OSError):
+        return wrong.strerror
+    return f"{source}: {locked(source)}" if is_locked(wrong) else str(wrong)
 
 
 def _set_aside(path: Path) -> Path | None:
@@ -106,6 +113,8 @@ def check(path: Path) -> list[str]:
             problems += [str(row[0]) for row in connection.execute(said["integrity_check"]) if row[0] != "ok"]
             problems += _invariants(connection, said)
     except sqlite3.Error as wrong:
+        if is_locked(wrong):  # which is no damage
+            raise StoreError(f"{path}: {locked(path)}; try again when that is over") from None
         problems.append(str(wrong))
     return problems
 
@@ -141,7 +150,7 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise StoreError(f"{path}: there is no such store")
-    with contextlib.closing(sqlite_file.connect(path, "ro")) as connection:
+    with contextlib.closing(sqlite_file.connect(path, "ro", patience_s=PATIENCE_S)) as connection:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         if application_id != sqlite_file.APPLICATION_ID:
             raise StoreError(f"{path}: is no store of zmws")

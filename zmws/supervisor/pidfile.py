@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+Identity = tuple[int, str]  # its number, and when it began
+
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
@@ -27,27 +29,75 @@ class PidFile:
     def _about(self) -> Path:
         return self.folder / f"{self.name}.json"
 
+    @property
+    def mark(self) -> str:
+        """What the process carries in its environment, and all that it starts."""
+        return str(self._pid)
+
     def write(self, pid: int) -> None:
-        """Note a process that was just started. Raises OSError."""
-        self._about.write_text(json.dumps({"pid": pid, "began": began(pid)}) + "\n")
-        self._pid.write_text(f"{pid}\n")
+        """Note a process that was just started. Raises OSError; then nothing is noted."""
+        try:
+            self._about.write_text(json.dumps({"pid": pid, "began": began(pid)}) + "\n")
+            self._pid.write_text(f"{pid}\n")
+        except OSError:
+            for file in (self._pid, self._about):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+            raise
+
+    def noted(self) -> int | None:
+        """The number that is noted, whatever has become of its process; None if there is none."""
+        try:
+            pid = int(self._pid.read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if pid > 0 else None  # 0 or below would signal whole groups of processes
+
+    def noted_at(self) -> float | None:
+        """When it was noted, in seconds since 1970; None if there is none."""
+        try:
+            return self._pid.stat().st_mtime
+        except OSError:
+            return None
 
     def running(self) -> int | None:
         """The process's number if it still runs and is ours, else None."""
+        identity = self.identity()
+        return identity[0] if identity is not None and runs(identity) else None
+
+    def identity(self) -> Identity | None:
+        """The process that is noted, for `runs`; None where it cannot be told from others."""
+        pid = self.noted()
         try:
-            pid = int(self._pid.read_text())
             about = json.loads(self._about.read_text())
         except (OSError, ValueError):
             return None
-        # A number of 0 or below would signal whole groups of processes.
-        now = began(pid) if pid > 0 else None
-        return pid if now is not None and about == {"pid": pid, "began": now} else None
+        if pid is None or not isinstance(about, dict) or about.get("pid") != pid:
+            return None
+        return pid, str(about.get("began"))
 
     def remove(self) -> None:
-        """Forget it."""
+        """Forget it. Raises OSError."""
         for file in (self._pid, self._about):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
+
+
+def remove_own(mark: str | None) -> None:
+    """For a process that ends well, by itself or by a signal: it was stopped, and has not died. `mark`: its
+    PidFile.mark, None if nobody has noted it."""
+    path = Path(mark or "")
+    own = PidFile(path.parent, path.stem)
+    # What a worker's code starts carries the worker's mark.
+    if mark and own.running() == os.getpid():
+        with contextlib.suppress(OSError):
+            own.remove()
+
+
+def runs(identity: Identity) -> bool:
+    """Whether that very process runs."""
+    pid, since = identity
+    return began(pid) == since
 
 
 def began(pid: int) -> str | None:

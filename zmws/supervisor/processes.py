@@ -3,6 +3,7 @@
 Rule 1: a process is known by its pid file in run/ and logs to logs/NAME.txt.
 Rule 2: start is idempotent: what runs already is left alone.
 Rule 3: workers stop before the broker, so that their last results find it.
+Rule 4: nothing that was started stays behind unrecorded, nor what a worker had started that was killed.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from zmws import ipc_files
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings
-from zmws.supervisor.pidfile import PidFile, send_signal
+from zmws.supervisor.pidfile import PidFile, runs, send_signal
+from zmws.supervisor.sessions import MARK, end_group, end_left
 
 BROKER = "broker"
+RUNNING, DIED, STOPPED = "running", "died", "stopped"
 _POLL_S = 0.05
+_END_S = 5.0  # for a process that could not be recorded
 
 
 @dataclass(slots=True)
@@ -39,10 +44,29 @@ class Process:
     group: str  # the name in the settings: what `zmws stop NAME` takes
 
 
+@dataclass(slots=True)
+class State:
+    """How a process is. One that has died has a pid file, and nobody stopped it."""
+
+    name: str
+    state: str
+    pid: int | None
+    last_sign_at: float | None  # of one that has died: seconds since 1970, when it was last heard of
+
+
+@dataclass(slots=True)
+class _Life:
+    """A process that this one has started, and where its part of the log begins."""
+
+    child: subprocess.Popen[bytes]
+    log_from: int
+
+
 class Installation:
     """A folder with its settings, run/ and logs/."""
 
     def __init__(self, settings: Settings) -> None:
+        self._lives: dict[str, _Life] = {}
         self.settings = settings
         self.root = settings.root
         self.run_dir = settings.run_dir
@@ -78,15 +102,25 @@ class Installation:
             return [p for p in all_of_them if p.name in names or p.group in names]
         return [p for p in all_of_them if (servers if p.part == BROKER else workers)]
 
+    def noted(self) -> list[str]:
+        """All processes that have a pid file, also such as the settings no longer name."""
+        return [file.stem for file in sorted(self.run_dir.glob("*.pid"))]
+
     def running(self) -> dict[str, int]:
-        """All processes of this installation that run, by name, also such as the settings no longer
-        name."""
-        found = {}
-        for file in sorted(self.run_dir.glob("*.pid")):
-            pid = PidFile(self.run_dir, file.stem).running()
-            if pid is not None:
-                found[file.stem] = pid
-        return found
+        """Those of them that run."""
+        pids = ((name, PidFile(self.run_dir, name).running()) for name in self.noted())
+        return {name: pid for name, pid in pids if pid is not None}
+
+    def state(self, name: str) -> State:
+        """Whether it runs, was stopped, or has died."""
+        file = PidFile(self.run_dir, name)
+        pid, noted_at = file.running(), file.noted_at()
+        if pid is not None or noted_at is None:
+            return State(name, STOPPED if pid is None else RUNNING, pid, None)
+        # Nobody saw it die. What it wrote last, it wrote alive.
+        with contextlib.suppress(OSError):
+            noted_at = max(noted_at, self.log_file(name).stat().st_mtime)
+        return State(name, DIED, None, noted_at)
 
     def log_file(self, name: str) -> Path:
         """Where a process logs."""
@@ -111,9 +145,11 @@ class Installation:
             yield
 
     def start(self, process: Process) -> int:
-        """Start one detached process; its number. Raises ZmwsError."""
+        """Start one detached process; its number. Raises ZmwsError; then it does not run."""
+        file = PidFile(self.run_dir, process.name)
         try:
             with self.log_file(process.name).open("ab") as log:
+                log_from = log.tell()
                 child = subprocess.Popen(
                     process.command,
                     cwd=self.root,
@@ -121,72 +157,152 @@ class Installation:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: file.mark},
                 )
-            PidFile(self.run_dir, process.name).write(child.pid)
+            self._lives[process.name] = _Life(child, log_from)
+            try:
+                file.write(child.pid)
+            except BaseException:
+                self._end_unrecorded(child, file)
+                raise
         except OSError as wrong:
             raise ZmwsError(f"cannot start {process.name}: {wrong.strerror}: {wrong.filename}") from None
         return child.pid
 
+    @staticmethod
+    def _end_unrecorded(child: subprocess.Popen[bytes], file: PidFile) -> None:
+        """Nobody would find it again: no pid file names it."""
+        child.terminate()
+        try:
+            child.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            end_group(child.pid)
+            child.wait()
+        end_left(child.pid, file.mark)
+
+    def how_it_ended(self, name: str) -> str | None:
+        """Of a process that was started here and has ended: how, and what it wrote last; else None."""
+        life = self._lives[name]
+        code = life.child.poll()
+        if code is None:
+            return None
+        lines = last_lines(self.log_file(name), 8, life.log_from)
+        wrote = "".join(f"\n  {line}" for line in lines)
+        told = f"; the end of {self.log_file(name)}:{wrote}"
+        if not lines:
+            told = f"; it wrote nothing to {self.log_file(name)}"
+        if code >= 0:
+            return f"{name} ended at once with exit code {code}{told}"
+        return f"{name} was ended by {_signal_name(-code)}{told}"
+
     # ------------------------------------------------------------ stopping
 
-    def stop(self, names: Sequence[str], wait_s: float, on_stopped: Callable[[str, bool], None]) -> None:
-        """Stop these, workers first; those that have not ended after `wait_s` seconds are killed.
-        `on_stopped(name, killed)` is called as each ends."""
+    def stop(
+        self,
+        names: Sequence[str],
+        wait_s: float,
+        on_stopped: Callable[[str, bool], None],
+        with_all_they_started: bool = False,
+    ) -> None:
+        """Stop these, workers first; those that have not ended after `wait_s` seconds are killed, with what
+        their jobs have started. `on_stopped(name, killed)` is called as each ends. Raises ZmwsError.
+
+        `with_all_they_started`: what is left is ended too of those that end by themselves.
+        """
         workers = [name for name in names if name != BROKER]
-        self._stop_together(workers, wait_s, on_stopped)
-        self._stop_together([name for name in names if name == BROKER], wait_s, on_stopped)
+        for together in (workers, [name for name in names if name == BROKER]):
+            self._stop_together(together, wait_s, on_stopped, with_all_they_started)
 
     def _stop_together(
-        self, names: Sequence[str], wait_s: float, on_stopped: Callable[[str, bool], None]
+        self,
+        names: Sequence[str],
+        wait_s: float,
+        on_stopped: Callable[[str, bool], None],
+        with_all_they_started: bool,
     ) -> None:
-        left = {name: PidFile(self.run_dir, name) for name in names}
-        for file in left.values():
-            self._signal(file, signal.SIGTERM)
+        # By what is noted now: who ends well removes his file himself, a little before he has gone.
+        noted = {name: PidFile(self.run_dir, name).identity() for name in names}
+        left = {name: identity for name, identity in noted.items() if identity is not None}
+        for name in names:
+            if name not in left:  # it has just ended
+                self._forget(PidFile(self.run_dir, name), None)
+                on_stopped(name, False)
+        for identity in left.values():
+            if runs(identity):
+                send_signal(identity[0], signal.SIGTERM)
         until = time.monotonic() + wait_s
         killed = False
         while left:
-            for name, file in list(left.items()):
-                if file.running() is None:
-                    file.remove()
+            for name, identity in list(left.items()):
+                if not runs(identity):
+                    everything = killed or with_all_they_started
+                    self._forget(PidFile(self.run_dir, name), identity[0] if everything else None)
                     on_stopped(name, killed)
                     del left[name]
             if left and not killed and time.monotonic() >= until:
                 killed = True
-                for file in left.values():
-                    self._signal(file, signal.SIGKILL)
+                for identity in left.values():
+                    if runs(identity):
+                        end_group(identity[0])
             if left:
                 time.sleep(_POLL_S)
 
     @staticmethod
-    def _signal(file: PidFile, number: signal.Signals) -> None:
-        pid = file.running()
-        if pid is not None:
-            send_signal(pid, number)
+    def _forget(file: PidFile, ends_left_of: int | None) -> int:
+        """Remove the pid file of a process that has ended. `ends_left_of`: its number, if what it had started
+        is to end too; gives back how many those were."""
+        ended = end_left(ends_left_of, file.mark) if ends_left_of is not None else 0
+        try:
+            file.remove()
+        except OSError as wrong:
+            raise ZmwsError(f"cannot remove {wrong.filename}: {wrong.strerror}") from None
+        return ended
 
-    def tidy(self) -> None:
-        """Remove pid files whose processes have ended."""
-        for file in self.run_dir.glob("*.pid"):
-            known = PidFile(self.run_dir, file.stem)
-            if known.running() is None:
-                known.remove()
+    def tidy(self, names: Sequence[str], on_left: Callable[[str, int], None]) -> None:
+        """Forget those of these that have died. What they had started is ended: their jobs run elsewhere.
+        `on_left(name, count)` is called where there was any of that. Raises ZmwsError."""
+        for name in names:
+            file = PidFile(self.run_dir, name)
+            if file.noted_at() is not None and file.running() is None:
+                ended = self._forget(file, file.noted())
+                if ended:
+                    on_left(name, ended)
 
 
-def last_lines(file: Path, count: int) -> list[str]:
-    """The last lines of a log; none if there is none."""
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one
+
+
+def descriptors_of(pid: int) -> tuple[int, int] | None:
+    """How many a process has in use, and how many it may have; None where the system does not tell."""
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        (allowed,) = [int(line.split()[3]) for line in limits if line.startswith("Max open files")]
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())), allowed
+    except (OSError, ValueError):
+        return None
+
+
+def last_lines(file: Path, count: int, begin: int = 0) -> list[str]:
+    """The last lines of a log, and none from before the byte `begin`; none if there is none."""
     try:
         with file.open("rb") as log:
-            return seek_last_lines(log, count)
+            return seek_last_lines(log, count, begin)
     except OSError:
         return []
 
 
-def seek_last_lines(log: BinaryIO, count: int) -> list[str]:
+def seek_last_lines(log: BinaryIO, count: int, begin: int = 0) -> list[str]:
     """The last lines of an open log, which then stands behind them."""
-    size = log.seek(0, os.SEEK_END)
+    end = log.seek(0, os.SEEK_END)
+    begin = begin if begin <= end else 0  # it was cut meanwhile
+    size = end - begin
     back = 400 * (count + 1)
     while True:
-        log.seek(max(0, size - back))
+        log.seek(max(begin, end - back))
         text = log.read(min(size, back))
         if back >= size or text.count(b"\n") > count:
             return text.decode("utf-8", "replace").splitlines()[-count:] if count else []
@@ -194,20 +310,26 @@ def seek_last_lines(log: BinaryIO, count: int) -> list[str]:
 
 
 def ports_in_use(settings: Settings) -> list[str]:
-    """The broker's endpoints whose ports another program holds, as `broker.client (tcp://...)`."""
+    """The broker's endpoints that another program holds, as `broker.client (tcp://...)`."""
     taken = []
     for name in ("client", "worker", "news", "mdp"):
         endpoint: str = getattr(settings.broker, name)
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        if not endpoint.startswith("tcp://") or not port.isdigit() or port == "0":
-            continue
-        host = "0.0.0.0" if host == "*" else host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, int(port)))
-            except OSError as wrong:
-                if wrong.errno == errno.EADDRINUSE:
-                    taken.append(f"broker.{name} ({endpoint})")
+        place = ipc_files.place_of(endpoint)
+        if _port_in_use(endpoint) if place is None else ipc_files.listens(place):
+            taken.append(f"broker.{name} ({endpoint})")
     return taken
+
+
+def _port_in_use(endpoint: str) -> bool:
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if not endpoint.startswith("tcp://") or not port.isdigit() or port == "0":
+        return False
+    host = "0.0.0.0" if host == "*" else host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as wrong:
+            return wrong.errno == errno.EADDRINUSE
+    return False

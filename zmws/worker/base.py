@@ -153,8 +153,7 @@ class WorkerBase:
         need_real_threads("a worker", queues=True)
         io = WorkerIO(name, brokers, settings=dialog_settings)
         self._runner = None
-        if handle_signals:
-            self._handle_signals(io)
+        asked = self._handle_signals(io) if handle_signals else []
         log.info(
             "worker %s of %s, pid %d, connects to %s", io.dialog.worker_id, name, os.getpid(), brokers[0]
         )
@@ -170,10 +169,11 @@ class WorkerBase:
             log.warning(
                 "left with %d results that no broker confirmed; their jobs may run again", io.unconfirmed
             )
-        log.info("stopped")
+        log.info("stopped%s", f": {signal.Signals(asked[0]).name}" if asked else "")
         return 0
 
-    def _handle_signals(self, io: WorkerIO) -> None:
+    def _handle_signals(self, io: WorkerIO) -> list[int]:
+        """Gives back the signals that have come, which grow."""
         asked: list[int] = []
 
         def on_signal(number: int, _: object) -> None:
@@ -184,8 +184,11 @@ class WorkerBase:
             io.stop()
 
         self._handles_signals = True
-        handle_signal(signal.SIGTERM, on_signal)
-        handle_signal(signal.SIGINT, on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Ignored from before is SIGHUP under nohup, whose user wants just that.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                handle_signal(number, on_signal)
+        return asked
 
     def _serve(self, io: WorkerIO) -> None:
         self._idle_called = False

@@ -1,0 +1,83 @@
+"""The socket files of ipc:// addresses: whether somebody listens there, and taking over what is dead.
+
+libzmq removes whatever lies at the path before it binds, and again when it closes: a broker that runs would
+lose its address to a second one without a word, and a file that is no socket would be gone. So we bind
+ourselves, and libzmq is given the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_FOLDER_S = 2.0  # to bind takes far less
+_POLL_S = 0.02
+
+
+def place_of(address: str) -> str | None:
+    """What the address names for the system: a path, or an abstract name (its first character is NUL). None:
+    it is no ipc:// address, or libzmq is to make a name up."""
+    rest = address.removeprefix("ipc://")
+    if rest == address or rest == "*":
+        return None
+    return "\0" + rest[1:] if rest.startswith("@") else rest
+
+
+def listens(place: str | Path) -> bool:
+    """Whether a program listens there. One that stands still does too."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(place))
+        except BlockingIOError:
+            return True  # so many wait for it already
+        except OSError:
+            return False
+        return True
+
+
+def listen(path: Path, backlog: int) -> socket.socket:
+    """A socket that listens there; of a dead program the place is taken over. Raises OSError: EADDRINUSE
+    where somebody listens, EEXIST for what is no socket."""
+    with contextlib.ExitStack() as undo, _alone_in(path.parent):
+        made = undo.enter_context(socket.socket(socket.AF_UNIX))
+        made.setblocking(False)
+        try:
+            made.bind(str(path))
+        except OSError as wrong:
+            if wrong.errno != errno.EADDRINUSE or listens(path):
+                raise
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                raise OSError(errno.EEXIST, "what lies there is no socket") from None
+            path.unlink()
+            made.bind(str(path))
+        made.listen(backlog)
+        undo.pop_all()
+    return made
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """No other broker binds there meanwhile: of two that find a dead socket, the second would remove the new
+    one of the first. Raises OSError."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        until = time.monotonic() + _FOLDER_S
+        while True:
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise OSError(errno.EBUSY, f"another program has locked {folder}") from None
+                time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(place)
