@@ -45,7 +45,7 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
     for events in job.TRANSITIONS.values():
         for event, state in events.items():
             assert event in drawing and state in drawing
-    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED)):
+    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED), ("revive", job.WAITING)):
         drawn = re.search(rf"{event}: (.+?) +--> {state}", drawing)
         assert drawn is not None, event
         assert drawn[1].split(", ") == [was for was, events in job.TRANSITIONS.items() if event in events]

@@ -163,6 +163,8 @@ class History:
                 ("cancel", {"group": "g"}),
                 ("retry", {"state": "failed"}),
                 ("retry", {"service": service}),
+                ("retry", {"state": "cancelled"}),
+                ("retry", {"service": service, "state": "expired"}),
                 ("purge", {"service": service}),
                 ("pause", {"service": service}),
             )

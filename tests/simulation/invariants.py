@@ -238,6 +238,9 @@ class Watcher:
                 self._came_due(disk._rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.finished[write.job_id] -= verdict.verdict == NEW
+                if verdict.verdict == NEW and write.job_id in self.asked:
+                    # It waits from now on, whatever its delay was, and expires no more.
+                    self.asked[write.job_id] = (self.asked[write.job_id][0], 0.0, 0.0)
         keys = Counter(
             (row["service"], row["unique"])
             for row in disk._rows.values()

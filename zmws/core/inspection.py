@@ -61,6 +61,7 @@ class Inspection:
             "zmws.purge": self.operations.purge,
             "zmws.pause": self.operations.pause,
             "zmws.resume": self.operations.resume,
+            "zmws.forget": self.operations.forget,
             "zmws.lease": self.leases.lease,
             "zmws.extend": self.leases.extend,
             "zmws.report": self.leases.report,
@@ -273,6 +274,8 @@ class Inspection:
     def _services(self, question: Question) -> None:
         rows = []
         for service in self.jobs.services.values():
+            if service.forgotten:
+                continue
             rows.append(
                 {
                     "service": service.name,

@@ -80,6 +80,7 @@ QUESTIONS: dict[str, dict[str, Field]] = {
     "zmws.purge": {"service": _SERVICE},
     "zmws.pause": {"service": _SERVICE},
     "zmws.resume": {"service": _SERVICE},
+    "zmws.forget": {"service": _SERVICE},
     "zmws.lease": {
         "service": _SERVICE,
         "lease": Field("id", needed=True),

@@ -153,6 +153,16 @@ class Service:
         """How many jobs are scheduled, here and in the store."""
         return len(self.scheduled) + self.scheduled_beyond
 
+    @property
+    def unfinished_count(self) -> int:
+        """How many of its jobs have not ended, with those on their way to the store."""
+        return self.waiting_count + self.scheduled_count + len(self.running) + self.inserting
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it is here only because records of its ended jobs are kept: it is no known service."""
+        return not (self.registered or self.unfinished_count)
+
     def waiting(self) -> Iterator[Job]:
         """The waiting jobs that are here, in no order that means anything."""
         return (job for group in self.groups.values() for job in chain(group.stored, group.memory))
