@@ -127,8 +127,12 @@ class JobCancelled(JobFailed):
 
 
 class JobTimeout(ZmwsError):
-    """The time the caller gave ran out; `job_id` names the job where one is known."""
+    """The time the caller gave ran out; `job_id` names the job where one is known.
 
-    def __init__(self, message: str, job_id: str | None = None) -> None:
+    `code` is `timeout` when the caller waits no longer, `expired` when no worker began the job in time.
+    """
+
+    def __init__(self, message: str, job_id: str | None = None, code: str = "timeout") -> None:
         super().__init__(message)
         self.job_id = job_id
+        self.code = code

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 import click
 
 from zmws import settings
-from zmws.cli.ends import NO_BROKER, say, zmws
+from zmws.cli.ends import NO_BROKER, zmws
 from zmws.cli.options import config_option, json_option
+from zmws.cli.output import say
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.client.synchronous import Client
 from zmws.errors import ZmwsError
