@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 
+from tests import shipped
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, free_ports, installation, run
 from zmws.cli import cli
@@ -75,8 +76,8 @@ def test_every_option_is_explained() -> None:
 def test_every_setting_of_the_store_is_explained() -> None:
     names = {field.name for field in fields(StoreSettings)}
     assert _explained_options()[1] == names
-    text = (REPOSITORY / "etc" / "zmws.toml").read_text()
-    section = text.partition("[store]")[2].partition("\n[")[0]
+    text = shipped.settings_text()
+    section = re.split(r"\n(?:# )?\[", text.partition("[store]")[2])[0]
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE)) == names
 
 
@@ -174,7 +175,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         return ended.stdout
 
     with installation(tmp_path, "") as zmws:
-        (tmp_path / "etc" / "zmws.toml").write_text((REPOSITORY / "etc" / "zmws.toml").read_text())
+        (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
         (tmp_path / "README.md").write_text(README)
         assert run("start", cwd=tmp_path, **ports).code == 0
         told = shell(try_them)

@@ -95,19 +95,19 @@ def services(ctx: click.Context, as_json: bool, broker: tuple[str, ...], config:
     if as_json:
         show_json(rows)
         return 0
-    names = ("waiting", "scheduled", "running", "failed", "complete", "calls_complete", "calls_failed")
     shown = [
         (
             row["service"],
-            *(row[name] for name in names),
+            *(row[name] for name in ("waiting", "scheduled", "running")),
             f"{row['idle']}/{row['workers']}",
             duration(row["oldest_s"]),
             "paused" if row["paused"] else "",
+            *(row[name] for name in ("failed", "complete", "calls_complete", "calls_failed")),
         )
         for row in rows
     ]
-    heads = ("WAITING", "SCHEDULED", "RUNNING", "FAILED", "COMPLETE", "CALLS", "CALLS FAILED")
-    show_table(("SERVICE", *heads, "IDLE", "OLDEST", "PAUSED"), shown)
+    now = ("WAITING", "SCHEDULED", "RUNNING", "IDLE", "OLDEST", "PAUSED")
+    show_table(("SERVICE", *now, "FAILED", "COMPLETE", "CALLS", "CALLS FAILED"), shown)
     return 0
 
 

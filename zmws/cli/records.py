@@ -8,7 +8,7 @@ from typing import Any
 from zmws.cli.ends import zmws
 from zmws.cli.output import echo, say
 from zmws.cli.tables import clock, plain, show_json
-from zmws.core.job import FAILED, REVIVABLE
+from zmws.core.job import REVIVABLE
 
 
 def show_record(record: dict[str, Any], as_json: bool) -> None:
@@ -33,10 +33,7 @@ def show_record(record: dict[str, Any], as_json: bool) -> None:
         else:
             echo(f"{name}: {plain(text)}")
     if record["state"] in REVIVABLE:
-        said = "lets it wait again"
-        if record["state"] == FAILED or record["attempts"]:
-            said += ", with all its retries"
-        say(f"'{zmws()} job retry {record['id']}' {said}")
+        say(f"'{zmws()} job retry {record['id']}' lets it wait again")
 
 
 def _text(value: Any) -> str:
