@@ -1,5 +1,5 @@
-"""What this repository ships, whatever a user has put beside it: the README tells them to add a worker file and
-a [[workers]] table in their checkout, and that breaks no test."""
+"""What this repository ships, whatever a user has put beside it: the README tells them to add a worker file
+and a [[workers]] table in their checkout, and that breaks no test."""
 
 from __future__ import annotations
 
