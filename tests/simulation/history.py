@@ -167,6 +167,7 @@ class History:
                 ("retry", {"service": service, "state": "expired"}),
                 ("purge", {"service": service}),
                 ("pause", {"service": service}),
+                ("forget", {"service": service}),
             )
         )
         question = (json.dumps(asked).encode(),)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import click
 
 from zmws import settings
+from zmws.cli.durations import wait_time
 from zmws.cli.ends import NO_BROKER, zmws
 from zmws.cli.options import config_option, json_option
 from zmws.cli.output import say
@@ -48,7 +49,14 @@ def _client(known: Settings, connect_timeout: float) -> Client:
 @click.command(context_settings=_HELP)
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait until they are ready.")
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long to wait until they are ready.",
+)
 @json_option
 @config_option
 @click.argument("names", nargs=-1)
@@ -189,7 +197,15 @@ def _sample_services(known: Settings) -> list[str]:
 @click.command(context_settings=_HELP)
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option("--wait", "wait_s", default=10.0, show_default=True, help="Seconds for jobs in hand to end.")
+@click.option(
+    "--wait",
+    "wait_s",
+    default=10.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long jobs in hand may take.",
+)
 @json_option
 @config_option
 @click.argument("names", nargs=-1)

@@ -13,12 +13,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|min|[smhdw])")
 
 
-def seconds_of(text: str) -> float | None:
+def seconds_of(text: str | float) -> float | None:
     """The seconds of a number, or of numbers with their units; None where the text is neither."""
     try:
         return float(text)
     except ValueError:
-        return _with_units(text)
+        return _with_units(str(text))
 
 
 def _with_units(text: str) -> float | None:
@@ -29,7 +29,7 @@ def _with_units(text: str) -> float | None:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def wait_time(text: str) -> float:
+def wait_time(text: str | float) -> float:
     """The seconds that a flag says. Raises BadParameter."""
     found = seconds_of(text)
     if found is None or not 0 <= found <= YEAR_S:
