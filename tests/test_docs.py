@@ -138,6 +138,22 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
             assert link.startswith("https://") or (file.parent / link).exists(), f"{file.name}: {link}"
 
 
+def test_comments_cite_documents_that_are_here() -> None:
+    folders = [REPOSITORY / name for name in ("zmws", "tests", "workers", "bin", "benchmarks")]
+    found = [path for folder in folders for path in folder.rglob("*") if path.suffix in _OF_TEXT]
+    files = [path for path in found if path.is_file() and "build" not in path.parts]
+    assert len(files) > 150
+    for path in files:
+        text = path.read_text()
+        assert not re.search(r"\b[A-Z]{4,} sections? \d", text), f"{path} cites a section of no document"
+        for cited in re.findall(r"(?<![\w/.])((?:docs/)?[A-Za-z]+\.md)\b", text):
+            places = (REPOSITORY / cited, REPOSITORY / "docs" / cited)
+            assert any(place.is_file() for place in places), f"{path} cites {cited}, which is not here"
+
+
+_OF_TEXT = (".py", ".txt", ".sql", ".sh", "")
+
+
 @pytest.mark.timeout(240)  # some forty processes, one after the other
 def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
     client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))

@@ -111,7 +111,7 @@ class JobFailed(ZmwsError):
 
     @classmethod
     def of(cls, error: dict[str, Any], job_id: str | None = None) -> JobFailed:
-        """The error of WIRE section 2 as an exception."""
+        """The ERROR of docs/errors.md as an exception."""
         return cls(
             str(error.get("error") or "the job failed"),
             code=str(error.get("code") or "job_failed"),

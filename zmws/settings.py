@@ -1,4 +1,4 @@
-"""The TOML file, the environment and the flags -> checked, frozen Settings (DESIGN section 9).
+"""The TOML file, the environment and the flags -> checked, frozen Settings (etc/zmws.toml).
 
 Rule 1: a flag beats the environment, the environment beats the file, the file beats the default.
 Rule 2: the whole file is checked, also where a flag overrides it, and every problem is told in one

@@ -1,4 +1,4 @@
-"""What must hold in every history, whatever fails (DESIGN section 12)."""
+"""What must hold in every history, whatever fails (README.md, What it promises)."""
 
 from __future__ import annotations
 

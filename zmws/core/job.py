@@ -173,7 +173,7 @@ class Caller:
 
 
 def make_token(job_id: str, attempt: int, nonce: str) -> bytes:
-    """`ID/ATTEMPT/NONCE`: printable ASCII, the address that a worker echoes (DESIGN section 6)."""
+    """`ID/ATTEMPT/NONCE`: printable ASCII, the address that a worker echoes (docs/protocol.md, Workers)."""
     return f"{job_id}/{attempt}/{nonce}".encode()
 
 
@@ -233,7 +233,7 @@ def listed_error(error: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def record(job: Job, lead: float) -> dict[str, Any]:
-    """The whole record: WIRE section 4, "a job"."""
+    """The whole record: docs/protocol.md, "A job is"."""
     params, params_kind = shown(job.body, params=True)
     result, result_kind = shown(job.result) if job.state == COMPLETE else (None, None)
     return {
@@ -262,7 +262,7 @@ def leased(job: Job, lead: float) -> dict[str, Any]:
 
 
 def events(job: Job, after: int) -> list[dict[str, Any]]:
-    """What happened to a job, past event number `after`, in order: WIRE section 4, zmws.events.
+    """What happened to a job, past event number `after`, in order: docs/protocol.md, zmws.events.
 
     Of its progress the last is kept, of what was cut nothing.
     """
@@ -286,5 +286,5 @@ def _event(n: int, at: float, kind: str) -> dict[str, Any]:
 
 
 def error_json(error: dict[str, Any]) -> bytes:
-    """ERROR of WIRE section 2 as it goes out."""
+    """ERROR of docs/errors.md as it goes out."""
     return json.dumps(error, default=str).encode()

@@ -1,4 +1,4 @@
-"""The jobs that the broker holds: made, queued, started, ended (DESIGN sections 4 to 6).
+"""The jobs that the broker holds: made, queued, started, ended (docs/architecture.md).
 
 Rule 1: a stored job is queued when its insert is committed; its acknowledgement and its first
         dispatch both come out of `committed`. A memory job is queued at once and touches no store.
@@ -230,7 +230,7 @@ class Jobs:
     # ------------------------------------------------------------ an earlier run
 
     def recover(self, left: Unfinished, running: list[Row]) -> None:
-        """What an earlier run left. A running job waits for its worker (DESIGN section 6), the others are
+        """What an earlier run left. A running job waits for its worker (docs/architecture.md), the others are
         paged in. Before this no request is taken: the numbers of new jobs follow those there are."""
         assert not self.last_number, "a job was made before the recovery"
         self.last_number = left.number
@@ -476,7 +476,7 @@ class Jobs:
         """An attempt failed. `cause`: reported (by the worker), ttr (passed), lost (its worker was).
 
         A failure that work() reports on a synchronous call, and a passed ttr, go to the caller at
-        once; a lost worker's call is given to another (DESIGN section 2).
+        once; a lost worker's call is given to another (docs/options.md).
         """
         turn = self.turn
         job.failures += 1
@@ -786,5 +786,5 @@ def _attempt_over(job: Job) -> dict[str, Any]:
 
 
 def error(code: str, text: str, **more: Any) -> Error:
-    """ERROR of WIRE section 2."""
+    """ERROR of docs/errors.md."""
     return {"code": code, "error": text, **more}

@@ -92,7 +92,7 @@ _RESERVED = ("mmi.", "titanic.", "zmws.", "SERVER-")
 
 
 def service_name_fault(name: str, strict: bool = False) -> str | None:
-    """What is wrong with a service's name, or None (WIRE section 3). `strict`: on `mdp`, where the
+    """What is wrong with a service's name, or None (docs/protocol.md, Sockets). `strict`: on `mdp`, where the
     text replies that make a space ambiguous do not exist."""
     if not name:
         return "the service name is empty"

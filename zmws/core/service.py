@@ -56,7 +56,7 @@ class Service:
     # ------------------------------------------------------------ waiting jobs
 
     def rank(self, ready_at: float, priority: int) -> float:
-        """The one number that orders jobs of a group, smallest first (DESIGN section 5)."""
+        """The one number that orders jobs of a group, smallest first (docs/options.md, priority)."""
         ageing = self.options.ageing
         return ready_at - priority * (STRICT_HEAD_START_S if ageing is None else ageing)
 

@@ -1,4 +1,4 @@
-"""The store on disk: SQLite, one file, one writing connection (DESIGN section 7).
+"""The store on disk: SQLite, one file, one writing connection (docs/architecture.md, The file).
 
 Rule 1: `commit` is one transaction, synced before it returns; what fails in it leaves nothing behind.
 Rule 2: one connection writes and checkpoints, in one thread; the other only reads, for people's lists.
