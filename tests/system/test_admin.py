@@ -787,7 +787,7 @@ def zmws(zmws_broker: RunningBroker, tmp_path: Path) -> Any:
 def test_pause_resume_and_purge_by_hand(zmws: Any, client: Client) -> None:
     assert zmws("pause", "ECHO").out == "paused: ECHO\n"
     row = next(line for line in zmws("services").out.splitlines() if line.startswith("ECHO"))
-    assert row.endswith("paused")
+    assert "paused" in row.split()
     assert zmws("resume", "ECHO", "--json").json() == {"service": "ECHO", "paused": False}
     client.submit_many([{"service": "ECHO"}] * 3)
     assert zmws("purge", "ECHO").out == "cancelled: 3 jobs of ECHO\n"
