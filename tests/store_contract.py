@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from zmws.core.job import FINAL_STATES, STATES, Job
+import pytest
+
+from zmws.core.job import FINAL_STATES, REVIVABLE, STATES, Job
 from zmws.core.writes import (
     DELETED,
     EXISTING,
@@ -19,6 +21,7 @@ from zmws.core.writes import (
     DeleteJob,
     Filter,
     FinishJob,
+    ForgetService,
     InsertJob,
     Pruned,
     PruneJobs,
@@ -308,7 +311,22 @@ def test_a_revival_whose_unique_key_is_taken_meanwhile_is_refused(store: Store) 
     ]
 
 
-def test_only_a_dead_letter_is_revived(store: Store) -> None:
+@pytest.mark.parametrize("state", ["failed", "cancelled", "expired"])
+def test_whatever_ended_without_a_result_waits_again_and_keeps_its_key_if_that_is_free(
+    store: Store, state: str
+) -> None:
+    store.commit([insert("a", unique="u"), finish("a", state), insert("b", unique="u")])
+    assert said(store.commit([revive("a")])) == [(UNIQUE_CONFLICT, "b")]
+    assert unfinished(store).ended == {("S", state): 1}
+    assert said(store.commit([finish("b", state), revive("a")])) == [(NEW, "a")]
+    left = unfinished(store)
+    assert left.ended == {("S", state): 1} and left.waiting == [("S", None, 1)]
+    assert said(store.commit([insert("c", unique="u")])) == [(UNIQUE_CONFLICT, "a")]
+    assert said(store.commit([PruneJobs(at=1e9, limit=10)])) == [("pruned", "")]  # of "b" alone
+    assert job(store, "a") is not None and job(store, "b") is None
+
+
+def test_only_what_ended_without_a_result_is_revived(store: Store) -> None:
     store.commit([insert("a"), insert("b"), finish("b"), insert("c"), finish("c", "failed")])
     verdicts = store.commit([revive("a"), revive("b"), revive("x"), delete("c"), revive("c")])
     assert said(verdicts) == [(UNKNOWN, "a"), (UNKNOWN, "b"), (UNKNOWN, "x"), (DELETED, "c"), (UNKNOWN, "c")]
@@ -392,6 +410,17 @@ def test_services_are_known_and_paused_as_an_operator_said(store: Store) -> None
     assert unfinished(store).services == [("A", True), ("B", None)]
     store.commit([RememberService(service="A", paused=False), RememberService(service="A", paused=None)])
     assert unfinished(store).services == [("A", False), ("B", None)]
+
+
+def test_a_forgotten_service_is_unknown_and_its_records_stay(store: Store) -> None:
+    store.commit([RememberService(service="A"), RememberService(service="B", paused=True)])
+    store.commit([insert("a", service="B"), finish("a", service="B"), ForgetService(service="B")])
+    store.commit([ForgetService(service="never known")])
+    left = unfinished(store)
+    assert left.services == [("A", None)] and left.ended == {("B", "complete"): 1}
+    assert job(store, "a") is not None
+    store.commit([RememberService(service="B")])
+    assert unfinished(store).services == [("A", None), ("B", None)]
 
 
 def test_an_empty_store_has_nothing_left(store: Store) -> None:
@@ -536,6 +565,19 @@ def test_lists_are_newest_first_and_go_on_where_they_stopped(store: Store) -> No
     assert page.next is None and "history" not in page.rows[0]
 
 
+def test_lists_show_of_an_error_its_code_its_type_and_the_beginning_of_its_text(store: Store) -> None:
+    error = {"code": "job_failed", "error": "half \ud800 " + "x" * 10_000_000, "type": "Oh", "traceback": "t"}
+    store.commit([insert("a"), insert("b"), insert("c")])
+    store.commit([finish("a", "failed", error=error), finish("b", "failed", error={"code": "mine"})])
+    for where in (Filter(), Filter(state="failed"), Filter(service="S")):
+        rows = {row["id"]: row for row in store.read(ReadJobs(None, where, 10)).rows}
+        shown = {"code": "job_failed", "error": error["error"][:200], "type": "Oh"}
+        assert rows["a"]["error"] == shown
+        assert rows["b"]["error"] == {"code": "mine", "error": ""}
+        assert "c" not in rows or rows["c"]["error"] is None
+    assert job(store, "a")["error"] == error  # type: ignore[index]
+
+
 def test_lists_are_filtered_by_all_that_is_given(store: Store) -> None:
     populate(store)
     rows = store.read(ReadJobs(None, Filter(), 1000)).rows
@@ -648,6 +690,7 @@ def batches_by_chance(chance: random.Random, jobs: int = 30) -> list[list[Write]
                             RememberService(
                                 service=chance.choice("ST"), paused=chance.choice((None, True, False))
                             ),
+                            ForgetService(service=chance.choice("ST")),
                         )
                     )
                 )
@@ -661,7 +704,7 @@ def batches_by_chance(chance: random.Random, jobs: int = 30) -> list[list[Write]
                 batch.append(AppendToJob(job_id=job_id, kind=kind, value=value, n=n, at=float(n)))
             elif what == "revive":
                 batch.append(revive(job_id, rank=float(chance.randrange(4)), error=None, attempt=0))
-                if state == "failed" and key_is_free(keys[job_id]):
+                if state in REVIVABLE and key_is_free(keys[job_id]):
                     states[job_id] = "waiting"
             elif state in FINAL_STATES:
                 continue

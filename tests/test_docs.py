@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 
+from tests import shipped
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, free_ports, installation, run
 from zmws.cli import cli
@@ -45,7 +46,7 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
     for events in job.TRANSITIONS.values():
         for event, state in events.items():
             assert event in drawing and state in drawing
-    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED)):
+    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED), ("revive", job.WAITING)):
         drawn = re.search(rf"{event}: (.+?) +--> {state}", drawing)
         assert drawn is not None, event
         assert drawn[1].split(", ") == [was for was, events in job.TRANSITIONS.items() if event in events]
@@ -75,8 +76,8 @@ def test_every_option_is_explained() -> None:
 def test_every_setting_of_the_store_is_explained() -> None:
     names = {field.name for field in fields(StoreSettings)}
     assert _explained_options()[1] == names
-    text = (REPOSITORY / "etc" / "zmws.toml").read_text()
-    section = text.partition("[store]")[2].partition("\n[")[0]
+    text = shipped.settings_text()
+    section = re.split(r"\n(?:# )?\[", text.partition("[store]")[2])[0]
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE)) == names
 
 
@@ -137,6 +138,22 @@ def test_the_links_of_the_documents_lead_somewhere() -> None:
             assert link.startswith("https://") or (file.parent / link).exists(), f"{file.name}: {link}"
 
 
+def test_comments_cite_documents_that_are_here() -> None:
+    folders = [REPOSITORY / name for name in ("zmws", "tests", "workers", "bin", "benchmarks")]
+    found = [path for folder in folders for path in folder.rglob("*") if path.suffix in _OF_TEXT]
+    files = [path for path in found if path.is_file() and "build" not in path.parts]
+    assert len(files) > 150
+    for path in files:
+        text = path.read_text()
+        assert not re.search(r"\b[A-Z]{4,} sections? \d", text), f"{path} cites a section of no document"
+        for cited in re.findall(r"(?<![\w/.])((?:docs/)?[A-Za-z]+\.md)\b", text):
+            places = (REPOSITORY / cited, REPOSITORY / "docs" / cited)
+            assert any(place.is_file() for place in places), f"{path} cites {cited}, which is not here"
+
+
+_OF_TEXT = (".py", ".txt", ".sql", ".sh", "")
+
+
 @pytest.mark.timeout(240)  # some forty processes, one after the other
 def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
     client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
@@ -174,7 +191,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         return ended.stdout
 
     with installation(tmp_path, "") as zmws:
-        (tmp_path / "etc" / "zmws.toml").write_text((REPOSITORY / "etc" / "zmws.toml").read_text())
+        (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
         (tmp_path / "README.md").write_text(README)
         assert run("start", cwd=tmp_path, **ports).code == 0
         told = shell(try_them)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import shipped
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.errors import SettingsError
@@ -30,8 +31,7 @@ from zmws.settings import (
 )
 from zmws.toml_lines import line_numbers
 
-CHECKOUT = Path(__file__).parent.parent
-SHIPPED = CHECKOUT / "etc" / "zmws.toml"
+SHIPPED = shipped.settings_text()
 MIB = 1024 * 1024
 
 
@@ -67,7 +67,7 @@ def problem(site: Path, text: str, **more: Any) -> str:
 
 
 def test_an_empty_file_gives_the_defaults(site: Path) -> None:
-    settings = loaded(site, "")
+    settings = loaded(site, "workers = []")
     assert settings == Settings(
         broker=BrokerSettings(),
         store=StoreSettings(),
@@ -107,7 +107,7 @@ def uncommented(text: str) -> str:
 
 
 def test_the_shipped_file_names_every_setting() -> None:
-    tree = tomllib.loads(uncommented(SHIPPED.read_text()))
+    tree = tomllib.loads(uncommented(SHIPPED))
     named = {f"{section}.{key}" for section in ("broker", "store", "gateway") for key in tree[section]}
     assert named == set(KEYS)
 
@@ -116,11 +116,11 @@ def test_the_shipped_file_says_the_defaults_with_and_without_its_comments(tmp_pa
     root = tmp_path / "site"
     (root / "workers").mkdir(parents=True)
     (root / "etc").mkdir()
-    for worker in tomllib.loads(SHIPPED.read_text())["workers"]:
+    for worker in tomllib.loads(SHIPPED)["workers"]:
         (root / worker["file"]).write_text("")
-    as_shipped = loaded(root, SHIPPED.read_text())
+    as_shipped = loaded(root, SHIPPED)
     assert as_shipped.services == {}
-    whole = loaded(root, uncommented(SHIPPED.read_text()))
+    whole = loaded(root, uncommented(SHIPPED))
     assert whole.services == {"EMAIL": ServiceOptions(retries=5, max_running=4)}
     for settings in (as_shipped, whole):
         assert settings.broker == BrokerSettings()
@@ -129,16 +129,18 @@ def test_the_shipped_file_says_the_defaults_with_and_without_its_comments(tmp_pa
 
 
 def test_every_value_in_the_shipped_file_has_a_comment() -> None:
-    text = SHIPPED.read_text()
+    text = SHIPPED
     values = [line for line in uncommented(text[: text.index("[[workers]]")]).splitlines() if " = " in line]
     values = [line for line in values if not line.startswith("#")]
     assert len(values) >= len(KEYS)
     assert [line for line in values if not re.search(r" # \S", line)] == []
 
 
-def test_the_shipped_file_runs_the_shipped_workers() -> None:
-    settings = load(SHIPPED, environ={})
-    assert settings.root == CHECKOUT
+def test_the_shipped_file_runs_the_shipped_workers(tmp_path: Path) -> None:
+    shipped.copy_workers(tmp_path / "workers")
+    (tmp_path / "etc").mkdir()
+    settings = loaded(tmp_path, SHIPPED)
+    assert sorted(one.name for one in settings.workers) == list(shipped.WORKERS)
     assert [(one.name, one.service, one.count) for one in settings.workers] == [
         ("reverse", "STR-REV", 2),
         ("sleep", "SLEEP", 1),
@@ -147,7 +149,7 @@ def test_the_shipped_file_runs_the_shipped_workers() -> None:
         ("wordcount", "WORDCOUNT", 1),
     ]
     assert [one.file for one in settings.workers] == [
-        CHECKOUT / "workers" / f"{one.name}.py" for one in settings.workers
+        tmp_path / "workers" / f"{one.name}.py" for one in settings.workers
     ]
 
 
@@ -492,6 +494,18 @@ def test_without_a_file_there_is_one_copy_of_each_worker(site: Path) -> None:
     )
     shutil.rmtree(site / "workers")
     assert load(cwd=site, environ={}).workers == ()
+
+
+def test_a_file_that_says_nothing_of_workers_leaves_those_of_the_folder(site: Path) -> None:
+    found = loaded(site, "[services.EMAIL]\nretries = 5\n").workers
+    assert [(one.name, one.count) for one in found] == [("reverse", 1), ("sleep", 1)]
+    assert loaded(site, "workers = []\n[services.EMAIL]\nretries = 5\n").workers == ()
+    only = loaded(site, '[[workers]]\nfile = "workers/sleep.py"\n').workers
+    assert [one.name for one in only] == ["sleep"]
+
+
+def test_the_shipped_file_names_no_listener_that_there_is_not() -> None:
+    assert "gateway" not in tomllib.loads(SHIPPED), "nothing listens there yet"
 
 
 def test_without_a_file_a_worker_whose_name_cannot_be_is_told(site: Path) -> None:

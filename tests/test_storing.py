@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from tests.store_contract import insert, listed
 from zmws import settings
+from zmws.cli import cli
 from zmws.cli.storing import backup, check, restore
 from zmws.errors import StoreError
 from zmws.store import open_store
@@ -28,7 +29,8 @@ def config(tmp_path: Path) -> Path:
 
 
 def run(command: Any, *arguments: str | Path) -> tuple[int, str, str]:
-    ended = CliRunner().invoke(command, [str(one) for one in arguments], standalone_mode=False)
+    words = [command.name, *(str(one) for one in arguments)]
+    ended = CliRunner().invoke(cli, words, standalone_mode=False)
     if ended.exception is not None:
         raise ended.exception
     return ended.return_value, ended.stdout, ended.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import shipped
 from tests.peers import REPOSITORY
 from zmws.core.messages import WorkerRequest
 from zmws.worker import JobInHand, WorkerBase
@@ -108,8 +109,9 @@ def test_wordcount_says_which_file_is_missing(tmp_path: Path) -> None:
 
 
 def test_every_sample_is_in_the_settings_and_short_enough_to_copy() -> None:
-    named = (REPOSITORY / "etc" / "zmws.toml").read_text()
-    for file in (REPOSITORY / "workers").glob("*.py"):
+    named = shipped.settings_text()
+    for name in shipped.WORKERS:
+        file = REPOSITORY / "workers" / f"{name}.py"
         cls = load_class(file)
         assert f'file = "workers/{file.name}"' in named and f'service = "{cls.service_name}"' in named
         assert len(file.read_text().splitlines()) < 40

@@ -16,22 +16,27 @@ _WHERE = {
     "Client": "zmws.client",
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
+    "Lease": "zmws.client",
     "ZmwsError": "zmws.errors",
+    "BadValue": "zmws.errors",
     "BrokerUnreachable": "zmws.errors",
     "JobCancelled": "zmws.errors",
     "JobFailed": "zmws.errors",
     "JobTimeout": "zmws.errors",
+    "OptionError": "zmws.errors",
     "Refused": "zmws.errors",
     "ServiceUnknown": "zmws.errors",
 }
 
 if TYPE_CHECKING:
-    from zmws.client import AsyncClient, Client, Job
+    from zmws.client import AsyncClient, Client, Job, Lease
     from zmws.errors import (
+        BadValue,
         BrokerUnreachable,
         JobCancelled,
         JobFailed,
         JobTimeout,
+        OptionError,
         Refused,
         ServiceUnknown,
         ZmwsError,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "BadValue",
     "BrokerUnreachable",
     "Client",
     "Job",
@@ -47,6 +53,8 @@ __all__ = [
     "JobFailed",
     "JobInHand",
     "JobTimeout",
+    "Lease",
+    "OptionError",
     "Refused",
     "ServiceUnknown",
     "WorkerBase",

@@ -117,7 +117,7 @@ class JobFailed(ZmwsError):
 
     @classmethod
     def of(cls, error: dict[str, Any], job_id: str | None = None) -> JobFailed:
-        """The error of WIRE section 2 as an exception."""
+        """The ERROR of docs/errors.md as an exception."""
         return cls(
             str(error.get("error") or "the job failed"),
             code=str(error.get("code") or "job_failed"),
@@ -133,8 +133,12 @@ class JobCancelled(JobFailed):
 
 
 class JobTimeout(ZmwsError):
-    """The time the caller gave ran out; `job_id` names the job where one is known."""
+    """The time the caller gave ran out; `job_id` names the job where one is known.
 
-    def __init__(self, message: str, job_id: str | None = None) -> None:
+    `code` is `timeout` when the caller waits no longer, `expired` when no worker began the job in time.
+    """
+
+    def __init__(self, message: str, job_id: str | None = None, code: str = "timeout") -> None:
         super().__init__(message)
         self.job_id = job_id
+        self.code = code

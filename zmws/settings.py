@@ -1,4 +1,4 @@
-"""The TOML file, the environment and the flags -> checked, frozen Settings (DESIGN section 9).
+"""The TOML file, the environment and the flags -> checked, frozen Settings (etc/zmws.toml).
 
 Rule 1: a flag beats the environment, the environment beats the file, the file beats the default.
 Rule 2: the whole file is checked, also where a flag overrides it, and every problem is told in one
@@ -325,10 +325,10 @@ class _Loading:
         }
         self._check_together(values)
         services = self._services(tree.get("services", {}))
-        if self.path is None:
-            workers = self._workers_found()
+        if "workers" in tree:
+            workers = self._workers(tree["workers"])
         else:
-            workers = self._workers(tree.get("workers", []))
+            workers = self._workers_found()
         if self.problems:
             raise SettingsError("\n".join(text for _, text in sorted(self.problems, key=lambda one: one[0])))
         return _built(values, services, workers, self.path, self.root)
@@ -616,7 +616,8 @@ class _Loading:
         return value
 
     def _workers_found(self) -> tuple[WorkerSettings, ...]:
-        """One copy of each file of workers/, for a folder without a settings file."""
+        """One copy of each file of workers/: no settings file, or one that says nothing of workers, must not
+        mean none."""
         folder = self.root / "workers"
         workers: list[WorkerSettings] = []
         for file in sorted(folder.glob("*.py")):

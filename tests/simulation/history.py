@@ -169,8 +169,11 @@ class History:
                 ("cancel", {"group": "g"}),
                 ("retry", {"state": "failed"}),
                 ("retry", {"service": service}),
+                ("retry", {"state": "cancelled"}),
+                ("retry", {"service": service, "state": "expired"}),
                 ("purge", {"service": service}),
                 ("pause", {"service": service}),
+                ("forget", {"service": service}),
             )
         )
 

@@ -1,4 +1,4 @@
-"""What must hold in every history, whatever fails (DESIGN section 12)."""
+"""What must hold in every history, whatever fails (README.md, What it promises)."""
 
 from __future__ import annotations
 
@@ -253,6 +253,9 @@ class Watcher:
                 self._came_due(disk._rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.finished[write.job_id] -= verdict.verdict == NEW
+                if verdict.verdict == NEW and write.job_id in self.asked:
+                    # It waits from now on, whatever its delay was, and expires no more.
+                    self.asked[write.job_id] = (self.asked[write.job_id][0], 0.0, 0.0)
         keys = Counter(
             (row["service"], row["unique"])
             for row in disk._rows.values()

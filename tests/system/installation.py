@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import shipped
 from tests.peers import REPOSITORY, wait_until
 
 ZMWS = [sys.executable, "-P", "-m", "zmws"]
@@ -83,6 +83,8 @@ class Installation:
         client, worker, news, mdp, http = self.ports
         (self.root / "etc").mkdir(parents=True, exist_ok=True)
         (self.root / "etc" / "zmws.toml").write_text(
+            # Without a word of workers those of the folder would run.
+            f"{'' if '[[workers]]' in workers + more else 'workers = []'}\n"
             f'[broker]\nclient = "tcp://127.0.0.1:{client}"\nworker = "tcp://127.0.0.1:{worker}"\n'
             f'news = "tcp://127.0.0.1:{news}"\nmdp = "tcp://127.0.0.1:{mdp}"\n{broker}\n'
             f'[gateway]\nhttp = "127.0.0.1:{http}"\n{workers}\n{more}\n'
@@ -126,7 +128,7 @@ SAMPLES = "".join(
 @contextlib.contextmanager
 def installation(root: Path, workers: str = SAMPLES, **settings: str) -> Iterator[Installation]:
     """A configured installation with the samples; what still runs at the end is killed."""
-    shutil.copytree(REPOSITORY / "workers", root / "workers", ignore=shutil.ignore_patterns("__pycache__"))
+    shipped.copy_workers(root / "workers")
     made = Installation(root)
     made.configure(workers, **settings)
     try:

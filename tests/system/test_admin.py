@@ -315,10 +315,11 @@ def test_one_job_is_cancelled_retried_and_deleted(client: Client, zmws_worker: W
     broken.retry()
     assert broken.wait(10)["attempt"] == 2
     broken.delete()
-    for act in (waiting.cancel, waiting.retry):
-        with pytest.raises(Refused) as refused:
-            act()
-        assert refused.value.code == "not_possible"
+    with pytest.raises(Refused) as refused:
+        waiting.cancel()
+    assert refused.value.code == "not_possible"
+    waiting.retry()
+    assert waiting.status()["state"] == "waiting"
     for act in (broken.cancel, broken.retry, broken.delete):
         with pytest.raises(Refused) as refused:
             act()
@@ -786,7 +787,7 @@ def zmws(zmws_broker: RunningBroker, tmp_path: Path) -> Any:
 def test_pause_resume_and_purge_by_hand(zmws: Any, client: Client) -> None:
     assert zmws("pause", "ECHO").out == "paused: ECHO\n"
     row = next(line for line in zmws("services").out.splitlines() if line.startswith("ECHO"))
-    assert row.endswith("paused")
+    assert "paused" in row.split()
     assert zmws("resume", "ECHO", "--json").json() == {"service": "ECHO", "paused": False}
     client.submit_many([{"service": "ECHO"}] * 3)
     assert zmws("purge", "ECHO").out == "cancelled: 3 jobs of ECHO\n"
@@ -827,7 +828,7 @@ def test_ids_or_a_filter_and_never_neither(zmws: Any, client: Client) -> None:
             assert ended.code == 2 and "give IDs or a filter" in ended.err
     assert zmws("job", "cancel", "--state", "complete").code == 2
     ended = zmws("job", "cancel", "--before", "yesterday")
-    assert ended.code == 4 and "bad_request" in ended.err
+    assert ended.code == 2 and "ISO 8601" in ended.err
     assert job.status()["state"] == "waiting"
 
 

@@ -376,7 +376,7 @@ def test_job_cancel_ends_a_running_job_and_a_second_one_is_refused(zmws: Install
 def test_jobs_services_and_workers_are_tables_or_json(zmws: Installation) -> None:
     assert zmws.run("submit", "STR-REV", "str=x", "--id", "listed", "--wait").code == 0
     listed = zmws.run("jobs", "--service", "STR-REV", "--limit", "1")
-    assert listed.out.splitlines()[0].split() == ["ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "PROGRESS"]
+    assert listed.out.splitlines()[0].split() == ["ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "NOTE"]
     assert len(listed.out.splitlines()) == 2 and "--limit shows more" in listed.err
     page = zmws.run("jobs", "--service", "STR-REV", "--state", "complete", "--json").json()
     assert any(job["id"] == "listed" for job in page["jobs"])

@@ -1,4 +1,4 @@
-"""What dies, stops, hangs or is cut off: real processes, real signals, real connections (DESIGN section 6).
+"""What dies, stops, hangs or is cut off: real processes, real signals, real connections (README.md).
 
 Heartbeats are every 0.5 s here, three of them an expiry of 1.5 s. A worker writes what it does into a
 file of notes, with times of the machine's one monotonic clock, which tests compare with their own.

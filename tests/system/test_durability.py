@@ -1,4 +1,4 @@
-"""What was accepted is kept: kills of the broker, power cuts, disks that are full or fail (DESIGN 2, 6, 7).
+"""What was accepted is kept: kills of the broker, power cuts, disks that are full or fail.
 
 Brokers and workers are processes here, stores are files. The long runs of the first two kinds are made by
 hand: `python -m tests.system.crash` and `python -m tests.system.power`.
@@ -69,7 +69,7 @@ def restart(broker: CrashingBroker) -> None:
 
 
 def await_running(jobs: list[Job]) -> None:
-    """Until all run, and that is on disk: a kill before that runs a job again (DESIGN section 4)."""
+    """Until all run, and that is on disk: a kill before that runs a job again."""
     for job in jobs:
         wait_until(lambda job=job: job.status()["state"] == "running", 10, f"{job} runs")
 

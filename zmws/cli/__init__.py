@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -41,7 +42,7 @@ _HELP = {
     "submit": "Submit a job, or one per line of a file.",
     "job": "Look at a job, or wait for it; cancel, retry or delete one or many.",
     "jobs": "List jobs, newest first.",
-    "services": "List services with their counts.",
+    "services": "List services with their counts, or make one unknown.",
     "workers": "List the workers.",
     "stats": "Show the broker's counters.",
     "pause": "Start no more jobs of a service.",
@@ -65,6 +66,25 @@ class _Verbs(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
+
+    def make_context(self, *args: Any, **given: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **given)
+        except BrokenPipeError:
+            # Without a number click lets it pass; with it, it would end with 1, and say nothing of why.
+            raise BrokenPipeError("whoever read the help has gone") from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb. What goes wrong ends here, where it is known whether a program has asked (--json)."""
+        from zmws.cli.ends import ended_by
+        from zmws.cli.options import FOR_PROGRAMS
+
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.Exit:
+            raise  # --help has been shown
+        except (Exception, KeyboardInterrupt) as fault:
+            return ended_by(fault, as_json=FOR_PROGRAMS in ctx.meta)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -93,12 +113,14 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point."""
+    from zmws.cli import output
     from zmws.cli.ends import ended_by
 
+    output.set_up()
     try:
         code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
     except SystemExit:
         raise
     except BaseException as fault:
-        sys.exit(ended_by(fault))
+        code = ended_by(fault)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -10,10 +10,13 @@ from typing import Any
 import click
 
 from zmws import ids
-from zmws.cli.ends import say, zmws
+from zmws.cli.durations import wait_time_above_0
+from zmws.cli.ends import zmws
 from zmws.cli.options import broker_options, connect, json_option
-from zmws.cli.params import job_option_flags, job_options_given, parse_params
+from zmws.cli.output import echo, say
+from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.tables import show_json, show_result
+from zmws.cli.waiting import WaitNote
 from zmws.client.synchronous import Client
 from zmws.errors import JobTimeout, ZmwsError
 
@@ -25,10 +28,11 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.argument("params", nargs=-1)
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Seconds to wait for the result.",
+    type=wait_time_above_0,
+    metavar="DURATION",
+    help="How long to wait for the result.",
 )
+@raw_option
 @job_option_flags("id", "priority", "ttr", "retries")
 @json_option
 @broker_options
@@ -36,6 +40,7 @@ def call(
     service: str,
     params: tuple[str, ...],
     timeout: float | None,
+    raw: str | None,
     as_json: bool,
     broker: tuple[str, ...],
     config: Path | None,
@@ -44,13 +49,14 @@ def call(
     """Ask for SERVICE, wait, and print the result; partial results as they come. Ctrl-C cancels the job,
     unless --id has named it.
 
-    PARAMS: key=text, key:=json, or one of @FILE and - for JSON of a file or of standard input.
+    PARAMS: key=text, key:=json, or one of @FILE and - for JSON of a file or of standard input; --raw
+    sends bytes. A DURATION is a number of seconds, or such as 90s, 5m, 1h30m, 2d.
     """
-    given, asked = parse_params(params), job_options_given(options)
+    given, asked = parse_params(params, raw), job_options_given(options)
     asked.setdefault("id", ids.new_id())
     # Printed here and not in the client's thread, so that a reader that has gone ends the command.
     partials: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-    with connect(broker, config) as client:
+    with connect(broker, config) as client, WaitNote(client, service):
         asking = client.call_future(
             service, given, timeout=timeout, on_partial=lambda value: partials.put((True, value)), **asked
         )
@@ -79,12 +85,13 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Seconds to wait for each; needs --wait.",
+    type=wait_time_above_0,
+    metavar="DURATION",
+    help="How long to wait for each; needs --wait.",
 )
 @click.option("--each", type=click.Path(), help="One job per line of this file, - for standard input.")
-@click.option("--as", "name", default="line", show_default=True, help="The parameter that holds the line.")
+@click.option("--as", "name", metavar="NAME", help="Each line is a text, and this parameter.  [line]")
+@raw_option
 @job_option_flags()
 @json_option
 @broker_options
@@ -94,7 +101,8 @@ def submit(
     wait: bool,
     timeout: float | None,
     each: str | None,
-    name: str,
+    name: str | None,
+    raw: str | None,
     as_json: bool,
     broker: tuple[str, ...],
     config: Path | None,
@@ -102,35 +110,43 @@ def submit(
 ) -> int:
     """Submit a job to SERVICE and print its id; with --wait its result.
 
-    PARAMS: key=text, key:=json, or one of @FILE and - for JSON of a file or of standard input.
-    With --each there is a job per line: a JSON object as it is, any other line as {NAME: line}. Results
-    are printed in the order of the lines; a line whose job failed leaves an empty one.
+    PARAMS: key=text, key:=json, or one of @FILE and - for JSON of a file or of standard input; --raw
+    sends bytes. A DURATION is a number of seconds, or such as 90s, 5m, 1h30m, 2d.
+
+    With --each there is a job per line: a line that begins with { is a JSON object, any other is
+    {"line": line}. With --as NAME every line is {NAME: line}, whatever it looks like. A line that is not
+    UTF-8, or no JSON though it begins so, ends it; those before it are submitted. Results are printed in the
+    order of the lines; a line whose job failed leaves an empty one.
     """
     asked = job_options_given(options)
     if timeout is not None and not wait:
         raise click.UsageError("--timeout needs --wait")
     if each is not None:
-        if params:
-            raise click.UsageError("give PARAMS or --each, not both")
+        if params or raw is not None:
+            raise click.UsageError("give PARAMS, --raw or --each, one of them")
         if "id" in asked or "unique" in asked:
             raise click.UsageError("--id and --unique name one job, and --each submits many")
         from zmws.cli.each import submit_each  # not at the top: `zmws call` must start fast
 
         with connect(broker, config) as client:
             return submit_each(client, service, each, name, wait, timeout, as_json, asked)
-    given = parse_params(params)
+    if name is not None:
+        raise click.UsageError("--as needs --each")
+    given = parse_params(params, raw)
     with connect(broker, config) as client:
         job = client.submit(service, given, **asked)
         if not wait:
             if as_json:
                 show_json({"id": job.id, "existing": job.existing, "durability": job.durability})
             else:
-                click.echo(job.id)
+                echo(job.id)
             return 0
         try:
-            show_result(job.result(timeout), as_json)
+            with WaitNote(client, service):
+                result = job.result(timeout)
+            show_result(result, as_json)
         except (KeyboardInterrupt, JobTimeout) as why:
-            if isinstance(why, KeyboardInterrupt) or client.job(job.id).status()["state"] != "expired":
+            if isinstance(why, KeyboardInterrupt) or why.code != "expired":
                 say(f"zmws: not waiting any longer; the job goes on ('{zmws()} job wait {job.id}')")
             raise
     return 0

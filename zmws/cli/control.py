@@ -14,8 +14,10 @@ from typing import Any, BinaryIO
 import click
 
 from zmws import settings
-from zmws.cli.ends import FAILED, NO_BROKER, say, zmws
+from zmws.cli.durations import wait_time
+from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.options import config_option, json_option
+from zmws.cli.output import say
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.client.synchronous import Client
 from zmws.core.job import iso
@@ -51,7 +53,14 @@ def _client(known: Settings, connect_timeout: float) -> Client:
 @click.command(context_settings=_HELP)
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait until they are ready.")
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long to wait until they are ready.",
+)
 @json_option
 @config_option
 @click.argument("names", nargs=-1)
@@ -221,7 +230,15 @@ def _another(known: Settings, stats: dict[str, Any]) -> str:
 @click.command(context_settings=_HELP)
 @click.option("--servers", is_flag=True, help="Only the broker.")
 @click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option("--wait", "wait_s", default=10.0, show_default=True, help="Seconds for jobs in hand to end.")
+@click.option(
+    "--wait",
+    "wait_s",
+    default=10.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long jobs in hand may take.",
+)
 @json_option
 @config_option
 @click.argument("names", nargs=-1)

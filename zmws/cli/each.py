@@ -2,6 +2,8 @@
 
 Rule 1: lines are gathered into one message only while there are more of them: a slow pipe is not held up.
 Rule 2: whoever reads, submits, waits or prints never stops the others.
+Rule 3: a line that cannot be what it should is refused by its number: nothing of it and behind it is
+        submitted, and what stands before it is submitted and answered.
 """
 
 from __future__ import annotations
@@ -22,60 +24,61 @@ from typing import Any, BinaryIO
 
 import click
 
-from zmws.cli.ends import FAILED, say
+from zmws.cli.ends import FAILED, error_shown, named
+from zmws.cli.output import say
 from zmws.cli.tables import show_result
+from zmws.cli.waiting import WaitNote
 from zmws.client.answers import finished, outcome_of
 from zmws.client.asked import then
 from zmws.client.job import Job
 from zmws.client.synchronous import Client
-from zmws.errors import (
-    BrokerUnreachable,
-    JobFailed,
-    JobTimeout,
-    OptionError,
-    Refused,
-    ServiceUnknown,
-    ZmwsError,
-)
+from zmws.errors import BrokerUnreachable, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 
 IN_FLIGHT = 2_000  # jobs that are not answered yet
 BATCH = 500  # jobs of one message
 GATHER_S = 0.02  # a message leaves this long after its first line came
 LINE_BYTES_MAX = 8 * 1024 * 1024
 
-# What happened: a line was read (number and text), reading failed, the last line was read (None), or a
-# job moved on (True).
-Event = tuple[int, str] | click.UsageError | bool | None
+BOM = b"\xef\xbb\xbf"  # what some editors on Windows begin a file with
+
+# What happened: a line was read (number and parameters), a line cannot be taken, the last line was read
+# (None), or a job moved on (True).
+Event = tuple[int, dict[str, Any]] | click.UsageError | bool | None
 
 
 def submit_each(
     client: Client,
     service: str,
     file: str,
-    name: str,
+    name: str | None,
     wait: bool,
     timeout: float | None,
     as_json: bool,
     options: dict[str, Any],
 ) -> int:
-    """Submit a job for each line of `file`; the exit code."""
+    """Submit a job for each line of `file`; the exit code. Raises UsageError for a line that is refused."""
     source = _open(file)
-    with _Progress(file, wait) as progress:
+    refused: click.UsageError | None = None
+    with _Progress(file, wait) as progress, WaitNote(client, service) if wait else nullcontext():
         submitting = _Submitting(client, wait, timeout, partial(_show, progress, as_json, wait))
         events = submitting.events
-        threading.Thread(target=_read, args=(source, file, events, submitting.room), daemon=True).start()
+        reading = (source, file, name, events, submitting.room)
+        threading.Thread(target=_read, args=reading, daemon=True).start()
         try:
             while (event := submitting.next_event()) is not None:
                 if isinstance(event, click.UsageError):
-                    raise event
-                if isinstance(event, tuple):
-                    job = {**options, "service": service, "params": _params_of(event[1], name)}
-                    submitting.add(event[0], job)
+                    refused = event
+                    submitting.no_more()
+                elif isinstance(event, tuple):
+                    submitting.add(event[0], {**options, "service": service, "params": event[1]})
         except KeyboardInterrupt:
             say(f"zmws: interrupted after {submitting.sent} lines; what was submitted goes on")
             raise
     if submitting.failed:
         say(f"zmws: {submitting.failed} of {submitting.sent} lines failed")
+    if refused is not None:
+        before = "1 line before it was" if submitting.sent == 1 else f"{submitting.sent} lines before it were"
+        raise click.UsageError(f"{refused.message}; {before if submitting.sent else 'nothing was'} submitted")
     return FAILED if submitting.failed else 0
 
 
@@ -143,7 +146,11 @@ class _Submitting:
                 continue
             if event is not None:
                 return event
-            self._more = False
+            self.no_more()
+
+    def no_more(self) -> None:
+        """The last line has been added."""
+        self._more = False
 
     def add(self, number: int, job: dict[str, Any]) -> None:
         """One more job, which leaves with others that come at once."""
@@ -232,10 +239,8 @@ def _show(progress: _Progress, as_json: bool, wait: bool, line: _Line, timeout: 
     except (BrokerUnreachable, ServiceUnknown, OptionError):
         raise  # what is wrong with one line is wrong with all
     except ZmwsError as fault:
-        code = getattr(fault, "code", "timeout")
-        progress.show({"code": code, "error": str(fault)} if as_json else "", as_json)
-        kind = f"{fault.type}: " if isinstance(fault, JobFailed) and fault.type else ""
-        say(f"zmws: line {line.number}: {kind}{fault}")
+        progress.show(error_shown(fault) if as_json else "", as_json)
+        say(f"zmws: line {line.number}: {named(fault)}")
         return False
     progress.show({"id": value} if as_json and not wait else value, as_json)
     return True
@@ -252,34 +257,49 @@ def _open(file: str) -> AbstractContextManager[BinaryIO]:
 def _read(
     source: AbstractContextManager[BinaryIO],
     file: str,
+    name: str | None,
     events: queue.SimpleQueue[Event],
     room: threading.Semaphore,
 ) -> None:
     """In a thread of its own: a terminal or a pipe that is slow must not hold up what is done."""
+    shown = "standard input" if file == "-" else file
     try:
         with source as lines:
             for number, raw in enumerate(lines, 1):
                 if len(raw) > LINE_BYTES_MAX:
-                    raise click.UsageError(f"line {number} of {file} is longer than {LINE_BYTES_MAX} bytes")
+                    raise click.UsageError(f"line {number} of {shown} is longer than {LINE_BYTES_MAX} bytes")
+                try:
+                    # Empty lines too: a result stands for each.
+                    params = _params_of(raw.removeprefix(BOM) if number == 1 else raw, name)
+                except ValueError as wrong:
+                    raise click.UsageError(f"line {number} of {shown} {wrong}") from None
                 room.acquire()
-                # Empty lines too: a result stands for each.
-                events.put((number, raw.decode("utf-8", "replace").rstrip("\r\n")))
+                events.put((number, params))
         events.put(None)
     except OSError as wrong:
-        events.put(click.UsageError(f"cannot read {file}: {wrong.strerror}"))
+        events.put(click.UsageError(f"cannot read {shown}: {wrong.strerror}"))
     except click.UsageError as wrong:
         events.put(wrong)
 
 
-def _params_of(line: str, name: str) -> dict[str, Any]:
-    if line.lstrip().startswith("{"):
-        try:
-            given = json.loads(line)
-        except (ValueError, RecursionError):
-            return {name: line}
-        if isinstance(given, dict):
-            return given
-    return {name: line}
+def _params_of(raw: bytes, name: str | None) -> dict[str, Any]:
+    """The parameters that a line stands for. Raises ValueError that says what is wrong with it."""
+    try:
+        line = raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError as wrong:
+        raise ValueError(f"is not UTF-8 (byte {wrong.start + 1})") from None
+    if name is not None or not line.lstrip().startswith("{"):
+        return {name or "line": line}
+    try:
+        given: dict[str, Any] = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as wrong:
+        why = "it is nested too deep" if isinstance(wrong, RecursionError) else wrong
+        raise ValueError(f"begins as a JSON object and is none: {why}; --as NAME takes it as text") from None
+    return given
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 class _Progress:
@@ -306,7 +326,7 @@ class _Progress:
     def show(self, value: Any, as_json: bool) -> None:
         """Print an answer and move the bar on."""
         if self._bar is not None and self._over:
-            click.echo("\r\033[K", nl=False, err=True)  # the answer takes the bar's line
+            sys.stderr.write("\r\033[K")  # the answer takes the bar's line
         show_result("" if value is None and not as_json else value, as_json)
         if self._bar is not None:
             self._bar.update(1)

@@ -1,14 +1,25 @@
-"""How a command ends: one line on standard error, and the exit code of DESIGN section 10."""
+"""How a command ends: one line on standard error, the exit code of the README, and with --json the ERROR."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from zmws.errors import BrokerUnreachable, JobFailed, JobTimeout, Refused, SettingsError, ZmwsError
+from zmws.cli.output import give_up, say
+from zmws.errors import (
+    BadValue,
+    BrokerUnreachable,
+    JobFailed,
+    JobTimeout,
+    Refused,
+    SettingsError,
+    StoreError,
+    ZmwsError,
+)
 
 FAILED, USAGE, NO_BROKER, REFUSED, TIMED_OUT = 1, 2, 3, 4, 124
 INTERRUPTED, NO_READER = 130, 141  # as a shell shows SIGINT and SIGPIPE
@@ -26,16 +37,10 @@ def zmws() -> str:
     return short if len(short) < len(str(own)) else str(own)
 
 
-def say(text: str) -> None:
-    """A note for a person: on standard error, so that standard output is only the answer."""
-    click.echo(text, err=True)
-
-
-def ended_by(fault: BaseException) -> int:
-    """Say what went wrong; the exit code. Raises what is our own fault."""
+def ended_by(fault: BaseException, as_json: bool = False) -> int:
+    """Say what went wrong, with `as_json` print its ERROR; the exit code. Raises what is our own fault."""
     if isinstance(fault, BrokenPipeError):
-        # Whoever read the answer has seen enough. Python would complain again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)  # whoever read the answer has seen enough
         return NO_READER
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         say("zmws: interrupted")
@@ -43,25 +48,63 @@ def ended_by(fault: BaseException) -> int:
     if isinstance(fault, click.ClickException):
         fault.show()
         return fault.exit_code
+    if not isinstance(fault, ZmwsError):
+        raise fault
+    text, code = _told(fault)
+    say(f"zmws: {text}")
+    if as_json:
+        from zmws.cli.tables import show_json
+
+        show_json(error_shown(fault))
+    return code
+
+
+def _told(fault: ZmwsError) -> tuple[str, int]:
+    """What a person is told, and the exit code."""
     if isinstance(fault, BrokerUnreachable):
         hint = "the job may have been accepted" if fault.maybe_accepted else f"'{zmws()} start' starts one"
-        say(f"zmws: {fault} ({hint})")
-        return NO_BROKER
+        return f"{fault} ({hint})", NO_BROKER
     if isinstance(fault, JobTimeout):
-        say(f"zmws: {fault}")
-        return TIMED_OUT
+        return str(fault), TIMED_OUT
     if isinstance(fault, JobFailed):
-        kind = f"{fault.type}: " if fault.type else ""
-        say(f"zmws: the job failed: {kind}{fault}" if fault.code == "job_failed" else f"zmws: {fault}")
-        return FAILED
+        return (f"the job failed: {named(fault)}" if fault.code == "job_failed" else str(fault)), FAILED
     if isinstance(fault, Refused):
         hint = f" ('{zmws()} services' lists those there are)" if fault.code == "unknown_service" else ""
-        say(f"zmws: refused ({fault.code}): {fault}{hint}")
-        return REFUSED
-    if isinstance(fault, SettingsError):
-        say(f"zmws: {fault}")
-        return USAGE
-    if isinstance(fault, ZmwsError):
-        say(f"zmws: {fault}")
-        return FAILED
-    raise fault
+        return f"refused ({fault.code}): {fault}{hint}", REFUSED
+    return str(fault), USAGE if isinstance(fault, SettingsError) else FAILED
+
+
+def named(fault: ZmwsError) -> str:
+    """The text of an error, behind the type of the worker's exception where there was one."""
+    return f"{fault.type}: {fault}" if isinstance(fault, JobFailed) and fault.type else str(fault)
+
+
+def error_shown(fault: ZmwsError) -> dict[str, Any]:
+    """An error for programs: the ERROR of docs/errors.md, and the job's `id` where there is a job."""
+    shown: dict[str, Any] = {"code": _code(fault), "error": str(fault)}
+    if isinstance(fault, BrokerUnreachable):
+        shown["maybe_accepted"] = fault.maybe_accepted
+    elif isinstance(fault, (JobFailed, JobTimeout)):
+        names = ("type", "traceback", "attempts") if isinstance(fault, JobFailed) else ()
+        shown |= {name: value for name in names if (value := getattr(fault, name)) is not None}
+        if fault.job_id is not None:
+            shown["id"] = fault.job_id
+    return shown
+
+
+def _code(fault: ZmwsError) -> str:
+    """One word of docs/errors.md."""
+    if isinstance(fault, (Refused, JobFailed, JobTimeout)):
+        return fault.code
+    for kind, code in _CODES.items():
+        if isinstance(fault, kind):
+            return code
+    return "command_failed"
+
+
+_CODES: dict[type[ZmwsError], str] = {
+    BrokerUnreachable: "no_broker",
+    SettingsError: "bad_settings",
+    StoreError: "store_failed",
+    BadValue: "bad_value",
+}

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from zmws import settings
-from zmws.cli.ends import FAILED, USAGE, say
+from zmws.cli.ends import FAILED, USAGE
 from zmws.cli.options import config_option
+from zmws.cli.output import say
 from zmws.errors import StoreError
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK

@@ -9,20 +9,21 @@ from typing import Any
 
 import click
 
-from zmws.cli.ends import REFUSED, say, zmws
+from zmws.cli.durations import moment, wait_time
+from zmws.cli.ends import FAILED, REFUSED, TIMED_OUT, error_shown
 from zmws.cli.options import F, broker_options, connect, json_option, sure
+from zmws.cli.output import echo, say
+from zmws.cli.records import show_record
 from zmws.cli.tables import clock, plain, show_json, show_result
 from zmws.client.answers import outcome_of
 from zmws.client.synchronous import Client
-from zmws.core.job import FAILED, FINAL_STATES, STATES
+from zmws.core.job import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
 from zmws.errors import Refused
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _UNFINISHED = tuple(state for state in STATES if state not in FINAL_STATES)
 _ENDED = tuple(state for state in STATES if state in FINAL_STATES)
-_timeout = click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds to wait at most."
-)
+_timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="How long to wait at most.")
 
 
 @click.group(context_settings=_HELP)
@@ -38,7 +39,7 @@ def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | Non
     """Show a job's record."""
     with connect(broker, config) as client:
         record = client.job(job_id).status()
-    _show_record(record, as_json)
+    show_record(record, as_json)
     return 0
 
 
@@ -50,11 +51,14 @@ def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | Non
 def wait(
     job_id: str, timeout: float | None, as_json: bool, broker: tuple[str, ...], config: Path | None
 ) -> int:
-    """Wait until a job has ended, then show its record. Exit code 1 if it did not complete."""
+    """Wait until a job has ended, then show its record. Exit code 1 if it did not complete, 124 if it
+    expired."""
     with connect(broker, config) as client:
         record = client.job(job_id).wait(timeout)
-    _show_record(record, as_json)
-    return 0 if record["state"] == "complete" else 1
+    show_record(record, as_json)
+    if record["state"] == EXPIRED:
+        return TIMED_OUT
+    return 0 if record["state"] == COMPLETE else FAILED
 
 
 @job.command(context_settings=_HELP)
@@ -105,7 +109,7 @@ def events(
             if as_json:
                 show_json(event)
             else:
-                click.echo(f"{clock(event['at'])}  {event['kind']:<8}  {_what(event)}".rstrip())
+                echo(f"{clock(event['at'])}  {event['kind']:<8}  {_what(event)}".rstrip())
     return 0
 
 
@@ -134,8 +138,13 @@ def _which(states: tuple[str, ...]) -> Callable[[F], F]:
         for option in (
             click.option("--yes", is_flag=True, help="Do not ask before acting on many."),
             click.option("--all", "every", is_flag=True, help="Every job."),
-            click.option("--before", metavar="TIME", help="Made before this ISO 8601 time with zone."),
-            click.option("--since", metavar="TIME", help="Made at this ISO 8601 time with zone, or later."),
+            click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
+            click.option(
+                "--since",
+                metavar="TIME",
+                type=moment,
+                help="Made at this time or later: ISO 8601 with zone, or 1h for an hour ago.",
+            ),
             click.option("--group", help="Of this group."),
             click.option("--state", type=click.Choice(states), help="In this state."),
             click.option("--service", help="Of this service."),
@@ -164,6 +173,7 @@ def _act(
         raise click.UsageError(
             f"give IDs or a filter (--service, --state, --group, --since, --before), {one}"
         )
+    refused: list[dict[str, Any]] = []
     with connect(broker, config) as client:
         if where:
             words = " ".join(
@@ -171,20 +181,21 @@ def _act(
             )
             sure(f"{verb} all jobs of '{words}'?", yes)
             count = client.count_future(f"zmws.{verb}", where).result()
-            code = 0
         else:
-            count, code = _one_by_one(client, verb, None if as_json else done, job_ids)
+            count, refused = _one_by_one(client, verb, None if as_json else done, job_ids)
     if as_json:
-        show_json({"count": count})
+        show_json({"count": count} | ({"refused": refused} if refused else {}))
     elif where or len(job_ids) > 1:
-        click.echo(f"{done}: {count} {'job' if count == 1 else 'jobs'}")
-    return code
+        echo(f"{done}: {count} {'job' if count == 1 else 'jobs'}")
+    return REFUSED if refused else 0
 
 
-def _one_by_one(client: Client, verb: str, done: str | None, job_ids: tuple[str, ...]) -> tuple[int, int]:
-    """How many, and the exit code. One that is refused stops no other; the only one raises it."""
+def _one_by_one(
+    client: Client, verb: str, done: str | None, job_ids: tuple[str, ...]
+) -> tuple[int, list[dict[str, Any]]]:
+    """How many, and those that were refused. One that is refused stops no other; the only one raises it."""
     asked = [(job_id, client.answer_future(f"zmws.{verb}", {"id": job_id})) for job_id in job_ids]
-    count, code = 0, 0
+    count, wrong = 0, []
     for job_id, answer in asked:
         try:
             answer.result()
@@ -192,12 +203,12 @@ def _one_by_one(client: Client, verb: str, done: str | None, job_ids: tuple[str,
             if len(job_ids) == 1:
                 raise
             say(f"zmws: refused ({refused.code}): {refused}")
-            code = REFUSED
+            wrong.append({"id": job_id, **error_shown(refused)})
         else:
             count += 1
             if done is not None:
-                click.echo(f"{done}: {job_id}")
-    return count, code
+                echo(f"{done}: {job_id}")
+    return count, wrong
 
 
 @job.command(context_settings=_HELP)
@@ -218,7 +229,7 @@ def cancel(
 
 
 @job.command(context_settings=_HELP)
-@_which((FAILED,))
+@_which(REVIVABLE)
 @json_option
 @broker_options
 def retry(
@@ -230,7 +241,8 @@ def retry(
     config: Path | None,
     **where: str | None,
 ) -> int:
-    """Let failed jobs wait again, with all their retries: those named, or all that match."""
+    """Let jobs wait again, with all their retries and no --expires: those named, which have failed, expired
+    or were cancelled, or all failed ones that match; for others say --state cancelled or --state expired."""
     return _act("retry", "waits again", job_ids, {**where, "all": every}, yes, as_json, broker, config)
 
 
@@ -249,21 +261,3 @@ def delete(
 ) -> int:
     """Delete the records of jobs that have ended: those named, or all that match."""
     return _act("delete", "deleted", job_ids, {**where, "all": every}, yes, as_json, broker, config)
-
-
-def _show_record(record: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show_json(record)
-        return
-    for name, value in record.items():
-        if value is None or value == []:
-            continue
-        if name in ("attempts", "partials", "log"):
-            click.echo(f"{name}:")
-            for entry in value:
-                click.echo(f"  {entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False)}")
-        else:
-            text = value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"{name}: {text}")
-    if record["state"] == FAILED:
-        say(f"'{zmws()} job retry {record['id']}' lets it wait again")

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from zmws.cli.ends import say
+from zmws.cli.durations import moment
 from zmws.cli.options import broker_options, connect, json_option
-from zmws.cli.tables import age, duration, show_json, show_table
-from zmws.core.job import COMPLETE, STATES
+from zmws.cli.output import echo, say
+from zmws.cli.records import error_line
+from zmws.cli.tables import age, duration, show_json, show_table, until
+from zmws.core.job import COMPLETE, SCHEDULED, STATES
 
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -20,8 +22,13 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.option("--service", help="Only of this service.")
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--group", help="Only of this group.")
-@click.option("--since", metavar="TIME", help="Created at this time or later, ISO 8601 with zone.")
-@click.option("--before", metavar="TIME", help="Created before this time.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    type=moment,
+    help="Made at this time or later: ISO 8601 with zone, or 1h for an hour ago.",
+)
+@click.option("--before", metavar="TIME", type=moment, help="Made before this time.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
 @click.option("--memory", is_flag=True, help="The broker's memory jobs instead of the stored ones.")
 @json_option
@@ -55,44 +62,68 @@ def jobs(
         show_json({"jobs": found, "next": page["next"]})
         return 0
     rows = [
-        (row["id"], row["service"], row["state"], row["attempt"], age(row["created_at"]), _how_far(row))
+        (row["id"], row["service"], row["state"], row["attempt"], age(row["created_at"]), _note(row))
         for row in found
     ]
-    show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "PROGRESS"), rows)
+    show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "NOTE"), rows, may_cut=("NOTE",))
     if page["next"] is not None:
         say(f"there are more than {limit}; --limit shows more")
     return 0
 
 
-def _how_far(row: dict[str, Any]) -> str | None:
+def _note(row: dict[str, Any]) -> str | None:
+    """What a person wants to know next: when it starts, how far it is, why it has failed."""
+    if row["state"] == SCHEDULED:
+        return f"starts {until(row['ready_at'])}"
+    if row.get("error") is not None:  # an older broker's lists have none
+        return error_line(row["error"])
     if row["progress"] is None or row["state"] == COMPLETE:
         return None
     return f"{row['progress']:.0%} {row['progress_text'] or ''}".strip()
 
 
-@click.command(context_settings=_HELP)
+@click.group(context_settings=_HELP, invoke_without_command=True)
 @json_option
 @broker_options
-def services(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
-    """List services with their counts."""
+@click.pass_context
+def services(ctx: click.Context, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+    """List services with their counts; 'forget NAME' makes one unknown."""
+    if ctx.invoked_subcommand is not None:
+        return 0
     with connect(broker, config) as client:
         rows = client.ask("zmws.services")
     if as_json:
         show_json(rows)
         return 0
-    names = ("waiting", "scheduled", "running", "failed", "complete", "calls_complete", "calls_failed")
     shown = [
         (
             row["service"],
-            *(row[name] for name in names),
+            *(row[name] for name in ("waiting", "scheduled", "running")),
             f"{row['idle']}/{row['workers']}",
             duration(row["oldest_s"]),
             "paused" if row["paused"] else "",
+            *(row[name] for name in ("failed", "complete", "calls_complete", "calls_failed")),
         )
         for row in rows
     ]
-    heads = ("WAITING", "SCHEDULED", "RUNNING", "FAILED", "COMPLETE", "CALLS", "CALLS FAILED")
-    show_table(("SERVICE", *heads, "IDLE", "OLDEST", ""), shown)
+    now = ("WAITING", "SCHEDULED", "RUNNING", "IDLE", "OLDEST", "PAUSED")
+    show_table(("SERVICE", *now, "FAILED", "COMPLETE", "CALLS", "CALLS FAILED"), shown)
+    return 0
+
+
+@services.command(context_settings=_HELP)
+@click.argument("service")
+@json_option
+@broker_options
+def forget(service: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+    """Make SERVICE unknown, until a worker registers it again. Refused while it has workers or jobs that have
+    not ended, or while the settings name it."""
+    with connect(broker, config) as client:
+        answer = client.ask("zmws.forget", {"service": service})
+    if as_json:
+        show_json(answer)
+    else:
+        echo(f"forgotten: {service}")
     return 0
 
 
@@ -120,7 +151,11 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
         )
         for row in rows
     ]
-    show_table(("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOB"), shown)
+    show_table(
+        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOB"),
+        shown,
+        may_cut=("HOST",),
+    )
     return 0
 
 
@@ -137,7 +172,7 @@ def stats(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
     counters, limits = told.pop("counters"), told.pop("limits")
     told["uptime"] = duration(told.pop("uptime_s"))
     show_table(("BROKER", ""), [(name.replace("_", " "), _short(value)) for name, value in told.items()])
-    click.echo()
+    echo()
     show_table(("COUNTED SINCE IT STARTED", ""), list(counters.items()))
     say(f"{len(limits)} limits: --json shows them")
     return 0

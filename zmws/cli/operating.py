@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zmws.cli.options import broker_options, connect, json_option, sure
+from zmws.cli.output import echo
 from zmws.cli.tables import show_json
 
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -43,7 +44,7 @@ def purge(service: str, yes: bool, as_json: bool, broker: tuple[str, ...], confi
     if as_json:
         show_json({"count": count})
     else:
-        click.echo(f"cancelled: {count} {'job' if count == 1 else 'jobs'} of {service}")
+        echo(f"cancelled: {count} {'job' if count == 1 else 'jobs'} of {service}")
     return 0
 
 
@@ -55,5 +56,5 @@ def _set_paused(
     if as_json:
         show_json(answer)
     else:
-        click.echo(f"{done}: {service}")
+        echo(f"{done}: {service}")
     return 0

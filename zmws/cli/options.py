@@ -15,6 +15,8 @@ from zmws.sockets import check_endpoint
 
 CONNECT_S = 1.2  # a broker that has not answered by then is not there
 
+FOR_PROGRAMS = "zmws.for_programs"  # in a context's meta: --json was given
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 config_option = click.option(
@@ -23,7 +25,18 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="The settings file [etc/zmws.toml].",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def _for_programs(ctx: click.Context, _: click.Parameter, given: bool) -> bool:
+    if given:
+        ctx.meta[FOR_PROGRAMS] = True
+    return given
+
+
+# Before the other options: what is wrong with one of those is told as JSON already.
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_for_programs, help="Print JSON, for programs."
+)
 
 
 def broker_options(command: F) -> F:

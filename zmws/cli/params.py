@@ -4,6 +4,7 @@ key=value     a text                        str='Hello, world'
 key:=json     JSON                          seconds:=3  tags:='["a", "b"]'
 @FILE         a JSON file                   @order.json
 -             JSON on standard input        cat order.json | zmws call ORDER -
+--raw FILE    bytes, as they are            --raw photo.jpg, or --raw - for standard input
 """
 
 from __future__ import annotations
@@ -16,25 +17,31 @@ from typing import Any, TypeVar
 
 import click
 
+from zmws.cli.durations import seconds_of
 from zmws.core.options import JOB_OPTIONS, checked
 from zmws.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_METAVARS = {"int": "NUMBER", "number": "NUMBER", "seconds": "SECONDS", "time": "TIME", "id": "ID"}
+_METAVARS = {"int": "NUMBER", "number": "NUMBER", "seconds": "DURATION", "time": "TIME", "id": "ID"}
 
 
-def parse_params(words: tuple[str, ...]) -> Any:
-    """The parameters that the words stand for; None for no words. Raises UsageError."""
+raw_option = click.option("--raw", metavar="FILE", help="Send the bytes of this file, - for standard input.")
+
+
+def parse_params(words: tuple[str, ...], raw: str | None = None) -> Any:
+    """The parameters that the words stand for, or the bytes of the file `raw`; None for neither. Raises
+    UsageError."""
+    if raw is not None:
+        if words:
+            raise click.UsageError("give PARAMS or --raw, not both")
+        return _read(raw)
     if not words:
         return None
     if len(words) == 1 and words[0] == "-":
-        return _json(sys.stdin.buffer.read(), "standard input")
+        return _json(_read("-"), "standard input", "; --raw - sends it as bytes")
     if len(words) == 1 and words[0].startswith("@"):
-        file = Path(words[0][1:])
-        try:
-            return _json(file.read_bytes(), str(file))
-        except OSError as wrong:
-            raise click.UsageError(f"cannot read {file}: {wrong.strerror}") from None
+        file = words[0][1:]
+        return _json(_read(file), file, f"; --raw {file} sends it as bytes")
     params: dict[str, Any] = {}
     for word in words:
         key, separator, value = word.partition("=")
@@ -57,11 +64,18 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _json(text: bytes, what: str) -> Any:
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as wrong:
+        raise click.UsageError(f"cannot read {file}: {wrong.strerror}") from None
+
+
+def _json(text: bytes, what: str, hint: str = "") -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as wrong:
-        raise click.UsageError(f"{what} is not JSON: {wrong}") from None
+        raise click.UsageError(f"{what} is not JSON: {wrong}{hint}") from None
 
 
 def job_option_flags(*names: str) -> Callable[[F], F]:
@@ -90,7 +104,10 @@ def job_options_given(flags: dict[str, Any]) -> dict[str, Any]:
         if text is None:
             continue
         value: Any = text
-        if spec.kind in ("int", "seconds", "number"):
+        if spec.kind == "seconds":
+            seconds = seconds_of(text)
+            value = text if seconds is None else seconds
+        elif spec.kind in ("int", "number"):
             value = _number(text)
         try:
             given[name] = checked(name, spec, value)

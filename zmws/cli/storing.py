@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from zmws import settings
-from zmws.cli.ends import FAILED, say
+from zmws.cli.ends import FAILED
 from zmws.cli.options import config_option, json_option
+from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
-from zmws.errors import StoreError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -27,11 +27,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
     from zmws.store import upkeep
 
     source = _store_path(settings.load(config))
-    try:
-        upkeep.backup(source, file)
-    except StoreError as wrong:
-        say(f"zmws: {wrong}")
-        return FAILED
+    upkeep.backup(source, file)
     size = file.stat().st_size
     if as_json:
         show_json({"store": str(source), "backup": str(file), "bytes": size})
@@ -52,18 +48,14 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     from zmws.store import upkeep
 
     path = _store_path(settings.load(config)) if file is None else file
-    try:
-        problems = upkeep.check(path)
-    except StoreError as wrong:
-        say(f"zmws: {wrong}")
-        return FAILED
+    problems = upkeep.check(path)
     if as_json:
         show_json({"store": str(path), "problems": problems})
     elif problems:
         for problem in problems:
-            click.echo(problem)
+            echo(problem)
     else:
-        click.echo(f"{path}: nothing wrong")
+        echo(f"{path}: nothing wrong")
     return FAILED if problems else 0
 
 
@@ -80,11 +72,7 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
 
     known = settings.load(config)
     path = _store_path(known)
-    try:
-        old = upkeep.restore(file, path, known.store_folder)
-    except StoreError as wrong:
-        say(f"zmws: {wrong}")
-        return FAILED
+    old = upkeep.restore(file, path, known.store_folder)
     if as_json:
         show_json({"store": str(path), "backup": str(file), "set_aside": str(old) if old else None})
     else:

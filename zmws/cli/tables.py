@@ -1,4 +1,4 @@
-"""What people are shown: tables as wide as their terminal, times as ages, results as text."""
+"""What people are shown: tables that fit their terminal, times as ages, results as text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import click
+from zmws.cli.output import can_show, echo, echo_bytes
+
+GAP = "  "
+INDENT = "    "  # of what did not fit beside the rest
+CUT_WIDTH_MIN = 16  # a column that may be cut is cut no further
 
 
 def show_json(value: Any) -> None:
-    """For programs: one JSON text."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """For programs: one JSON text, on one line."""
+    echo(json.dumps(value, ensure_ascii=False))
 
 
 def show_result(value: Any, as_json: bool) -> None:
@@ -24,28 +28,95 @@ def show_result(value: Any, as_json: bool) -> None:
     if as_json:
         show_json([_base64(frame) for frame in frames] if frames else _base64(value))
     elif isinstance(value, bytes) or frames:
-        sys.stdout.buffer.write(b"".join(frame + b"\n" for frame in frames) or value)
-        sys.stdout.buffer.flush()
+        echo_bytes(b"".join(frame + b"\n" for frame in frames) or value)
     elif isinstance(value, str):
-        click.echo(value)
+        echo(value)
     elif value is not None:
-        click.echo(json.dumps(value, ensure_ascii=False))
+        show_json(value)
 
 
 def _base64(value: Any) -> Any:
     return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
-def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns as wide as they need; the last one is cut at the terminal's edge."""
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], may_cut: Sequence[str] = ()) -> None:
+    """Columns as wide as they need. On a terminal that is narrower the columns `may_cut` are cut, with an
+    ellipsis; what still does not fit stands on a second line under the first, heads too."""
+    texts = [["-" if cell is None else plain(str(cell)) for cell in row] for row in rows]
+    edge = terminal_width()
+    widths = [max(map(width, column)) for column in zip(heads, *texts, strict=True)]
+    widest = {n: min(widths[n], CUT_WIDTH_MIN) for n, head in enumerate(heads) if head in may_cut}
+    for n, least in widest.items():
+        too_wide = sum(widths) + len(GAP) * (len(widths) - 1) - edge
+        widths[n] -= max(0, min(too_wide, widths[n] - least))
+    lines = _folded(widths, edge)
+    for first, *others in lines[1:]:
+        # Alone on its line a column that was cut has room again.
+        if not others and first in widest:
+            widths[first] = max(width(row[first]) for row in [list(heads), *texts])
+            widths[first] = min(widths[first], edge - len(INDENT))
+    for row in [list(heads), *texts]:
+        for n, columns in enumerate(lines):
+            cells = [cut(row[at], widths[at]) if at in widest else row[at] for at in columns]
+            line = GAP.join(_padded(cell, widths[at]) for cell, at in zip(cells, columns, strict=True))
+            if n == 0 or any(cell not in ("", "-") for cell in cells):
+                echo((INDENT if n else "") + line.rstrip())
+
+
+def _folded(widths: Sequence[int], edge: int) -> list[list[int]]:
+    """Which columns stand on the first line of a row, and which on those under it."""
+    lines: list[list[int]] = [[]]
+    left = edge
+    for column, wide in enumerate(widths):
+        needed = wide + (len(GAP) if lines[-1] else 0)
+        if needed > left and lines[-1]:
+            lines.append([])
+            left, needed = edge - len(INDENT), wide
+        lines[-1].append(column)
+        left -= needed
+    return lines
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; what goes into a file or a pipe has as many as it needs."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return 1_000_000
     import shutil  # not at the top: `zmws call` shows no table and must start fast
 
-    texts = [["-" if cell is None else plain(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
-    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    for line in [list(heads), *texts]:
-        cells = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip()[:edge])
+    return shutil.get_terminal_size().columns
+
+
+def width(text: str) -> int:
+    """The columns that a text takes up on a terminal: two for each wide character of East Asia."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(one) for one in text)
+
+
+def _columns_of(one: str) -> int:
+    import unicodedata  # not at the top, as above
+
+    if unicodedata.combining(one):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in "WF" else 1
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or as much of it as fits with an ellipsis behind it."""
+    if width(text) <= most:
+        return text
+    mark = "…" if can_show("…") else "..."
+    left, kept = most - len(mark), []
+    for one in text:
+        left -= _columns_of(one)
+        if left < 0:
+            break
+        kept.append(one)
+    return "".join(kept) + mark
+
+
+def _padded(text: str, wide: int) -> str:
+    return text + " " * (wide - width(text))
 
 
 def plain(text: str) -> str:
@@ -60,10 +131,17 @@ def clock(at: str) -> str:
 
 def age(at: str | None) -> str | None:
     """An ISO 8601 time as how long ago it is: 12 s, 5 min, 3 h, 9 d."""
-    if at is None:
-        return None
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
-    return duration(max(0.0, seconds))
+    return None if at is None else duration(max(0.0, -_seconds_until(at)))
+
+
+def until(at: str) -> str:
+    """An ISO 8601 time to come as how long that is from now."""
+    left = _seconds_until(at)
+    return f"in {duration(left)}" if left > 0 else "now"
+
+
+def _seconds_until(at: str) -> float:
+    return (datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds()
 
 
 def duration(seconds: float | None) -> str | None:

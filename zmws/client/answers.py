@@ -129,7 +129,7 @@ def error_of(error: Mapping[str, Any], job_id: str | None, ended: bool = False) 
     if code == "unknown_service":
         return ServiceUnknown(text)
     if code == "expired":
-        return JobTimeout(text, job_id)
+        return JobTimeout(text, job_id, code="expired")
     if code == "cancelled":
         return JobCancelled(text, code="cancelled", job_id=job_id, attempts=error.get("attempts"))
     if ended or code in JOB_ENDS or "attempts" in error:

@@ -227,6 +227,10 @@ class AsyncClient:
         """As `Client.resume`."""
         await self.ask("zmws.resume", {"service": service})
 
+    async def forget(self, service: str) -> None:
+        """As `Client.forget`."""
+        await self.ask("zmws.forget", {"service": service})
+
     async def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
         """As `Client.ask`."""
         return await wrap_future(self._client.answer_future(service, question))

@@ -65,7 +65,8 @@ class Job:
         waited(self.asked("zmws.cancel"))
 
     def retry(self) -> None:
-        """Let it wait again with all its retries. Raises Refused (not_possible) unless it has failed."""
+        """Let it wait again with all its retries. Raises Refused (not_possible) unless it has failed, expired
+        or was cancelled."""
         waited(self.asked("zmws.retry"))
 
     def delete(self) -> None:

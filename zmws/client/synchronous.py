@@ -200,7 +200,8 @@ class Client:
         return waited(self.count_future("zmws.cancel", filter_of(filter)))
 
     def retry_jobs(self, **filter: Any) -> int:
-        """Let every failed job that matches wait again; how many. `filter` as of `cancel_jobs`."""
+        """Let every failed job that matches wait again, or with `state` every cancelled or expired one; how
+        many. `filter` as of `cancel_jobs`."""
         return waited(self.count_future("zmws.retry", filter_of(filter)))
 
     def delete_jobs(self, **filter: Any) -> int:
@@ -218,6 +219,11 @@ class Client:
     def resume(self, service: str) -> None:
         """Start jobs of a paused service again."""
         self.ask("zmws.resume", {"service": service})
+
+    def forget(self, service: str) -> None:
+        """Make a service unknown, until a worker registers it again; records of its jobs are kept. Raises
+        Refused (not_possible) while it has workers or unfinished jobs, or the settings name it."""
+        self.ask("zmws.forget", {"service": service})
 
     # ------------------------------------------------------------ any question
 

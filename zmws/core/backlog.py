@@ -1,4 +1,4 @@
-"""The part of the stored jobs that memory holds, and how the rest comes in (DESIGN section 4, "Memory").
+"""The part of the stored jobs that memory holds, and how the rest comes in (docs/architecture.md).
 
 Rule 1: of each service a bounded window of waiting jobs is here, each group's first among them; of the
         scheduled jobs of all services those that are due first, by either clock. The rest stands in the

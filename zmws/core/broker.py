@@ -1,4 +1,4 @@
-"""The broker's state machine: who gets what, when. DESIGN section 4; RFC 7 and RFC 18.
+"""The broker's state machine: who gets what, when. docs/architecture.md; RFC 7 and RFC 18.
 
     in    receive(peer, message)                a decoded message from a routing id on a socket
           protocol_error(peer, error)           what could not be decoded

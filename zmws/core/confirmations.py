@@ -1,4 +1,4 @@
-"""DONE: which results a worker may forget (DESIGN section 6, "Results are confirmed").
+"""DONE: which results a worker may forget (docs/protocol.md, The extensions).
 
 Rule 1: DONE for a FINAL comes when what its job has become is on disk; for a memory job at once.
 Rule 2: it goes to the session that has the token now: a worker may have come back under another.

@@ -1,4 +1,4 @@
-"""The gate between core and shell: what may leave when (DESIGN section 4).
+"""The gate between core and shell: what may leave when (docs/architecture.md).
 
 Rule 1: writes are numbered in the order the core made them and leave in batches, bounded by rows and
         bytes; one batch is under way at a time.

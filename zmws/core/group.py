@@ -1,4 +1,4 @@
-"""The waiting jobs of one group, and how far they are held in memory (DESIGN section 4, "Memory").
+"""The waiting jobs of one group, and how far they are held in memory (docs/architecture.md).
 
 Rule 1: within a group the smallest key (rank, number) is first. A job that is given back has its old key,
         so it stands at the head again.

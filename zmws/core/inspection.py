@@ -68,6 +68,7 @@ class Inspection:
             "zmws.purge": self.operations.purge,
             "zmws.pause": self.operations.pause,
             "zmws.resume": self.operations.resume,
+            "zmws.forget": self.operations.forget,
             "zmws.lease": self.leases.lease,
             "zmws.extend": self.leases.extend,
             "zmws.report": self.leases.report,
@@ -313,6 +314,8 @@ class Inspection:
     def _services(self, question: Question) -> None:
         rows = []
         for service in self.jobs.services.values():
+            if service.forgotten:
+                continue
             rows.append(
                 {
                     "service": service.name,

@@ -4,11 +4,12 @@
     scheduled ----------> waiting ----------------> running ------------> complete
         ^                  |   ^                    |  |  |
         |                  |   |     give_back      |  |  |   exhaust
-        |                  |   +--------------------+  |  +-------------> failed --revive--> waiting
+        |                  |   +--------------------+  |  +-------------> failed
         |                  |          back_off         |
         +------------------|---------------------------+
      cancel: scheduled, waiting, running --> cancelled
      expire: scheduled, waiting          --> expired
+     revive: failed, cancelled, expired  --> waiting
 
 Rule 1: a state changes by `Job.move` alone, and only as TRANSITIONS says.
 Rule 2: `attempt` counts dispatches and always rises; `failures` counts against `retries`.
@@ -40,12 +41,14 @@ TRANSITIONS: dict[str, dict[str, str]] = {
         "cancel": CANCELLED,
     },
     FAILED: {"revive": WAITING},
+    CANCELLED: {"revive": WAITING},
+    EXPIRED: {"revive": WAITING},
     COMPLETE: {},
-    CANCELLED: {},
-    EXPIRED: {},
 }
+REVIVABLE = tuple(state for state in STATES if "revive" in TRANSITIONS[state])
 
 STORED, MEMORY = "stored", "memory"
+LISTED_ERROR_CHARS = 200  # of a text, in lists
 STATES_KEPT = 100  # changes of state that a record keeps, the newest
 StateEvent = tuple[int, float, str, int]  # number, wall time, state, attempt
 Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, its frames or its text
@@ -132,7 +135,7 @@ class Job:
 
     @property
     def final(self) -> bool:
-        """Whether it has ended for good (a dead letter may still be revived)."""
+        """Whether it has ended (what did not complete may still be revived)."""
         return self.state in FINAL_STATES
 
     def ends_attempt(self, at: float, error: dict[str, Any] | None, kept_max: int) -> None:
@@ -170,7 +173,7 @@ class Caller:
 
 
 def make_token(job_id: str, attempt: int, nonce: str) -> bytes:
-    """`ID/ATTEMPT/NONCE`: printable ASCII, the address that a worker echoes (DESIGN section 6)."""
+    """`ID/ATTEMPT/NONCE`: printable ASCII, the address that a worker echoes (docs/protocol.md, Workers)."""
     return f"{job_id}/{attempt}/{nonce}".encode()
 
 
@@ -214,11 +217,23 @@ def summary(job: Job, lead: float) -> dict[str, Any]:
         "worker": job.worker,
         "progress": job.progress,
         "progress_text": job.progress_text,
+        "error": listed_error(job.error),
     }
 
 
+def listed_error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An ERROR as lists show it: code, the beginning of the text, and the type if there is one. A peer has
+    written it, so it may be as long as a message."""
+    if error is None:
+        return None
+    shown = {name: str(error.get(name) or "")[:LISTED_ERROR_CHARS] for name in ("code", "error")}
+    if error.get("type"):
+        shown["type"] = str(error["type"])[:LISTED_ERROR_CHARS]
+    return shown
+
+
 def record(job: Job, lead: float) -> dict[str, Any]:
-    """The whole record: WIRE section 4, "a job"."""
+    """The whole record: docs/protocol.md, "A job is"."""
     params, params_kind = shown(job.body, params=True)
     result, result_kind = shown(job.result) if job.state == COMPLETE else (None, None)
     return {
@@ -247,7 +262,7 @@ def leased(job: Job, lead: float) -> dict[str, Any]:
 
 
 def events(job: Job, after: int) -> list[dict[str, Any]]:
-    """What happened to a job, past event number `after`, in order: WIRE section 4, zmws.events.
+    """What happened to a job, past event number `after`, in order: docs/protocol.md, zmws.events.
 
     Of its progress the last is kept, of what was cut nothing.
     """
@@ -271,5 +286,5 @@ def _event(n: int, at: float, kind: str) -> dict[str, Any]:
 
 
 def error_json(error: dict[str, Any]) -> bytes:
-    """ERROR of WIRE section 2 as it goes out."""
+    """ERROR of docs/errors.md as it goes out."""
     return json.dumps(error, default=str).encode()

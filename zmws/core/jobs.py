@@ -1,4 +1,4 @@
-"""The jobs that the broker holds: made, queued, started, ended (DESIGN sections 4 to 6).
+"""The jobs that the broker holds: made, queued, started, ended (docs/architecture.md).
 
 Rule 1: a stored job is queued when its insert is committed; its acknowledgement and its first
         dispatch both come out of `committed`. A memory job is queued at once and touches no store.
@@ -52,6 +52,7 @@ from zmws.core.writes import (
     NEW,
     UNIQUE_CONFLICT,
     FinishJob,
+    ForgetService,
     InsertJob,
     Pruned,
     PruneJobs,
@@ -83,7 +84,7 @@ class Jobs:
         self.memory: dict[str, Job] = {}
         self.stored: dict[str, Job] = {}
         self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
-        self.reviving: set[str] = set()  # dead letters whose revival is not yet committed
+        self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
         self.backlog = Backlog(turn, self.services, self.stored, self._take_in)
         self.confirmations = Confirmations()
         self.answers = Answers(turn)
@@ -100,6 +101,7 @@ class Jobs:
         for name, options in services.items():
             self.services[name] = Service(name, options)
             self.services[name].registered = True
+        self._configured = frozenset(services)
 
     # ------------------------------------------------------------ look-ups
 
@@ -231,13 +233,13 @@ class Jobs:
     # ------------------------------------------------------------ an earlier run
 
     def recover(self, left: Unfinished, running: list[Row]) -> None:
-        """What an earlier run left. A running job waits for its worker (DESIGN section 6), the others are
+        """What an earlier run left. A running job waits for its worker (docs/architecture.md), the others are
         paged in. Before this no request is taken: the numbers of new jobs follow those there are."""
         assert not self.last_number, "a job was made before the recovery"
         self.last_number = left.number
         self._forget_at = left.forget_at
         for name, paused in left.services:
-            service = self._service(name)
+            service = self._known(name)
             if paused is not None:
                 service.paused = paused
         for row in running:
@@ -245,15 +247,15 @@ class Jobs:
         for (name, state), count in left.ended.items():
             self._service(name).ended[state] = count
         self.backlog.recover(
-            [(self._service(name), group, count) for name, group, count in left.waiting],
-            [(self._service(name), count) for name, count in left.scheduled],
+            [(self._known(name), group, count) for name, group, count in left.waiting],
+            [(self._known(name), count) for name, count in left.scheduled],
         )
 
     def _recover_running(self, row: Row) -> None:
         job, turn = job_of(row), self.turn
         assert job.nonce is not None and job.started_at is not None, job
         self.stored[job.id] = job
-        self._service(job.service).running[job.id] = job
+        self._known(job.service).running[job.id] = job
         job.token = make_token(job.id, job.attempt, job.nonce)
         left = job.ttr - max(0.0, turn.wall - job.started_at)
         job.lease_written = job.lease is not None or job.deadline_at is not None
@@ -347,7 +349,7 @@ class Jobs:
         self._leave_queue(job, was, in_queue)
         self.turn.counters["jobs_expired"] += 1
         self._end(job, error("expired", _why_expired(job)))
-        self._drop_if_unused(self.services[job.service])
+        self.drop_if_unused(self.services[job.service])
         return True
 
     def _leave_queue(self, job: Job, was: str, in_queue: bool) -> None:
@@ -359,10 +361,10 @@ class Jobs:
             service.left(job)
             self.backlog.want(service, job.group)
 
-    def _drop_if_unused(self, service: Service) -> None:
-        """A service that only a strict request named is forgotten with its last job."""
-        used = service.waiting_count or service.scheduled_count or service.running or service.inserting
-        if not (service.registered or used or service.name in self.overflow):
+    def drop_if_unused(self, service: Service) -> None:
+        """A service that only a strict request named is forgotten with its last job, and one that an operator
+        has forgotten with the last record."""
+        if service.forgotten and not any(service.ended.values()) and service.name not in self.overflow:
             self.services.pop(service.name, None)
 
     def dispatch(self, service: Service) -> None:
@@ -483,7 +485,7 @@ class Jobs:
         """An attempt failed. `cause`: reported (by the worker), ttr (passed), lost (its worker was).
 
         A failure that work() reports on a synchronous call, and a passed ttr, go to the caller at
-        once; a lost worker's call is given to another (DESIGN section 2).
+        once; a lost worker's call is given to another (docs/options.md).
         """
         turn = self.turn
         job.failures += 1
@@ -654,9 +656,9 @@ class Jobs:
             self.dispatch(session.service)
 
     def revive(self, job: Job, told: Told) -> None:
-        """A dead letter (light) waits again, when its commit has said that its unique key is free.
-        `told` is called with the verdict."""
-        turn = self.turn
+        """A job (light) that failed, expired or was cancelled waits again, when its commit has said that its
+        unique key is free. `told` is called with the verdict."""
+        turn, was = self.turn, job.state
         job.move("revive", turn.wall)
         job.failures = job.losses = 0
         job.ready_at, job.by_wall = turn.steady, False
@@ -667,7 +669,10 @@ class Jobs:
         def revived(verdict: Verdict) -> None:
             self.reviving.discard(job.id)
             if verdict.verdict == NEW:
-                service.ended[FAILED] -= 1
+                service.ended[was] -= 1
+                if not service.registered:  # an operator had forgotten it
+                    service.registered = True
+                    self.remember(service, None)
                 self.answers.announce(job, None)
                 self.backlog.revived(service, job)
             told(verdict)
@@ -676,11 +681,16 @@ class Jobs:
         self.journal.write_for(ReviveJob(job.id, changes | dict.fromkeys(_CLEARED)), revived)
 
     def _service(self, name: str) -> Service:
-        """The service of a job out of the store: it was known when the job was accepted."""
+        """The service of a job's record, known or not."""
         service = self.services.get(name)
         if service is None:
             service = self.services[name] = Service(name)
-            service.registered = True
+        return service
+
+    def _known(self, name: str) -> Service:
+        """The service of a job out of the store that has not ended, for which it was accepted."""
+        service = self._service(name)
+        service.registered = True
         return service
 
     def extend(self, job: Job, seconds: float) -> None:
@@ -722,8 +732,28 @@ class Jobs:
             service = self.services.get(name)
             if service is not None:
                 service.ended[state] -= count
+                self.drop_if_unused(service)
         if self._forget_at is not None and self._forget_at <= self.turn.steady:
             self.prune()
+
+    def why_needed(self, service: Service) -> str | None:
+        """What keeps a service from being forgotten, None if nothing does."""
+        if service.name in self._configured:
+            return "the settings name it"
+        if service.sessions or service.ring:
+            return "a worker serves it, or somebody waits for a lease of its jobs"
+        if service.unfinished_count or service.name in self.overflow:
+            return "it has jobs that have not ended"
+        return None
+
+    def forget_service(self, service: Service) -> Write:
+        """It is unknown from now on, until a worker registers it again."""
+        service.registered = False
+        service.paused = service.options.paused
+        self.drop_if_unused(service)
+        write = ForgetService(service.name)
+        self.journal.write_for(write, None)
+        return write
 
     def remember(self, service: Service, paused: bool | None) -> Write:
         """A service, and whether an operator paused it, survive a restart."""
@@ -781,5 +811,5 @@ def _attempt_over(job: Job) -> dict[str, Any]:
 
 
 def error(code: str, text: str, **more: Any) -> Error:
-    """ERROR of WIRE section 2."""
+    """ERROR of docs/errors.md."""
     return {"code": code, "error": text, **more}

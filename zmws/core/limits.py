@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the broker's state machine is bounded by (DESIGN sections 4, 6 and 8)."""
+    """What the broker's state machine is bounded by (etc/zmws.toml says what each is)."""
 
     heartbeat_interval_s: float = 5.0
     heartbeat_liveness: int = 3

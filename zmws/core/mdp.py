@@ -93,8 +93,8 @@ _RESERVED = ("mmi.", "zmws.", "SERVER-")
 
 
 def service_name_fault(name: str, strict: bool = False) -> str | None:
-    """What is wrong with a service's name, or None. `strict`: to the letter of RFC 7 and 18, which know
-    no prefixes, and no text replies that would make a space ambiguous."""
+    """What is wrong with a service's name, or None (docs/protocol.md, Sockets). `strict`: to the letter of
+    RFC 7 and 18, which know no prefixes, and no text replies that would make a space ambiguous."""
     if not name:
         return "the service name is empty"
     if not name.isprintable():

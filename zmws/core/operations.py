@@ -1,10 +1,10 @@
-"""What an operator does to jobs and services: zmws.cancel, retry, delete, purge, pause, resume.
+"""What an operator does to jobs and services: zmws.cancel, retry, delete, purge, pause, resume, forget.
 
 Rule 1: a job is acted on as it is now: as it is in memory if it is there, else as its record says, which
         is read in order with the writes.
 Rule 2: a filter works in chunks, each a commit, and touches no job that came after it.
-Rule 3: what the commit decides (whether a dead letter's unique key is free) is counted and answered when
-        it has decided.
+Rule 3: what the commit decides (whether the unique key of a job to be revived is free) is counted and
+        answered when it has decided.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zmws.core.job import FAILED, FINAL_STATES, MEMORY, RUNNING, SCHEDULED, STATES, WAITING, Job
+from zmws.core.job import FAILED, FINAL_STATES, MEMORY, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING, Job
 from zmws.core.jobs import Jobs
 from zmws.core.question import FILTER_KEYS, Question
 from zmws.core.service import Service
@@ -72,8 +72,10 @@ class Operations:
         self._begin(question, "cancel", UNFINISHED)
 
     def retry(self, question: Question) -> None:
-        """Let dead letters wait again."""
-        self._begin(question, "retry", (FAILED,))
+        """Let jobs wait again that have ended without a result; of a filter the dead letters alone, unless it
+        says another state: nobody who retries what has failed means what was cancelled on purpose."""
+        by_filter = "id" not in question.asked and question.filter().state is None
+        self._begin(question, "retry", (FAILED,) if by_filter else REVIVABLE)
 
     def delete(self, question: Question) -> None:
         """Forget ended jobs now."""
@@ -144,7 +146,10 @@ class Operations:
         if operation.verb != "cancel" and job.kind == MEMORY:
             return "it is a memory job, which is forgotten by itself"
         if job.state not in operation.states:
-            hint = {"retry": ", and only a failed job is retried", "delete": "; cancel it first"}
+            hint = {
+                "retry": f", and only a job that is {' or '.join(REVIVABLE)} is retried",
+                "delete": "; cancel it first",
+            }
             return f"it is {job.state}{hint.get(operation.verb, ' already')}"
         if not operation.one and job.kind == MEMORY:
             return "a filter is for stored jobs"
@@ -195,6 +200,7 @@ class Operations:
             service = self.jobs.services.get(verdict.service)
             if verdict.verdict == DELETED and service is not None:
                 service.ended[verdict.state] -= 1
+                self.jobs.drop_if_unused(service)
             self._decided(operation, verdict)
 
         self.jobs.journal.write_for(DeleteJob(job.id), deleted)
@@ -239,6 +245,20 @@ class Operations:
         self.turn.note("info", f"{service.name} is {'paused' if paused else 'resumed'}")
         question.answer(200, {"service": service.name, "paused": paused}, write)
         self.jobs.dispatch(service)
+
+    def forget(self, question: Question) -> None:
+        """A service that is no longer needed is unknown from now on, also after a restart; records of its
+        jobs are kept as long as they would be."""
+        service = self._service(question)
+        if service is None:
+            return
+        why = self.jobs.why_needed(service)
+        if why is not None:
+            question.refuse(409, "not_possible", f"{service.name} cannot be forgotten: {why}")
+            return
+        write = self.jobs.forget_service(service)
+        self.turn.note("info", f"{service.name} is forgotten")
+        question.answer(200, {"service": service.name}, write)
 
     def _service(self, question: Question) -> Service | None:
         name: Any = question.asked.get("service")

@@ -1,4 +1,4 @@
-"""The options of a job and of a service: names, ranges, defaults (DESIGN section 5).
+"""The options of a job and of a service: names, ranges, defaults (docs/options.md).
 
 Rule 1: one table, read by the broker (`OPTS-JSON`), the settings file (`[services.NAME]`) and the
         command line, so that a name or a range stands nowhere twice.

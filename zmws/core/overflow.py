@@ -1,5 +1,5 @@
 """What strict peers ask for beyond what may wait: RFC 7 and RFC 18 know no refusal, so it is kept as bare
-frames, and becomes jobs when there is room (WIRE section 2, "Strict").
+frames, and becomes jobs when there is room (docs/protocol.md, "Strict, on `mdp`").
 
 Rule 1: in turn: one peer's requests in their order, the peers of a service one after the other.
 Rule 2: bounded in all by `strict_held_bytes_max`. Past it the peer that makes it hold most is cut off, and

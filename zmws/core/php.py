@@ -1,4 +1,4 @@
-"""PHP's serialize() format, for the parameters of `PARAM:` and `PARAM-PHP:` frames (WIRE section 2).
+"""PHP's serialize() format, for the parameters of `PARAM:` and `PARAM-PHP:` frames (docs/protocol.md).
 
 Rule 1: data only, null, booleans, numbers, texts and arrays. Objects, enumerations and references are
         refused: nothing that a peer sends chooses a class of ours.

@@ -84,6 +84,7 @@ QUESTIONS: dict[str, dict[str, Field]] = {
     "zmws.purge": _OF_SERVICE,
     "zmws.pause": _OF_SERVICE,
     "zmws.resume": _OF_SERVICE,
+    "zmws.forget": _OF_SERVICE,
     "zmws.lease": {
         "service": _SERVICE,
         "lease": Field("id", needed=True),

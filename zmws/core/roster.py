@@ -1,4 +1,4 @@
-"""The workers that are registered, and how they die (DESIGN section 6, RFC 18 MDP/Worker).
+"""The workers that are registered, and how they die (docs/protocol.md, Workers; RFC 18 MDP/Worker).
 
 Rule 1: a lost connection is not yet a dead worker: its job waits `reattach_window` for its return.
 Rule 2: a silent worker is not a dead one: only an idle worker is expired for silence; one that holds

@@ -56,7 +56,7 @@ class Service:
     # ------------------------------------------------------------ waiting jobs
 
     def rank(self, ready_at: float, priority: int) -> float:
-        """The one number that orders jobs of a group, smallest first (DESIGN section 5)."""
+        """The one number that orders jobs of a group, smallest first (docs/options.md, priority)."""
         ageing = self.options.ageing
         return ready_at - priority * (STRICT_HEAD_START_S if ageing is None else ageing)
 
@@ -152,6 +152,16 @@ class Service:
     def scheduled_count(self) -> int:
         """How many jobs are scheduled, here and in the store."""
         return len(self.scheduled) + self.scheduled_beyond
+
+    @property
+    def unfinished_count(self) -> int:
+        """How many of its jobs have not ended, with those on their way to the store."""
+        return self.waiting_count + self.scheduled_count + len(self.running) + self.inserting
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it is here only because records of its ended jobs are kept: it is no known service."""
+        return not (self.registered or self.unfinished_count)
 
     def waiting(self) -> Iterator[Job]:
         """The waiting jobs that are here, in no order that means anything."""

@@ -117,7 +117,7 @@ class Session:
         return due
 
     def state(self, now: float) -> str:
-        """One of WIRE section 4: idle busy draining silent hung deaf lost."""
+        """One of docs/protocol.md, zmws.workers: idle busy draining silent hung deaf lost."""
         if self.lost_until is not None:
             return "lost"
         if self.hung:

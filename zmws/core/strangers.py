@@ -1,4 +1,4 @@
-"""Peers without a session, and what is still known of them (RFC 7 and RFC 18, MDP/Worker; WIRE section 3).
+"""Peers without a session, and what is still known of them (RFC 7 and RFC 18, MDP/Worker).
 
 Rule 1: a command out of turn gets one DISCONNECT, and nothing more until a READY: a worker that survives it
         would else be answered with each of its heartbeats, without end.

@@ -1,4 +1,4 @@
-"""A request becomes a job, or is answered why not (DESIGN sections 4 and 5).
+"""A request becomes a job, or is answered why not (docs/options.md, docs/errors.md).
 
 Rule 1: a repeated request is the same job: attached to the running one, handed the kept result, or told
         that it exists.

@@ -127,7 +127,8 @@ class FinishJob(UpdateJob):
 
 @dataclass(slots=True)
 class ReviveJob(UpdateJob):
-    """A dead letter waits again. Has a verdict: its unique key may be taken by now."""
+    """A job that failed, expired or was cancelled waits again. Has a verdict: its unique key may be taken by
+    now."""
 
 
 @dataclass(slots=True)
@@ -156,6 +157,13 @@ class RememberService(Write):
 
     service: str
     paused: bool | None = None
+
+
+@dataclass(slots=True)
+class ForgetService(Write):
+    """A service is not known any more. The records of its jobs stay as they are."""
+
+    service: str
 
 
 @dataclass(slots=True)
@@ -256,9 +264,9 @@ class ReadMatching(Read):
 
 @dataclass(slots=True)
 class ReadJobs(Read):
-    """A page of a list, newest first (the highest number), for people: light, and without errors, attempts
-    and states; read beside the writes, and never delays a job. Goes on below number `cursor`. `Rows.next` as
-    in ReadMatching."""
+    """A page of a list, newest first (the highest number), for people: light, without attempts and states,
+    and with errors as lists show them (`job.listed_error`); read beside the writes, and never delays a job.
+    Goes on below number `cursor`. `Rows.next` as in ReadMatching."""
 
     where: Filter
     limit: int = 100

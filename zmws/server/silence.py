@@ -1,7 +1,7 @@
 """Stopped workers: a process that stands still keeps its connection, and answers nothing on it.
 
-A worker of ours that holds a job is not expired for silence (DESIGN section 6): C code may keep its
-interpreter's lock. But its libzmq goes on sending PINGs, so a connection over which nothing at all has
+A worker of ours that holds a job is not expired for silence (README.md, What it promises): C code may keep
+its interpreter's lock. But its libzmq goes on sending PINGs, so a connection over which nothing at all has
 come for the expiry belongs to a stopped process or machine, and is cut: the rest is as with any lost
 connection. ZMTP heartbeats from the broker's side would do the same, but make libzmq abort the process
 when a flooding peer is reset (docs/decisions.md). Over ipc nothing tells; there `ttr` is the bound.

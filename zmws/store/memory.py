@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from zmws.core.job import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING, Event
+from zmws.core.job import FINAL_STATES, REVIVABLE, RUNNING, SCHEDULED, WAITING, Event, listed_error
 from zmws.core.writes import (
     DELETED,
     EXISTING,
@@ -29,6 +29,7 @@ from zmws.core.writes import (
     DeleteJob,
     Filter,
     FinishJob,
+    ForgetService,
     InsertJob,
     Key,
     Pruned,
@@ -141,6 +142,8 @@ class MemoryStore:
             self._change(self._row(write.job_id), write.changes)
         elif isinstance(write, AppendToJob):
             self._append(write)
+        elif isinstance(write, ForgetService):
+            self._services.pop(write.service, None)
         else:
             assert isinstance(write, RememberService), write
             # What an operator has set is overwritten by an operator only.
@@ -174,13 +177,13 @@ class MemoryStore:
 
     def _revive(self, write: ReviveJob) -> Verdict:
         row = self._rows.get(write.job_id)
-        if row is None or row["state"] != FAILED:
+        if row is None or row["state"] not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
         if row["unique"] is not None:
             holder = self._unique.setdefault((row["service"], row["unique"]), write.job_id)
             if holder != write.job_id:
                 return Verdict(UNIQUE_CONFLICT, holder, row["service"])
-        self._counts[row["service"], FAILED] -= 1
+        self._counts[row["service"], row["state"]] -= 1
         del self._ended[write.job_id]
         self._change(row, write.changes)
         return Verdict(NEW, write.job_id, row["service"])
@@ -325,7 +328,7 @@ class MemoryStore:
     def _list(self, read: ReadJobs) -> Rows:
         end = len(self._numbers) if read.cursor is None else bisect_left(self._numbers, read.cursor)
         page = self._some(range(end - 1, -1, -1), read.where, None, read.limit)
-        page.rows = [row | _UNLISTED for row in page.rows]
+        page.rows = [row | _UNLISTED | {"error": listed_error(row["error"])} for row in page.rows]
         return page
 
     def _some(self, places: range, where: Filter, states: Sequence[str] | None, limit: int) -> Rows:
@@ -372,7 +375,7 @@ class MemoryStore:
 _NUMBER_MAX = 1 << 63
 
 
-_UNLISTED: Row = {"error": None, "attempts": (), "states": ()}
+_UNLISTED: Row = {"attempts": (), "states": ()}
 
 
 def _light(row: Row) -> Row:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
+from zmws.core.job import listed_error
 from zmws.core.writes import COLUMNS, Row
 
 RECORD = tuple(name for name in COLUMNS if name != "body")
@@ -64,7 +65,7 @@ _LATER: dict[str, Any] = {
 }
 assert {*BORN, *_LATER} == set(RECORD)
 # What no list shows, and may be large: a row that was read for a list has it as a new job has.
-UNLISTED = ("result", "error", "attempts", "states")
+UNLISTED = ("result", "attempts", "states")
 # What is read of a job that an operator acts on, or that has expired.
 LIGHT = tuple(name for name in RECORD if name != "result")
 LISTED = tuple(name for name in RECORD if name not in UNLISTED)
@@ -126,6 +127,13 @@ def row_of_columns(values: Sequence[Any], columns: Sequence[str]) -> Row:
     for name, convert in _OUT.items():
         if name in columns:
             row[name] = convert(row[name])
+    return row
+
+
+def listed_row(values: Sequence[Any]) -> Row:
+    """A row from the values of LISTED, its error cut as lists show it."""
+    row = row_of_columns(values, LISTED)
+    row["error"] = listed_error(row["error"])
     return row
 
 

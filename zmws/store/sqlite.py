@@ -1,4 +1,4 @@
-"""The store on disk: SQLite, one file, one writing connection (DESIGN section 7).
+"""The store on disk: SQLite, one file, one writing connection (docs/architecture.md, The file).
 
 Rule 1: `commit` is one transaction, synced before it returns; what fails in it leaves nothing behind.
 Rule 2: one connection writes and checkpoints, in one thread; the other only reads, for people's lists.
@@ -24,7 +24,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from zmws.core.job import FAILED, FINAL_STATES
+from zmws.core.job import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
     DISK_FULL,
@@ -38,6 +38,7 @@ from zmws.core.writes import (
     AppendToJob,
     DeleteJob,
     FinishJob,
+    ForgetService,
     InsertJob,
     Pruned,
     PruneJobs,
@@ -326,6 +327,8 @@ class SqliteStore:
                 self._queries["append"], (write.n, write.at, write.kind, value, write.job_id)
             )
             _require(found.rowcount == 1, write.job_id)
+        elif isinstance(write, ForgetService):
+            self._execute(self._queries["forget_service"], (write.service,))
         else:
             assert isinstance(write, RememberService), write
             paused = None if write.paused is None else int(write.paused)
@@ -395,13 +398,13 @@ class SqliteStore:
 
     def _revive(self, write: ReviveJob) -> Verdict:
         known = self._find(write.job_id)
-        if known is None or known[2] != FAILED:
+        if known is None or known[2] not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
-        number, service, _, unique = known
+        number, service, was, unique = known
         if unique is not None and (holder := self._holder(service, unique)) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, service)
         self._change(number, write.changes, None)
-        self._ended[service, FAILED] -= 1
+        self._ended[service, was] -= 1
         return Verdict(NEW, write.job_id, service)
 
     def _delete(self, write: DeleteJob) -> Verdict:

@@ -31,7 +31,7 @@ from zmws.core.writes import (
     Unfinished,
     size_of,
 )
-from zmws.store.rows import LIGHT, LISTED, event_from, names, row_from, row_of_columns
+from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
@@ -210,10 +210,10 @@ class Reads:
         text = f"SELECT {names(columns)} FROM jobs WHERE {' AND '.join(['number = ?', *terms])}"
         rows: list[Row] = []
         for number in numbers:
-            for found in self._execute(text, (number, *values)).fetchall():
+            for row in self._made(text, (number, *values), columns):
                 if len(rows) == limit:
                     return Rows(rows, next=rows[-1]["number"])
-                rows.append(row_of_columns(found, columns))
+                rows.append(row)
         return Rows(rows)
 
     def _walk(
@@ -244,8 +244,7 @@ class Reads:
             elif last is not None:
                 high = last[0] + 1
             missing = limit + 1 - len(rows)
-            found = self._execute(text, (*path_values, *values, low, high, missing)).fetchall()
-            rows += [row_of_columns(values, columns) for values in found]
+            rows += self._made(text, (*path_values, *values, low, high, missing), columns)
             if len(rows) > limit:
                 del rows[limit:]
                 return Rows(rows, next=rows[-1]["number"])
@@ -258,6 +257,12 @@ class Reads:
             else:
                 above = last[0]
             window = WINDOW_ROWS
+
+    def _made(self, text: str, values: tuple[Any, ...], columns: tuple[str, ...]) -> list[Row]:
+        """The rows of a statement, each made as it is read: a list must not hold a thousand long errors."""
+        if columns is LISTED:
+            return [listed_row(found) for found in self._execute(text, values)]
+        return [row_of_columns(found, columns) for found in self._execute(text, values)]
 
 
 def _path(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:

@@ -48,6 +48,9 @@ SELECT min(forget_at) FROM jobs WHERE forget_at IS NOT NULL
 INSERT INTO services (name, paused) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET paused = coalesce(excluded.paused, services.paused)
 
+-- name: forget_service
+DELETE FROM services WHERE name = ?
+
 -- name: set_count
 INSERT INTO counts (service, state, n) VALUES (?, ?, ?)
 ON CONFLICT (service, state) DO UPDATE SET n = excluded.n

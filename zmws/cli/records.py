@@ -1,0 +1,74 @@
+"""A job's record as a person reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zmws.cli.ends import zmws
+from zmws.cli.output import echo, say
+from zmws.cli.tables import clock, plain, show_json
+from zmws.core.job import REVIVABLE
+
+
+def show_record(record: dict[str, Any], as_json: bool) -> None:
+    """Print a record: its fields, and what happened in each attempt."""
+    if as_json:
+        show_json(record)
+        return
+    for name, value in record.items():
+        if value is None or value == []:
+            continue
+        if name == "attempts":
+            _show_attempts(value)
+        elif name == "error":
+            _show_error(value, record["attempts"])
+        elif name in ("partials", "log"):
+            echo(f"{name}:")
+            for entry in value:
+                _show_lines(_text(entry), "  ")
+        elif "\n" in (text := _text(value)):
+            echo(f"{name}:")
+            _show_lines(text, "  ")
+        else:
+            echo(f"{name}: {plain(text)}")
+    if record["state"] in REVIVABLE:
+        say(f"'{zmws()} job retry {record['id']}' lets it wait again")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def error_line(error: dict[str, Any]) -> str:
+    """An ERROR on one line: code, the type of the exception, text."""
+    kind = f"{error['type']}: " if error.get("type") else ""
+    return plain(f"{error.get('code')}: {kind}{error.get('error') or ''}".rstrip(": "))
+
+
+def _show_error(error: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
+    echo(f"error: {error_line(error)}")
+    trace = error.get("traceback")
+    # The attempt in which it happened shows it; of a job with very many attempts the oldest are not kept.
+    if trace and all(trace != _trace_of(attempt) for attempt in attempts):
+        _show_lines(trace, "  ")
+
+
+def _show_attempts(attempts: list[dict[str, Any]]) -> None:
+    echo("attempts:")
+    for attempt in attempts:
+        times = " - ".join(clock(at) for at in (attempt["started_at"], attempt["ended_at"]) if at)
+        echo(plain(f"  {attempt['attempt']}: {times}, worker {attempt['worker'] or '-'}"))
+        if attempt.get("error"):
+            echo(f"     {error_line(attempt['error'])}")
+            _show_lines(_trace_of(attempt) or "", "     ")
+
+
+def _trace_of(attempt: dict[str, Any]) -> str | None:
+    return (attempt.get("error") or {}).get("traceback")
+
+
+def _show_lines(text: str, indent: str) -> None:
+    """Line by line: what a worker wrote may not move the cursor."""
+    for line in str(text).splitlines():
+        echo(indent + plain(line))

@@ -1,0 +1,47 @@
+"""A note for whoever waits for a job that nobody can begin."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import threading
+from typing import Any
+
+from zmws.cli.output import say
+from zmws.client.synchronous import Client
+from zmws.errors import ZmwsError
+
+PATIENCE_S = 2.0  # most answers are there by then
+ANSWER_S = 5.0
+
+
+class WaitNote:
+    """While it is open: says once, after a while, that a service has no worker, or is paused."""
+
+    def __init__(self, client: Client, service: str) -> None:
+        self._client = client
+        self._service = service
+        self._over = False
+        self._timer = threading.Timer(PATIENCE_S, self._look)
+        self._timer.daemon = True
+
+    def __enter__(self) -> WaitNote:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over = True
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        with contextlib.suppress(
+            ZmwsError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError
+        ):
+            rows = self._client.answer_future("zmws.services", {}).result(ANSWER_S)
+            row = next((row for row in rows if row["service"] == self._service), None)
+            if row is None or self._over:
+                return
+            if not row["workers"]:
+                say(f"zmws: {self._service} has no worker; the job waits until one comes (Ctrl-C ends)")
+            elif row["paused"]:
+                say(f"zmws: {self._service} is paused; the job waits until it is resumed (Ctrl-C ends)")
