@@ -59,7 +59,7 @@ def submit_each(
     """Submit a job for each line of `file`; the exit code. Raises UsageError for a line that is refused."""
     source = _open(file)
     refused: click.UsageError | None = None
-    with _Progress(file, wait) as progress, WaitNote(client, service) if wait else nullcontext():
+    with _Progress(file, wait) as progress, WaitNote(client, service, progress.say, wait):
         submitting = _Submitting(client, wait, timeout, partial(_show, progress, as_json, wait))
         events = submitting.events
         reading = (source, file, name, events, submitting.room)
@@ -240,7 +240,7 @@ def _show(progress: _Progress, as_json: bool, wait: bool, line: _Line, timeout: 
         raise  # what is wrong with one line is wrong with all
     except ZmwsError as fault:
         progress.show(error_shown(fault) if as_json else "", as_json)
-        say(f"zmws: line {line.number}: {named(fault)}")
+        progress.say(f"zmws: line {line.number}: {named(fault)}")
         return False
     progress.show({"id": value} if as_json and not wait else value, as_json)
     return True
@@ -293,7 +293,11 @@ def _params_of(raw: bytes, name: str | None) -> dict[str, Any]:
     try:
         given: dict[str, Any] = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as wrong:
-        why = "it is nested too deep" if isinstance(wrong, RecursionError) else wrong
+        why = str(wrong)
+        if isinstance(wrong, RecursionError):
+            why = "it is nested too deep"
+        elif isinstance(wrong, json.JSONDecodeError):
+            why = f"{wrong.msg} at column {wrong.colno}"  # its own text speaks of line 1
         raise ValueError(f"begins as a JSON object and is none: {why}; --as NAME takes it as text") from None
     return given
 
@@ -322,6 +326,10 @@ class _Progress:
     def __exit__(self, *exits: Any) -> None:
         if self._bar is not None:
             self._bar.__exit__(*exits)
+
+    def say(self, text: str) -> None:
+        """A note, which takes the bar's line; the bar comes again with the next answer."""
+        say(f"\r\033[K{text}" if self._bar is not None else text)
 
     def show(self, value: Any, as_json: bool) -> None:
         """Print an answer and move the bar on."""

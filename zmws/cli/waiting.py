@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from zmws.cli.output import say
@@ -18,15 +19,21 @@ ANSWER_S = 5.0
 class WaitNote:
     """While it is open: says once, after a while, that a service has no worker, or is paused."""
 
-    def __init__(self, client: Client, service: str) -> None:
+    def __init__(
+        self, client: Client, service: str, say: Callable[[str], None] = say, waits: bool = True
+    ) -> None:
+        """`say`: writes a note for a person. `waits`: whether anybody waits at all."""
         self._client = client
         self._service = service
+        self._say = say
+        self._waits = waits
         self._over = False
         self._timer = threading.Timer(PATIENCE_S, self._look)
         self._timer.daemon = True
 
     def __enter__(self) -> WaitNote:
-        self._timer.start()
+        if self._waits:
+            self._timer.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -42,6 +49,6 @@ class WaitNote:
             if row is None or self._over:
                 return
             if not row["workers"]:
-                say(f"zmws: {self._service} has no worker; the job waits until one comes (Ctrl-C ends)")
+                self._say(f"zmws: {self._service} has no worker; the job waits until one comes (Ctrl-C ends)")
             elif row["paused"]:
-                say(f"zmws: {self._service} is paused; the job waits until it is resumed (Ctrl-C ends)")
+                self._say(f"zmws: {self._service} is paused; the job waits until it is resumed (Ctrl-C ends)")
