@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
