@@ -331,6 +331,16 @@ def test_a_pid_file_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
         assert processes_in(tmp_path) == []
 
 
+def test_a_stop_whose_reader_has_gone_stops_everything(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws:
+        assert zmws.run("start").code == 0
+        reading, writing = os.pipe()
+        os.close(reading)
+        stop = subprocess.run([*ZMWS, "stop"], cwd=tmp_path, env=environment(), stdout=writing, timeout=60)
+        os.close(writing)
+        assert (stop.returncode, processes_in(tmp_path)) == (141, [])
+
+
 # ------------------------------------------------------------ programs that work() has started
 
 PARENT = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from zmws import settings
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.options import config_option, json_option
-from zmws.cli.output import say
+from zmws.cli.output import echo, say
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.client.synchronous import Client
 from zmws.core.job import iso
@@ -189,19 +188,19 @@ def _say_what_runs(
         return
     already = [process.name for process in wanted if process.name in running]
     if already:
-        click.echo(f"already running: {', '.join(already)}")
+        echo(f"already running: {', '.join(already)}")
     if started:
-        click.echo(f"started: {', '.join(started)}")
+        echo(f"started: {', '.join(started)}")
     stats, services = _ask_what_there_is(known)
     address = settings.connectable(known.broker.client)
     if stats is not None and not _is_ours(known, stats):
         say(f"zmws: {_another(known, stats)}")
-        click.echo(f"logs in {known.logs_dir}")
+        echo(f"logs in {known.logs_dir}")
     else:
-        click.echo(f"broker at {address}, logs in {known.logs_dir}")
+        echo(f"broker at {address}, logs in {known.logs_dir}")
     if "STR-REV" in services:
-        click.echo(f"try:  {zmws()} call STR-REV str='Hello, world'")
-    click.echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
+        echo(f"try:  {zmws()} call STR-REV str='Hello, world'")
+    echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
 
 
 def _ask_what_there_is(known: Settings) -> tuple[dict[str, Any] | None, list[str]]:
@@ -279,15 +278,13 @@ def stop(
             ended["killed" if killed else "stopped"].append(name)
             if as_json:
                 return
-            click.echo(
-                f"killed: {name} (it had not ended after {wait_s:g} s)" if killed else f"stopped: {name}"
-            )
+            echo(f"killed: {name} (it had not ended after {wait_s:g} s)" if killed else f"stopped: {name}")
 
         installation.stop(chosen, wait_s, on_stopped)
         if as_json:
             show_json(ended)
         elif not chosen:
-            click.echo("nothing is running")
+            echo("nothing is running")
     return 0
 
 
@@ -368,18 +365,18 @@ def _out_of_descriptors(broker: State) -> str:
 def _show_broker(known: Settings, stats: dict[str, Any]) -> None:
     address = settings.connectable(known.broker.client)
     up = duration(stats["uptime_s"])
-    click.echo(f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services")
-    click.echo(f"accepted jobs are kept in: {stats['durability']}")
+    echo(f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services")
+    echo(f"accepted jobs are kept in: {stats['durability']}")
     if stats["store_is_full"]:
-        click.echo("new jobs are refused: the disk of the job store is full")
+        echo("new jobs are refused: the disk of the job store is full")
     if stats.get("store_waits_for"):
-        click.echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
+        echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
     used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
     if used * 100 >= allowed * known.broker.descriptors_warn_percent > 0:
-        click.echo(f"{used} of {allowed} descriptors are in use")
+        echo(f"{used} of {allowed} descriptors are in use")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
-        click.echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
+        echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
 
 
 _DROPS = (
@@ -420,11 +417,11 @@ def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
         opened = []
         for process, file in files.items():
             if len(files) > 1:
-                click.echo(f"==> {process} <==")
+                echo(f"==> {process} <==")
             log = stack.enter_context(file.open("rb"))
             opened.append((file, log))
             for line in seek_last_lines(log, lines):
-                click.echo(line)
+                echo(line)
         if follow:
             _follow(opened)
     return 0
@@ -433,7 +430,6 @@ def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
 def _follow(logs: Sequence[tuple[Path, BinaryIO]]) -> None:
     try:
         while True:
-            sys.stdout.flush()
             grown = False
             for file, log in logs:
                 if file.is_file() and log.tell() > file.stat().st_size:
@@ -441,7 +437,7 @@ def _follow(logs: Sequence[tuple[Path, BinaryIO]]) -> None:
                 more = log.read()
                 if more:
                     grown = True
-                    click.echo(more.decode("utf-8", "replace"), nl=False)
+                    echo(more.decode("utf-8", "replace"), end="")
             if not grown:
                 time.sleep(0.2)
     except KeyboardInterrupt:
@@ -463,14 +459,12 @@ def check(as_json: bool, config: Path | None) -> int:
         show_json(_as_shown(known))
         return 0
     where = known.path if known.path is not None else "no settings file: the defaults"
-    click.echo(f"ok: {where}")
+    echo(f"ok: {where}")
     broker = known.broker
-    click.echo(
-        f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}"
-    )
-    click.echo(f"  store {known.store.url}, services {len(known.services)} configured")
+    echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
+    echo(f"  store {known.store.url}, services {len(known.services)} configured")
     for worker in known.workers:
-        click.echo(f"  worker {worker.name}: {worker.file} x {worker.count}")
+        echo(f"  worker {worker.name}: {worker.file} x {worker.count}")
     for name in ("client", "worker", "news", "mdp"):
         if not settings.is_loopback(getattr(broker, name)):
             say(

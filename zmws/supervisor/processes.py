@@ -205,19 +205,36 @@ class Installation:
         with_all_they_started: bool = False,
     ) -> None:
         """Stop these, workers first; those that have not ended after `wait_s` seconds are killed, with what
-        their jobs have started. `on_stopped(name, killed)` is called as each ends. Raises ZmwsError.
+        their jobs have started. `on_stopped(name, killed)` is called as each ends.
 
         `with_all_they_started`: what is left is ended too of those that end by themselves.
+
+        Raises ZmwsError (a pid file cannot be removed), and what `on_stopped` raised of ZmwsError and
+        OSError: the first of these, when all have ended. None of it keeps anything from being stopped.
         """
+        faults: list[ZmwsError | OSError] = []
+
+        def on_end(name: str, killed: bool, ends_left_of: int | None) -> None:
+            for step in (
+                lambda: self._forget(PidFile(self.run_dir, name), ends_left_of),
+                lambda: on_stopped(name, killed),
+            ):
+                try:
+                    step()
+                except (ZmwsError, OSError) as fault:
+                    faults.append(fault)
+
         workers = [name for name in names if name != BROKER]
         for together in (workers, [name for name in names if name == BROKER]):
-            self._stop_together(together, wait_s, on_stopped, with_all_they_started)
+            self._stop_together(together, wait_s, on_end, with_all_they_started)
+        if faults:
+            raise faults[0]
 
     def _stop_together(
         self,
         names: Sequence[str],
         wait_s: float,
-        on_stopped: Callable[[str, bool], None],
+        on_end: Callable[[str, bool, int | None], None],
         with_all_they_started: bool,
     ) -> None:
         # By what is noted now: who ends well removes his file himself, a little before he has gone.
@@ -225,8 +242,7 @@ class Installation:
         left = {name: identity for name, identity in noted.items() if identity is not None}
         for name in names:
             if name not in left:  # it has just ended
-                self._forget(PidFile(self.run_dir, name), None)
-                on_stopped(name, False)
+                on_end(name, False, None)
         for identity in left.values():
             if runs(identity):
                 send_signal(identity[0], signal.SIGTERM)
@@ -236,8 +252,7 @@ class Installation:
             for name, identity in list(left.items()):
                 if not runs(identity):
                     everything = killed or with_all_they_started
-                    self._forget(PidFile(self.run_dir, name), identity[0] if everything else None)
-                    on_stopped(name, killed)
+                    on_end(name, killed, identity[0] if everything else None)
                     del left[name]
             if left and not killed and time.monotonic() >= until:
                 killed = True
