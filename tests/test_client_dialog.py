@@ -7,33 +7,25 @@ from typing import Any
 
 import pytest
 
+from tests.clocked import Clocked
 from zmws.core import mdp
 from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
-from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import BrokerUnreachable, Refused
 
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
 
 
-class Talk:
-    """A dialog and the broker it talks to, on a clock of their own."""
+class Talk(Clocked):
+    """A dialog and the broker it talks to."""
 
     def __init__(self, *brokers: str, **settings: Any) -> None:
         self.dialog = ClientDialog(brokers or ["tcp://here:1"], ClientSettings(**settings))
-        self.now = 0.0
-        self.sent: list[list[bytes]] = []
-        self.opened: list[str] = []
+        super().__init__(self.dialog)
         self.ended: dict[bytes, Any] = {}
 
-    def take(self) -> None:
-        for action in self.dialog.take():
-            if isinstance(action, Open):
-                self.opened.append(action.endpoint)
-            elif isinstance(action, Transmit):
-                self.sent.append(action.frames)
-            else:
-                assert isinstance(action, (Answered, Unanswered))
-                self.ended[action.number] = action.reply if isinstance(action, Answered) else action.error
+    def on_action(self, action: Any) -> None:
+        assert isinstance(action, (Answered, Unanswered))
+        self.ended[action.number] = action.reply if isinstance(action, Answered) else action.error
 
     def ask(self, body: bytes = b"x", **options: Any) -> bytes:
         number = self.dialog.request(self.now, "E", True, options, (body,), None)
@@ -54,14 +46,6 @@ class Talk:
     def down(self) -> None:
         self.dialog.disconnected(self.now)
         self.take()
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.now + seconds
-        while (due := self.dialog.next_deadline()) is not None and due <= end:
-            self.now = max(self.now, due)
-            self.dialog.tick(self.now)
-            self.take()
-        self.now = end
 
 
 def test_nothing_leaves_before_the_broker_has_said_what_it_is() -> None:

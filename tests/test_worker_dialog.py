@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from zmws.core.worker_dialog import Open, Transmit, WorkerDialog
+from tests.clocked import Clocked
+from zmws.core.worker_dialog import WorkerDialog
 
 
-class Life:
-    """A dialog on a clock of its own."""
+class Life(Clocked):
+    """A dialog that has started."""
 
     def __init__(self, *brokers: str) -> None:
         self.dialog = WorkerDialog("E", "w", brokers, lambda: 0.5)
-        self.now = 0.0
-        self.opened: list[str] = []
-        self.sent: list[list[bytes]] = []
+        super().__init__(self.dialog)
         self.dialog.start(self.now)
         self.take()
-
-    def take(self) -> None:
-        for action in self.dialog.take():
-            if isinstance(action, Open):
-                self.opened.append(action.endpoint)
-            elif isinstance(action, Transmit):
-                self.sent.append(action.frames)
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.now + seconds
-        while (due := self.dialog.next_deadline()) is not None and due <= end:
-            self.now = max(self.now, due)
-            self.dialog.tick(self.now)
-            self.take()
-        self.now = end
 
 
 def test_a_broker_that_hangs_has_a_limit_and_the_next_is_tried() -> None:
