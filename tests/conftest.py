@@ -40,5 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # `timeout` and CI end a run by SIGTERM: like Ctrl-C it leaves no process and no mounted disk behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A shell that puts a run in the background ignores SIGINT, and so would all processes of the tests.
+    # A run in the background ignores SIGINT, under `nohup` SIGHUP: so would all processes of the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
