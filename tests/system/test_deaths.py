@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -528,6 +529,22 @@ def test_a_client_and_a_worker_that_know_two_brokers_go_to_the_one_that_is_there
         wait_until(asked, 30, "the client asks the other broker")
         wait_until(lambda: worker_row(client, pid), 15, "the worker is at the other broker")
         assert client.call("ACT", notes.params("nothing"), timeout=10) == 1
+
+
+@pytest.mark.parametrize("first", ["hangs", "has no address"])
+def test_a_first_broker_that_cannot_be_reached_does_not_keep_them_from_the_second(
+    tmp_path: Path, notes: Notes, first: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung, broker_process(tmp_path) as broker:
+        port = hung.getsockname()[1]  # the system accepts there, and nobody says anything: a stopped process
+        host = (
+            "127.0.0.1" if first == "hangs" else f"{'x' * 64}.invalid"
+        )  # longer than a name can be: no look-up
+        unreachable = f"tcp://{host}:{port}"
+        worker = worker_process(tmp_path, unreachable, ACTOR, "second", also=[broker.worker])
+        with worker, Client([unreachable, broker.client], connect_timeout=10) as client:
+            await_workers(client, 1)
+            assert client.call("ACT", notes.params("nothing"), timeout=10) == 1
 
 
 # ---------------------------------------------------------------- pipes that are full
