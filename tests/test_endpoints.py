@@ -44,6 +44,15 @@ def _answers(address: str) -> bool:
         return bool(client.ask("zmws.stats"))
 
 
+def test_a_socket_of_another_kind_that_somebody_has_is_left_alone(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(tmp_path / "socket"))
+        address = f"ipc://{tmp_path}/socket"
+        assert "is in use already" in _why_not(tmp_path, "client", address)
+        assert ports_in_use(_known(tmp_path, client=address)) == [f"broker.client ({address})"]
+        assert (tmp_path / "socket").is_socket()
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("where", ["ipc://{folder}/socket", "ipc://@{folder}/socket", "tcp://127.0.0.1:*"])
 def test_a_second_broker_on_an_address_is_refused_and_the_first_goes_on(

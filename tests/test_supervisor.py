@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,11 +65,28 @@ def test_a_process_that_runs_is_known_by_number_and_beginning(tmp_path: Path) ->
 def test_a_damaged_pid_file_is_nobody(tmp_path: Path, text: str) -> None:
     file = PidFile(tmp_path, "one")
     file.write(os.getpid())
-    (tmp_path / "one.pid").write_text(text)
-    assert file.running() is None
-    file.write(os.getpid())
     (tmp_path / "one.json").write_text(text)
     assert file.running() is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "1", None])
+def test_a_number_that_was_lost_or_changed_is_known_all_the_same(tmp_path: Path, text: str | None) -> None:
+    file = PidFile(tmp_path, "one")
+    file.write(os.getpid())
+    (tmp_path / "one.pid").unlink()
+    if text is not None:
+        (tmp_path / "one.pid").write_text(text)
+    assert file.running() == os.getpid() and file.noted_at() is not None
+
+
+def test_in_a_copied_folder_the_originals_processes_are_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    PidFile(tmp_path / "run", "one").write(os.getpid())
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    copied = PidFile(tmp_path / "copy", "one")
+    assert (copied.running(), copied.noted_at()) == (None, None)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert PidFile(tmp_path / "moved", "one").running() == os.getpid()
 
 
 def test_a_zombie_has_ended() -> None:

@@ -31,15 +31,16 @@ def place_of(address: str) -> str | None:
 
 
 def listens(place: str | Path) -> bool:
-    """Whether a program listens there. One that stands still does too."""
+    """Whether a program has the place. One that stands still does too, and one that we may not talk to: its
+    socket is another user's, or of another kind."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
             probe.connect(os.fspath(place))
         except BlockingIOError:
             return True  # so many wait for it already
-        except OSError:
-            return False
+        except OSError as wrong:
+            return wrong.errno != errno.ECONNREFUSED and os.path.lexists(place)
         return True
 
 

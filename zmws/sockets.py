@@ -8,12 +8,15 @@ calls per frame; the same calls on its backend, with plain integers, take a sixt
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import struct
 from collections.abc import Sequence
 
 import zmq
 from zmq.backend import Socket as _Backend
+
+from zmws.errors import ZmwsError
 
 _send = _Backend.send
 _recv = _Backend.recv
@@ -100,6 +103,10 @@ def check_endpoint(endpoint: str) -> None:
         raise ValueError(f"{endpoint!r} is no endpoint to connect to; write tcp://HOST:PORT")
 
 
+class NoDescriptors(ZmwsError):
+    """This process, or the system, has none left (ulimit -n)."""
+
+
 class Line:
     """A DEALER that lives for one connection, and its monitor, in a poller of its owner's.
 
@@ -115,8 +122,23 @@ class Line:
 
     def open(self, endpoint: str, ping_s: float, timeout_s: float) -> None:
         """Close the connection there is, and make another. `ping_s`, `timeout_s`: ZMTP heartbeats, which
-        find a dead broker, and tell it that this process is not a stopped one; 0: none."""
+        find a dead broker, and tell it that this process is not a stopped one; 0: none.
+
+        Raises NoDescriptors: then there is no connection, and it may be tried again.
+        """
         self.close()
+        try:
+            self._open(endpoint, ping_s, timeout_s)
+        except zmq.ZMQError as wrong:
+            for half in (self._monitor, self._socket):
+                if half is not None:
+                    half.close(linger=0)
+            self._socket = self._monitor = None
+            if wrong.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise NoDescriptors(f"no connection can be made: {wrong.strerror}") from wrong
+
+    def _open(self, endpoint: str, ping_s: float, timeout_s: float) -> None:
         self._socket = socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, -1)

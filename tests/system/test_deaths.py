@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -529,6 +532,73 @@ def test_a_client_and_a_worker_that_know_two_brokers_go_to_the_one_that_is_there
         wait_until(asked, 30, "the client asks the other broker")
         wait_until(lambda: worker_row(client, pid), 15, "the worker is at the other broker")
         assert client.call("ACT", notes.params("nothing"), timeout=10) == 1
+
+
+HOARDER = """
+    service_name = "HOARD"
+
+    def work(self, job_id, params):
+        held = []
+        try:
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        open_again = os.path.join(params["folder"], "free")
+        os.close(held.pop())
+        open(os.path.join(params["folder"], "full"), "w").close()
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        while not os.path.exists(open_again):
+            time.sleep(0.05)
+        for one in held:
+            os.close(one)
+        return self.job.attempt
+"""
+
+
+def test_a_worker_without_descriptors_comes_back_to_its_broker_with_its_job(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        before = ExitStack()
+        first = before.enter_context(broker_process(tmp_path, heartbeat_interval_s=INTERVAL_S))
+        worker = stack.enter_context(worker_process(tmp_path, first.worker, HOARDER, "hoarder"))
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (200, 200))
+        client = stack.enter_context(Client(first.client, reconnect_timeout=30))
+        await_workers(client, 1)
+        job = client.submit("HOARD", {"folder": str(tmp_path)})
+        wait_until((tmp_path / "full").exists, 20, "the worker to hold all descriptors")
+        os.kill(first.pid, signal.SIGKILL)
+        before.close()
+        stack.enter_context(broker_process(tmp_path, at=first, heartbeat_interval_s=INTERVAL_S))
+        time.sleep(2 * INTERVAL_S)  # it tries to come back, and cannot
+        (tmp_path / "free").touch()
+        assert job.result(30) == 1
+
+
+def test_a_client_without_descriptors_says_so_and_goes_on_when_there_are(tmp_path: Path) -> None:
+    hoard = """
+import os, resource, sys
+from zmws import Client, ZmwsError
+client, held = Client(sys.argv[1]), []
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+try:
+    client.ask("zmws.stats")
+except ZmwsError as wrong:
+    print(wrong)
+for one in held:
+    os.close(one)
+print(client.ask("zmws.stats")["workers"])
+"""
+    with broker_process(tmp_path) as broker:
+        ran = subprocess.run(
+            [sys.executable, "-c", hoard, broker.client], capture_output=True, text=True, timeout=60
+        )
+        refused, answer = ran.stdout.splitlines()
+        assert "Too many open files" in refused and (answer, ran.stderr) == ("0", ""), ran
 
 
 @pytest.mark.parametrize("first", ["hangs", "has no address"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -312,12 +314,12 @@ def test_a_start_that_fails_quotes_this_life_alone_and_says_how_it_ended(tmp_pat
 @pytest.mark.parametrize("name", ["broker", "reverse"])
 def test_what_cannot_be_recorded_is_ended_again_and_that_is_said(tmp_path: Path, name: str) -> None:
     with installation(tmp_path, ONE) as zmws:
-        (tmp_path / "run" / f"{name}.json").mkdir(parents=True)  # a folder in the place of the file
+        (tmp_path / "run" / f"{name}.new").mkdir(parents=True)  # a folder in the place of the file
         ended = zmws.run("start")
         assert ended.code == 1 and "Traceback" not in ended.err, ended.err
-        assert f"cannot start {name}" in ended.err and f"run/{name}.json" in ended.err
+        assert f"cannot start {name}" in ended.err and f"run/{name}.new" in ended.err
         assert processes_in(tmp_path) == [] and zmws.pids() == {}
-        (tmp_path / "run" / f"{name}.json").rmdir()
+        (tmp_path / "run" / f"{name}.new").rmdir()
         assert zmws.run("start").code == 0
 
 
@@ -443,6 +445,66 @@ def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path
         assert started.code == 0 and "another installation" in started.err
         assert f"broker at {a.client}" not in started.out
         assert b.run("stop").code == 0 and a.run("stop").code == 0
+
+
+def test_in_a_copy_of_an_installation_the_originals_processes_are_left_alone(tmp_path: Path) -> None:
+    with installation(tmp_path / "a", ONE) as zmws:
+        assert zmws.run("start").code == 0
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        copied = run("stop", cwd=tmp_path / "b")
+        assert zmws.run("status").code == 0
+        assert copied.out == "nothing is running\n"
+        assert "stopped  -" in run("status", cwd=tmp_path / "b").out
+
+
+def test_a_broker_that_was_not_started_from_here_is_known_to_start_and_stop(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE) as zmws, contextlib.ExitStack() as stack:
+        child = subprocess.Popen(
+            [*ZMWS, "broker"], cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+        )
+        stack.callback(child.wait)
+        stack.callback(child.terminate)
+        wait_until(lambda: zmws.run("stats").code == 0, what="the broker to answer")
+        started = zmws.run("start")
+        assert (started.code, started.out.splitlines()[:2]) == (
+            0,
+            ["already running: broker", "started: reverse"],
+        ), started
+        assert f"not from here (process {child.pid})" in started.err
+        stopped = zmws.run("stop")
+        assert (stopped.code, stopped.out) == (1, "stopped: reverse\n"), stopped
+        assert f"'kill {child.pid}'" in stopped.err
+
+
+def test_a_broker_that_runs_and_does_not_answer_is_told_by_start(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws:
+        assert zmws.run("start").code == 0
+        pid = zmws.pids()["broker"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for verb in ("start", "status"):
+                told = zmws.run(verb)
+                assert told.code == 3 and f"its process {pid} runs" in told.err, told
+                assert "start' starts one" not in told.err
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_start_waits_for_a_slow_broker_as_long_as_it_is_told_to(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws, contextlib.ExitStack() as stack:
+        assert (zmws.run("start").code, zmws.run("stop").code) == (0, 0)
+        other = stack.enter_context(contextlib.closing(sqlite3.connect(tmp_path / "var" / "zmws.db")))
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        told = zmws.run("start", "--timeout", "3")
+        assert told.code == 1 and "was not ready within 3 s" in told.err and "locked" in told.err, told
+        with (tmp_path / "etc" / "zmws.toml").open("a") as file:
+            file.write("\n[store]\nopen_patience = 60\n")
+        starting = subprocess.Popen([*ZMWS, "start", "--timeout", "60"], cwd=tmp_path, env=environment())
+        time.sleep(11)  # longer than a question's patience
+        assert starting.poll() is None
+        other.close()
+        assert starting.wait(60) == 0
 
 
 def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:

@@ -86,7 +86,11 @@ def start(
         running = installation.running()
         new = [process for process in wanted if process.name not in running]
         started: dict[str, int] = {}
-        _check_before(installation, new)
+        elsewhere = _check_before(installation, new)
+        if elsewhere is not None:
+            say(f"zmws: the broker runs already, not from here (process {elsewhere})")
+            running[BROKER] = elsewhere
+            new = [process for process in new if process.name != BROKER]
         try:
             for process in new:
                 started[process.name] = installation.start(process)
@@ -105,7 +109,13 @@ def start(
         already = {process.name: running[process.name] for process in wanted if process.name in running}
         show_json({"started": started, "already_running": already, "root": str(known.root)})
     else:
-        _say_what_runs(known, wanted, running, started)
+        _say_what_runs(installation, wanted, running, started)
+    if BROKER in running and not started:
+        # A process that runs need not answer.
+        stats, wrong = _stats_of_ours(installation)
+        if stats is None:
+            say(f"zmws: {wrong}")
+            return NO_BROKER
     return 0
 
 
@@ -118,11 +128,15 @@ def _after(died: State) -> str:
     return f"after {iso(died.last_sign_at)}"
 
 
-def _check_before(installation: Installation, new: list[Process]) -> None:
-    """What can be known to fail before anything is started. Raises ZmwsError."""
+def _check_before(installation: Installation, new: list[Process]) -> int | None:
+    """What can be known to fail before anything is started. The number of a broker of this installation that
+    runs in the foreground, if there is one. Raises ZmwsError."""
     if any(process.name == BROKER for process in new):
         taken = ports_in_use(installation.settings)
         if taken:
+            unnoted = _unnoted_broker(installation)
+            if unnoted is not None:
+                return unnoted
             raise ZmwsError(
                 f"another program has the address of {', '.join(taken)}; if it is a broker of another "
                 f"installation, stop it there, else choose other addresses in etc/zmws.toml"
@@ -130,6 +144,17 @@ def _check_before(installation: Installation, new: list[Process]) -> None:
     elif new:
         with _client(installation.settings, connect_timeout=1.0) as client:
             client.ask("zmws.stats")
+    return None
+
+
+def _unnoted_broker(installation: Installation) -> int | None:
+    """The number of a broker of this installation that answers, and that run/ does not know: it was started
+    in the foreground, or by a process manager, or its pid file was lost."""
+    known = installation.settings
+    if BROKER in installation.running() or not ports_in_use(known):
+        return None
+    stats = _ask_what_there_is(known)[0]
+    return int(stats["pid"]) if stats is not None and _is_ours(installation, stats) else None
 
 
 def _await_broker(installation: Installation, process: Process, pid: int, timeout: float) -> None:
@@ -141,14 +166,13 @@ def _await_broker(installation: Installation, process: Process, pid: int, timeou
             _raise_if_ended(installation, process)
             if asked.done():
                 # The answer may come from another broker at this address, while ours fails to bind it.
-                status, told = asked.result()
+                status, told = asked.result() if asked.exception() is None else (0, {})
                 if status == 200 and told.get("pid") == pid:
                     return
                 asked = client.ask_future("zmws.stats")
             if time.monotonic() > until:
-                raise ZmwsError(
-                    f"the broker was not ready within {timeout:g} s; '{zmws()} logs broker' tells more"
-                )
+                wrote = installation.what_it_wrote(process.name)
+                raise ZmwsError(f"the broker was not ready within {timeout:g} s{wrote}")
             time.sleep(_POLL_S)
 
 
@@ -181,8 +205,9 @@ def _raise_if_ended(installation: Installation, process: Process) -> None:
 
 
 def _say_what_runs(
-    known: Settings, wanted: list[Process], running: dict[str, int], started: dict[str, int]
+    installation: Installation, wanted: list[Process], running: dict[str, int], started: dict[str, int]
 ) -> None:
+    known = installation.settings
     if not wanted:
         say(f"zmws: nothing to start: no worker is configured in {known.root}")
         return
@@ -193,7 +218,7 @@ def _say_what_runs(
         echo(f"started: {', '.join(started)}")
     stats, services = _ask_what_there_is(known)
     address = settings.connectable(known.broker.client)
-    if stats is not None and not _is_ours(known, stats):
+    if stats is not None and not _is_ours(installation, stats):
         say(f"zmws: {_another(known, stats)}")
         echo(f"logs in {known.logs_dir}")
     else:
@@ -213,9 +238,12 @@ def _ask_what_there_is(known: Settings) -> tuple[dict[str, Any] | None, list[str
         return None, []
 
 
-def _is_ours(known: Settings, stats: dict[str, Any]) -> bool:
+def _is_ours(installation: Installation, stats: dict[str, Any]) -> bool:
+    """Whether it tells of our folder, or is the process that is noted (the folder was moved since)."""
+    folder = installation.settings.installation
+    pid = stats.get("pid")
     # A broker of an earlier version does not tell.
-    return bool(stats.get("installation", known.installation) == known.installation)
+    return bool(stats.get("installation", folder) == folder or pid == installation.running().get(BROKER, 0))
 
 
 def _another(known: Settings, stats: dict[str, Any]) -> str:
@@ -281,11 +309,19 @@ def stop(
             echo(f"killed: {name} (it had not ended after {wait_s:g} s)" if killed else f"stopped: {name}")
 
         installation.stop(chosen, wait_s, on_stopped)
+        unnoted = _unnoted_broker(installation) if _names_broker(servers, workers, names) else None
         if as_json:
             show_json(ended)
-        elif not chosen:
+        elif not chosen and unnoted is None:
             echo("nothing is running")
+    if unnoted is not None:
+        say(f"zmws: a broker of this folder runs that was not started from here; 'kill {unnoted}' stops it")
+        return FAILED
     return 0
+
+
+def _names_broker(servers: bool, workers: bool, names: tuple[str, ...]) -> bool:
+    return BROKER in names if names else _parts(servers, workers)[0]
 
 
 # ---------------------------------------------------------------- status, logs, config
@@ -304,7 +340,7 @@ def status(as_json: bool, config: Path | None) -> int:
     names = [process.name for process in installation.processes(True, True)]
     names += [name for name in installation.noted() if name not in names]
     states = [installation.state(name) for name in names]
-    stats, fault = _stats_of_ours(known)
+    stats, fault = _stats_of_ours(installation)
     broker = next(one for one in states if one.name == BROKER)
     if stats is None:
         fault += _out_of_descriptors(broker)
@@ -339,14 +375,21 @@ def status(as_json: bool, config: Path | None) -> int:
     return FAILED if any(one.state == DIED for one in states) else 0
 
 
-def _stats_of_ours(known: Settings) -> tuple[dict[str, Any] | None, str]:
+def _stats_of_ours(installation: Installation) -> tuple[dict[str, Any] | None, str]:
     """What the broker of this installation tells of itself, else what is wrong and what to do."""
+    known = installation.settings
     try:
         with _client(known, connect_timeout=1.0) as client:
             stats = client.ask("zmws.stats")
     except ZmwsError as wrong:
-        return None, f"{wrong} ('{zmws()} start' starts one)"
-    if _is_ours(known, stats):
+        pid = installation.running().get(BROKER)
+        if pid is None:
+            return None, f"{wrong} ('{zmws()} start' starts one)"
+        return (
+            None,
+            f"{wrong}; its process {pid} runs: '{zmws()} logs broker' may tell why, '{zmws()} stop' ends it",
+        )
+    if _is_ours(installation, stats):
         return stats, ""
     return None, f"{_another(known, stats)}; stop it there, or choose other addresses in etc/zmws.toml"
 

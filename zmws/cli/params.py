@@ -10,6 +10,7 @@ key:=json     JSON                          seconds:=3  tags:='["a", "b"]'
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,15 +44,25 @@ def parse_params(words: tuple[str, ...], raw: str | None = None) -> Any:
         file = words[0][1:]
         return _json(_read(file), file, f"; --raw {file} sends it as bytes")
     params: dict[str, Any] = {}
-    for word in words:
+    for word in map(_text, words):
         key, separator, value = word.partition("=")
         if not separator or not key.rstrip(":"):
             raise click.UsageError(f"'{word}' is neither key=text, key:=json, @FILE nor -")
         if key.endswith(":"):
-            params[key[:-1]] = _json(value.encode("utf-8", "surrogateescape"), f"the value of '{key[:-1]}'")
+            params[key[:-1]] = _json(value.encode(), f"the value of '{key[:-1]}'")
         else:
             params[key] = value
     return params
+
+
+def _text(word: str) -> str:
+    """What was typed: bytes that the locale does not know come from Python as half surrogate pairs."""
+    try:
+        return os.fsencode(word).decode()
+    except UnicodeError:
+        raise click.UsageError(
+            f"'{word}' is not UTF-8; key:=JSON takes escapes, and --raw FILE sends bytes"
+        ) from None
 
 
 def _number(text: str) -> int | float | str:

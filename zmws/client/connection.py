@@ -30,7 +30,7 @@ from zmws.core.messages import Reply
 from zmws.core.worker_dialog import Open, Transmit
 from zmws.errors import ZmwsError
 from zmws.real_threads import need_real_threads
-from zmws.sockets import Line, check_endpoint
+from zmws.sockets import Line, NoDescriptors, check_endpoint
 
 HEARTBEAT_S = 5.0
 
@@ -323,7 +323,10 @@ class _Loop:
             elif isinstance(action, Answered):
                 self._answer(action)
             elif isinstance(action, Open):
-                self._line.open(action.endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
+                try:
+                    self._line.open(action.endpoint, HEARTBEAT_S, 2 * HEARTBEAT_S)
+                except NoDescriptors as wrong:
+                    self._dialog.disconnected(time.monotonic(), str(wrong))
             else:
                 assert isinstance(action, Unanswered), action
                 self._end(action.number, fault=action.error)

@@ -69,6 +69,7 @@ class Client:
             message_bytes_max=message_bytes_max,
             failover_duplicates=failover_duplicates,
         )
+        self._answer_s = max(_ANSWER_S, settings.connect_s)
         self._connection = Connection(brokers, settings)
 
     # ------------------------------------------------------------ synchronous
@@ -245,7 +246,7 @@ class Client:
         if service in CHANGES:
             asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
         (body,) = values.encode_value(asked, "the question")
-        return self.raw_future(service, body, takes_s + _ANSWER_S)
+        return self.raw_future(service, body, takes_s + self._answer_s)
 
     def answer_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0

@@ -93,6 +93,7 @@ class ClientDialog:
         self.submit_many_max = SUBMIT_MANY_MAX_UNTOLD
         self.greeted = False  # a broker has told its limits
         self._wrong: Refused | None = None  # what is there is not for us
+        self._reason = ""  # why the last attempt failed
         self._open = False
         self._up_since: float | None = None  # the handshake is through
         self._connected = False  # and the broker has answered
@@ -183,10 +184,11 @@ class ClientDialog:
         self.submit_many_max = many_max if type(many_max) is int and many_max > 0 else SUBMIT_MANY_MAX_UNTOLD
         self.greeted = True
 
-    def disconnected(self, now: float) -> None:
-        """The connection broke or could not be made."""
+    def disconnected(self, now: float, reason: str = "") -> None:
+        """The connection broke or could not be made. `reason`: why, where that is of use to whoever asked."""
         if not self._open:
             return
+        self._reason = reason
         lasted = self._up_since is not None and now - self._up_since >= self.settings.steady_s
         if self._away_since is None or (self._connected and lasted):
             self._away_since = now
@@ -316,7 +318,10 @@ class ClientDialog:
 
     def _unreachable(self, asked: Pending) -> BrokerUnreachable:
         where = ", ".join(self._brokers) if asked.broker is None else self._brokers[asked.broker]
-        return BrokerUnreachable(f"no broker answers at {where}", maybe_accepted=asked.broker is not None)
+        because = f" ({self._reason})" if self._reason else ""
+        return BrokerUnreachable(
+            f"no broker answers at {where}{because}", maybe_accepted=asked.broker is not None
+        )
 
     def _give_up(self, asked: Pending, why: ZmwsError) -> None:
         del self.pending[asked.number]

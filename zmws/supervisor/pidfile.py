@@ -1,5 +1,8 @@
-"""Pid files: `run/NAME.pid` holds the number alone, `run/NAME.json` when that process began, so that a
-number the system has used again is not taken for ours."""
+"""Pid files: `run/NAME.pid` holds a process's number alone, for other programs.
+
+`run/NAME.json` holds when that process began too, so that a number the system has used again is not taken for
+ours, and in which folder it was noted: in a copy of an installation the original's processes are not ours.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 Identity = tuple[int, str]  # its number, and when it began
 
@@ -36,11 +40,13 @@ class PidFile:
 
     def write(self, pid: int) -> None:
         """Note a process that was just started. Raises OSError; then nothing is noted."""
+        new = self._about.with_suffix(".new")
         try:
-            self._about.write_text(json.dumps({"pid": pid, "began": began(pid)}) + "\n")
+            new.write_text(json.dumps({"pid": pid, "began": began(pid), "folder": self._place()}) + "\n")
+            new.replace(self._about)  # whole, or not at all
             self._pid.write_text(f"{pid}\n")
         except OSError:
-            for file in (self._pid, self._about):
+            for file in (new, self._pid, self._about):
                 with contextlib.suppress(OSError):
                     file.unlink()
             raise
@@ -48,17 +54,19 @@ class PidFile:
     def noted(self) -> int | None:
         """The number that is noted, whatever has become of its process; None if there is none."""
         try:
-            pid = int(self._pid.read_text())
-        except (OSError, ValueError):
+            pid = int(self._told().get("pid") or self._pid.read_text())
+        except (OSError, ValueError, TypeError):
             return None
         return pid if pid > 0 else None  # 0 or below would signal whole groups of processes
 
     def noted_at(self) -> float | None:
-        """When it was noted, in seconds since 1970; None if there is none."""
-        try:
-            return self._pid.stat().st_mtime
-        except OSError:
+        """When it was noted, in seconds since 1970; None if there is none, or it was noted elsewhere."""
+        if self._is_copy():
             return None
+        for file in (self._pid, self._about):
+            with contextlib.suppress(OSError):
+                return file.stat().st_mtime
+        return None
 
     def running(self) -> int | None:
         """The process's number if it still runs and is ours, else None."""
@@ -67,14 +75,29 @@ class PidFile:
 
     def identity(self) -> Identity | None:
         """The process that is noted, for `runs`; None where it cannot be told from others."""
-        pid = self.noted()
+        pid, told = self.noted(), self._told()
+        if pid is None or told.get("pid") != pid or self._is_copy():
+            return None
+        return pid, str(told.get("began"))
+
+    def _told(self) -> dict[str, Any]:
         try:
-            about = json.loads(self._about.read_text())
+            told = json.loads(self._about.read_text())
         except (OSError, ValueError):
-            return None
-        if pid is None or not isinstance(about, dict) or about.get("pid") != pid:
-            return None
-        return pid, str(about.get("began"))
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _place(self) -> list[int]:
+        """What tells this folder from its copies, and stays when it is moved."""
+        there = self.folder.stat()
+        return [there.st_dev, there.st_ino]
+
+    def _is_copy(self) -> bool:
+        """Whether this was noted in another folder, and copied with it. Earlier versions do not tell."""
+        try:
+            return bool(self._told().get("folder", self._place()) != self._place())
+        except OSError:
+            return False
 
     def remove(self) -> None:
         """Forget it. Raises OSError."""
@@ -119,6 +142,6 @@ def _began_by_ps(pid: int) -> str | None:
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:
-    """Signal a process, which may have ended by now."""
+    """Signal a process, which may have ended by now. Raises PermissionError."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -104,7 +104,7 @@ class Installation:
 
     def noted(self) -> list[str]:
         """All processes that have a pid file, also such as the settings no longer name."""
-        return [file.stem for file in sorted(self.run_dir.glob("*.pid"))]
+        return sorted({file.stem for end in ("pid", "json") for file in self.run_dir.glob(f"*.{end}")})
 
     def running(self) -> dict[str, int]:
         """Those of them that run."""
@@ -166,7 +166,8 @@ class Installation:
                 self._end_unrecorded(child, file)
                 raise
         except OSError as wrong:
-            raise ZmwsError(f"cannot start {process.name}: {wrong.strerror}: {wrong.filename}") from None
+            where = wrong.filename or self.run_dir  # a full disk tells no name
+            raise ZmwsError(f"cannot start {process.name}: {wrong.strerror}: {where}") from None
         return child.pid
 
     @staticmethod
@@ -186,14 +187,17 @@ class Installation:
         code = life.child.poll()
         if code is None:
             return None
-        lines = last_lines(self.log_file(name), 8, life.log_from)
-        wrote = "".join(f"\n  {line}" for line in lines)
-        told = f"; the end of {self.log_file(name)}:{wrote}"
-        if not lines:
-            told = f"; it wrote nothing to {self.log_file(name)}"
+        told = self.what_it_wrote(name)
         if code >= 0:
             return f"{name} ended at once with exit code {code}{told}"
         return f"{name} was ended by {_signal_name(-code)}{told}"
+
+    def what_it_wrote(self, name: str) -> str:
+        """Of a process that was started here: the end of its log, to be put behind what happened to it."""
+        lines = last_lines(self.log_file(name), 8, self._lives[name].log_from)
+        if not lines:
+            return f"; it wrote nothing to {self.log_file(name)}"
+        return f"; the end of {self.log_file(name)}:" + "".join(f"\n  {line}" for line in lines)
 
     # ------------------------------------------------------------ stopping
 
@@ -209,8 +213,9 @@ class Installation:
 
         `with_all_they_started`: what is left is ended too of those that end by themselves.
 
-        Raises ZmwsError (a pid file cannot be removed), and what `on_stopped` raised of ZmwsError and
-        OSError: the first of these, when all have ended. None of it keeps anything from being stopped.
+        Raises ZmwsError (a pid file cannot be removed, a process is another user's), and what `on_stopped`
+        raised of ZmwsError and OSError: the first of these, when all have ended. None of it keeps anything
+        from being stopped.
         """
         faults: list[ZmwsError | OSError] = []
 
@@ -226,7 +231,7 @@ class Installation:
 
         workers = [name for name in names if name != BROKER]
         for together in (workers, [name for name in names if name == BROKER]):
-            self._stop_together(together, wait_s, on_end, with_all_they_started)
+            self._stop_together(together, wait_s, on_end, faults, with_all_they_started)
         if faults:
             raise faults[0]
 
@@ -235,6 +240,7 @@ class Installation:
         names: Sequence[str],
         wait_s: float,
         on_end: Callable[[str, bool, int | None], None],
+        faults: list[ZmwsError | OSError],
         with_all_they_started: bool,
     ) -> None:
         # By what is noted now: who ends well removes his file himself, a little before he has gone.
@@ -243,9 +249,15 @@ class Installation:
         for name in names:
             if name not in left:  # it has just ended
                 on_end(name, False, None)
-        for identity in left.values():
-            if runs(identity):
-                send_signal(identity[0], signal.SIGTERM)
+        for name, identity in list(left.items()):
+            try:
+                if runs(identity):
+                    send_signal(identity[0], signal.SIGTERM)
+            except PermissionError:
+                faults.append(
+                    ZmwsError(f"{name} (process {identity[0]}) belongs to another user; stop it as that user")
+                )
+                del left[name]
         until = time.monotonic() + wait_s
         killed = False
         while left:

@@ -25,7 +25,7 @@ def end_group(leader: int) -> None:
         if os.getpgid(leader) == leader:
             os.killpg(leader, signal.SIGKILL)
             return
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(leader, signal.SIGKILL)
 
 

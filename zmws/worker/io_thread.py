@@ -9,6 +9,7 @@ Rule 3: a socket lives for one connection. When it breaks, it is closed and anot
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import queue
@@ -26,7 +27,9 @@ import zmq
 from zmws import ids
 from zmws.core.messages import WorkerRequest
 from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Stopped, Transmit, WorkerDialog
-from zmws.sockets import Line
+from zmws.sockets import Line, NoDescriptors
+
+log = logging.getLogger("zmws.worker")
 
 _MEMORY_S = 5.0
 PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
@@ -146,6 +149,7 @@ class _Connection:
         self._line = Line(context, self._poller)
         self._poller.register(owner._wake_r.fileno(), zmq.POLLIN)
         self._memory_at = 0.0
+        self._short = False  # of descriptors
 
     def serve(self) -> None:
         """Until the dialog has stopped."""
@@ -208,8 +212,7 @@ class _Connection:
                 self._owner._in_hand = action.request
                 self._owner._jobs.put(action.request)
             elif isinstance(action, Open):
-                interval_s = self._dialog.interval_s
-                self._line.open(action.endpoint, min(PING_S, interval_s), 2 * interval_s)
+                self._open(action.endpoint)
             elif isinstance(action, CancelJob):
                 self._owner._cancelled.add(action.token)
             else:
@@ -217,6 +220,18 @@ class _Connection:
                 self._owner.unconfirmed = action.unconfirmed
         if self._dialog.registered and not self._owner.ready.is_set():
             self._owner.ready.set()
+
+    def _open(self, endpoint: str) -> None:
+        interval_s = self._dialog.interval_s
+        try:
+            self._line.open(endpoint, min(PING_S, interval_s), 2 * interval_s)
+            self._short = False
+        except NoDescriptors as wrong:
+            # The job in hand may be what holds them, and goes on; its result waits for a connection.
+            if not self._short:
+                log.warning("%s; it is tried again", wrong)
+            self._short = True
+            self._dialog.disconnected(time.monotonic())
 
 
 def _resident_bytes() -> int | None:
