@@ -202,6 +202,23 @@ def test_a_broker_that_hangs_has_its_share_of_the_patience_and_the_next_is_asked
     assert talk.sent[-1][0] == number and number not in talk.ended
 
 
+@pytest.mark.parametrize("hung", range(1, 9))
+@pytest.mark.parametrize("patience_s", [0.2, 1.5])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_last_of_a_list_is_asked_too(hung: int, patience_s: float, at_once: bool) -> None:
+    """`at_once`: they refuse the connection, or their names do not resolve."""
+    brokers = [*(f"tcp://hangs:{number}" for number in range(1, hung + 1)), "tcp://here:1"]
+    talk = Talk(*brokers, connect_s=patience_s)
+    number = talk.ask()
+    for _ in range(hung):
+        if at_once:
+            talk.down()
+        talk.pass_time(0.0 if at_once else patience_s / (hung + 1))
+    assert talk.opened == brokers
+    talk.up(TOLD)
+    assert talk.sent[-1][0] == number and number not in talk.ended
+
+
 def test_a_broker_that_takes_the_connection_and_says_nothing_has_a_longer_share() -> None:
     talk = Talk("tcp://busy:1", "tcp://here:2")
     number = talk.ask()
@@ -230,3 +247,12 @@ def test_what_has_left_for_one_broker_goes_to_no_other() -> None:
     assert set(talk.opened) == {"tcp://here:1"} and number not in talk.ended
     talk.pass_time(2.0)
     assert talk.ended[number].maybe_accepted
+
+
+def test_why_no_connection_could_be_made_is_told_to_whoever_asked() -> None:
+    talk = Talk()
+    number = talk.ask()
+    talk.dialog.disconnected(talk.now, "Too many open files")
+    talk.pass_time(30.0)
+    assert isinstance(talk.ended[number], BrokerUnreachable)
+    assert str(talk.ended[number]) == "no broker answers at tcp://here:1 (Too many open files)"

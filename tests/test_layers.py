@@ -157,7 +157,7 @@ def violations_of(root: Path) -> list[str]:
             continue
         layer = layer_of(module)
         if layer is None:
-            wrong.append(f"{module}:1: stands in no layer; give it one here and in the design")
+            wrong.append(f"{module}:1: stands in no layer; give it one here and in docs/architecture.md")
             continue
         for found in imports:
             target = target_of(found, modules)

@@ -404,6 +404,11 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_line(site: Path) -> None:
         load(cwd=site, environ={})
 
 
+def test_options_of_a_service_that_contradict_each_other_are_told_with_their_line(site: Path) -> None:
+    told = problem(site, "[services.DE]\ndelay = 100\nexpires = 50\n")
+    assert told.startswith("FILE:3: service 'DE'") and "can only expire" in told
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_taken(site: Path) -> None:
     (site / "etc" / "zmws.toml").write_bytes(b"\xef\xbb\xbf[broker]\r\nlog_level = 'error'\r\nfoo = 1\r\n")
     with pytest.raises(SettingsError, match=r"zmws\.toml:3: 'foo'"):

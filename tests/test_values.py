@@ -189,7 +189,7 @@ def test_a_value_that_holds_itself_is_an_error() -> None:
         encode_value(circle)
 
 
-@pytest.mark.parametrize("frame", [b"PARAM-JSON: {", b"PARAM-JSON: " + b"[" * 100_000])
+@pytest.mark.parametrize("frame", [b"PARAM-JSON: {", b"PARAM-JSON: NaN", b"PARAM-JSON: " + b"[" * 100_000])
 def test_a_result_that_says_it_is_json_and_is_not_is_an_error_of_ours(frame: bytes) -> None:
     with pytest.raises(ZmwsError, match="says that it is JSON, and is not"):
         value_of((frame,))

@@ -536,7 +536,11 @@ class _Loading:
                 good[option] = value
             except OptionError as wrong:
                 self._wrong(("services", name, option), f"service {_shown(name)}: {wrong}")
-        return service_options(good)
+        try:
+            return service_options(good)
+        except OptionError as wrong:  # each is right, and they contradict each other
+            self._wrong(("services", name, wrong.option), f"service {_shown(name)}: {wrong}")
+            return ServiceOptions()
 
     def _workers(self, tables: Any) -> tuple[WorkerSettings, ...]:
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

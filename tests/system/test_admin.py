@@ -826,6 +826,8 @@ def test_ids_or_a_filter_and_never_neither(zmws: Any, client: Client) -> None:
         for words in ([], ["--yes"], [job.id, "--all"], [job.id, "--service", "ECHO"]):
             ended = zmws("job", verb, *words)
             assert ended.code == 2 and "give IDs or a filter" in ended.err
+    ended = zmws("job", "cancel", "--service", "ECHO", "--group", "", "--yes")  # a variable that is not set
+    assert ended.code == 2 and "--group is empty" in ended.err
     assert zmws("job", "cancel", "--state", "complete").code == 2
     ended = zmws("job", "cancel", "--before", "yesterday")
     assert ended.code == 2 and "ISO 8601" in ended.err

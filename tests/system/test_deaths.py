@@ -6,13 +6,11 @@ file of notes, with times of the machine's one monotonic clock, which tests comp
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +37,7 @@ from tests.peers import (
 )
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, JobCancelled, JobFailed, ZmwsError
+from zmws.worker.io_thread import WorkerIO
 
 INTERVAL_S = 0.5
 LIVENESS = 3
@@ -534,71 +533,29 @@ def test_a_client_and_a_worker_that_know_two_brokers_go_to_the_one_that_is_there
         assert client.call("ACT", notes.params("nothing"), timeout=10) == 1
 
 
-HOARDER = """
-    service_name = "HOARD"
+def test_a_worker_without_descriptors_comes_back_to_its_broker(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = threading.Event()
+    real = zmq.Context.socket
 
-    def work(self, job_id, params):
-        held = []
-        try:
-            while True:
-                held.append(os.open(os.devnull, os.O_RDONLY))
-        except OSError:
-            pass
-        open_again = os.path.join(params["folder"], "free")
-        os.close(held.pop())
-        open(os.path.join(params["folder"], "full"), "w").close()
-        held.append(os.open(os.devnull, os.O_RDONLY))
-        while not os.path.exists(open_again):
-            time.sleep(0.05)
-        for one in held:
-            os.close(one)
-        return self.job.attempt
-"""
+    def socket_of(context: Any, *given: Any, **named: Any) -> Any:
+        if threading.current_thread().name == "zmws-worker-io" and not short.is_set():
+            raise zmq.ZMQError(errno.EMFILE)
+        return real(context, *given, **named)
 
-
-def test_a_worker_without_descriptors_comes_back_to_its_broker_with_its_job(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        before = ExitStack()
-        first = before.enter_context(broker_process(tmp_path, heartbeat_interval_s=INTERVAL_S))
-        worker = stack.enter_context(worker_process(tmp_path, first.worker, HOARDER, "hoarder"))
-        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (200, 200))
-        client = stack.enter_context(Client(first.client, reconnect_timeout=30))
-        await_workers(client, 1)
-        job = client.submit("HOARD", {"folder": str(tmp_path)})
-        wait_until((tmp_path / "full").exists, 20, "the worker to hold all descriptors")
-        os.kill(first.pid, signal.SIGKILL)
-        before.close()
-        stack.enter_context(broker_process(tmp_path, at=first, heartbeat_interval_s=INTERVAL_S))
-        time.sleep(2 * INTERVAL_S)  # it tries to come back, and cannot
-        (tmp_path / "free").touch()
-        assert job.result(30) == 1
-
-
-def test_a_client_without_descriptors_says_so_and_goes_on_when_there_are(tmp_path: Path) -> None:
-    hoard = """
-import os, resource, sys
-from zmws import Client, ZmwsError
-client, held = Client(sys.argv[1]), []
-resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-try:
-    while True:
-        held.append(os.open(os.devnull, os.O_RDONLY))
-except OSError:
-    pass
-try:
-    client.ask("zmws.stats")
-except ZmwsError as wrong:
-    print(wrong)
-for one in held:
-    os.close(one)
-print(client.ask("zmws.stats")["workers"])
-"""
-    with broker_process(tmp_path) as broker:
-        ran = subprocess.run(
-            [sys.executable, "-c", hoard, broker.client], capture_output=True, text=True, timeout=60
-        )
-        refused, answer = ran.stdout.splitlines()
-        assert "Too many open files" in refused and (answer, ran.stderr) == ("0", ""), ran
+    monkeypatch.setattr(zmq.Context, "socket", socket_of)
+    io = WorkerIO("HOARD", [broker.worker])
+    io.start()
+    try:
+        wait_until(lambda: "Too many open files; it is tried again" in caplog.text, 10, "it to be told")
+        time.sleep(0.5)  # more tries
+        short.set()
+        assert io.ready.wait(20)
+        assert caplog.text.count("it is tried again") == 1
+    finally:
+        io.stop()
+        io.join(10)
 
 
 @pytest.mark.parametrize("first", ["hangs", "has no address"])

@@ -457,6 +457,14 @@ def test_in_a_copy_of_an_installation_the_originals_processes_are_left_alone(tmp
         assert "stopped  -" in run("status", cwd=tmp_path / "b").out
 
 
+def test_a_folder_whose_name_is_not_utf_8_works_as_any(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/od\xff"))
+    with installation(root, ONE) as zmws:
+        for verb in ("start", "status", "check", "stop"):
+            ended = zmws.run(verb)
+            assert ended.code == 0 and "Traceback" not in ended.err, ended
+
+
 def test_a_broker_that_was_not_started_from_here_is_known_to_start_and_stop(tmp_path: Path) -> None:
     with installation(tmp_path, ONE) as zmws, contextlib.ExitStack() as stack:
         child = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
 import socket
@@ -457,12 +458,12 @@ def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
             f"there is no log of '{name}' in {installation.logs_dir}; there are: {there_are}"
         )
     with contextlib.ExitStack() as stack:
-        opened = []
+        opened: list[tuple[Path, BinaryIO, codecs.IncrementalDecoder]] = []
         for process, file in files.items():
             if len(files) > 1:
                 echo(f"==> {process} <==")
             log = stack.enter_context(file.open("rb"))
-            opened.append((file, log))
+            opened.append((file, log, codecs.getincrementaldecoder("utf-8")("replace")))
             for line in seek_last_lines(log, lines):
                 echo(line)
         if follow:
@@ -470,17 +471,17 @@ def logs(name: str, follow: bool, lines: int, config: Path | None) -> int:
     return 0
 
 
-def _follow(logs: Sequence[tuple[Path, BinaryIO]]) -> None:
+def _follow(logs: Sequence[tuple[Path, BinaryIO, codecs.IncrementalDecoder]]) -> None:
     try:
         while True:
             grown = False
-            for file, log in logs:
+            for file, log, decoder in logs:
                 if file.is_file() and log.tell() > file.stat().st_size:
                     log.seek(0)  # it was cut: begin again
                 more = log.read()
                 if more:
                     grown = True
-                    echo(more.decode("utf-8", "replace"), end="")
+                    echo(decoder.decode(more), end="")
             if not grown:
                 time.sleep(0.2)
     except KeyboardInterrupt:

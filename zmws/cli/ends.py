@@ -76,7 +76,9 @@ def _told(fault: ZmwsError) -> tuple[str, int]:
 
 def named(fault: ZmwsError) -> str:
     """The text of an error, behind the type of the worker's exception where there was one."""
-    return f"{fault.type}: {fault}" if isinstance(fault, JobFailed) and fault.type else str(fault)
+    from zmws.cli.tables import plain
+
+    return plain(f"{fault.type}: {fault}" if isinstance(fault, JobFailed) and fault.type else str(fault))
 
 
 def error_shown(fault: ZmwsError) -> dict[str, Any]:

@@ -167,7 +167,10 @@ def _act(
     config: Path | None,
 ) -> int:
     """Act on the jobs named or on those that the filter names; the exit code."""
-    where = {name: value for name, value in where.items() if value}
+    empty = [name for name, value in where.items() if value == ""]
+    if empty:
+        raise click.UsageError(f"--{empty[0]} is empty; leave it out for all, or say which")
+    where = {name: value for name, value in where.items() if value not in (None, False, ())}
     if bool(job_ids) == bool(where):
         one = "not both" if where else f"or --all to {verb} every job that it can be done to"
         raise click.UsageError(

@@ -101,6 +101,7 @@ class ClientDialog:
         self._retry_at: float | None = None
         self._away_since: float | None = None
         self._try_s = QUICK_TRY_S
+        self._failed_in_turn = 0  # attempts
         self._check_at = float("inf")  # no timeout or repeat is due before this
 
     # ------------------------------------------------------------ in
@@ -154,6 +155,7 @@ class ClientDialog:
             return
         self._learn(told or {} if reply.body[:1] == (b"200",) else {})
         self._connected, self._try_s, self._attempt_until = True, QUICK_TRY_S, None
+        self._failed_in_turn = 0
         for asked in list(self.pending.values()):
             if asked.broker is None or asked.broker == self._broker or self.settings.failover_duplicates:
                 if asked.broker is not None and asked.options.get("retries") == 0:
@@ -195,11 +197,14 @@ class ClientDialog:
         self._open = self._connected = False
         self._up_since = self._wrong = self._attempt_until = None
         bound = self._bound()
+        self._failed_in_turn += 1
         if not bound:
             self._broker = (self._broker + 1) % len(self._brokers)
         else:
             self._broker = min(bound)
-        if self.pending:
+        if self.pending and not bound and self._failed_in_turn % len(self._brokers):
+            self._retry_at = now  # a pause would take the time of those that were not asked yet
+        elif self.pending:
             self._retry_at = now + self._try_s
             self._try_s = min(self._try_s * 1.5, TRY_S_MAX)
         self._check_at = now

@@ -230,9 +230,13 @@ def value_of(body: tuple[bytes, ...]) -> Any:
     if not frame.startswith(PARAM_JSON):
         return frame.removeprefix(PARAM_RAW)
     try:
-        return json.loads(frame[len(PARAM_JSON) :])
+        return json.loads(frame[len(PARAM_JSON) :], parse_constant=_no_constant)
     except (ValueError, RecursionError) as wrong:
         raise ZmwsError(f"the worker's value says that it is JSON, and is not: {str(wrong)[:200]}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 # ---------------------------------------------------------------- values as records show them

@@ -1,6 +1,6 @@
 """The broker's sockets: how they are made, and what their monitors tell (docs/protocol.md, Sockets).
 
-Why each option: docs/decisions.md and the ZeroMQ facts of the design. In short: MANDATORY so that a
+Why each option: docs/decisions.md. In short: MANDATORY so that a
 gone peer is an error and not a silent drop, HANDOVER so that a worker that comes back under a routing
 id it chose is not ignored, TCP's own timeouts so that a dead network shows.
 """

@@ -146,7 +146,7 @@ def connect(path: Path, mode: str = "rw", patience_s: float = LOCK_PATIENCE_S) -
 
     Raises sqlite3.Error.
     """
-    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     return sqlite3.connect(
         uri,
         uri=True,

@@ -46,7 +46,7 @@ def end_left(leader: int, mark: str) -> int:
 def _members(leader: int, mark: str) -> list[int]:
     """None where the system has no /proc."""
     found = []
-    carried = f"{MARK}={mark}".encode()
+    carried = os.fsencode(f"{MARK}={mark}")
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # After the name in brackets: the state is field 3, the session field 6.
