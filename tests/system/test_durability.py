@@ -378,6 +378,12 @@ def test_a_locked_file_holds_up_commits_and_nothing_else(broker: CrashingBroker,
             assert client.stats()["store_waits_for"] == why
             told = run("status", "-c", str(tmp_path / "etc" / "zmws.toml"), cwd=tmp_path)
             assert f"commits wait: {why}" in told.out, told.out
+            ended = run(
+                *("submit", SERVICE, "--wait", "--timeout", "4", "-c", str(tmp_path / "etc" / "zmws.toml")),
+                cwd=tmp_path,
+            )
+            assert ended.code == 124 and "not accepted within 4 s" in ended.err, ended
+            assert f"accepts nothing now, its commits wait: {why}" in ended.err, ended
         assert waiting.result(10).result(10)
         wait_until(lambda: client.stats()["store_waits_for"] is None, what="it is over")
     assert broker.said().count("has locked the file") == 1 and "commits go on" in broker.said()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import queue
+import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.tables import show_json, show_result
 from zmws.cli.waiting import WaitNote
+from zmws.client.job import Job
 from zmws.client.synchronous import Client
 from zmws.errors import JobTimeout, ZmwsError
 
@@ -133,8 +137,9 @@ def submit(
     if name is not None:
         raise click.UsageError("--as needs --each")
     given = parse_params(params, raw)
-    with connect(broker, config) as client:
-        job = client.submit(service, given, **asked)
+    with connect(broker, config) as client, WaitNote(client, service, for_result=wait):
+        begun = time.monotonic()
+        job = _accepted(client.submit_future(service, given, **asked), timeout)
         if not wait:
             if as_json:
                 show_json({"id": job.id, "existing": job.existing, "durability": job.durability})
@@ -142,11 +147,18 @@ def submit(
                 echo(job.id)
             return 0
         try:
-            with WaitNote(client, service):
-                result = job.result(timeout)
-            show_result(result, as_json)
+            left = None if timeout is None else max(0.0, begun + timeout - time.monotonic())
+            show_result(job.result(left), as_json)
         except (KeyboardInterrupt, JobTimeout) as why:
             if isinstance(why, KeyboardInterrupt) or why.code != "expired":
                 say(f"zmws: not waiting any longer; the job goes on ('{zmws()} job wait {job.id}')")
             raise
     return 0
+
+
+def _accepted(submitting: Future[Job], timeout: float | None) -> Job:
+    """The job, when the broker has accepted it. Raises JobTimeout, Refused, BrokerUnreachable, ..."""
+    try:
+        return submitting.result(timeout)
+    except concurrent.futures.TimeoutError:
+        raise JobTimeout(f"the job was not accepted within {timeout:g} s, and may be later") from None

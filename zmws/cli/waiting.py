@@ -1,4 +1,4 @@
-"""A note for whoever waits for a job that nobody can begin."""
+"""A note for whoever waits for a job that cannot be accepted now, or that nobody can begin."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ ANSWER_S = 5.0
 
 
 class WaitNote:
-    """While it is open: says once, after a while, that a service has no worker, or is paused."""
+    """While it is open: says once, after a while, that the broker waits for its store, or that a service has
+    no worker or is paused."""
 
     def __init__(
-        self, client: Client, service: str, say: Callable[[str], None] = say, waits: bool = True
+        self, client: Client, service: str, say: Callable[[str], None] = say, for_result: bool = True
     ) -> None:
-        """`say`: writes a note for a person. `waits`: whether anybody waits at all."""
+        """`say`: writes a note for a person. `for_result`: whether somebody waits for more than the id."""
         self._client = client
         self._service = service
         self._say = say
-        self._waits = waits
+        self._for_result = for_result
         self._over = False
         self._timer = threading.Timer(PATIENCE_S, self._look)
         self._timer.daemon = True
 
     def __enter__(self) -> WaitNote:
-        if self._waits:
-            self._timer.start()
+        self._timer.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -44,6 +44,16 @@ class WaitNote:
         with contextlib.suppress(
             ZmwsError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError
         ):
+            stats = self._client.answer_future("zmws.stats", {}).result(ANSWER_S)
+            if self._over:
+                return
+            if stats.get("store_waits_for"):
+                self._say(
+                    f"zmws: the broker accepts nothing now, its commits wait: {stats['store_waits_for']}"
+                )
+                return
+            if not self._for_result:
+                return
             rows = self._client.answer_future("zmws.services", {}).result(ANSWER_S)
             row = next((row for row in rows if row["service"] == self._service), None)
             if row is None or self._over:
