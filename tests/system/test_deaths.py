@@ -536,11 +536,12 @@ def test_a_client_and_a_worker_that_know_two_brokers_go_to_the_one_that_is_there
 def test_a_worker_without_descriptors_comes_back_to_its_broker(
     broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    short = threading.Event()
+    short, tries = threading.Event(), list[int]()
     real = zmq.Context.socket
 
     def socket_of(context: Any, *given: Any, **named: Any) -> Any:
         if threading.current_thread().name == "zmws-worker-io" and not short.is_set():
+            tries.append(1)
             raise zmq.ZMQError(errno.EMFILE)
         return real(context, *given, **named)
 
@@ -549,7 +550,7 @@ def test_a_worker_without_descriptors_comes_back_to_its_broker(
     io.start()
     try:
         wait_until(lambda: "Too many open files; it is tried again" in caplog.text, 10, "it to be told")
-        time.sleep(0.5)  # more tries
+        wait_until(lambda: len(tries) >= 3, 10, "more tries")
         short.set()
         assert io.ready.wait(20)
         assert caplog.text.count("it is tried again") == 1
