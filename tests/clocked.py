@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core.client_dialog import ClientDialog
-from zmws.core.worker_dialog import Open, Transmit, WorkerDialog
+from zmws.dialog.client import ClientDialog
+from zmws.dialog.worker import Open, Transmit, WorkerDialog
 
 
 class Clocked:

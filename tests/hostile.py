@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from zmws.core.desk.questions import QUESTIONS, Field
 from zmws.core.options import JOB_OPTIONS, Spec
-from zmws.core.questions import QUESTIONS, Field
-from zmws.core.values import DEPTH_MAX
+from zmws.wire.values import DEPTH_MAX
 
 JOB, TOKEN = "j0", "@TOKEN@"
 JOBS = [f"j{n}" for n in range(6)]

@@ -43,16 +43,16 @@ from pathlib import Path
 
 import pytest
 
-from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
-from zmws.core.messages import Heartbeat, WorkerRequest
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.store.memory import MemoryStore
+from zmws.wire import mdp
+from zmws.wire.messages import Heartbeat, WorkerRequest
 
 DIALOGUES = Path(__file__).parent / "dialogues"
 WALL_AT_START = 1_700_000_000.0

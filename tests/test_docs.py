@@ -18,12 +18,12 @@ from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, free_ports, installation, run
 from zmws.cli import cli
 from zmws.core import job
-from zmws.core.inspection import Inspection
+from zmws.core.desk.desk import Inspection
+from zmws.core.desk.question import Question
+from zmws.core.desk.questions import QUESTIONS
 from zmws.core.jobs import Jobs
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
-from zmws.core.question import Question
-from zmws.core.questions import QUESTIONS
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
 from zmws.ids import suppliers

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tests.hostile import JOBS, Request, commands, each_bad_value, requests
 from tests.test_dialogues import Stage
-from zmws.core import mdp
 from zmws.core.options import service_options
 from zmws.store.base import Store
 from zmws.store.memory import MemoryStore
 from zmws.store.sqlite import SqliteStore
+from zmws.wire import mdp
 
 WAIT_S = 0.05
 hostile = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=500)

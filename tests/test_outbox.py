@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from zmws.core.messages import NATIVE, ClientPartial, Completed, ReplyTo
 from zmws.server.outbox import FULL, GONE, PEERS_A_RETRY, SENT, Outbox, Peer
+from zmws.wire.messages import NATIVE, ClientPartial, Completed, ReplyTo
 
 TO = ReplyTo(NATIVE, ())
 PARTIAL = ClientPartial("ECHO", "a", (), True, TO)

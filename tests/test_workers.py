@@ -10,7 +10,7 @@ import pytest
 
 from tests import shipped
 from tests.peers import REPOSITORY
-from zmws.core.messages import WorkerRequest
+from zmws.wire.messages import WorkerRequest
 from zmws.worker import JobInHand, WorkerBase
 from zmws.worker.base import work_fault
 from zmws.worker.files import WorkerFileError, load_class

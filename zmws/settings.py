@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zmws.core.limits import Limits
-from zmws.core.mdp import is_reserved, service_name_fault
 from zmws.core.options import YEAR_S, ServiceOptions, service_options
 from zmws.errors import OptionError, SettingsError
 from zmws.toml_lines import line_numbers
+from zmws.wire.mdp import is_reserved, service_name_fault
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 COUNT_MAX = 1_000_000_000  # libzmq takes counts as a C int

@@ -9,18 +9,18 @@ from typing import Any
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.world import Link, World, shown
-from zmws.core import mdp, messages
 from zmws.core.broker import Broker
-from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings
 from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
-from zmws.core.messages import WorkerRequest
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
 from zmws.core.writes import FOR_QUESTIONS, Read, Rows
+from zmws.dialog.client import Answered, ClientDialog, ClientSettings
+from zmws.dialog.worker import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
 from zmws.errors import ProtocolError
 from zmws.store.memory import MemoryStore
+from zmws.wire import mdp, messages
+from zmws.wire.messages import WorkerRequest
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
 # As small as can be, so that most of a backlog stands in the store alone.

@@ -11,10 +11,10 @@ from tests.simulation.actors import ForeignWorker, SimBroker, SimClient, SimWork
 from tests.simulation.invariants import Violation, Watcher
 from tests.simulation.world import World
 from zmws.client.answers import accepted
-from zmws.core.mdp import PARAM_JSON
-from zmws.core.messages import Reply
 from zmws.core.options import ServiceOptions
 from zmws.errors import Refused, ZmwsError
+from zmws.wire.mdp import PARAM_JSON
+from zmws.wire.messages import Reply
 
 LOAD_S = 20.0
 QUIET_S = 140.0

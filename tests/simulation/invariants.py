@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.simulation.world import World
-from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
-from zmws.core.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 from zmws.core.session import Session
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 from zmws.store.memory import MemoryStore
+from zmws.wire import mdp
+from zmws.wire.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 
 
 class Violation(AssertionError):

@@ -12,18 +12,18 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zmws.core import mdp
 from zmws.core.answers import Answers
 from zmws.core.backlog import Backlog
 from zmws.core.broker import Broker
-from zmws.core.client_dialog import ClientDialog
+from zmws.core.desk.desk import Inspection
 from zmws.core.gate import Gate
 from zmws.core.group import Group
-from zmws.core.inspection import Inspection
 from zmws.core.jobs import Jobs
 from zmws.core.roster import Roster
 from zmws.core.submission import Submission
-from zmws.core.worker_dialog import WorkerDialog
+from zmws.dialog.client import ClientDialog
+from zmws.dialog.worker import WorkerDialog
+from zmws.wire import mdp
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from zmws import ids
 from zmws.client.asked import waited
 from zmws.client.given import options_given, times_as_text
-from zmws.core import mdp, values
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
-from zmws.core.messages import Reply
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
+from zmws.wire import mdp, values
+from zmws.wire.messages import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
 

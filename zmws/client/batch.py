@@ -16,8 +16,8 @@ from zmws.client.answers import Steps, error_of, options_of
 from zmws.client.asked import then
 from zmws.client.given import service_of
 from zmws.client.job import Job
-from zmws.core import values
 from zmws.errors import BadValue, Refused
+from zmws.wire import values
 
 if TYPE_CHECKING:
     from zmws.client.synchronous import Client

@@ -25,12 +25,12 @@ from typing import Any
 import zmq
 
 from zmws.client.asked import Asked, Home
-from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
-from zmws.core.messages import Reply
-from zmws.core.worker_dialog import Open, Transmit
+from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
+from zmws.dialog.worker import Open, Transmit
 from zmws.errors import ZmwsError
 from zmws.real_threads import need_real_threads
 from zmws.sockets import Line, NoDescriptors, check_endpoint
+from zmws.wire.messages import Reply
 
 HEARTBEAT_S = 5.0
 

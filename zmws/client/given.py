@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from zmws.core import mdp
 from zmws.core.options import JOB_OPTIONS
 from zmws.errors import OptionError, Refused
+from zmws.wire import mdp
 
 Seconds = float | timedelta
 

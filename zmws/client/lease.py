@@ -23,8 +23,8 @@ from zmws.client.asked import then, waited
 from zmws.client.given import Seconds, options_given, service_of
 from zmws.client.given import seconds as in_seconds
 from zmws.client.job import WAIT_S
-from zmws.core import values
 from zmws.errors import BadResult, BadValue, Refused, ZmwsError
+from zmws.wire import values
 
 if TYPE_CHECKING:
     from zmws.client.synchronous import Client

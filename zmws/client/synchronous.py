@@ -26,11 +26,11 @@ from zmws.client.connection import Connection
 from zmws.client.given import Seconds, seconds, seconds_or_none, service_of, times_as_text
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
-from zmws.core import values
-from zmws.core.client_dialog import ClientSettings
-from zmws.core.messages import Reply
-from zmws.core.questions import CHANGES
+from zmws.core.desk.questions import CHANGES
+from zmws.dialog.client import ClientSettings
 from zmws.errors import Refused, ServiceUnknown
+from zmws.wire import values
+from zmws.wire.messages import Reply
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from zmws.core.desk.question import Question
 from zmws.core.job import COMPLETE, STORED, Caller, Job, error_json, events, iso, record
-from zmws.core.messages import Accepted, Answer, ClientPartial, Completed, Failed
-from zmws.core.question import Question
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob, Write
+from zmws.wire.messages import Accepted, Answer, ClientPartial, Completed, Failed
 
 
 class Bundle:

@@ -21,24 +21,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core import mdp, messages, values
-from zmws.core.inspection import Inspection
+from zmws.core.desk.desk import Inspection
 from zmws.core.job import RUNNING, SCHEDULED, Caller, Job
 from zmws.core.jobs import Error, Jobs, error
 from zmws.core.limits import Limits
-from zmws.core.messages import (
-    DISCONNECT,
-    MDP01,
-    STRICT,
-    Answer,
-    ClientRequest,
-    Disconnect,
-    FromPeer,
-    Heartbeat,
-    Ready,
-    WorkerFinal,
-    WorkerPartial,
-)
 from zmws.core.options import ServiceOptions, job_options, job_options_of
 from zmws.core.roster import Roster
 from zmws.core.service import Service
@@ -56,6 +42,20 @@ from zmws.core.writes import (
     Write,
 )
 from zmws.errors import OptionError, ProtocolError
+from zmws.wire import mdp, messages, values
+from zmws.wire.messages import (
+    DISCONNECT,
+    MDP01,
+    STRICT,
+    Answer,
+    ClientRequest,
+    Disconnect,
+    FromPeer,
+    Heartbeat,
+    Ready,
+    WorkerFinal,
+    WorkerPartial,
+)
 
 PRUNE_INTERVAL_S = 1.0
 TEXT_MAX = 1_000  # characters of a progress text

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.job import RUNNING
-from zmws.core.messages import Link
 from zmws.core.writes import (
     FOR_PEOPLE,
     PATIENT,
@@ -28,6 +27,7 @@ from zmws.core.writes import (
     UpdateJob,
     Write,
 )
+from zmws.wire.messages import Link
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from zmws.core.values import shown
+from zmws.wire.values import shown
 
 SCHEDULED, WAITING, RUNNING = "scheduled", "waiting", "running"
 COMPLETE, FAILED, CANCELLED, EXPIRED = "complete", "failed", "cancelled", "expired"

@@ -38,7 +38,6 @@ from zmws.core.job import (
 )
 from zmws.core.journal import Journal, Told
 from zmws.core.kept import JOB_BYTES, KeptJobs
-from zmws.core.messages import Answer, Failed, Heartbeat, WorkerRequest
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S, ServiceOptions
 from zmws.core.overflow import Overflow
 from zmws.core.progress import Progress
@@ -68,6 +67,7 @@ from zmws.core.writes import (
     row_of,
     size_of,
 )
+from zmws.wire.messages import Answer, Failed, Heartbeat, WorkerRequest
 
 PRUNE_ROWS_MAX = 500
 NONCE_CHARS_MAX = 64

@@ -15,8 +15,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from zmws.core.values import json_in
 from zmws.errors import BadJson, OptionError
+from zmws.wire.values import json_in
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 YEAR_S = 366 * 86400.0

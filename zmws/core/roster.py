@@ -17,8 +17,11 @@ from typing import Any
 
 from zmws.core.job import Job
 from zmws.core.jobs import Jobs, error
-from zmws.core.mdp import TOKEN_BYTES_MAX, is_reserved, service_name_fault
-from zmws.core.messages import (
+from zmws.core.session import Session
+from zmws.core.strangers import Strangers
+from zmws.core.turn import Peer, Turn
+from zmws.wire.mdp import TOKEN_BYTES_MAX, is_reserved, service_name_fault
+from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
     FromWorker,
@@ -27,9 +30,6 @@ from zmws.core.messages import (
     Ready,
     WorkerRequest,
 )
-from zmws.core.session import Session
-from zmws.core.strangers import Strangers
-from zmws.core.turn import Peer, Turn
 
 HOLDING_MAX = 1_000  # tokens that one READY or HEARTBEAT may name as held
 PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from zmws.core.job import Job, job_id_of
 from zmws.core.limits import Limits
-from zmws.core.messages import MDP01, RFC, Link
 from zmws.core.service import Service
+from zmws.wire.messages import MDP01, RFC, Link
 
 Peer = tuple[str, bytes]
 

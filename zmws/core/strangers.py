@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from zmws.core.messages import DISCONNECT, Link
 from zmws.core.turn import Peer, Turn
+from zmws.wire.messages import DISCONNECT, Link
 
 
 class Strangers:

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from zmws.core import mdp
 from zmws.core.answers import Bundle
+from zmws.core.desk.question import Question
+from zmws.core.desk.questions import BadQuestion
 from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
 from zmws.core.jobs import Jobs
-from zmws.core.messages import MDP01, STRICT
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
-from zmws.core.question import Question
-from zmws.core.questions import BadQuestion
 from zmws.core.service import Service
 from zmws.core.turn import Turn
-from zmws.core.values import frames_of
 from zmws.core.writes import size_of
 from zmws.errors import BadJson, OptionError
+from zmws.wire import mdp
+from zmws.wire.messages import MDP01, STRICT
+from zmws.wire.values import frames_of
 
 LET_IN_MAX = 1_000  # kept requests that become jobs in one turn
 LOOK_MAX = 100  # services that are looked at for room in one turn

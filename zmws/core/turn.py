@@ -15,9 +15,9 @@ from typing import Any
 
 from zmws.core.gate import Send
 from zmws.core.limits import Limits
-from zmws.core.messages import Link, ToWorker
 from zmws.core.timers import Timers
 from zmws.core.writes import Read, Write
+from zmws.wire.messages import Link, ToWorker
 
 Peer = tuple[str, bytes]
 NEWS_PEER: Peer = ("news", b"")

@@ -26,10 +26,8 @@ from typing import Any
 import zmq
 
 from zmws import __version__, ids, sockets
-from zmws.core import mdp
 from zmws.core.broker import Broker
 from zmws.core.gate import Gate, Send
-from zmws.core.messages import Heartbeat, Ready, WorkerRequest
 from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
@@ -42,6 +40,8 @@ from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
 from zmws.settings import Settings, is_loopback
 from zmws.store.base import Store
+from zmws.wire import mdp
+from zmws.wire.messages import Heartbeat, Ready, WorkerRequest
 
 log = logging.getLogger("zmws.broker")
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from zmws.core.messages import ClientPartial
+from zmws.wire.messages import ClientPartial
 
 Peer = tuple[str, bytes]
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from zmws import ids
 from zmws.client.answers import body_of, error_in
-from zmws.core.messages import WorkerRequest
-from zmws.core.values import json_object, value_of
+from zmws.wire.messages import WorkerRequest
+from zmws.wire.values import json_object, value_of
 from zmws.worker import WorkerBase, WorkerIO
 
 

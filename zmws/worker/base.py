@@ -26,12 +26,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from zmws.core import mdp
-from zmws.core.messages import WorkerRequest
-from zmws.core.values import PARAM_JSON, decode_params, json_object
-from zmws.core.worker_dialog import DialogSettings
+from zmws.dialog.worker import DialogSettings
 from zmws.errors import BadParams, ZmwsError
 from zmws.real_threads import need_real_threads
+from zmws.wire import mdp
+from zmws.wire.messages import WorkerRequest
+from zmws.wire.values import PARAM_JSON, decode_params, json_object
 from zmws.worker.fault import encode_fault, encode_result, is_a
 from zmws.worker.forks import ChildEndsHere, handle_signal
 from zmws.worker.io_thread import WorkerIO

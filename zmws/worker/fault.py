@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from zmws.core.values import encode_value
 from zmws.errors import BadResult, BadValue
+from zmws.wire.values import encode_value
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
 

@@ -25,9 +25,9 @@ from typing import Any
 import zmq
 
 from zmws import ids
-from zmws.core.messages import WorkerRequest
-from zmws.core.worker_dialog import CancelJob, DialogSettings, Open, StartJob, Stopped, Transmit, WorkerDialog
+from zmws.dialog.worker import CancelJob, DialogSettings, Open, StartJob, Stopped, Transmit, WorkerDialog
 from zmws.sockets import Line, NoDescriptors
+from zmws.wire.messages import WorkerRequest
 
 log = logging.getLogger("zmws.worker")
 

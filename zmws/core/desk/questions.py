@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from zmws.core.job import STATES, job_id_of
 from zmws.core.limits import Limits
-from zmws.core.mdp import TOKEN_BYTES_MAX
 from zmws.core.options import ID_PATTERN, YEAR_S
-from zmws.core.values import json_in
 from zmws.errors import BadJson
+from zmws.wire.mdp import TOKEN_BYTES_MAX
+from zmws.wire.values import json_in
 
 WHOLE_MAX = 2**63 - 1
 WORD_MAX = 64  # characters of an `ask` and a `by`

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.job import Caller
-from zmws.core.messages import Answer
 from zmws.core.turn import Turn
 from zmws.core.writes import Write
+from zmws.wire.messages import Answer
 
 
 @dataclass(slots=True)

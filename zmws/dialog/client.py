@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core import mdp
-from zmws.core.messages import Reply
 from zmws.core.options import YEAR_S
-from zmws.core.values import PARAM_JSON, json_object
-from zmws.core.worker_dialog import QUICK_TRY_S, Open, Transmit
+from zmws.dialog.worker import QUICK_TRY_S, Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
+from zmws.wire import mdp
+from zmws.wire.messages import Reply
+from zmws.wire.values import PARAM_JSON, json_object
 
 TRY_S_MAX = 1.0
 HELLO = b"0"  # the number of the question that each connection begins with

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.clocked import Clocked
-from zmws.core import mdp
-from zmws.core.client_dialog import Answered, ClientDialog, ClientSettings, Unanswered
+from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.errors import BrokerUnreachable, Refused
+from zmws.wire import mdp
 
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
 

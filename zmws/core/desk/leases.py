@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from zmws.core.desk.question import Question
+from zmws.core.desk.questions import REPORTS, BadQuestion
 from zmws.core.job import COMPLETE, Caller, Job, job_id_of, leased, make_token
 from zmws.core.jobs import Jobs, error
 from zmws.core.options import ID_PATTERN
-from zmws.core.question import Question
-from zmws.core.questions import REPORTS, BadQuestion
 from zmws.core.service import Service
 from zmws.core.turn import Turn
-from zmws.core.values import frames_of, json_object
 from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson
+from zmws.wire.values import frames_of, json_object
 
 TEXT_MAX = 1_000  # characters of a progress text
 ERROR_TEXT_MAX = 20_000  # characters of each text of an ERROR

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.asks import Asks
+from zmws.core.desk.asks import Asks
 from zmws.core.job import Caller
-from zmws.core.messages import Answer
 from zmws.core.turn import Turn
 from zmws.core.writes import Filter, Write
+from zmws.wire.messages import Answer
 
 FILTER_KEYS = ("service", "state", "group", "since", "before")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from zmws import ids
 from zmws.core.limits import Limits
-from zmws.core.messages import STRICT, ReplyTo
 from zmws.core.overflow import Overflow
 from zmws.core.turn import Peer, Turn
+from zmws.wire.messages import STRICT, ReplyTo
 
 TO = ReplyTo(STRICT, ())
 A: Peer = ("mdp", b"a")

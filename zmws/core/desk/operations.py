@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from zmws.core.desk.question import FILTER_KEYS, Question
 from zmws.core.job import FAILED, FINAL_STATES, MEMORY, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING, Job
 from zmws.core.jobs import Jobs
-from zmws.core.question import FILTER_KEYS, Question
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import (

@@ -17,8 +17,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zmws.core import php
 from zmws.errors import BadJson, BadParams, BadValue, ProtocolError, ZmwsError
+from zmws.wire import php_values
 
 PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 PARAM_RAW = b"PARAM-RAW: "
@@ -214,7 +214,7 @@ def _decode(frame: bytes) -> Any:
 
 def _decode_php(data: bytes) -> Any:
     try:
-        return php.decode(data)
+        return php_values.decode(data)
     except ProtocolError as wrong:
         raise BadParams(f"parameters that PHP serialised cannot be decoded: {wrong}") from None
 

@@ -1,4 +1,4 @@
-"""zmws.core.php: serialize() data from PHP peers, well and badly formed."""
+"""zmws.wire.php_values: serialize() data from PHP peers, well and badly formed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from zmws.core import php
 from zmws.errors import ProtocolError
+from zmws.wire import php_values
 
 # The first text that hypothesis draws on a machine builds its tables, which takes seconds.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SCALARS = (
     st.none()
     | st.booleans()
-    | st.integers(php.INT_MIN, php.INT_MAX)
+    | st.integers(php_values.INT_MIN, php_values.INT_MAX)
     | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=["Cs"]))
 )
@@ -33,7 +33,7 @@ VALUES = st.recursive(
 
 def refusal_of(data: bytes, **bounds: int) -> str:
     with pytest.raises(ProtocolError) as caught:
-        php.decode(data, **bounds)
+        php_values.decode(data, **bounds)
     assert caught.value.reason == "bad_params"
     return str(caught.value)
 
@@ -73,25 +73,25 @@ def refusal_of(data: bytes, **bounds: int) -> str:
     ],
 )
 def test_a_value_as_php_writes_it_is_read(data: bytes, value: Any) -> None:
-    found = php.decode(data)
+    found = php_values.decode(data)
     assert found == value
     assert type(found) is type(value)
     assert math.copysign(1, found) == math.copysign(1, value) if isinstance(value, float) else True
 
 
 def test_not_a_number_is_read() -> None:
-    assert math.isnan(php.decode(b"d:NAN;"))
-    assert math.isnan(php.decode(php.encode(math.nan)))
+    assert math.isnan(php_values.decode(b"d:NAN;"))
+    assert math.isnan(php_values.decode(php_values.encode(math.nan)))
 
 
 @patient
 @given(VALUES)
 def test_what_is_encoded_is_decoded_to_the_same(value: Any) -> None:
-    assert php.decode(php.encode(value)) == value
+    assert php_values.decode(php_values.encode(value)) == value
 
 
 def test_tuples_come_back_as_lists_and_an_empty_dict_as_an_empty_list() -> None:
-    assert php.decode(php.encode((1, (2,), {}))) == [1, [2], []]
+    assert php_values.decode(php_values.encode((1, (2,), {}))) == [1, [2], []]
 
 
 @patient
@@ -104,7 +104,7 @@ def test_tuples_come_back_as_lists_and_an_empty_dict_as_an_empty_list() -> None:
 @example(b"i:\xd9\xa1;")
 def test_no_input_raises_anything_but_protocol_error(data: bytes) -> None:
     try:
-        php.decode(data)
+        php_values.decode(data)
     except ProtocolError as wrong:
         assert wrong.reason == "bad_params"
 
@@ -112,12 +112,12 @@ def test_no_input_raises_anything_but_protocol_error(data: bytes) -> None:
 @patient
 @given(VALUES, st.data())
 def test_no_damage_to_good_data_raises_anything_but_protocol_error(value: Any, draw: st.DataObject) -> None:
-    good = php.encode(value)
+    good = php_values.encode(value)
     at = draw.draw(st.integers(0, len(good)))
     cut = draw.draw(st.integers(0, 3))
     bad = good[:at] + draw.draw(st.binary(max_size=3)) + good[at + cut :]
     try:
-        php.decode(bad)
+        php_values.decode(bad)
     except ProtocolError as wrong:
         assert wrong.reason == "bad_params"
 
@@ -125,7 +125,7 @@ def test_no_damage_to_good_data_raises_anything_but_protocol_error(value: Any, d
 @patient
 @given(VALUES)
 def test_no_beginning_of_good_data_is_taken_for_a_whole(value: Any) -> None:
-    good = php.encode(value)
+    good = php_values.encode(value)
     for end in range(min(len(good), 200)):
         refusal_of(good[: min(end, len(good) - 1)])
 
@@ -200,20 +200,20 @@ def test_depth_is_bounded() -> None:
     def nested(depth: int) -> bytes:
         return b"a:1:{i:0;" * (depth - 1) + b"a:0:{}" + b"}" * (depth - 1)
 
-    value = php.decode(nested(php.DEPTH_MAX))
-    for _ in range(php.DEPTH_MAX - 1):
+    value = php_values.decode(nested(php_values.DEPTH_MAX))
+    for _ in range(php_values.DEPTH_MAX - 1):
         (value,) = value
     assert value == []
-    assert "deep" in refusal_of(nested(php.DEPTH_MAX + 1))
+    assert "deep" in refusal_of(nested(php_values.DEPTH_MAX + 1))
     assert "deep" in refusal_of(nested(100_000))
-    assert php.decode(b"i:1;", depth_max=0) == 1
+    assert php_values.decode(b"i:1;", depth_max=0) == 1
     assert "deep" in refusal_of(b"a:0:{}", depth_max=0)
 
 
 def test_depth_costs_no_stack_where_the_caller_allows_it() -> None:
     depth = 50_000
     data = b"a:1:{i:0;" * depth + b"N;" + b"}" * depth
-    value = php.decode(data, depth_max=depth)
+    value = php_values.decode(data, depth_max=depth)
     seen = 0
     while value is not None:  # taken apart here, for comparing or freeing it would recurse
         (value,) = value
@@ -223,9 +223,9 @@ def test_depth_costs_no_stack_where_the_caller_allows_it() -> None:
 
 def test_size_and_entries_are_bounded() -> None:
     assert "at most 3" in refusal_of(b"i:1;", bytes_max=3)
-    assert php.decode(b"i:1;", bytes_max=4) == 1
+    assert php_values.decode(b"i:1;", bytes_max=4) == 1
     two = b"a:2:{i:0;i:1;i:1;i:2;}"
-    assert php.decode(two, items_max=2) == [1, 2]
+    assert php_values.decode(two, items_max=2) == [1, 2]
     assert "entries" in refusal_of(two, items_max=1)
     # Counted over all arrays, not for each.
     assert "entries" in refusal_of(b"a:1:{i:0;" + two + b"}", items_max=2)
@@ -238,10 +238,10 @@ def test_a_refusal_says_at_which_byte() -> None:
 @pytest.mark.parametrize("value", [b"bytes", {1: "int key"}, object(), {"deep": [set()]}])
 def test_a_value_that_php_has_not_is_not_encoded(value: Any) -> None:
     with pytest.raises(TypeError):
-        php.encode(value)
+        php_values.encode(value)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800"])
 def test_a_number_or_text_that_php_could_not_hold_is_not_encoded(value: Any) -> None:
     with pytest.raises(ValueError):
-        php.encode(value)
+        php_values.encode(value)

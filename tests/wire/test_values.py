@@ -1,4 +1,4 @@
-"""zmws.core.values: what `work()` is given and gives back, what a caller gets, what records show."""
+"""zmws.wire.values: what `work()` is given and gives back, what a caller gets, what records show."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zmws.core import php, values
-from zmws.core.values import (
+from zmws.errors import BadJson, BadParams, BadValue, ZmwsError
+from zmws.wire import php_values, values
+from zmws.wire.values import (
     DEPTH_MAX,
     decode_params,
     encode_value,
@@ -26,7 +27,6 @@ from zmws.core.values import (
     value_of,
     without_raw,
 )
-from zmws.errors import BadJson, BadParams, BadValue, ZmwsError
 
 MARKS = [b"PARAM", b"JSON-PARAM", b"OPTS-JSON", b"JOB", b"COMPLETE", b"FAIL"]
 KINDS = (values.PARAM_JSON, values.JSON_PARAM, values.PARAM, values.PARAM_PHP)
@@ -283,5 +283,5 @@ def test_a_frame_is_marked_only_where_it_could_be_taken_for_another() -> None:
 
 def test_php_parameters_written_by_us_are_read_by_us() -> None:
     value = {"list": [1, 0.5, None], "text": "naïve"}
-    assert decode_params((values.PARAM_PHP + php.encode(value),)) == value
-    assert decode_params((values.PARAM + php.encode(value),)) == value
+    assert decode_params((values.PARAM_PHP + php_values.encode(value),)) == value
+    assert decode_params((values.PARAM + php_values.encode(value),)) == value

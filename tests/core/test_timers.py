@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.test_dialogues import Stage
-from zmws.core import mdp
 from zmws.core.options import service_options
 from zmws.core.timers import KEPT_MIN, Timers
+from zmws.wire import mdp
 
 MANY = 5 * KEPT_MIN
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from tests.test_dialogues import Stage
-from zmws.core import answers, inspection, mdp
+from zmws.core import answers
+from zmws.core.desk import desk
 from zmws.core.options import service_options
 from zmws.core.writes import Read, ReadJob, ReadJobs, Rows
 from zmws.errors import Refused
 from zmws.store.memory import MemoryStore
 from zmws.testing.fixtures import BrokerFactory
+from zmws.wire import mdp
 
 
 @pytest.fixture
@@ -44,9 +46,9 @@ def test_what_fails_in_an_answer_is_the_askers_500(
     job = {"service": "E", "id": "j", "durability": durability}
     stage.receive("client", "S", [mdp.MDPC02, b"\x01", b"zmws.submit", json.dumps([job]).encode()])
     for module, name in (
-        (inspection, "record"),
+        (desk, "record"),
         (answers, "record"),
-        (inspection, "events"),
+        (desk, "events"),
         (answers, "events"),
     ):
         monkeypatch.setattr(module, name, _broken)

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core import mdp
-from zmws.core.messages import Disconnect, Heartbeat, WorkerRequest
-from zmws.core.values import PARAM_JSON, json_object
 from zmws.errors import ProtocolError
+from zmws.wire import mdp
+from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
+from zmws.wire.values import PARAM_JSON, json_object
 
 QUICK_TRY_S = 0.1
 QUICK_TRIES_S = 2.0

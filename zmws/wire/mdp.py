@@ -17,7 +17,8 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from zmws.core.messages import (
+from zmws.errors import ProtocolError
+from zmws.wire.messages import (
     BARE,
     DISCONNECT,
     HEARTBEAT,
@@ -48,7 +49,7 @@ from zmws.core.messages import (
     WorkerPartial,
     WorkerRequest,
 )
-from zmws.core.values import (
+from zmws.wire.values import (
     JSON_PARAM,
     PARAM,
     PARAM_JSON,
@@ -58,7 +59,6 @@ from zmws.core.values import (
     with_raw,
     without_raw,
 )
-from zmws.errors import ProtocolError
 
 MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
 

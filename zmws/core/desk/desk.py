@@ -15,18 +15,18 @@ from dataclasses import fields
 from typing import Any
 
 from zmws.core.answers import Waiters, Watchers
-from zmws.core.asks import Asks
+from zmws.core.desk.asks import Asks
+from zmws.core.desk.leases import Leases
+from zmws.core.desk.operations import Operation, Operations
+from zmws.core.desk.question import Question
+from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.job import Caller, Job, events, iso, record, summary
 from zmws.core.jobs import Jobs
-from zmws.core.leases import Leases
-from zmws.core.messages import Answer, ClientRequest
-from zmws.core.operations import Operation, Operations
-from zmws.core.question import Question
-from zmws.core.questions import BadQuestion, checked, question_body
 from zmws.core.roster import Roster
 from zmws.core.turn import Turn
-from zmws.core.values import without_raw
 from zmws.core.writes import Filter, Read, ReadJob, ReadJobs, ReadMatching, Row, Rows, job_of
+from zmws.wire.messages import Answer, ClientRequest
+from zmws.wire.values import without_raw
 
 
 class Inspection:

@@ -1,4 +1,4 @@
-"""zmws.core.mdp: every captured frame exactly, round trips, and input that nobody should send."""
+"""zmws.wire.mdp: every captured frame exactly, round trips, and input that nobody should send."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from zmws.core import mdp, messages
-from zmws.core.mdp import decode, encode_to_client, encode_to_worker
-from zmws.core.messages import (
+from zmws.errors import ProtocolError
+from zmws.wire import mdp, messages
+from zmws.wire.mdp import decode, encode_to_client, encode_to_worker
+from zmws.wire.messages import (
     BARE,
     MDP01,
     NATIVE,
@@ -36,7 +37,6 @@ from zmws.core.messages import (
     WorkerPartial,
     WorkerRequest,
 )
-from zmws.errors import ProtocolError
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.clocked import Clocked
-from zmws.core.worker_dialog import WorkerDialog
+from zmws.dialog.worker import WorkerDialog
 
 
 class Life(Clocked):
