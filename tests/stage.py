@@ -16,6 +16,7 @@ from zmws.core.node import Node
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
+from zmws.core.writes import ReadJob
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.store.memory import MemoryStore
@@ -48,6 +49,7 @@ class Stage:
         self.reminders_kept_min = 0  # what nobody wants is thrown out as often as can be
         self.suspended = self.stepped = 0.0  # seconds
         self.steady_from = WALL_AT_START
+        self.jitter = 0.5
         self._batch: Batch | None = None
         self._node: Node | None = None
         self.log: list[tuple[str, str]] = []
@@ -56,7 +58,7 @@ class Stage:
         self._suppliers = Suppliers(
             new_id=lambda: f"job-{next(ids)}",
             nonce=lambda: f"{next(nonces):016x}",
-            jitter=lambda: 0.5,
+            jitter=lambda: self.jitter,
             secret=b"of the stage",
         )
 
@@ -193,9 +195,9 @@ class Scene(Stage):
         self.ignore_heartbeats = True
         self.services["E"] = service_options(e)
 
-    def ask(self, service: str, name: str = "C", **asked: Any) -> Any:
+    def ask(self, verb: str, peer: str = "C", /, **asked: Any) -> Any:
         """What a service inside the broker answers now: status and body; None if it does not answer yet."""
-        return self.asked(service, asked, name)
+        return self.asked(verb, asked, peer)
 
     def asked(self, service: str, asked: Any, name: str = "C") -> Any:
         """The same with a question that may be anything."""
@@ -260,9 +262,8 @@ class Scene(Stage):
         return found
 
     def token(self, name: str) -> bytes:
-        """The token of the one REQUEST that a worker was sent since this was asked last."""
-        (request,) = self.requests(name)
-        return request[2]
+        """The token of the last REQUEST that a worker was sent since this was asked last."""
+        return self.requests(name)[-1][2]
 
     def record(self, job_id: str) -> dict[str, Any]:
         """A job's record, as zmws.job has it."""
@@ -279,6 +280,11 @@ class Scene(Stage):
         """What zmws.services says of one."""
         rows = self.ask("zmws.services", "viewer")[1]
         return next(row for row in rows if row["service"] == service)
+
+    def stored(self, job_id: str) -> dict[str, Any]:
+        """A job as the store has it."""
+        (row,) = self.store.read(ReadJob("scene", job_id)).rows
+        return row
 
     def job(self, job_id: str) -> Job:
         """The job as memory holds it."""
