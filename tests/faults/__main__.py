@@ -20,6 +20,8 @@ from tests.faults.project import PACKAGES, ROOT, Project
 from tests.faults.table import as_json, table
 from tests.faults.trial import Trial
 
+REPLAY_PATIENCE_S = 60.0  # the usual times are not known then
+
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -32,6 +34,12 @@ def options() -> argparse.ArgumentParser:
     add("--files", nargs="+", default=[], metavar="GLOB", help="only in these files")
     add("--jobs", type=int, default=2, help="how many at a time (2)")
     add("--seeds", type=int, default=60, help="how many histories the simulator runs for each fault (60)")
+    add(
+        "--patience",
+        type=float,
+        default=10.0,
+        help="a test may take ten times its usual time, or so long (10)",
+    )
     add("--at-least", type=float, default=92.0, help="the exit code is 1 when less per cent is noticed (92)")
     add("--json", type=Path, metavar="FILE", help="write what was found for programs, too")
     add("--list", action="store_true", help="only print the faults that would be tried")
@@ -60,7 +68,7 @@ def main() -> int:
             return _fail(f"there is no place for a fault at {given.place}")
         if given.list:
             return _list(project, faults)
-        return _replay(project, faults)
+        return _replay(project, faults, given.patience)
     places = places_of(project, tuple(given.files))
     if not places:
         return _fail("there is no place for a fault in these files")
@@ -76,7 +84,7 @@ def main() -> int:
         _say(f"{len(known.seconds)} tests need no socket, process or thread; {known.skipped} are left out")
         for text in known.failed:
             _say(f"left out, since it fails without a fault: {text}")
-        hunt = Hunt(project, known, drawn(places, given.seed), given.places, _progress)
+        hunt = Hunt(project, known, drawn(places, given.seed), given.places, given.patience, _progress)
         hunt.run(given.jobs, Path(folder))
     _say("")
     print(table(hunt))
@@ -93,9 +101,11 @@ def _list(project: Project, faults: list[Fault]) -> int:
     return 0
 
 
-def _replay(project: Project, faults: list[Fault]) -> int:
+def _replay(project: Project, faults: list[Fault], patience_s: float) -> int:
     """All tests are run, in their own order: nothing has been learned."""
-    trials = [Trial(project, fault, None, {}, output=True) for fault in faults]
+    trials = [
+        Trial(project, fault, None, {}, max(patience_s, REPLAY_PATIENCE_S), output=True) for fault in faults
+    ]
     os.chdir(project.root)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         for number, trial in enumerate(trials):

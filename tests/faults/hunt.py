@@ -22,6 +22,7 @@ class Hunt:
     known: Known
     faults: Iterator[Fault]
     count: int
+    patience_s: float
     told: Callable[[Hunt], None]
     fair: list[Trial] = field(default_factory=list)
     unfair: list[Trial] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Hunt:
         if fault is None:
             return None
         tests = self.known.tests_of(fault.place)
-        trial = _Told(self.project, fault, tests, self.known.seconds, False)
+        trial = _Told(self.project, fault, tests, self.known.seconds, self.patience_s)
         trial.hunt = self
         self._order.append(trial)
         return trial
@@ -63,5 +64,8 @@ class _Told(Trial):
 
     def ended(self, hung: bool, output: str) -> None:
         super().ended(hung, output)
-        (self.hunt.fair if self.is_fair else self.hunt.unfair).append(self)
-        self.hunt.told(self.hunt)
+        if self.is_fair:
+            self.hunt.fair.append(self)
+            self.hunt.told(self.hunt)
+        else:
+            self.hunt.unfair.append(self)

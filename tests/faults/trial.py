@@ -18,7 +18,6 @@ DIED = "died"  # the process ended in the middle of a test: noticed too
 SURVIVED = "survived"
 
 START_PATIENCE_S = 60.0
-LEAST_PATIENCE_S = 10.0
 TIMES_AS_LONG = 10.0
 
 
@@ -26,7 +25,13 @@ class Trial:
     """It is a task of the crew."""
 
     def __init__(
-        self, project: Project, fault: Fault, tests: list[str] | None, seconds: dict[str, float], output: bool
+        self,
+        project: Project,
+        fault: Fault,
+        tests: list[str] | None,
+        seconds: dict[str, float],
+        patience_s: float,
+        output: bool = False,
     ) -> None:
         self.project = project
         self.fault = fault
@@ -42,6 +47,7 @@ class Trial:
         self.over = False
         self.patience_s = START_PATIENCE_S
         self._usual_s = seconds
+        self._least_s = patience_s
         self._wants_output = output
         self._under_way = ""
         self._begun = time.monotonic()
@@ -54,7 +60,7 @@ class Trial:
     def heard(self, message: dict[str, Any]) -> None:
         if "begins" in message:
             self._under_way = message["begins"]
-            self.patience_s = max(LEAST_PATIENCE_S, TIMES_AS_LONG * self._usual_s.get(self._under_way, 0.0))
+            self.patience_s = max(self._least_s, TIMES_AS_LONG * self._usual_s.get(self._under_way, 0.0))
         elif "ends" in message:
             self.ran += message["outcome"] != session.SKIPPED
             self._under_way, self.patience_s = "", START_PATIENCE_S
