@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ SKIPPED = "skipped"
 _WORST_FIRST = (NOTICED, CRASHED, SKIPPED, PASSED)
 
 Send = Callable[[dict[str, Any]], None]
+ReportHook = Generator[None, pytest.TestReport, pytest.TestReport]
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,14 @@ class Session:
         return done
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> ReportHook:
         if call.excinfo is not None:
             self._judge(call.excinfo.value)
-        return (yield)
+        report = yield
+        if self.refusal.used and report.failed:
+            # It has caught the refusal itself. This is not what whoever reads the output looks for.
+            report.outcome, report.longrepr = "skipped", (str(item.path), None, "Skipped: it was refused")
+        return report
 
     def pytest_sessionfinish(self) -> None:
         if self.tracer:
