@@ -108,7 +108,7 @@ class Session:
         report = yield
         if self.refusal.used and report.failed:
             # It has caught the refusal itself. This is not what whoever reads the output looks for.
-            report.outcome, report.longrepr = "skipped", (str(item.path), None, "Skipped: it was refused")
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, "Skipped: it was refused")
         return report
 
     def pytest_sessionfinish(self) -> None:
