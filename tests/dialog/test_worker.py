@@ -30,3 +30,37 @@ def test_a_broker_that_is_restarted_is_tried_quickly_again() -> None:
     life.dialog.disconnected(life.now)
     life.pass_time(0.3)
     assert life.opened[:2] == ["tcp://here:1"] * 2
+
+
+def test_what_work_says_is_sent_at_once_while_the_broker_is_there() -> None:
+    life = Life("tcp://here:1")
+    life.dialog.connected(life.now)
+    life.dialog.receive(life.now, [b"MDPW02", b"\x02", b"token", b"", b"JOB-JSON: {}"])
+    life.take()
+    life.sent.clear()
+
+    life.dialog.partial(b"token", (b"LOG", b"text"))
+    life.dialog.partial(b"of nobody", (b"LOG", b"text"))
+    life.take()
+    assert life.sent == [[b"MDPW02", b"\x03", b"token", b"", b"LOG", b"text"]]
+
+    life.dialog.disconnected(life.now)
+    life.dialog.partial(b"token", (b"LOG", b"nobody hears it"))
+    life.take()
+    assert len(life.sent) == 1
+
+
+def test_the_broker_says_how_often_it_wants_to_hear_of_a_worker() -> None:
+    life = Life("tcp://here:1")
+    life.dialog.connected(life.now)
+    told = b'{"interval": 0.25, "liveness": 7, "message_bytes_max": 99}'
+    life.dialog.receive(life.now, [b"MDPW02", b"\x05", told])
+    dialog = life.dialog
+    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (0.25, 7, 99)
+    assert dialog.next_deadline() == life.now + 0.25, "also the first heartbeat"
+
+    nonsense = b'{"interval": 0, "liveness": 0, "message_bytes_max": 0}'
+    texts = b'{"interval": "1", "liveness": "1", "message_bytes_max": "1"}'
+    for told in (nonsense, texts, b"{}", b"{"):
+        dialog.receive(life.now, [b"MDPW02", b"\x05", told])
+    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (0.25, 7, 99)
