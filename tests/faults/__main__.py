@@ -41,7 +41,12 @@ def options() -> argparse.ArgumentParser:
         help="a test may take ten times its usual time, or so long (10)",
     )
     add("--at-least", type=float, default=92.0, help="the exit code is 1 when less per cent is noticed (92)")
-    add("--json", type=Path, metavar="FILE", help="write what was found for programs, too")
+    add(
+        "--json",
+        type=lambda text: Path(text).absolute(),
+        metavar="FILE",
+        help="write what was found for programs, too",
+    )
     add("--list", action="store_true", help="only print the faults that would be tried")
     text = f"try the faults of one line, and show what the tests print; KIND is one of {', '.join(KINDS)}"
     add("--place", metavar="FILE:LINE[:KIND]", help=text)

@@ -162,7 +162,7 @@ def run(shop: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment(shop),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 
@@ -240,7 +240,7 @@ def test_what_is_never_collected_is_there_to_be_left_out() -> None:
 def test_a_hunt(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("json") / "found.json"
     before = files_of(shop)
-    done = run(shop, "--places", "100", "--patience", "1", "--json", str(file))
+    done = run(shop, "--places", "100", "--patience", "3", "--json", str(file))
     assert done.returncode == 1, done.stderr
     found = json.loads(file.read_text())
     faults = {(fault["before"], fault["kind"]): fault for fault in found["faults"]}
@@ -278,7 +278,7 @@ def test_a_hunt(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_enough_is_asked_of_the_tests(shop: Path) -> None:
-    few = ["--files", "prices.py", "--places", "1", "--patience", "1"]
+    few = ["--files", "prices.py", "--places", "1", "--patience", "3"]
     assert run(shop, *few, "--at-least", "0").returncode == 0
     assert run(shop, *few, "--at-least", "101").returncode == 1
     assert "no place" in run(shop, "--files", "other.py").stderr
