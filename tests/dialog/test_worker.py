@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.clocked import Clocked
-from zmws.dialog.worker import WorkerDialog
+from zmws.dialog.worker import StartJob, Stopped, Transmit, WorkerDialog
 
 
 class Life(Clocked):
@@ -64,3 +64,35 @@ def test_the_broker_says_how_often_it_wants_to_hear_of_a_worker() -> None:
     for told in (nonsense, texts, b"{}", b"{"):
         dialog.receive(life.now, [b"MDPW02", b"\x05", told])
     assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (0.25, 7, 99)
+
+
+def told_to_work(life: Life, token: bytes) -> list[bytes]:
+    life.dialog.receive(life.now, [b"MDPW02", b"\x02", token, b"", b"JOB-JSON: {}"])
+    return [action.request.token for action in life.dialog.take() if isinstance(action, StartJob)]
+
+
+def test_a_second_job_at_once_is_not_begun() -> None:
+    life = Life("tcp://here:1")
+    life.dialog.connected(life.now)
+    assert told_to_work(life, b"first") == [b"first"]
+    assert told_to_work(life, b"first") == [], "the same again is no news"
+    assert told_to_work(life, b"second") == []
+    assert list(life.dialog.holding) == [b"first"]
+    life.pass_time(1.0)
+    ready = [frames for frames in life.sent if frames[1] == b"\x01"][-1]
+    assert b"first" in ready[3] and b"second" not in ready[3], "coming back it names what it has"
+
+
+def test_a_worker_that_is_stopped_finishes_its_job_and_leaves_when_that_is_confirmed() -> None:
+    life = Life("tcp://here:1")
+    life.dialog.connected(life.now)
+    told_to_work(life, b"first")
+    life.dialog.stop(life.now)
+    assert told_to_work(life, b"second") == []
+    life.dialog.final(life.now, b"first", (b"COMPLETE",))
+    assert not life.dialog.stopped
+    life.dialog.receive(life.now, [b"MDPW02", b"\x05", b"DONE first"])
+    said = life.dialog.take()
+    assert life.dialog.stopped and life.dialog.next_deadline() is None
+    assert [action.frames for action in said if isinstance(action, Transmit)][-1] == [b"MDPW02", b"\x06"]
+    assert said[-1] == Stopped(0)
