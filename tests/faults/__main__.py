@@ -17,7 +17,7 @@ from tests.faults.fault import KINDS, Fault
 from tests.faults.hunt import Hunt
 from tests.faults.learning import NothingLearned, learned
 from tests.faults.project import PACKAGES, ROOT, Project
-from tests.faults.table import as_json, table
+from tests.faults.table import as_json, table, where
 from tests.faults.trial import Trial
 
 REPLAY_PATIENCE_S = 60.0  # the usual times are not known then
@@ -126,7 +126,10 @@ def _replay(project: Project, faults: list[Fault], patience_s: float) -> int:
 
 
 def _progress(hunt: Hunt) -> None:
-    done = len(hunt.fair)
+    done, latest = len(hunt.fair), hunt.fair[-1]
+    if not latest.is_noticed:
+        start = "\r" if sys.stderr.isatty() else ""
+        _say(f"{start}missed: {where(latest)}:{latest.fault.place.kind}")
     line = f"{done}/{hunt.count}, noticed so far: {len(hunt.noticed)}"
     if sys.stderr.isatty():
         print(f"\r{line}", end="", file=sys.stderr, flush=True)
