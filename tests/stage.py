@@ -16,7 +16,7 @@ from zmws.core.node import Node
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.core.writes import ReadJob
+from zmws.core.writes import ReadJob, Write
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.store.memory import MemoryStore
@@ -52,6 +52,7 @@ class Stage:
         self.jitter = 0.5
         self._batch: Batch | None = None
         self._node: Node | None = None
+        self.written: list[Write] = []  # all that was committed
         self.log: list[tuple[str, str]] = []
         self.cuts: list[str] = []
         ids, nonces = itertools.count(1), itertools.count(1)
@@ -154,6 +155,7 @@ class Stage:
         batch, self._batch = self._batch, None
         assert batch is not None
         verdicts = self.store.commit(batch.writes)
+        self.written += batch.writes
         rows = [(read, self.store.read(read)) for read in batch.reads]
         self.node.committed(batch.seq, verdicts)
         for read, found in rows:
@@ -206,12 +208,13 @@ class Scene(Stage):
         return self.answer(name)
 
     def answer(self, name: str = "C") -> Any:
-        """Status and body of the next answer to this client; None if there is none."""
-        waiting = self.sent.get(name)
-        if not waiting:
-            return None
-        *_, status, body = waiting.pop(0)
-        return int(status), json.loads(body)
+        """Status and body of the next answer of zmws.* to this client; None if there is none."""
+        waiting = self.sent.get(name, [])
+        for frames in waiting:
+            if frames[2].startswith(b"zmws."):
+                waiting.remove(frames)
+                return int(frames[3]), json.loads(frames[4])
+        return None
 
     def submit(
         self, job_id: str, service: str = "E", body: bytes = b"x", name: str = "C", **options: Any

@@ -273,3 +273,13 @@ def test_after_a_restart_without_scheduled_jobs_nothing_is_asked_for() -> None:
     assert {read.by_wall for read in scene.of(ReadScheduled)} == {False, True}
     scene.pass_time(3)
     assert scene.state("j") == "waiting"
+
+
+def test_after_a_restart_what_expires_in_the_store_alone_ends_too() -> None:
+    scene = Reading(limits={"window_jobs_max": 4})
+    for n in range(12):
+        scene.submit(f"j{n}", expires=20)
+    scene.restart()
+    assert scene.service().beyond > 0
+    scene.pass_time(21)
+    assert scene.row()["waiting"] == 0 and scene.counted("jobs_expired") == 12
