@@ -490,3 +490,28 @@ def test_after_a_restart_the_numbers_and_counts_go_on() -> None:
     scene.restart()
     assert scene.row()["paused"] is True
     assert any("3 unfinished jobs recovered, 1 of them running" in text for _, text in scene.log)
+
+
+def test_what_an_attempt_saved_is_there_until_the_job_is_complete() -> None:
+    scene = Scene(backoff=0.5)
+    scene.ready("W")
+    scene.submit("j")
+    scene.partial("W", scene.token("W"), b"SAVE", b"[1]")
+    scene.final("W", scene.job("j").token or b"", *FAIL)
+    assert scene.stored("j")["saved"] == "[1]"
+    scene.pass_time(1)
+    scene.final("W", scene.token("W"))
+    assert scene.state("j") == "complete" and scene.stored("j")["saved"] is None
+
+
+def test_after_a_restart_an_extended_attempt_that_ends_leaves_no_deadline() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.submit("j")
+    token = scene.token("W")
+    scene.partial("W", token, b"TOUCH", b"50")
+    assert scene.stored("j")["deadline_at"] == WALL_AT_START + 50
+    scene.restart()
+    scene.ready("W", holding=[token.decode()])
+    scene.work("W", b"\x06")
+    assert scene.state("j") == "waiting" and scene.stored("j")["deadline_at"] is None
