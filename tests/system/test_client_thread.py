@@ -22,6 +22,7 @@ from tests.system.installation import environment
 from zmws import AsyncClient, Client, JobFailed, JobTimeout, Refused, WorkerBase, ZmwsError
 from zmws.client import connection
 from zmws.core.options import ServiceOptions
+from zmws.line import thread
 from zmws.testing import RunningBroker
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
 
@@ -107,7 +108,7 @@ def test_a_thread_that_cannot_begin_answers_too(
     def breaks() -> None:
         raise TypeError("broken")
 
-    monkeypatch.setattr(connection.zmq, "Context", breaks)
+    monkeypatch.setattr(thread.zmq, "Context", breaks)
     with zmws_broker.connect() as client:
         future = client.call_future("ECHO", 1)
         assert is_failure(future.exception(10))
@@ -277,8 +278,8 @@ def test_a_signal_handler_may_ask_and_wait_at_any_moment(
 
 
 def interrupted(at: int, step: Callable[[], Any], handler: Callable[[], Any]) -> bool:
-    """Run `step`, and `handler` before the line `at` of the client's code in it; false if it has fewer."""
-    ours = str(Path(connection.__file__).parent)
+    """Run `step`, and `handler` before the line `at` of our code in it; false if it has fewer."""
+    ours = (str(Path(connection.__file__).parent), str(Path(thread.__file__).parent))
     lines = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:

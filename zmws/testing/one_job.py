@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from zmws import ids
-from zmws.client.answers import body_of, error_in
+from zmws.client.answers import body_of
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import json_object, value_of
-from zmws.worker import WorkerBase, WorkerIO
+from zmws.worker import JobInHand, WorkerBase
+from zmws.worker.attempt import Final
+from zmws.worker.executor import Inline
 
 
 @dataclass
@@ -74,22 +76,23 @@ def run_job(
     told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancelled)
-    made._runner = None
+    request = WorkerRequest(token, made.service_name, told, body)
+    finals: list[Final] = []
+    executor = Inline(made, (KeyboardInterrupt,))
     try:
-        final = made._attempt(cast(WorkerIO, ear), WorkerRequest(token, made.service_name, told, body))
+        executor.start(JobInHand(ear, request), body, finals.append)
     finally:
-        if made._runner is not None:
-            made._runner.close()
-    outcome = _outcome_of(final)
+        executor.close()
+    outcome = _outcome_of(*finals)
     for kind, *rest in ear.said:
         _hear(outcome, kind, tuple(rest))
     return outcome
 
 
-def _outcome_of(final: tuple[bytes, ...]) -> JobOutcome:
-    if final[0] == b"COMPLETE":
-        return JobOutcome("complete", value_of(final[1:]))
-    error = error_in(final[1:])
+def _outcome_of(final: Final) -> JobOutcome:
+    error = final.error
+    if error is None:
+        return JobOutcome("complete", value_of(final.result))
     return JobOutcome(
         "failed",
         code=error["code"],
