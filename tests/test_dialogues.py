@@ -44,8 +44,9 @@ from pathlib import Path
 import pytest
 
 from zmws.core.broker import Broker
-from zmws.core.gate import Batch, Gate, Send
+from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
+from zmws.core.node import Node
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError
@@ -86,7 +87,9 @@ class Stage:
         self.suspended = self.stepped = 0.0  # seconds
         self.steady_from = WALL_AT_START
         self._batch: Batch | None = None
-        self._core: Broker | None = None
+        self._node: Node | None = None
+        self.log: list[tuple[str, str]] = []
+        self.cuts: list[str] = []
         ids, nonces = itertools.count(1), itertools.count(1)
         self._suppliers = Suppliers(
             new_id=lambda: f"job-{next(ids)}",
@@ -96,27 +99,33 @@ class Stage:
         )
 
     @property
-    def core(self) -> Broker:
+    def node(self) -> Node:
         """The broker that runs; started when it is first needed."""
-        if self._core is None:
+        if self._node is None:
             self.restart()
-        assert self._core is not None
-        return self._core
+        assert self._node is not None
+        return self._node
+
+    @property
+    def core(self) -> Broker:
+        """What is in it, to look at."""
+        return self.node.broker
 
     def restart(self) -> None:
-        core = Broker(self.limits, self.services, self._suppliers, "disk")
-        self._core, self._batch = core, None
+        # Here what gathers waits for nothing: a transcript says when a commit is made.
+        limits = replace(self.limits, commit_patience_s=0.0)
+        node = Node(limits, self.services, self._suppliers, "disk")
+        self._node, self._batch, core = node, None, node.broker
         self.steady_from = WALL_AT_START + self.stepped
-        self.gate = Gate(self.limits.batch_rows_max, self.limits.batch_bytes_max)
         core.turn.news_wanted = False
         for timers in (core.turn.timers, core.turn.wall_timers, core.turn.steady_timers):
             timers.kept_min = self.reminders_kept_min
         self._set_time()
-        core.start()
+        node.start()
         held, self.hold = self.hold, False
         self.settle()
         self.hold = held
-        assert core.recovered
+        assert node.recovered
         core.turn.news_wanted = self.news_wanted
 
     def receive(self, socket: str, name: str, frames: list[bytes]) -> None:
@@ -126,24 +135,24 @@ class Stage:
         try:
             message = mdp.decode(socket, frames)
         except ProtocolError as fault:
-            self.core.protocol_error(peer, fault)
+            self.node.protocol_error(peer, fault)
         else:
-            self.core.receive(peer, message)
+            self.node.receive(peer, message)
         self.settle()
 
     def pass_time(self, seconds: float) -> None:
         end, beat = self.now + seconds, self.now + 1.0
         while True:
-            deadline = self.core.next_deadline()
+            deadline = self.node.next_deadline()
             self.now = min(end, max(self.now, deadline if deadline is not None else end))
             if self.alive and beat <= self.now:
                 self.now, beat = beat, beat + 1.0
                 for name in sorted(self.alive):
                     self.receive(self.peers[name], name, [mdp.MDPW02, mdp.W_HEARTBEAT])
             self._set_time()
-            deadline = self.core.next_deadline()
+            deadline = self.node.next_deadline()
             if deadline is not None and deadline <= self.now:
-                self.core.tick()
+                self.node.tick()
                 self.settle()
             elif self.now >= end:
                 return
@@ -152,7 +161,7 @@ class Stage:
         self.unreachable[name] = why
         if why == "gone":
             self._set_time()
-            self.core.connection_lost()
+            self.node.connection_lost()
             self.settle()
 
     def commit(self) -> None:
@@ -163,35 +172,32 @@ class Stage:
         self.settle()
 
     def settle(self) -> None:
-        """Flush and commit until nothing more comes out."""
-        core = self.core
+        """Carry out what comes out, and commit, until nothing more does."""
         while True:
-            writes, reads, sends = core.take()
-            if writes or reads or sends:
-                self._deliver(self.gate.push(writes, reads, sends))
-            while self.gate.lists:
-                read = self.gate.lists.pop()
-                core.loaded(read, self.store.read(read))
-            if self._batch is None:
-                self._batch = self.gate.next_batch()
-            if self._batch is not None and not self.hold:
-                self._commit()
-            elif not (core.turn.writes or core.turn.reads or core.turn.sends):
+            while (out := self.node.take()) is not None:
+                if out.commit is not None:
+                    self._batch = out.commit
+                self.log += out.log
+                self.cuts += [peer[1].decode() for peer in out.cuts]
+                self._deliver(out.sends)
+                for read in out.reads:
+                    self.node.loaded(read, self.store.read(read))
+            if self._batch is None or self.hold:
                 return
+            self._commit()
 
     def _commit(self) -> None:
         batch, self._batch = self._batch, None
         assert batch is not None
         verdicts = self.store.commit(batch.writes)
         rows = [(read, self.store.read(read)) for read in batch.reads]
-        self._deliver(self.gate.committed(batch.seq))
-        self.core.committed(batch.seq, verdicts)
+        self.node.committed(batch.seq, verdicts)
         for read, found in rows:
-            self.core.loaded(read, found)
+            self.node.loaded(read, found)
 
     def _set_time(self) -> None:
         steady = self.steady_from + self.now - 1000.0 + self.suspended
-        self.core.set_time(
+        self.node.set_time(
             self.now, WALL_AT_START + self.now - 1000.0 + self.suspended + self.stepped, steady
         )
 
@@ -204,7 +210,7 @@ class Stage:
             name = send.peer[1].decode()
             why = self.unreachable.get(name)
             if why == "gone" or (why == "full" and isinstance(send.message, WorkerRequest)):
-                self.core.undeliverable(send.peer, send.message, why)
+                self.node.undeliverable(send.peer, send.message, why)
                 continue
             if send.link is not None:
                 frames = mdp.encode_to_worker(send.message, send.link)
@@ -278,7 +284,7 @@ class Transcript:
         elif verb == "restart":
             stage.restart()
         elif verb == "cut":
-            cuts = [peer[1].decode() for peer in stage.core.take_cuts()]
+            cuts, stage.cuts = stage.cuts, []
             if cuts != words:
                 raise Broke(f"the connections cut are {cuts}, not {words}")
         elif verb == "counter":
@@ -287,7 +293,7 @@ class Transcript:
                 raise Broke(f"counted {found} {words[0]}, not {words[1]}")
         elif verb == "logged":
             text = line.split(maxsplit=2)[2]
-            lines = [said for _, said in stage.core.turn.log if text in said]
+            lines = [said for _, said in stage.log if text in said]
             if len(lines) != int(words[0]):
                 raise Broke(f"{len(lines)} lines of the log hold '{text}', not {words[0]}: {lines}")
         else:

@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.world import Link, World, shown
-from zmws.core.broker import Broker
-from zmws.core.gate import Batch, Gate, Send
+from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
+from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import FOR_QUESTIONS, Read, Rows
@@ -29,7 +29,7 @@ LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memo
 
 
 class SimBroker:
-    """The broker process: the shipped core and gate, and a disk that outlives it."""
+    """The broker process: the shipped node, and a disk that outlives it."""
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
@@ -54,10 +54,10 @@ class SimBroker:
             jitter=random.random,
             secret=b"of the world",  # and not drawn: a seed keeps its history
         )
-        self.core = Broker(LIMITS, self.services, suppliers, "disk")
+        self.node = Node(LIMITS, self.services, suppliers, "disk")
+        self.core = self.node.broker  # to look at
         for timers in (self.core.turn.timers, self.core.turn.wall_timers, self.core.turn.steady_timers):
             timers.kept_min = 0  # what nobody wants is thrown out as often as can be
-        self.gate = Gate(LIMITS.batch_rows_max, LIMITS.batch_bytes_max, LIMITS.commit_patience_s)
         self.up, self.accepting = True, False
         self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
@@ -67,7 +67,7 @@ class SimBroker:
         self.world.say(f"broker starts, life {self.life}")
         self._tick_at = None
         self._time()
-        self.core.start()
+        self.node.start()
         self.flush()
 
     def crash(self) -> None:
@@ -88,7 +88,7 @@ class SimBroker:
     # ------------------------------------------------------------ in
 
     def _time(self) -> None:
-        self.core.set_time(self.world.now, self.world.wall, self.steady_from + self.world.boot)
+        self.node.set_time(self.world.now, self.world.wall, self.steady_from + self.world.boot)
 
     def connect(self, link: Link) -> bool:
         """A peer connects; false where nobody listens."""
@@ -114,7 +114,7 @@ class SimBroker:
         try:
             message = mdp.decode(link.socket, frames)
         except ProtocolError as fault:
-            self.core.protocol_error(peer, fault)
+            self.node.protocol_error(peer, fault)
         else:
             if isinstance(message, messages.ClientRequest):
                 self.watcher.requested(peer, message)
@@ -123,7 +123,7 @@ class SimBroker:
                 for token in session.held:
                     self.watcher.may_have_failed(token)  # it registers anew: what it held is lost
             taken_before = self.watcher.final_token(message, self.core)
-            self.core.receive(peer, message)
+            self.node.receive(peer, message)
             if self.watcher.final_token(message, self.core) != taken_before:
                 self.watcher.final_was_taken(message, self.core)
         self.watcher.after_input(self.core, before)
@@ -134,7 +134,7 @@ class SimBroker:
             del self.links[link.socket, link.routing_id]
             if link.socket != "client":
                 self._time()
-                self.core.connection_lost()
+                self.node.connection_lost()
                 self.flush()
 
     def clock_moved(self) -> None:
@@ -145,7 +145,7 @@ class SimBroker:
             if self.up and life == self.life:
                 self._time()
                 before = self.watcher.before_input(self.core)
-                self.core.tick()
+                self.node.tick()
                 self.watcher.after_input(self.core, before)
                 self.flush()
 
@@ -156,37 +156,26 @@ class SimBroker:
             self._tick_at = None
             self._time()
             before = self.watcher.before_input(self.core)
-            self.core.tick()
+            self.node.tick()
             self.watcher.after_input(self.core, before)
             self.flush()
 
     # ------------------------------------------------------------ out
 
     def flush(self) -> None:
-        """What the loop does: core -> gate -> disk and peers."""
-        while True:
-            writes, reads, sends = self.core.take()
-            if not (writes or reads or sends):
-                break
-            self._deliver(self.gate.push(writes, reads, sends, self.world.now))
-        self.core.take_log()
-        batch = self.gate.next_batch(self.world.now)
-        if batch is not None:
-            self._commit(batch)
-        while self.gate.lists:
-            read = self.gate.lists.pop()
-            self.core.loaded(read, self._read(read))
-            self.flush()
-        if self.core.recovered and not self.accepting:
+        """What the loop does: carry out what comes out."""
+        while (out := self.node.take()) is not None:
+            if out.commit is not None:
+                self._commit(out.commit)
+            self._deliver(out.sends)
+            for read in out.reads:
+                self.node.loaded(read, self._read(read))
+        if self.node.recovered and not self.accepting:
             self.accepting = True
             self.core.turn.news_wanted = self.news_wanted
             for link, frames in self._early:
                 self.receive(link, frames)
-        gathered = self.gate.due()
-        if gathered is not None:
-            life = self.life
-            self.world.after(gathered - self.world.now, lambda: self.flush() if life == self.life else None)
-        due = self.core.next_deadline()
+        due = self.node.next_deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due
             life = self.life
@@ -212,11 +201,10 @@ class SimBroker:
                     return
                 self._time()
                 before = self.watcher.before_input(self.core)
-                self._deliver(self.gate.committed(batch.seq))
-                self.core.committed(batch.seq, verdicts)
+                self.node.committed(batch.seq, verdicts)
                 for read, found in rows:
                     self.flush()
-                    self.core.loaded(read, found)
+                    self.node.loaded(read, found)
                 self.watcher.after_input(self.core, before)
                 self.flush()
 
@@ -250,11 +238,11 @@ class SimBroker:
                 frames = mdp.encode_to_client(send.message)
             link = self.links.get(send.peer)
             if link is None or link.gone_for_broker:
-                self.core.undeliverable(send.peer, send.message, "gone")
+                self.node.undeliverable(send.peer, send.message, "gone")
                 continue
             is_request = isinstance(send.message, WorkerRequest)
             if is_request and self.world.chance(self.full_probability):
-                self.core.undeliverable(send.peer, send.message, "full")
+                self.node.undeliverable(send.peer, send.message, "full")
                 continue
             self.world.say(f"{send.peer[0]} {send.peer[1]!r} <- {shown(frames)}")
             self.watcher.sent(send, self.core, self.disk)

@@ -58,7 +58,7 @@ class History:
         world.run(LOAD_S + 10 + QUIET_S)
         disk = self.broker.disk
         clients = [*self.clients, self.strict]
-        self.watcher.at_the_end(self.broker.core, self.broker.gate, disk, self.workers, clients)
+        self.watcher.at_the_end(self.broker.core, self.broker.node, disk, self.workers, clients)
 
     # ------------------------------------------------------------ the load
 

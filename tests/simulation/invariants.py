@@ -11,6 +11,7 @@ from tests.simulation.world import World
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
+from zmws.core.node import Node
 from zmws.core.session import Session
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
@@ -275,7 +276,7 @@ class Watcher:
     # ------------------------------------------------------------ the end
 
     def at_the_end(
-        self, core: Broker, gate: Any, disk: MemoryStore, workers: list[Any], clients: list[Any]
+        self, core: Broker, node: Node, disk: MemoryStore, workers: list[Any], clients: list[Any]
     ) -> None:
         """Faults have stopped and time has passed: everything must have come to its end."""
         for job_id, body in self.acknowledged.items():
@@ -298,7 +299,7 @@ class Watcher:
         self.counts_agree(core)
         # While jobs stand in the store alone (excused, below) there is a look at them each second.
         looks = any(service.beyond or service.scheduled_beyond for service in core.jobs.services.values())
-        self.demand((gate.idle or looks) and gate.held == 0, "the gate holds something back")
+        self.demand((node.idle or looks) and node.held == 0, "the gate holds something back")
         scheduled = [job for service in core.jobs.services.values() for job in service.scheduled.values()]
         early = {job.id for job in scheduled}
         excused = self.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))

@@ -7,7 +7,7 @@
           undeliverable(peer, message, why)     a send that could not be made: `gone` or `full`
           connection_lost()                     some worker's connection broke
           tick()                                a deadline has come
-    out   take() -> (writes, reads, sends);     take_cuts();     next_deadline()
+    out   take() -> (writes, reads, sends);     next_deadline();     and turn.cuts, turn.log
 
 Rule 1: no I/O, no clock, no chance. `set_time` comes before every input of a turn.
 Rule 2: no callback out of the core and no store read on a job's path.
@@ -253,16 +253,6 @@ class Broker:
         if self.jobs.overflow:
             self.submission.let_in()
         return self.turn.take()
-
-    def take_cuts(self) -> list[Peer]:
-        """Peers whose connections are to be cut."""
-        cuts, self.turn.cuts = self.turn.cuts, []
-        return cuts
-
-    def take_log(self) -> list[tuple[str, str]]:
-        """Lines for the log since the last call: (level, text)."""
-        log, self.turn.log = self.turn.log, []
-        return log
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`, None if none is needed."""

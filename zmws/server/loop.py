@@ -26,9 +26,9 @@ from typing import Any
 import zmq
 
 from zmws import __version__, ids, sockets
-from zmws.core.broker import Broker
-from zmws.core.gate import Gate, Send
-from zmws.core.turn import NEWS_PEER, News
+from zmws.core.gate import Send
+from zmws.core.node import Node
+from zmws.core.turn import NEWS_PEER, News, Peer
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
 from zmws.server.connections import PeerConnections
@@ -78,12 +78,12 @@ class BrokerServer:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._context.set(zmq.MAX_SOCKETS, 1024)
         large_blocks_apart()
-        self.core = Broker(broker.limits, settings.services, ids.suppliers(), store.durability)
-        self.core.inspection.version = __version__
-        self.core.inspection.pid = os.getpid()
-        self.core.inspection.installation = settings.installation
-        limits = broker.limits
-        self.gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
+        self.node = Node(broker.limits, settings.services, ids.suppliers(), store.durability)
+        self.counters = self.node.broker.turn.counters
+        self._host = self.node.broker.inspection.host
+        self._host.version, self._host.pid = __version__, os.getpid()
+        self._host.installation = settings.installation
+        self._overflow = self.node.broker.jobs.overflow
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.holders = PeerConnections()  # of peers that requests are kept for
@@ -181,14 +181,14 @@ class BrokerServer:
         """Serve until stopped. Raises endpoints.StartFailed, StoreError."""
         try:
             self._set_time()
-            self.core.start()
+            self.node.start()
             self._flush()
-            while not self.core.recovered and not self._stopping:
+            while not self.node.recovered and not self._stopping:
                 self._storekeeper.reports.poll(100)
                 self._on_reports()
                 self._flush()
-            if self.core.recovered:
-                self.core.turn.news_wanted = False
+            if self.node.recovered:
+                self.node.broker.turn.news_wanted = False
                 self._bind_workers()
                 self._listen()
                 self.on_ready()
@@ -200,15 +200,12 @@ class BrokerServer:
             raise self.fault
 
     def _serve(self) -> None:
-        core, gate, handlers, poll = self.core, self.gate, self._handlers, self._poller.poll
+        node, handlers, poll = self.node, self._handlers, self._poller.poll
         uncommitted_bytes_max = self._limits.uncommitted_bytes_max
         drain_until = 0.0
         last = now = time.monotonic()
         while not self._stopping:
-            deadline = core.next_deadline()
-            due = gate.due()
-            if due is not None and (deadline is None or due < deadline):
-                deadline = due
+            deadline = node.next_deadline()
             wait = _GUARD_S if deadline is None else min(_GUARD_S, max(0.0, deadline - time.monotonic()))
             if self.outbox:
                 wait = min(wait, _OUTBOX_RETRY_S)
@@ -226,35 +223,35 @@ class BrokerServer:
                 self._on_reports()
             for source, _ in ready:
                 handlers[source]()
-            deadline = core.next_deadline()
+            deadline = node.next_deadline()
             if deadline is not None and deadline <= now and now >= drain_until:
-                core.tick()
+                node.tick()
             self._flush()
             if self.outbox:
                 self._retry_outbox()
-            if self._holding_back or gate.uncommitted_bytes > uncommitted_bytes_max:
-                self._hold_clients_back(gate.uncommitted_bytes > uncommitted_bytes_max)
+            if self._holding_back or node.uncommitted_bytes > uncommitted_bytes_max:
+                self._hold_clients_back(node.uncommitted_bytes > uncommitted_bytes_max)
             if now >= self._housekeeping_at:
                 self._keep_house(now)
 
     def _retry_outbox(self) -> None:
         for peer, message in self.outbox.retry():
-            self.core.undeliverable(peer, message, GONE)
+            self.node.undeliverable(peer, message, GONE)
         self._count_drops()
         self._flush()
 
     def _keep_house(self, now: float) -> None:
         self._housekeeping_at = now + _GUARD_S
         self._guard_memory()
-        self.core.inspection.store_is_full = self._storekeeper.refuses_inserts
-        self.core.inspection.store_waits_for = self._storekeeper.waits_for
+        self._host.store_is_full = self._storekeeper.refuses_inserts
+        self._host.store_waits_for = self._storekeeper.waits_for
         if now >= self._descriptors_at:
             self._descriptors_at = now + _DESCRIPTORS_S
             self._watch_descriptors(now)
         if now >= self._silence_at:
             self._silence_at = now + _SILENCE_S
             self._cut_the_silent()
-            self.holders.keep_only(self.core.jobs.overflow.bytes_of)
+            self.holders.keep_only(self._overflow.bytes_of)
 
     def _hold_clients_back(self, hold: bool) -> None:
         """Clients are not read while too much is not yet on disk; nor polled, which would spin."""
@@ -271,12 +268,14 @@ class BrokerServer:
         if self._stopped_by:
             log.info("stopping: %s", self._stopped_by)
         until = time.monotonic() + _STOP_S
-        while (self._reports or not self.gate.idle) and self.fault is None and time.monotonic() < until:
+        self.node.stopping = True
+        self._flush()
+        while (self._reports or not self.node.idle) and self.fault is None and time.monotonic() < until:
             self._storekeeper.reports.poll(50)
             self._set_time()
             self._on_reports()
             self._flush()
-        if self.fault is None and not self.gate.idle:
+        if self.fault is None and not self.node.idle:
             why = self._storekeeper.waits_for or "the store is slow"
             log.warning("not all that was taken in is on disk: %s. None of that was acknowledged", why)
         log.info("stopped")
@@ -298,17 +297,17 @@ class BrokerServer:
 
     def _set_time(self) -> float:
         now = time.monotonic()
-        self.core.set_time(now, time.time(), self._steady_from + time.clock_gettime(_GOES_ON))
+        self.node.set_time(now, time.time(), self._steady_from + time.clock_gettime(_GOES_ON))
         return now
 
     def _drain(self, endpoint: Endpoint) -> None:
-        name, source, receive = endpoint.name, endpoint.socket, self.core.receive
+        name, source, receive = endpoint.name, endpoint.socket, self.node.receive
         if endpoint.discarding:
             endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
             return
         frames_max = self.settings.broker.frames_max + 1
         left = _BUDGET_BYTES
-        flush, flush_each, overflow = self._flush, name != "client", self.core.jobs.overflow
+        flush, flush_each, overflow = self._flush, name != "client", self._overflow
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
             if left < 0 or (n and not sockets.readable(source)):
@@ -319,21 +318,20 @@ class BrokerServer:
             if last.more:
                 endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
                 fault = ProtocolError("too_many_frames", f"more than frames_max = {frames_max - 1}")
-                self.core.protocol_error(peer, fault)
+                self.node.protocol_error(peer, fault)
                 return
             if self.guard.watching:
                 self.guard.completed(sockets.descriptor_of(last))
             try:
                 message = mdp.decode(name, frames[1:])
             except ProtocolError as fault:
-                self.core.protocol_error(peer, fault)
+                self.node.protocol_error(peer, fault)
                 continue
             if isinstance(message, Ready) and message.link.ours and name == "worker":
                 self.silence.registered(peer, sockets.descriptor_of(last))
             receive(peer, message)
-            if (overflow.bytes_of and peer in overflow.bytes_of) or self.core.turn.cuts:
+            if (overflow.bytes_of and peer in overflow.bytes_of) or self.node.broker.turn.cuts:
                 self.holders.seen(peer, sockets.descriptor_of(last))
-                self._cut_connections()
             if flush_each:
                 # A worker that has just become free waits for its next job: not a moment longer.
                 flush()
@@ -346,7 +344,7 @@ class BrokerServer:
             elif event == zmq.Event.DISCONNECTED:
                 self.guard.closed(descriptor)
                 if endpoint.name in ("worker", "mdp"):
-                    self.core.connection_lost()
+                    self.node.connection_lost()
 
     def _drain_news(self) -> None:
         """Subscriptions come in as messages: 1 and the topic, or 0 and the topic."""
@@ -360,8 +358,8 @@ class BrokerServer:
             elif len(frames) == 1 and frames[0][:1] == b"\x00" and self._subscriptions:
                 self._subscriptions -= 1
             else:
-                self.core.turn.counters["invalid_messages"] += 1
-        self.core.turn.news_wanted = self._subscriptions > 0
+                self.counters["invalid_messages"] += 1
+        self.node.broker.turn.news_wanted = self._subscriptions > 0
 
     def _on_reports(self) -> None:
         """What the store says, in its order, for a moment: large records take long to be made into answers,
@@ -374,13 +372,11 @@ class BrokerServer:
                 self._on_fault(report)
                 return
             if report.seq is not None:
-                # First what was held for this batch, then what the core makes of it.
-                self._deliver(self.gate.committed(report.seq))
-                self.core.committed(report.seq, report.verdicts)
+                self.node.committed(report.seq, report.verdicts)
                 report.seq = None
             while report.loaded:
                 self._flush()  # what has been decided leaves before what this read may change
-                self.core.loaded(*report.loaded.popleft())
+                self.node.loaded(*report.loaded.popleft())
                 if time.monotonic() > until:
                     return
             reports.popleft()
@@ -395,46 +391,47 @@ class BrokerServer:
         received = self.guard.check()
         if received is not None:
             cut = self.guard.cut - before
-            self.core.turn.counters["connections_cut_for_memory"] += cut
+            self.counters["connections_cut_for_memory"] += cut
             log.warning(
                 "memory_max is passed: cut %d connections that sent %d bytes without a message", cut, received
             )
 
-    def _cut_connections(self) -> None:
-        for peer in self.core.take_cuts():
+    def _cut_connections(self, cuts: list[Peer]) -> None:
+        for peer in cuts:
             if not self.holders.cut(peer):
                 log.warning("a connection that is to be cut is not known: it has gone by itself")
 
     def _watch_descriptors(self, now: float) -> None:
-        watch, inspection = self.descriptors, self.core.inspection
+        watch, host = self.descriptors, self._host
         before = watch.times_out
         watch.look(now)
-        inspection.descriptors, inspection.descriptors_max = watch.open, watch.limit
+        host.descriptors, host.descriptors_max = watch.open, watch.limit
         if watch.times_out > before:
-            self.core.turn.counters["out_of_descriptors"] += 1
+            self.counters["out_of_descriptors"] += 1
 
     def _cut_the_silent(self) -> None:
-        registered = self.core.roster.by_peer
-        for peer, expiry_s in self.core.roster.busy_peers():
+        registered = self.node.broker.roster.by_peer
+        for peer, expiry_s in self.node.broker.roster.busy_peers():
             if self.silence.cut_if_silent(peer, expiry_s):
-                self.core.turn.counters["connections_cut_for_silence"] += 1
+                self.counters["connections_cut_for_silence"] += 1
                 log.warning("cut the connection of %s: it has stopped, and holds a job", registered[peer].id)
         self.silence.keep_only(registered, len(registered))
 
     # ------------------------------------------------------------ out
 
     def _flush(self) -> None:
-        core, gate = self.core, self.gate
-        writes, reads, sends = core.take()
-        if writes or reads or sends:
-            self._deliver(gate.push(writes, reads, sends, core.turn.now))
-        batch = gate.next_batch(math.inf if self._stopping else core.turn.now)
-        if batch is not None:
-            self._storekeeper.commit(batch)
-        while gate.lists:
-            self._storekeeper.read_list(gate.lists.pop())
-        if core.turn.log:
-            self._write_log()
+        """Carry out what has come out of the node, until nothing more does."""
+        while (out := self.node.take()) is not None:
+            if out.commit is not None:
+                self._storekeeper.commit(out.commit)
+            for read in out.reads:
+                self._storekeeper.read_list(read)
+            if out.sends:
+                self._deliver(out.sends)
+            if out.cuts:
+                self._cut_connections(out.cuts)
+            if out.log:
+                self._write_log(out.log)
 
     def _deliver(self, sends: list[Send]) -> None:
         endpoints, outbox = self._endpoints, self.outbox
@@ -461,13 +458,10 @@ class BrokerServer:
                 except zmq.ZMQError:
                     outcome = GONE
             if outcome == GONE or isinstance(message, WorkerRequest):
-                self.core.undeliverable(peer, message, outcome)
+                self.node.undeliverable(peer, message, outcome)
             elif not isinstance(message, Heartbeat) or message.frames:
                 outbox.put(peer, frames, message)
                 self._count_drops()
-        if self.core.turn.sends:
-            # A send that failed has made others.
-            self._flush()
 
     def _try_send(self, name: str, frames: list[bytes]) -> str:
         try:
@@ -482,19 +476,19 @@ class BrokerServer:
         dropped = self.outbox.dropped - self._outbox_dropped
         if dropped:
             self._outbox_dropped = self.outbox.dropped
-            self.core.turn.counters["outbox_dropped"] += dropped
+            self.counters["outbox_dropped"] += dropped
 
     def _publish(self, news: News) -> None:
         if self._try_send("news", [news.topic.encode(), json.dumps(news.body).encode()]) != SENT:
-            self.core.turn.counters["news_dropped"] += 1
+            self.counters["news_dropped"] += 1
 
-    def _write_log(self) -> None:
+    def _write_log(self, lines: list[tuple[str, str]]) -> None:
         second = int(time.monotonic())
         if second != self._log_second:
             if self._log_lines > _LOG_LINES_A_SECOND:
                 log.warning("%d more lines were left out", self._log_lines - _LOG_LINES_A_SECOND)
             self._log_second, self._log_lines = second, 0
-        for level, text in self.core.take_log():
+        for level, text in lines:
             self._log_lines += 1
             if self._log_lines <= _LOG_LINES_A_SECOND:
                 log.log(logging.getLevelNamesMapping()[level.upper()], "%s", text)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from zmws.core.answers import Waiters, Watchers
@@ -29,6 +29,19 @@ from zmws.wire.messages import Answer, ClientRequest
 from zmws.wire.values import without_raw
 
 
+@dataclass(slots=True)
+class Host:
+    """What the shell tells of the process around the core, for whoever asks how it is."""
+
+    version: str = ""  # of zmws
+    pid: int = 0
+    installation: str = ""  # which one the broker belongs to: settings.Settings.installation
+    store_is_full: bool = False  # new stored jobs are refused, for lack of room
+    store_waits_for: str | None = None  # what keeps commits waiting, in words
+    descriptors: int = 0  # of the process: in use
+    descriptors_max: int = 0  # and allowed
+
+
 class Inspection:
     """Answers about jobs, services and workers; hands operators' verbs on."""
 
@@ -44,12 +57,7 @@ class Inspection:
         self.started_at = 0.0
         self._lists_asked = 0
         self._records_asked = 0
-        self.version = ""  # of zmws
-        self.pid = 0
-        self.installation = ""  # which one the broker belongs to: settings.Settings.installation
-        self.store_is_full = False  # new stored jobs are refused, for lack of room
-        self.store_waits_for: str | None = None  # what keeps commits waiting, in words
-        self.descriptors = self.descriptors_max = 0  # of the process: in use, and allowed
+        self.host = Host()
         self._lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "SERVER-JOBS": self._server_jobs,
             "SERVER-ACTIVE": self._server_active,
@@ -151,7 +159,7 @@ class Inspection:
     def _hello(self, question: Question) -> None:
         """Whom a client talks to, and what that takes."""
         limits = self.turn.limits
-        told = {"zmws": 1, "version": self.version, "socket": question.caller.peer[0]}
+        told = {"zmws": 1, "version": self.host.version, "socket": question.caller.peer[0]}
         told |= {"message_bytes_max": limits.message_bytes_max, "submit_many_max": limits.submit_many_max}
         question.answer(200, told)
 
@@ -357,19 +365,19 @@ class Inspection:
         question.answer(200, rows)
 
     def _stats(self, question: Question) -> None:
-        limits, jobs = self.turn.limits, self.jobs
+        limits, jobs, host = self.turn.limits, self.jobs, self.host
         question.answer(
             200,
             {
                 "started_at": iso(self.started_at),
                 "uptime_s": round(self.turn.steady - self.started_at, 3),
-                "pid": self.pid,
-                "installation": self.installation,
+                "pid": host.pid,
+                "installation": host.installation,
                 "durability": jobs.durability,
-                "store_is_full": self.store_is_full,
-                "store_waits_for": self.store_waits_for,
-                "descriptors": self.descriptors,
-                "descriptors_max": self.descriptors_max,
+                "store_is_full": host.store_is_full,
+                "store_waits_for": host.store_waits_for,
+                "descriptors": host.descriptors,
+                "descriptors_max": host.descriptors_max,
                 "workers": len(self.roster.by_peer),
                 "services": len(jobs.services),
                 "memory_jobs": len(jobs.memory),
