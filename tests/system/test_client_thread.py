@@ -85,7 +85,7 @@ def test_a_fault_in_the_thread_answers_whoever_asked_and_whoever_asks_later(
     first = client.ask_future("zmws.stats")
     first.add_done_callback(holds)
     assert held.wait(10)  # the thread stands still, so that these wait in the queue together
-    monkeypatch.setattr(client._connection._dialog, "request", breaks)
+    monkeypatch.setattr(client._connection.dialog, "request", breaks)
     popped, queued = client.call_future("ECHO", 1), client.submit_future("ECHO", 2)
     go.set()
     for future in (flying, popped, queued):

@@ -82,10 +82,11 @@ class Asker:
 
     def limits_steps(self) -> Steps[tuple[int, int]]:
         """How large a message may be, and of how many jobs; the broker may have to be asked."""
-        if not self._connection.greeted:
+        dialog = self._connection.dialog
+        if not dialog.greeted:
             with suppress(ServiceUnknown):  # of an older broker
                 yield self.answer_future("zmws.hello")
-        return self._connection.message_bytes_max, self._connection.submit_many_max
+        return dialog.message_bytes_max, dialog.submit_many_max
 
     def close(self) -> None:
         """Close the connection."""

@@ -112,27 +112,12 @@ class Connection:
             raise ValueError("a client needs the endpoint of a broker")
         for endpoint in brokers:
             check_endpoint(endpoint)
-        self._dialog = ClientDialog(brokers, settings)
+        self.dialog = ClientDialog(brokers, settings)
         self._closed = False
         self._pid = os.getpid()
-        self._line = ClientLine(self._dialog)
+        self._line = ClientLine(self.dialog)
         # A client that nobody closed must not keep its thread alive.
         self._finalizer = weakref.finalize(self, self._line.close)
-
-    @property
-    def message_bytes_max(self) -> int:
-        """The largest frame of a request: as the broker told, or as is taken for granted until then."""
-        return self._dialog.message_bytes_max
-
-    @property
-    def submit_many_max(self) -> int:
-        """The most jobs of one message, likewise."""
-        return self._dialog.submit_many_max
-
-    @property
-    def greeted(self) -> bool:
-        """Whether a broker has told them."""
-        return self._dialog.greeted
 
     def request(
         self,

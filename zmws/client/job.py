@@ -30,8 +30,7 @@ class Job:
 
     def status(self) -> dict[str, Any]:
         """Its record, as docs/protocol.md shows it. Raises Refused (unknown_job) when forgotten."""
-        record: dict[str, Any] = waited(self.asked("zmws.job"))
-        return record
+        return dict(waited(self.asked("zmws.job")))
 
     def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """Its record, when it has ended. `timeout` in seconds; raises JobTimeout."""

@@ -104,7 +104,8 @@ class Client(Asker):
     def submit_many_future(self, jobs: Iterable[Mapping[str, Any]]) -> Future[list[Job | Refused]]:
         """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
         fit into one."""
-        batch = Batch(self._connection.message_bytes_max, self._connection.submit_many_max)
+        limits = self._connection.dialog
+        batch = Batch(limits.message_bytes_max, limits.submit_many_max)
         for job in jobs:
             if not batch.add(job):
                 raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")
@@ -139,18 +140,15 @@ class Client(Asker):
 
     def services(self) -> list[dict[str, Any]]:
         """The services with their counts, as docs/protocol.md shows them."""
-        rows: list[dict[str, Any]] = self.ask("zmws.services")
-        return rows
+        return list(self.ask("zmws.services"))
 
     def workers(self) -> list[dict[str, Any]]:
         """The workers, as docs/protocol.md shows them."""
-        rows: list[dict[str, Any]] = self.ask("zmws.workers")
-        return rows
+        return list(self.ask("zmws.workers"))
 
     def stats(self) -> dict[str, Any]:
         """The broker's counters and limits, as docs/protocol.md shows them."""
-        stats: dict[str, Any] = self.ask("zmws.stats")
-        return stats
+        return dict(self.ask("zmws.stats"))
 
     # ------------------------------------------------------------ an operator's part
 

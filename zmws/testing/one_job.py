@@ -42,14 +42,33 @@ class _Ear:
     """What a job says goes here instead of to a broker: it stands for the worker's connection."""
 
     def __init__(self, cancelled: bool) -> None:
-        self.said: list[tuple[bytes, ...]] = []
+        self.heard = JobOutcome("")
         self._cancelled = cancelled
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
-        self.said.append(body)
+        kind, *rest = body
+        if kind == b"PROGRESS":
+            said = json_object(rest[0]) or {}
+            self.heard.progress.append((said["done"], said["text"]))
+        elif kind == b"CONT":
+            self.heard.partials.append(value_of(tuple(rest)))
+        elif kind == b"LOG":
+            self.heard.log.append(rest[0].decode())
+        else:
+            assert kind == b"TOUCH", kind
+            self.heard.extended.append(float(rest[0]))
 
     def is_cancelled(self, token: bytes) -> bool:
         return self._cancelled
+
+    def finish(self, final: Final) -> None:
+        error = final.error
+        if error is None:
+            self.heard.state, self.heard.result = "complete", value_of(final.result)
+            return
+        self.heard.state, self.heard.code, self.heard.message = "failed", error["code"], error["error"]
+        self.heard.type, self.heard.traceback = error.get("type"), error.get("traceback")
+        self.heard.retried = error.get("retry") is not False
 
 
 def run_job(
@@ -77,40 +96,9 @@ def run_job(
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancelled)
     request = WorkerRequest(token, made.service_name, told, body)
-    finals: list[Final] = []
     executor = Inline(made, (KeyboardInterrupt,))
     try:
-        executor.start(JobInHand(ear, request), body, finals.append)
+        executor.start(JobInHand(ear, request), body, ear.finish)
     finally:
         executor.close()
-    outcome = _outcome_of(*finals)
-    for kind, *rest in ear.said:
-        _hear(outcome, kind, tuple(rest))
-    return outcome
-
-
-def _outcome_of(final: Final) -> JobOutcome:
-    error = final.error
-    if error is None:
-        return JobOutcome("complete", value_of(final.result))
-    return JobOutcome(
-        "failed",
-        code=error["code"],
-        message=error["error"],
-        type=error.get("type"),
-        traceback=error.get("traceback"),
-        retried=error.get("retry") is not False,
-    )
-
-
-def _hear(outcome: JobOutcome, kind: bytes, rest: tuple[bytes, ...]) -> None:
-    if kind == b"PROGRESS":
-        said = json_object(rest[0]) or {}
-        outcome.progress.append((said["done"], said["text"]))
-    elif kind == b"CONT":
-        outcome.partials.append(value_of(rest))
-    elif kind == b"LOG":
-        outcome.log.append(rest[0].decode())
-    else:
-        assert kind == b"TOUCH", kind
-        outcome.extended.append(float(rest[0]))
+    return ear.heard
