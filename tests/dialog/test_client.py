@@ -414,3 +414,19 @@ def test_who_accepts_duplicates_asks_the_next_broker_too() -> None:
     assert talk.opened == ["tcp://here:1", "tcp://there:2"]
     talk.up(TOLD)
     assert [frames[0] for frames in talk.sent] == [b"0", number] * 2
+
+
+def test_who_has_been_sent_a_request_is_tried_again_at_once_whatever_was_before() -> None:
+    talk = Talk("tcp://gone:1", "tcp://there:2", connect_s=60.0)
+    for _ in range(10):  # until the tries come seldom
+        number = talk.ask()
+        talk.down()
+        talk.pass_time(1.0)
+    if talk.opened[-1] == "tcp://gone:1":
+        talk.down()
+        talk.pass_time(1.0)
+    talk.up(TOLD)
+    opened = len(talk.opened)
+    talk.down()
+    talk.pass_time(0.1)
+    assert talk.opened[opened:] == ["tcp://there:2"] and number not in talk.ended

@@ -268,6 +268,22 @@ def test_a_broker_that_says_nothing_for_the_intervals_it_has_told_is_given_up() 
     assert len(life.opened) == 2
 
 
+def test_any_command_shows_that_the_broker_is_there_and_a_loss_after_it_is_a_new_one() -> None:
+    life = Life()
+    for _ in range(30):  # until the tries come seldom
+        life.lose()
+        life.pass_time(5.0)
+    life.register()
+    opened = len(life.opened)
+    for _ in range(5):
+        life.pass_time(10.0)
+        life.hear()
+    assert len(life.opened) == opened
+    life.lose()
+    life.pass_time(0.1)
+    assert len(life.opened) == opened + 1
+
+
 # ---------------------------------------------------------------- heartbeats
 
 
@@ -373,6 +389,18 @@ def test_many_unconfirmed_bytes_make_it_ask_before_it_says_the_next() -> None:
     life.hear(HEARTBEAT, b"DONE 2/1/b 3/1/c")
     life.returned(life.give(b"4/1/d"))
     assert len(life.said(HEARTBEAT)) == 2
+
+
+def test_what_was_asked_on_a_lost_connection_is_asked_anew_by_who_leaves() -> None:
+    life = Life(unconfirmed_bytes_max=40)
+    life.register()
+    life.returned(life.give(b"1/1/a"))
+    life.returned(life.give(b"2/1/b"))
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    life.come_back()
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a 2/1/b"]]
+    life.stop()
+    assert life.said(HEARTBEAT)[1:] == [[b"CONFIRM 2/1/b"]]
 
 
 # ---------------------------------------------------------------- cancelled

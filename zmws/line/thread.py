@@ -96,7 +96,7 @@ class LineThread(ABC, Generic[Item]):
             with contextlib.suppress(OSError):  # it is closed already
                 self._wake_w.shutdown(socket.SHUT_WR)
         self._wake_w.close()
-        if self._owner.setdefault("owner", _CLOSER) is _CLOSER:
+        if self._owner.setdefault("owner", _CLOSER) is _CLOSER and not self.ended:
             self.ending(None)  # there is no thread, and will be none
             self._wake_r.close()
             self.ended = True
@@ -118,7 +118,8 @@ class LineThread(ABC, Generic[Item]):
 
     @abstractmethod
     def ending(self, fault: BaseException | None) -> None:
-        """The thread is about to end, by a fault of ours if there is one; it may be raised again."""
+        """The thread is about to end, by a fault of ours if there is one, which may be raised again. Where
+        there is no thread whoever closes the line does this, twice if a handler interrupts it to close."""
 
     def cannot_open(self, why: str) -> None:
         """No connection could be made for want of descriptors; it is tried again."""
