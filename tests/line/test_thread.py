@@ -54,14 +54,13 @@ class Noting:
         return out
 
 
-class Driven(LineThread[Any]):
+class Driven(LineThread[Noting, Any]):
     """Hands actions over to its dialog."""
 
     def __init__(self) -> None:
-        self.dialog = Noting()
         self.ends: list[BaseException | None] = []
         self.left: list[Any] = []
-        super().__init__(self.dialog, 200)
+        super().__init__(Noting(), 200)
 
     def take_up(self, now: float, item: Any) -> None:
         self.dialog.note("take_up", item)

@@ -41,21 +41,20 @@ class Ask:
     number: bytes = b""  # once it is in flight
 
 
-class ClientLine(LineThread[Ask]):
+class ClientLine(LineThread[ClientDialog, Ask]):
     """The thread that brings the answers. It outlives the Connection, which it must not hold."""
 
     def __init__(self, dialog: ClientDialog) -> None:
         super().__init__(dialog, _LINGER_MS)
         self.why: Callable[[], ZmwsError] | None = None  # once nobody answers any more
-        self._client = dialog
         self._in_flight: dict[bytes, Ask] = {}
 
     def take_up(self, now: float, ask: Ask) -> None:
         if ask.future.cancelled():
-            self._client.forget(ask.number)
+            self.dialog.forget(ask.number)
             self._in_flight.pop(ask.number, None)
             return
-        ask.number = self._client.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
+        ask.number = self.dialog.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
         self._in_flight[ask.number] = ask
 
     def act(self, action: Any) -> None:
@@ -97,7 +96,7 @@ class ClientLine(LineThread[Ask]):
                 ask.on_partial(reply.body)
         except BaseException as fault:
             # The caller's own code: this one call fails with it, and all others go on.
-            self._client.forget(number)
+            self.dialog.forget(number)
             self._end(number, fault=fault)
         finally:
             del ask  # the fault's traceback would hold it
@@ -112,10 +111,10 @@ class Connection:
             raise ValueError("a client needs the endpoint of a broker")
         for endpoint in brokers:
             check_endpoint(endpoint)
-        self.dialog = ClientDialog(brokers, settings)
         self._closed = False
         self._pid = os.getpid()
-        self._line = ClientLine(self.dialog)
+        self._line = ClientLine(ClientDialog(brokers, settings))
+        self.dialog = self._line.dialog
         # A client that nobody closed must not keep its thread alive.
         self._finalizer = weakref.finalize(self, self._line.close)
 

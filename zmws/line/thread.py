@@ -31,6 +31,7 @@ from zmws.line.dealer import Dealer, NoDescriptors
 _WAIT_S_MAX = 3600.0
 _CLOSER = object()  # owns a line that was closed before it had a thread
 
+D = TypeVar("D", bound=Dialog)
 Item = TypeVar("Item")
 
 
@@ -46,14 +47,14 @@ class Home:
         return self.thread == _thread.get_ident()
 
 
-class LineThread(ABC, Generic[Item]):
+class LineThread(ABC, Generic[D, Item]):
     """Drives one dialog over a socket. A subclass says what is handed over, and what else is to be done."""
 
-    def __init__(self, dialog: Dialog, linger_ms: int) -> None:
+    def __init__(self, dialog: D, linger_ms: int) -> None:
         """`linger_ms`: how long what was said last may take to leave."""
         self.home = Home()
         self.ended = False
-        self._dialog = dialog
+        self.dialog = dialog
         self._linger_ms = linger_ms
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
         self._handed: deque[Item] = deque()
@@ -151,7 +152,7 @@ class LineThread(ABC, Generic[Item]):
             self._running.release()
 
     def _serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        dialog, poller = self._dialog, zmq.Poller()
+        dialog, poller = self.dialog, zmq.Poller()
         poller.register(self._wake_r.fileno(), zmq.POLLIN)
         self._dealer = Dealer(context, poller)
         while not self.over:
@@ -191,18 +192,18 @@ class LineThread(ABC, Generic[Item]):
     def _watch(self, now: float) -> None:
         while (event := self._dealer.event()) is not None:
             if event == "up":
-                self._dialog.connected(now)
+                self.dialog.connected(now)
             else:
                 # What the broker said last is read before its connection is given up.
                 self._receive(now)
-                self._dialog.disconnected(now)
+                self.dialog.disconnected(now)
 
     def _receive(self, now: float) -> None:
         while (frames := self._dealer.recv()) is not None:
-            self._dialog.receive(now, frames)
+            self.dialog.receive(now, frames)
 
     def _perform(self, now: float) -> None:
-        for action in self._dialog.take():
+        for action in self.dialog.take():
             if isinstance(action, Transmit):
                 self._dealer.send(action.frames)
             elif isinstance(action, Open):
@@ -215,4 +216,4 @@ class LineThread(ABC, Generic[Item]):
             self._dealer.open(action.endpoint, action.ping_s, action.silence_s)
         except NoDescriptors as wrong:
             self.cannot_open(str(wrong))
-            self._dialog.disconnected(now, str(wrong))
+            self.dialog.disconnected(now, str(wrong))

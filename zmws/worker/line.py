@@ -27,7 +27,7 @@ log = logging.getLogger("zmws.worker")
 _LINGER_MS = 500
 
 
-class WorkerLine(LineThread[Callable[[float], None]]):
+class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
     """`say`, `finish` and `is_cancelled` are for whoever runs a job; `stop` for any thread or signal handler.
 
     What is handed over is a step of the dialog, which is given the time.
@@ -36,10 +36,8 @@ class WorkerLine(LineThread[Callable[[float], None]]):
     def __init__(self, service: str, brokers: Sequence[str], settings: DialogSettings | None = None) -> None:
         """`brokers`: worker endpoints, tried in turn."""
         info = {"host": socket.gethostname(), "pid": os.getpid()}
-        self.dialog = WorkerDialog(
-            service, ids.new_id(), brokers, random.random, info, settings, _resident_bytes
-        )
-        super().__init__(self.dialog, _LINGER_MS)
+        dialog = WorkerDialog(service, ids.new_id(), brokers, random.random, info, settings, _resident_bytes)
+        super().__init__(dialog, _LINGER_MS)
         self.registered = threading.Event()  # once, at any broker
         self.unconfirmed = 0  # results, at the end
         self.fault: BaseException | None = None  # of ours, by which the thread has ended
