@@ -24,7 +24,7 @@ from zmws.core.limits import Limits
 from zmws.core.options import YEAR_S, ServiceOptions, service_options
 from zmws.errors import OptionError, SettingsError
 from zmws.toml_lines import line_numbers
-from zmws.wire.mdp import is_reserved, service_name_fault
+from zmws.wire.names import is_reserved, service_name_fault
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 COUNT_MAX = 1_000_000_000  # libzmq takes counts as a C int

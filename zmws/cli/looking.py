@@ -127,6 +127,10 @@ def forget(service: str, as_json: bool, broker: tuple[str, ...], config: Path | 
     return 0
 
 
+def _in_hand(job: dict[str, Any]) -> str:
+    return str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
+
+
 @click.command(context_settings=_HELP)
 @json_option
 @broker_options
@@ -139,7 +143,7 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
         return 0
     shown = [
         (
-            row["service"],
+            ", ".join(row["services"]),
             row["state"],
             row["host"],
             row["pid"],
@@ -147,14 +151,14 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
             row["failed"],
             age(row["since"]),
             age(row["heard_at"]),
-            row["job"],
+            ", ".join(_in_hand(job) for job in row["jobs"]),
         )
         for row in rows
     ]
     show_table(
-        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOB"),
+        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOBS"),
         shown,
-        may_cut=("HOST",),
+        may_cut=("HOST", "JOBS"),
     )
     return 0
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from zmws.dialog.worker import DialogSettings
-from zmws.wire import mdp
+from zmws.wire import names
 from zmws.worker.job import JobInHand
 from zmws.worker.run import Run
 
@@ -72,8 +72,8 @@ def run_of(
 ) -> Run:
     """What serves the jobs, once it is told to run. Arguments and errors as of `WorkerBase.run`."""
     name = service or worker.service_name
-    fault = mdp.service_name_fault(name)
-    if fault is None and mdp.is_reserved(name):
+    fault = names.service_name_fault(name)
+    if fault is None and names.is_reserved(name):
         fault = f"the service name '{name}' is reserved"
     if fault is not None:
         raise ValueError(f"{type(worker).__name__}.service_name: {fault}")

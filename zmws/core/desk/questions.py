@@ -18,7 +18,7 @@ from zmws.core.job import STATES, job_id_of
 from zmws.core.limits import Limits
 from zmws.core.options import ID_PATTERN, YEAR_S
 from zmws.errors import BadJson
-from zmws.wire.mdp import TOKEN_BYTES_MAX
+from zmws.wire.names import TOKEN_BYTES_MAX
 from zmws.wire.values import json_in
 
 WHOLE_MAX = 2**63 - 1
@@ -72,6 +72,7 @@ QUESTIONS: dict[str, dict[str, Field]] = {
         "after": Field("whole", default=0, most=WHOLE_MAX),
         "timeout": Field("seconds", default=0.0, most="wait_s_max"),
     },
+    "zmws.stack": {"id": _ID, "timeout": Field("seconds", default=5.0, most="wait_s_max")},
     "zmws.jobs": {
         **_FILTER,
         "limit": Field("whole", default=100, least=1, most="list_rows_max"),
