@@ -41,10 +41,12 @@ class Awaits(WorkerBase):
     """Tells which event loop it runs in."""
 
     service_name = "AWAITS"
+    loop: asyncio.AbstractEventLoop
 
     async def work(self, job_id: str, params: Any) -> Any:
         await asyncio.sleep(0)
-        return id(asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        return id(self.loop)
 
 
 class Forks(WorkerBase):
@@ -91,12 +93,13 @@ def test_what_is_let_through_passes_and_is_no_end() -> None:
 
 
 def test_coroutines_run_in_one_event_loop_until_the_executor_is_closed() -> None:
-    executor = Inline(Awaits())
+    worker = Awaits()
+    executor = Inline(worker)
     (first,), (second,) = run(executor), run(executor)
     assert first == second and first.error is None
+    assert not worker.loop.is_closed()
     executor.close()
-    with pytest.raises(RuntimeError):
-        asyncio.get_running_loop()
+    assert worker.loop.is_closed()
 
 
 def test_a_child_that_was_forked_never_comes_out() -> None:

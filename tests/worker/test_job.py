@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.said: list[tuple[bytes, tuple[bytes, ...]]] = []
+        self.of_this_process = threading.Lock()  # cannot be pickled
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
         self.said.append((token, body))
