@@ -62,6 +62,7 @@ def test_idle_is_called_once_after_three_intervals_and_again_after_a_job(
 ) -> None:
     worker = Does()
     zmws_worker(worker)
+    assert zmws_client.call("DOES", 0, timeout=10) == [0, 0]
     wait_until(lambda: worker.idles == 1)
     threading.Event().wait(0.8)
     assert zmws_client.call("DOES", 1, timeout=10) == [1, 1]
