@@ -430,3 +430,12 @@ def test_who_has_been_sent_a_request_is_tried_again_at_once_whatever_was_before(
     talk.down()
     talk.pass_time(0.1)
     assert talk.opened[opened:] == ["tcp://there:2"] and number not in talk.ended
+
+
+def test_it_says_whether_the_broker_has_told_its_limits() -> None:
+    talk = Talk()
+    talk.ask()
+    talk.up()
+    assert not talk.dialog.greeted
+    talk.answer(b"0", b"zmws.hello", b"200", json.dumps(TOLD).encode())
+    assert talk.dialog.greeted

@@ -301,9 +301,11 @@ def test_heartbeats_say_what_is_held_and_how_much_memory_is_used() -> None:
 def test_the_broker_sets_the_pace_and_nonsense_does_not() -> None:
     life = Life()
     life.register()
-    for nonsense in (b"{", b"{}", b'{"interval": 0}', b'{"interval": "x", "liveness": -1}', b"WHAT EVER"):
-        life.hear(HEARTBEAT, nonsense)
-    assert (life.dialog.interval_s, life.dialog.liveness) == (5.0, 3)
+    nonsense = [json.dumps(dict.fromkeys(("interval", "liveness", "message_bytes_max"), v)) for v in (0, "1")]
+    for text in (b"{", b"{}", b"WHAT EVER", *(one.encode() for one in nonsense)):
+        life.hear(HEARTBEAT, text)
+    dialog = life.dialog
+    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (5.0, 3, 8 * 1024 * 1024)
     life.hear(HEARTBEAT, b'{"interval": 0.5, "liveness": 4, "message_bytes_max": 20}')
     assert (life.dialog.interval_s, life.dialog.message_bytes_max) == (0.5, 20)
     life.pass_time(1.1)

@@ -103,6 +103,7 @@ class Job:
     partials_cut: int = 0
     log_bytes: int = 0
     log_cut: int = 0
+    saved: str | None = None  # JSON that an attempt left for the next
     number: int = 0  # the order of creation, and of jobs of one rank
 
     # What a restart forgets.
@@ -116,7 +117,6 @@ class Job:
     last_write: Any = None  # the writes.Write that an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
     lease_written: bool = False  # the store has a lease or a deadline of the attempt
-    saved: str | None = None  # JSON that an attempt left for the next
     saved_written: str | None = None  # of that, what is on its way to the store
     progress_written_n: int = 0  # of the progress on its way to the store, 0 if none is
 

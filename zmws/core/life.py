@@ -506,6 +506,8 @@ class Life:
         changes = {"state": job.state, "ended_at": job.ended_at, **_attempt_changes(job)}
         # What is as a new job has it is not written again.
         changes |= {name: value for name in _ENDED if (value := getattr(job, name))}
+        if job.state == COMPLETE and job.saved is not None:
+            job.saved = changes["saved"] = None  # no attempt follows that could need it
         if job.state == COMPLETE:
             del changes["nonce"]  # by it a repeated report is known, also after a restart
         forget_at = self.turn.steady + (job.keep if job.keep is not None else KEEP_S[job.state])

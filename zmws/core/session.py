@@ -90,7 +90,8 @@ class Session(Taker):
         self.holding[assignment.token] = assignment
         assignment.ttr_s = job.ttr
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
-        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}}}'
+        saved = f', "saved": {job.saved}' if job.saved is not None else ""
+        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
         request = WorkerRequest(assignment.token, job.service, described.encode(), job.body)
         self.turn.command(self.peer, request, self.link)
 

@@ -60,6 +60,7 @@ COLUMNS: tuple[str, ...] = (
     "partials_cut",
     "log_bytes",
     "log_cut",
+    "saved",
     "body",
 )
 Row = dict[str, Any]
