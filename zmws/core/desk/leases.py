@@ -14,8 +14,8 @@ from zmws.core.desk.question import Question
 from zmws.core.desk.questions import REPORTS, BadQuestion
 from zmws.core.job import COMPLETE, Caller, Job, job_id_of, leased, make_token
 from zmws.core.jobs import Jobs, error
-from zmws.core.options import ID_PATTERN
 from zmws.core.service import Service
+from zmws.core.table import ID_PATTERN
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson
