@@ -51,7 +51,7 @@ def refusal(row: Row, value: Any, high: float | None = None) -> str:
         (Row("service"), "", ""),
         (Row("value"), [1], [1]),
         (Row("seconds", word="off", word_value=None), "off", None),
-        (Row("parsed", read=int), "7", 7),
+        (Row("parsed", parse=int), "7", "7"),
     ],
 )
 def test_a_value_that_its_row_allows_is_taken_in_the_rows_type(row: Row, value: Any, taken: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_value_that_its_row_allows_is_taken_in_the_rows_type(row: Row, value: 
         (Row("id"), ["a b", "a\n", "", "x" * 129, 1]),
         (Row("token"), ["a/1", "é/1/b", "x" * 300]),
         (Row("seconds", word="off"), ["on"]),
-        (Row("parsed", read=int), ["x"]),
+        (Row("parsed", parse=int), ["x"]),
     ],
 )
 def test_a_value_that_its_row_does_not_allow_is_refused(row: Row, values: list[Any]) -> None:
@@ -97,11 +97,12 @@ def test_a_refusal_says_the_value_and_what_it_must_be() -> None:
     assert "before the year 9000" in refusal(Row("time", high=9000), "x")
     assert "before" not in expected(Row("time"))
 
-    def read(_: Any) -> Any:
+    def parse(_: Any) -> Any:
         raise ValueError("HOST:PORT")
 
     assert (
-        refusal(Row("parsed", read=read, word=""), "y") == "x is 'y', but must be HOST:PORT, or \"\" for none"
+        refusal(Row("parsed", parse=parse, word=""), "y")
+        == "x is 'y', but must be HOST:PORT, or \"\" for none"
     )
 
 

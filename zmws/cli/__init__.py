@@ -11,9 +11,9 @@ import click
 _WHERE = {
     "start": "zmws.cli.control",
     "stop": "zmws.cli.control",
-    "status": "zmws.cli.control",
-    "logs": "zmws.cli.control",
-    "config": "zmws.cli.control",
+    "status": "zmws.cli.status",
+    "logs": "zmws.cli.status",
+    "config": "zmws.cli.config",
     "broker": "zmws.cli.foreground",
     "worker": "zmws.cli.foreground",
     "call": "zmws.cli.calls",
@@ -94,11 +94,9 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in _WHERE:
-            from difflib import get_close_matches
+            from zmws.core.table import no_such
 
-            near = get_close_matches(args[0], _WHERE, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " 'zmws --help' lists them."
-            ctx.fail(f"There is no command '{args[0]}'.{hint}")
+            ctx.fail(no_such(args[0], "command", _WHERE))
         return super().resolve_command(ctx, args)
 
 

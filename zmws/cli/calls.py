@@ -24,10 +24,8 @@ from zmws.client.job import Job
 from zmws.client.synchronous import Client
 from zmws.errors import JobTimeout, ZmwsError
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.argument("params", nargs=-1)
 @click.option(
@@ -83,7 +81,7 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
         client.ask_future("zmws.cancel", {"id": job_id}).result(1.0)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.argument("params", nargs=-1)
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")

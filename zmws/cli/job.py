@@ -20,18 +20,17 @@ from zmws.client.synchronous import Client
 from zmws.core.job import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
 from zmws.errors import Refused
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 _UNFINISHED = tuple(state for state in STATES if state not in FINAL_STATES)
 _ENDED = tuple(state for state in STATES if state in FINAL_STATES)
 _timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="How long to wait at most.")
 
 
-@click.group(context_settings=_HELP)
+@click.group()
 def job() -> None:
     """Look at a job, or wait for it; cancel, retry or delete one or many."""
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @json_option
 @broker_options
@@ -43,7 +42,7 @@ def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | Non
     return 0
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @_timeout
 @json_option
@@ -61,7 +60,7 @@ def wait(
     return 0 if record["state"] == COMPLETE else FAILED
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for its end.")
 @_timeout
@@ -85,7 +84,7 @@ def result(
     return 0
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @click.option("-f", "--follow", is_flag=True, help="Go on until it has ended; Ctrl-C ends.")
 @click.option("--after", default=0, type=click.IntRange(0), help="Only those past this number.")
@@ -214,7 +213,7 @@ def _one_by_one(
     return count, wrong
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @_which(_UNFINISHED)
 @json_option
 @broker_options
@@ -231,7 +230,7 @@ def cancel(
     return _act("cancel", "cancelled", job_ids, {**where, "all": every}, yes, as_json, broker, config)
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @_which(REVIVABLE)
 @json_option
 @broker_options
@@ -249,7 +248,7 @@ def retry(
     return _act("retry", "waits again", job_ids, {**where, "all": every}, yes, as_json, broker, config)
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @_which(_ENDED)
 @json_option
 @broker_options

@@ -15,10 +15,9 @@ from zmws.cli.tables import age, duration, show_json, show_table, until
 from zmws.core.job import COMPLETE, SCHEDULED, STATES
 
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
-_HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.option("--service", help="Only of this service.")
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--group", help="Only of this group.")
@@ -82,7 +81,7 @@ def _note(row: dict[str, Any]) -> str | None:
     return f"{row['progress']:.0%} {row['progress_text'] or ''}".strip()
 
 
-@click.group(context_settings=_HELP, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @json_option
 @broker_options
 @click.pass_context
@@ -111,7 +110,7 @@ def services(ctx: click.Context, as_json: bool, broker: tuple[str, ...], config:
     return 0
 
 
-@services.command(context_settings=_HELP)
+@services.command()
 @click.argument("service")
 @json_option
 @broker_options
@@ -127,7 +126,7 @@ def forget(service: str, as_json: bool, broker: tuple[str, ...], config: Path | 
     return 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @json_option
 @broker_options
 def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
@@ -159,7 +158,7 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
     return 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @json_option
 @broker_options
 def stats(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:

@@ -10,10 +10,8 @@ from zmws.cli.options import broker_options, connect, json_option, sure
 from zmws.cli.output import echo
 from zmws.cli.tables import show_json
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @json_option
 @broker_options
@@ -22,7 +20,7 @@ def pause(service: str, as_json: bool, broker: tuple[str, ...], config: Path | N
     return _set_paused("pause", "paused", service, as_json, broker, config)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @json_option
 @broker_options
@@ -31,7 +29,7 @@ def resume(service: str, as_json: bool, broker: tuple[str, ...], config: Path | 
     return _set_paused("resume", "resumed", service, as_json, broker, config)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

@@ -47,7 +47,7 @@ class Row:
     choices: tuple[str, ...] = ()
     word: str | None = None  # allowed besides what the kind says, and means `word_value`
     word_value: Any = None
-    read: Callable[[Any], Any] | None = None  # of `parsed`: raises ValueError that says what it must be
+    parse: Callable[[Any], object] | None = None  # of `parsed`: raises ValueError that says what it must be
     needed: bool = False
     default: Any = None
 
@@ -63,11 +63,12 @@ def checked(name: str, row: Row, value: Any, high: float | None = None) -> Any:
     """
     if row.word is not None and isinstance(value, str) and value == row.word:
         return row.word_value
-    if row.read is not None:
+    if row.parse is not None:
         try:
-            return row.read(value)
+            row.parse(value)
         except ValueError as wrong:
             raise unfit(name, value, str(wrong) + _or_word(row)) from None
+        return value
     found = _ranged(row, value, _high(row, high)) if row.kind in _RANGED else _CHECKS[row.kind](row, value)
     if found is None:
         raise unfit(name, value, expected(row, high))

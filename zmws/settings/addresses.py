@@ -1,7 +1,4 @@
-"""Addresses: endpoints to listen at, HOST:PORT, and the store's url.
-
-Rule: the readers raise a ValueError that says what is expected, and nothing else.
-"""
+"""Addresses: endpoints to listen at, HOST:PORT, and the store's url."""
 
 from __future__ import annotations
 
@@ -44,13 +41,13 @@ def connectable(endpoint: str) -> str:
     return endpoint
 
 
-def read_endpoint(value: Any) -> str:
-    """An endpoint to listen at, as it was written."""
+def check_endpoint(value: Any) -> None:
+    """Whether it is an endpoint to listen at. Raises ValueError that says what is expected."""
     if isinstance(value, str) and value.isprintable():
         scheme, _, rest = value.partition("://")
         match = _HOST_PORT.fullmatch(rest)
         if (scheme == "tcp" and match is not None and _host_port_fits(match)) or (scheme == "ipc" and rest):
-            return value
+            return
     raise ValueError("tcp://HOST:PORT, tcp://[IPV6]:PORT or ipc://PATH")
 
 
@@ -63,18 +60,6 @@ def within(endpoint: str, root: Path) -> str:
     if len(os.fsencode(root / path)) > IPC_PATH_BYTES_MAX:
         raise ValueError(f"a path of at most {IPC_PATH_BYTES_MAX} bytes, with the installation folder")
     return f"ipc://{root / path}"
-
-
-def read_http(value: Any) -> str:
-    """HOST:PORT, as it was written."""
-    parse_http(value)
-    return str(value)
-
-
-def read_store_url(value: Any) -> str:
-    """A store's url, as it was written."""
-    parse_store_url(value)
-    return str(value)
 
 
 def parse_http(text: Any) -> tuple[str, int]:

@@ -86,6 +86,18 @@ class Settings:
     path: Path | None
     root: Path
 
+    def as_shown(self) -> dict[str, Any]:
+        """As JSON has it: sections and keys as in the file, and where that is."""
+        return {
+            "path": str(self.path) if self.path else None,
+            "root": str(self.root),
+            "broker": keys_of(self.broker),
+            "store": keys_of(self.store),
+            "gateway": keys_of(self.gateway),
+            "services": {name: asdict(options) for name, options in self.services.items()},
+            "workers": [{**asdict(worker), "file": str(worker.file)} for worker in self.workers],
+        }
+
     @property
     def installation(self) -> str:
         """Tells this installation from others of this machine and of others, and tells nothing else of it."""

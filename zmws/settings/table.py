@@ -13,7 +13,7 @@ from typing import Any
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS
 from zmws.core.table import Row
-from zmws.settings.addresses import read_endpoint, read_http, read_store_url
+from zmws.settings.addresses import check_endpoint, parse_http, parse_store_url
 from zmws.settings.sections import (
     GIB,
     KIB,
@@ -33,7 +33,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _endpoint(comment: str, **more: Any) -> Row:
-    return Row("parsed", comment, read=read_endpoint, **more)
+    return Row("parsed", comment, parse=check_endpoint, **more)
 
 
 def _seconds(comment: str, high: float | None = None, word: str | None = None) -> Row:
@@ -112,7 +112,9 @@ _BROKER = {
     "uncommitted_bytes_max": _bytes("more than this unwritten, and no client is read until less"),
 }
 _STORE = {
-    "url": Row("parsed", 'sqlite:PATH, or "memory:", which forgets all jobs at the end', read=read_store_url),
+    "url": Row(
+        "parsed", 'sqlite:PATH, or "memory:", which forgets all jobs at the end', parse=parse_store_url
+    ),
     "reserve_bytes": _bytes("of sqlite: kept free so that running jobs can end on a full disk", 0),
     "free_bytes_min": _bytes("of sqlite: with less room on the disk, new jobs are refused", 0),
     "cache_bytes": _bytes("of sqlite: pages of the file kept in memory", MIB),
@@ -122,7 +124,7 @@ _STORE = {
     "memory_ended_max": _count("of memory: ended jobs that are kept, the newest"),
 }
 _GATEWAY = {
-    "http": Row("parsed", "HOST:PORT for HTTP", read=read_http),
+    "http": Row("parsed", "HOST:PORT for HTTP", parse=parse_http),
 }
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
