@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.site import loaded, problem
-from zmws.settings import is_loopback, parse_http
+from zmws.settings.addresses import is_loopback, parse_http
 
 
 def test_an_ipc_path_is_relative_to_the_installation(site: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.site import problem, problems
-from zmws.settings import service_name_problem
+from zmws.settings.services import service_name_problem
 
 
 def test_options_of_a_service_that_contradict_each_other_are_told_with_their_line(site: Path) -> None:

@@ -14,7 +14,8 @@ from tests.peers import REPOSITORY
 from tests.settings.site import loaded, problem
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS, ServiceOptions
-from zmws.settings import BrokerSettings, GatewaySettings, StoreSettings, limit_key, load
+from zmws.settings import BrokerSettings, GatewaySettings, StoreSettings, load
+from zmws.settings.sections import limit_key
 from zmws.settings.table import SETTINGS
 
 SHIPPED = shipped.settings_text()

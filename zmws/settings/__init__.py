@@ -4,33 +4,19 @@
 in one table (table.py).
 """
 
-from zmws.settings.addresses import StoreUrl, connectable, is_loopback, parse_http, parse_store_url
+from zmws.settings.addresses import connectable, is_loopback, parse_store_url
 from zmws.settings.load import load, root_of
-from zmws.settings.sections import (
-    BrokerSettings,
-    Flag,
-    GatewaySettings,
-    Settings,
-    StoreSettings,
-    WorkerSettings,
-    limit_key,
-)
-from zmws.settings.services import service_name_problem
+from zmws.settings.sections import BrokerSettings, GatewaySettings, Settings, StoreSettings, WorkerSettings
 
 __all__ = [
     "BrokerSettings",
-    "Flag",
     "GatewaySettings",
     "Settings",
     "StoreSettings",
-    "StoreUrl",
     "WorkerSettings",
     "connectable",
     "is_loopback",
-    "limit_key",
     "load",
-    "parse_http",
     "parse_store_url",
     "root_of",
-    "service_name_problem",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,7 @@ class Installation:
             for n in range(1, worker.count + 1):
                 name = worker.name if worker.count == 1 else f"{worker.name}-{n}"
                 all_of_them.append(Process(name, "worker", command, worker.name))
-        taken = [process.name for process in all_of_them]
-        twice = {name for name in taken if taken.count(name) > 1}
-        if twice:
+        if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:
             raise SettingsError(f"two workers would be named {', '.join(sorted(twice))}; rename one")
         known = {process.name for process in all_of_them} | {process.group for process in all_of_them}
         for name in names:
