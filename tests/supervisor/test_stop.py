@@ -21,7 +21,9 @@ from zmws.supervisor.sessions import MARK
 from zmws.supervisor.stop import end, stop, tidy
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+# In the session of its leader, and not in the group.
+CHILD = "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(60)']; "
+CHILD += "subprocess.Popen(sleep, process_group=0); "
 
 
 class Noted:

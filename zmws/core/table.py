@@ -69,7 +69,15 @@ def checked(name: str, row: Row, value: Any, high: float | None = None) -> Any:
         except ValueError as wrong:
             raise unfit(name, value, str(wrong) + _or_word(row)) from None
         return value
-    found = _ranged(row, value, _high(row, high)) if row.kind in _RANGED else _CHECKS[row.kind](row, value)
+    found = value
+    if row.kind in _RANGED:
+        found = _ranged(row, value, _high(row, high))
+    elif row.kind == "time":
+        found = _time(row, value)
+    elif row.kind == "page":
+        found = _page(value)
+    elif not _FITS[row.kind](row, value):
+        found = None
     if found is None:
         raise unfit(name, value, expected(row, high))
     return found
@@ -175,42 +183,22 @@ def _or_word(row: Row) -> str:
     return "" if row.word is None else f', or "{row.word}"' + ("" if row.word else " for none")
 
 
-def _choice(row: Row, value: Any) -> str | None:
-    return value if isinstance(value, str) and value in row.choices else None
+def _is_text(_: Row, value: Any) -> bool:
+    return isinstance(value, str)
 
 
-def _flag(_: Row, value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _text(_: Row, value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _name(_: Row, value: Any) -> str | None:
+def _is_name(_: Row, value: Any) -> bool:
     # A lone surrogate, which passes JSON and can be neither stored nor sent, is not printable.
-    return value if isinstance(value, str) and value.isprintable() else None
+    return isinstance(value, str) and value.isprintable()
 
 
-def _word(row: Row, value: Any) -> str | None:
-    return value if _name(row, value) and len(value) <= WORD_CHARS_MAX else None
-
-
-def _key(row: Row, value: Any) -> str | None:
-    return value if _name(row, value) and len(value.encode()) <= KEY_BYTES_MAX else None
-
-
-def _id(_: Row, value: Any) -> str | None:
-    return value if isinstance(value, str) and ID_PATTERN.match(value) else None
-
-
-def _token(_: Row, value: Any) -> str | None:
+def _is_token(_: Row, value: Any) -> bool:
     if not isinstance(value, str) or not value.isascii() or len(value) > TOKEN_BYTES_MAX:
-        return None
-    return value if job_id_of(value.encode()) is not None else None
+        return False
+    return job_id_of(value.encode()) is not None
 
 
-def _page(_: Row, value: Any) -> int | None:
+def _page(value: Any) -> int | None:
     is_page = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18
     return int(value) if is_page else None
 
@@ -227,19 +215,17 @@ def _time(row: Row, value: Any) -> float | None:
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,6})?) *(?P<unit>B|KiB|MiB|GiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_CHECKS: dict[str, Callable[[Row, Any], Any]] = {
-    "time": _time,
-    "page": _page,
-    "flag": _flag,
-    "choice": _choice,
-    "text": _text,
-    "name": _name,
-    "word": _word,
-    "key": _key,
-    "id": _id,
-    "token": _token,
-    "service": _text,
-    "value": lambda _, value: value,
+_FITS: dict[str, Callable[[Row, Any], bool]] = {
+    "flag": lambda _, value: isinstance(value, bool),
+    "choice": lambda row, value: isinstance(value, str) and value in row.choices,
+    "text": _is_text,
+    "name": _is_name,
+    "word": lambda row, value: _is_name(row, value) and 0 < len(value) <= WORD_CHARS_MAX,
+    "key": lambda row, value: _is_name(row, value) and 0 < len(value.encode()) <= KEY_BYTES_MAX,
+    "id": lambda _, value: isinstance(value, str) and ID_PATTERN.match(value) is not None,
+    "token": _is_token,
+    "service": _is_text,
+    "value": lambda _, value: True,
 }
 _EXPECTED = {
     "int": "a whole number",

@@ -43,18 +43,15 @@ def address_of(installation: Installation) -> str:
 
 def look(installation: Installation) -> Broker:
     """Who is there now."""
-    address = address_of(installation)
+    address, pid = address_of(installation), installation.running().get(BROKER)
     try:
         with client_of(installation, _CONNECT_S) as client:
             stats = client.ask("zmws.stats")
     except ZmwsError as wrong:
-        pid = installation.running().get(BROKER)
         return Broker("absent" if pid is None else "silent", address, pid, fault=str(wrong))
     # A broker of an earlier version does not tell of its folder; ours may have been moved since it began.
     folder = installation.settings.installation
-    if stats.get("installation", folder) == folder or stats.get("pid") == installation.running().get(
-        BROKER, 0
-    ):
+    if stats.get("installation", folder) == folder or stats.get("pid") == (pid or 0):
         return Broker("ours", address, stats.get("pid"), stats)
     return Broker("another", address, stats.get("pid"))
 
