@@ -14,7 +14,7 @@ import functools
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness import (
@@ -26,7 +26,8 @@ from harness import (
     Process,
     Processes,
     as_json,
-    cpu_s,
+    check_alive,
+    cpu_of,
     disk,
     exit_code,
     figure,
@@ -39,7 +40,7 @@ from harness import (
     verdict_table,
     watch_drain,
 )
-from own import Broker, fill, service_row
+from own import Broker, drained, fill
 
 SERVICE = "NO-OP"
 GATE, AIM = 1.5, 3.0
@@ -62,25 +63,12 @@ def zmws(load: Load) -> Drained:
     with Processes(load.disk.folder) as processes:
         broker = Broker(processes, [SERVICE], environment=load.disk.environment())
         fill(broker, SERVICE, load.jobs, None)
-        running = [broker.process]
-        with broker.connect() as client:
+        workers: list[Process] = []
 
-            def start() -> None:
-                running.extend(broker.python_workers(SERVICE, load.workers))
+        def start() -> None:
+            workers.extend(broker.python_workers(SERVICE, load.workers))
 
-            def done() -> int:
-                _check_alive(running)
-                return int(service_row(client, SERVICE)["complete"])
-
-            def used() -> float | None:
-                return _cpu_s(process.pid for process in running)
-
-            drained = watch_drain(start, done, load.jobs, used, load.timeout_s)
-            job = next(client.jobs(service=SERVICE, limit=1))
-            result = client.job(job["id"]).result(timeout=10)
-        if result != 1:
-            raise Broken(f"job {job['id']} has the result {result!r}")
-    return drained
+        return drained(broker, SERVICE, load.jobs, workers, start, load.timeout_s)
 
 
 def huey(load: Load, python: str) -> Drained:
@@ -104,24 +92,13 @@ def huey(load: Load, python: str) -> Drained:
                 running.append(processes.start("huey", command, environment))
 
             def done() -> int:
-                _check_alive(running)
+                check_alive(running)
                 return int(connection.execute("SELECT count(*) FROM kv").fetchone()[0])
 
             def used() -> float | None:
-                return _cpu_s(pid for consumer in running for pid in (consumer.pid, *consumer.children()))
+                return cpu_of(running)
 
             return watch_drain(start, done, load.jobs, used, load.timeout_s)
-
-
-def _check_alive(workers: list[Process]) -> None:
-    for process in workers:
-        if process.ended:
-            raise Broken(process.why_ended())
-
-
-def _cpu_s(pids: Iterable[int]) -> float | None:
-    used = [cpu_s(pid) for pid in pids]
-    return None if None in used else sum(one for one in used if one is not None)
 
 
 def say(drained: Drained) -> str:

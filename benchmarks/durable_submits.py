@@ -43,7 +43,7 @@ from harness import (
     verdict_table,
     wait_until,
 )
-from own import Broker, service_row, submit_in_flight
+from own import Broker, check_waiting, submit_in_flight
 
 SERVICE = "ECHO"
 ID_PREFIX = "0190c3f2-8a4e-7c11-9b62-0"  # with the ten digits of a number as long as an id of ours
@@ -91,7 +91,7 @@ def zmws(load: Load, program: Path) -> Measured:
         cpu_before = broker.cpu_s()
         seconds, client_cpu_s = submit("l", load.jobs)
         cpu_s = broker.cpu_s() - cpu_before
-        _check_waiting(broker, load.jobs + WARM_UP_JOBS)
+        check_waiting(broker, SERVICE, load.jobs + WARM_UP_JOBS)
     return Measured(load.jobs / seconds, cpu_s / load.jobs * 1e6, client_cpu_s / load.jobs * 1e6)
 
 
@@ -106,15 +106,8 @@ def zmws_client(load: Load) -> Measured:
             submit_in_flight(client, load.jobs, load.in_flight, SERVICE, params)
             seconds, own_cpu_s = time.monotonic() - begun, time.process_time() - own_before
             cpu_s = broker.cpu_s() - cpu_before
-        _check_waiting(broker, load.jobs + WARM_UP_JOBS)
+        check_waiting(broker, SERVICE, load.jobs + WARM_UP_JOBS)
     return Measured(load.jobs / seconds, cpu_s / load.jobs * 1e6, own_cpu_s / load.jobs * 1e6)
-
-
-def _check_waiting(broker: Broker, jobs: int) -> None:
-    with broker.connect() as client:
-        waiting = service_row(client, SERVICE)["waiting"]
-    if waiting != jobs:
-        raise Broken(f"{jobs} jobs accepted, and {waiting} waiting")
 
 
 # ---------------------------------------------------------------- the others

@@ -130,11 +130,13 @@ class Process:
         folder: Path,
         name: str,
         environment: Mapping[str, str] | None = None,
+        checkout: Path = REPOSITORY,
     ) -> None:
+        """`checkout`: whose zmws it imports."""
         self.name = name
         self._output = folder / f"{name}.out"
         self._errors = folder / f"{name}.err"
-        paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+        paths = [str(checkout), os.environ.get("PYTHONPATH", "")]
         pythonpath = os.pathsep.join(path for path in paths if path)
         # What the developer has set for an installation of theirs is none of ours.
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ZMWS_")}
@@ -176,14 +178,15 @@ class Process:
             return 0
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    def children(self) -> list[int]:
-        """The pids of the processes that it has started itself; none where there is no /proc."""
-        try:
-            return [
-                int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-            ]
-        except OSError:
-            return []
+    def descendants(self) -> list[int]:
+        """The pids of the processes that it has started, and they in turn; none where there is no /proc."""
+        found: list[int] = []
+        to_ask = [self.pid]
+        while to_ask:
+            started = _children(to_ask.pop())
+            found += started
+            to_ask += started
+        return found
 
     def wait(self, timeout_s: float) -> int:
         try:
@@ -217,12 +220,58 @@ def cpu_s(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has ended
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def cpu_of(processes: Iterable[Process]) -> float | None:
+    """User and system time of several processes and of those that they have started; None where there is no
+    /proc."""
+    total = 0.0
+    for process in processes:
+        used = process.cpu_s()
+        if used is None:
+            return None
+        total += used + sum(cpu_s(pid) or 0.0 for pid in process.descendants())
+    return total
+
+
+def check_alive(processes: Iterable[Process]) -> None:
+    """Raises Broken when one has ended."""
+    for process in processes:
+        if process.ended:
+            raise Broken(process.why_ended())
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come when this is over: nothing is half started, or left half ended."""
+    came: list[int] = []
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = [number for number, handler in kept.items() if callable(handler)]
+    for number in held:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number in held:
+            signal.signal(number, kept[number])
+        if came:
+            signal.raise_signal(came[0])
+
+
 class Processes:
     """A temporary folder and the programs started in it; both are gone after the `with`."""
 
-    def __init__(self, parent: Path | None = None) -> None:
-        """`parent`: where the folder is made; None: where temporary files go."""
+    def __init__(self, parent: Path | None = None, checkout: Path = REPOSITORY) -> None:
+        """`parent`: where the folder is made; None: where temporary files go. `checkout`: whose zmws the
+        programs import."""
         self._parent = parent
+        self._checkout = checkout
 
     def __enter__(self) -> Processes:
         self._stack = contextlib.ExitStack()
@@ -231,14 +280,16 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()  # the last started ends first, the folder goes last
+        with uninterrupted():
+            self._stack.close()  # the last started ends first, the folder goes last
 
     def start(
         self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
     ) -> Process:
         """`environment`: what is set for it beside our own."""
-        process = Process(command, self.folder, name, environment)
-        self._stack.callback(process.end)
+        with uninterrupted():
+            process = Process(command, self.folder, name, environment, self._checkout)
+            self._stack.callback(process.end)
         return process
 
 
@@ -317,15 +368,18 @@ def interleaved(
     rounds: int,
     say: Callable[[M], str],
     needed: Sequence[str] = (),
+    alternate: bool = False,
 ) -> tuple[dict[str, list[M]], dict[str, str]]:
-    """Each round measures each contestant once, one after another. All measurements by contestant, and
-    why one is missing. Raises CannotRun for one that is `needed`, Broken for any.
+    """Each round measures each contestant once, one after another; every second one backwards where they
+    `alternate`. All measurements by contestant, and why one is missing. Raises CannotRun for one that is
+    `needed`, Broken for any.
     """
     results: dict[str, list[M]] = {name: [] for name in contestants}
     missing: dict[str, str] = {}
     widest = max(map(len, contestants))
     for round_number in range(1, rounds + 1):
-        for name, measure in contestants.items():
+        order = list(contestants.items())
+        for name, measure in reversed(order) if alternate and round_number % 2 == 0 else order:
             if name in missing:
                 continue
             try:
@@ -418,10 +472,10 @@ def positive(text: str) -> int:
 
 
 def parser(
-    description: str, rounds: int, on_disk: bool = False, **figures: tuple[int, str]
+    description: str, rounds: int, on_disk: bool = False, json_file: bool = False, **figures: tuple[int, str]
 ) -> argparse.ArgumentParser:
     """--rounds, --json, and a flag for each figure: its default and what it is. `on_disk`: those that
-    `disk` reads too."""
+    `disk` reads too. `json_file`: --json names a file."""
     made = argparse.ArgumentParser(description=description)
     for name, (default, what) in {**figures, "rounds": (rounds, "measurements of each")}.items():
         flag = f"--{name.replace('_', '-')}"
@@ -429,22 +483,28 @@ def parser(
     if on_disk:
         made.add_argument("--folder", type=Path, help="a folder on the disk for the stores (a temporary one)")
         made.add_argument("--flush-us", type=int, default=0, help="each flush takes so much longer (0)")
-    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    if json_file:
+        made.add_argument("--json", type=Path, metavar="FILE", help="one JSON object into this file, too")
+    else:
+        made.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return made
 
 
-def exit_code(run: Callable[[], None]) -> int:
-    """0, 1 if a contestant did its work wrong, 2 if there is nothing to measure or to measure with."""
+def exit_code(run: Callable[[], int | None]) -> int:
+    """What it returns; 1 if a contestant did its work wrong, 2 if there is nothing to measure or to measure
+    with, 130 after Ctrl-C."""
     exit_on_sigterm()
     try:
-        run()
+        return run() or 0
     except CannotRun as reason:
         note(f"cannot run: {reason}")
         return 2
     except Broken as reason:
         note(f"failed: {reason}")
         return 1
-    return 0
+    except KeyboardInterrupt:
+        note("interrupted")
+        return 130
 
 
 # --- drains ---

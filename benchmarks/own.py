@@ -5,32 +5,43 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import zmq
-from harness import Broken, CannotRun, Process, Processes, free_endpoint, wait_until
+from harness import (
+    Broken,
+    CannotRun,
+    Drained,
+    Process,
+    Processes,
+    check_alive,
+    cpu_of,
+    free_endpoint,
+    wait_until,
+    watch_drain,
+)
+from wire import Wire
 
 from zmws import Client, Job, ids
 from zmws.errors import ZmwsError
 
 START_TIMEOUT_S = 30.0
-ANSWER_TIMEOUT_S = 60.0
 JOBS_A_MESSAGE = 1000
 WORKER_LIFETIME_S = 3600  # a worker in C ends by itself then, whatever became of us
 
-NO_OP = """
+WORKER = """
     from zmws import WorkerBase
 
 
-    class NoOp(WorkerBase):
+    class Worker(WorkerBase):
         service_name = "{service}"
 
         def work(self, job_id, params):
-            return 1
+            return {answer}
 """
 
 
@@ -95,10 +106,10 @@ class Broker:
         """The size of its store's files."""
         return sum(file.stat().st_size for file in self.store.parent.glob(f"{self.store.name}*"))
 
-    def python_workers(self, service: str, count: int) -> list[Process]:
-        """Worker processes of ours whose work() returns 1."""
+    def python_workers(self, service: str, count: int, answer: str = "1") -> list[Process]:
+        """Worker processes of ours whose work() returns that: an expression, which may name `params`."""
         file = self._processes.folder / f"worker_{service}.py"
-        file.write_text(textwrap.dedent(NO_OP).format(service=service))
+        file.write_text(textwrap.dedent(WORKER).format(service=service, answer=answer))
         command = [sys.executable, "-m", "zmws", "worker", str(file), "--broker", self.worker_endpoint]
         return [self._processes.start(f"worker-{service}-{n}", command) for n in range(count)]
 
@@ -117,6 +128,29 @@ def service_row(client: Client, service: str) -> dict[str, Any]:
     if not found:
         raise Broken(f"the broker does not know the service {service}")
     return dict(found[0])
+
+
+def await_workers(broker: Broker, service: str, workers: Sequence[Process]) -> None:
+    """Until all of them are ready. Raises CannotRun."""
+    with broker.connect() as client:
+
+        def ready() -> bool:
+            for process in (broker.process, *workers):
+                if process.ended:
+                    raise CannotRun(process.why_ended())
+            time.sleep(0.05)
+            return bool(service_row(client, service)["workers"] >= len(workers))
+
+        if not wait_until(ready, START_TIMEOUT_S):
+            raise CannotRun(f"the workers are not ready after {START_TIMEOUT_S:.0f} s")
+
+
+def check_waiting(broker: Broker, service: str, jobs: int) -> None:
+    """Raises Broken if not so many wait as were accepted."""
+    with broker.connect() as client:
+        waiting = service_row(client, service)["waiting"]
+    if waiting != jobs:
+        raise Broken(f"{jobs} jobs accepted, and {waiting} waiting")
 
 
 def submit_in_flight(client: Client, jobs: int, in_flight: int, service: str, params: Any) -> None:
@@ -138,51 +172,6 @@ def accepted_on_disk(job: Job | Exception) -> None:
         raise Broken(f"job {job.id}: durability {job.durability}, existing {job.existing}")
 
 
-class RawMany:
-    """`zmws.submit` over a bare socket: what the broker can take, whatever our Client costs."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.set_hwm(0)
-        self._socket.connect(endpoint)
-        self._number = 0
-
-    def submit(self, messages: Iterator[bytes] | Sequence[bytes], in_flight: int = 2) -> int:
-        """Send each message (see `many_message`), so many under way; how many jobs were accepted.
-        Raises Broken for any that was not."""
-        accepted = under_way = 0
-        for message in messages:
-            if under_way == in_flight:
-                accepted += self._answer()
-                under_way -= 1
-            self._number += 1
-            self._socket.send_multipart(
-                [b"%d" % self._number, b"", b"MDPC02", b"\x01", b"zmws.submit", message]
-            )
-            under_way += 1
-        return accepted + sum(self._answer() for _ in range(under_way))
-
-    def _answer(self) -> int:
-        if not self._socket.poll(int(ANSWER_TIMEOUT_S * 1000)):
-            raise Broken(f"no answer of zmws.submit within {ANSWER_TIMEOUT_S:.0f} s")
-        *_, status, body = self._socket.recv_multipart()
-        verdicts = json.loads(body)
-        if status != b"200" or any(one.get("durability") != "disk" or one["existing"] for one in verdicts):
-            raise Broken(f"zmws.submit answered {status!r} {body[:200]!r}")
-        return len(verdicts)
-
-    def close(self) -> None:
-        self._context.destroy(linger=0)
-
-    def __enter__(self) -> RawMany:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def many_jobs(service: str, jobs: int, params: Any) -> Iterator[list[dict[str, Any]]]:
     """Lists of jobs with ids of their own, JOBS_A_MESSAGE each."""
     for begin in range(0, jobs, JOBS_A_MESSAGE):
@@ -197,7 +186,35 @@ def many_message(listed: list[dict[str, Any]]) -> bytes:
 
 def fill(broker: Broker, service: str, jobs: int, params: Any) -> None:
     """Submit many, whatever it takes."""
-    with RawMany(broker.client_endpoint) as raw:
-        accepted = raw.submit(many_message(listed) for listed in many_jobs(service, jobs, params))
+    with Wire(broker.client_endpoint) as wire:
+        accepted = wire.submit_many(many_message(listed) for listed in many_jobs(service, jobs, params))
     if accepted != jobs:
         raise Broken(f"{accepted} of {jobs} jobs were accepted")
+
+
+def drained(
+    broker: Broker,
+    service: str,
+    jobs: int,
+    workers: Sequence[Process],
+    start: Callable[[], None],
+    timeout_s: float,
+) -> Drained:
+    """What it takes to do the jobs that wait, from `start` on, which may add to `workers`; the CPU is the
+    broker's and theirs. Raises Broken if a worker's 1 is not the result that is kept."""
+
+    def running() -> list[Process]:
+        return [broker.process, *workers]
+
+    with broker.connect() as client:
+
+        def done() -> int:
+            check_alive(running())
+            return int(service_row(client, service)["complete"])
+
+        found = watch_drain(start, done, jobs, lambda: cpu_of(running()), timeout_s)
+        job = next(client.jobs(service=service, limit=1))
+        result = client.job(job["id"]).result(timeout=10)
+    if result != 1:
+        raise Broken(f"job {job['id']} has the result {result!r}")
+    return found

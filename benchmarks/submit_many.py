@@ -32,7 +32,8 @@ from harness import (
     table,
     verdict_table,
 )
-from own import JOBS_A_MESSAGE, Broker, RawMany, accepted_on_disk, many_jobs, many_message, service_row
+from own import JOBS_A_MESSAGE, Broker, accepted_on_disk, check_waiting, many_jobs, many_message
+from wire import Wire
 
 SERVICE = "ECHO"
 GATE, AIM = 5.0, 15.0
@@ -55,10 +56,7 @@ def many(load: Load, submit: Callable[[Broker, int, str], Took]) -> Measured:
         cpu_before = broker.cpu_s()
         took = submit(broker, load.jobs, params)
         cpu_s = broker.cpu_s() - cpu_before
-        with broker.connect() as client:
-            waiting = service_row(client, SERVICE)["waiting"]
-        if waiting != load.jobs + JOBS_A_MESSAGE:
-            raise Broken(f"{load.jobs + JOBS_A_MESSAGE} jobs accepted, and {waiting} waiting")
+        check_waiting(broker, SERVICE, load.jobs + JOBS_A_MESSAGE)
     jobs_per_s = load.jobs / took.seconds
     return Measured(jobs_per_s, cpu_s / load.jobs * 1e6, took.own_cpu_s / load.jobs * 1e6)
 
@@ -66,9 +64,9 @@ def many(load: Load, submit: Callable[[Broker, int, str], Took]) -> Measured:
 def raw(broker: Broker, jobs: int, params: str) -> Took:
     """Two messages under way, made before the clock starts."""
     messages = [many_message(listed) for listed in many_jobs(SERVICE, jobs, params)]
-    with RawMany(broker.client_endpoint) as wire:
+    with Wire(broker.client_endpoint) as wire:
         begun, own_before = time.monotonic(), time.process_time()
-        accepted = wire.submit(messages)
+        accepted = wire.submit_many(messages)
         took = Took(time.monotonic() - begun, time.process_time() - own_before)
     if accepted != jobs:
         raise Broken(f"{accepted} of {jobs} jobs were accepted")

@@ -133,7 +133,7 @@ def await_workers(
     """Until the broker knows this many workers."""
 
     def known() -> list[Any]:
-        rows = [w for w in client.ask("zmws.workers") if service in (None, w["service"])]
+        rows = [w for w in client.ask("zmws.workers") if service is None or service in w["services"]]
         return rows if len(rows) >= count else []
 
     return wait_until(known, timeout_s, f"{count} workers")

@@ -18,16 +18,14 @@ from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, free_ports, installation, run
 from zmws.cli import cli
 from zmws.core import job
-from zmws.core.desk.desk import Inspection
-from zmws.core.desk.question import Question
+from zmws.core.broker import Broker
 from zmws.core.desk.questions import QUESTIONS
-from zmws.core.jobs import Jobs
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
-from zmws.core.roster import Roster
-from zmws.core.turn import Turn
+from zmws.core.question import Question
 from zmws.ids import suppliers
 from zmws.settings import StoreSettings
+from zmws.wire import mdp
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -81,19 +79,22 @@ def test_every_setting_of_the_store_is_explained() -> None:
     assert set(re.findall(r"^(?:# )?([a-z_]+) = ", section, re.MULTILINE)) == names
 
 
-def _inspection() -> Inspection:
-    turn = Turn(Limits(), suppliers())
-    jobs = Jobs(turn, {}, "memory")
-    jobs.register_service("STR-REV")
-    return Inspection(turn, jobs, Roster(turn, jobs), lambda question: None)
+def _broker() -> Broker:
+    broker = Broker(Limits(), {}, suppliers(), "memory")
+    assert broker.held.register("STR-REV") is not None
+    info = b'{"zmws": 1, "id": "w"}'
+    ready = mdp.decode("worker", [mdp.MDPW02, mdp.W_READY, b"STR-REV", info])
+    broker.receive(("worker", b"W"), ready)
+    broker.take()
+    return broker
 
 
 def test_every_service_of_the_broker_is_explained() -> None:
-    inspection = _inspection()
+    desk = _broker().desk
     explained = set(re.findall(r"^\| `(zmws\.[a-z]+)` \|", _document("protocol.md"), re.MULTILINE))
-    assert explained == set(inspection._verbs)
-    assert {*QUESTIONS, "zmws.submit"} == set(inspection._verbs)
-    for name in inspection._lists:
+    assert explained == set(desk._verbs)
+    assert {*QUESTIONS, "zmws.submit"} == set(desk._verbs)
+    for name in desk._lists.of_old:
         assert f"`{name}`" in _document("protocol.md"), name
 
 
@@ -103,12 +104,12 @@ def _shape(after: str) -> list[str]:
     return [name.strip() for name in braces.split(",")]
 
 
-@pytest.mark.parametrize("name", ["zmws.hello", "zmws.services", "zmws.stats"])
+@pytest.mark.parametrize("name", ["zmws.hello", "zmws.services", "zmws.workers", "zmws.stats"])
 def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
-    inspection = _inspection()
+    broker = _broker()
     caller = job.Caller(("client", b"C"), None)
-    inspection._verbs[name](Question(inspection.turn, caller, name, {}))
-    answer: Any = json.loads(inspection.turn.sends[0].message.body[1])
+    broker.desk._verbs[name](Question(broker.turn, caller, name, {}))
+    answer: Any = json.loads(broker.turn.sends[0].message.body[1])
     assert _shape(f"| `{name}` |") == list(answer[0] if isinstance(answer, list) else answer)
 
 

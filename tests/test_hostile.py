@@ -60,7 +60,7 @@ def _run(stage: Stage, asked: list[Request]) -> None:
         else:
             stage.receive("worker", name, list(request.with_token(token)))
             stage.sent.pop(name, None)
-        if not stage.core.jobs.live(token):
+        if not stage.core.held.live(token):
             token = _live_token(stage)
     assert stage.core.turn.counters["questions_broken"] == 0
 

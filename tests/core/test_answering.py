@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.test_dialogues import Stage
-from zmws.core import answers
-from zmws.core.desk import desk
+from zmws.core import watchers
+from zmws.core.desk import records
 from zmws.core.options import service_options
 from zmws.core.writes import Read, ReadJob, ReadJobs, Rows
 from zmws.errors import Refused
@@ -46,10 +46,10 @@ def test_what_fails_in_an_answer_is_the_askers_500(
     job = {"service": "E", "id": "j", "durability": durability}
     stage.receive("client", "S", [mdp.MDPC02, b"\x01", b"zmws.submit", json.dumps([job]).encode()])
     for module, name in (
-        (desk, "record"),
-        (answers, "record"),
-        (desk, "events"),
-        (answers, "events"),
+        (records, "record"),
+        (watchers, "record"),
+        (records, "events"),
+        (watchers, "events"),
     ):
         monkeypatch.setattr(module, name, _broken)
     assert _is_500(_ask(stage, "zmws.job", {"id": "j"}))

@@ -125,6 +125,14 @@ def test_a_value_is_quoted_as_it_would_be_written_and_never_at_length() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
+    looked_at: list[int] = []
+
+    class Slow:
+        def __str__(self) -> str:
+            looked_at.append(1)
+            return "slow"
+
+    assert shown([Slow() for _ in range(10_000)]).endswith("...") and len(looked_at) < 100
     for one in ("x" * 10**6, "\0" * 10**6, [1] * 1_000, deep, 10**5_000):
         assert len(shown(one)) <= SHOWN_CHARS_MAX
 

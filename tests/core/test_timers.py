@@ -10,27 +10,26 @@ import pytest
 
 from tests.test_dialogues import Stage
 from zmws.core.options import service_options
-from zmws.core.timers import KEPT_MIN, Timers
-from zmws.wire import mdp
+from zmws.core.timers import KEPT_MIN, Reminder, Timers
+from zmws.wire import mdp, values
 
 MANY = 5 * KEPT_MIN
 
 
 def test_reminders_come_by_their_time_and_then_in_the_order_they_were_made() -> None:
-    timers = Timers()
-    for at, what in ((2.0, "c"), (1.0, "a"), (1.0, "b"), (9.0, "d")):
-        timers.add(at, what)
+    timers, reminder = Timers(), Reminder[str](lambda whom: None)
+    for at, whom in ((2.0, "c"), (1.0, "a"), (1.0, "b"), (9.0, "d")):
+        timers.add(at, reminder, whom)
     assert timers.next() == 1.0
-    assert [what for what, _ in timers.due(1.0, most=1)] == ["a"]
-    assert [what for what, _ in timers.due(2.0)] == ["b", "c"]
+    assert [whom for _, whom in timers.due(1.0, most=1)] == ["a"]
+    assert [whom for _, whom in timers.due(2.0)] == ["b", "c"]
     assert timers.next() == 9.0 and len(timers) == 1
 
 
 def test_what_nobody_wants_is_thrown_out_and_what_is_wanted_stays() -> None:
-    timers = Timers()
-    timers.wanted = lambda what, whom, at: whom % 100 == 0
+    timers, reminder = Timers(), Reminder[int](lambda whom: None, lambda whom, at: whom % 100 == 0)
     for n in range(100 * KEPT_MIN):
-        timers.add(float(n), "n", n)
+        timers.add(float(n), reminder, n)
         assert len(timers) <= KEPT_MIN + 1 + 2 * (n // 100 + 1)
     found = timers.due(float("inf"), most=1 << 30)
     assert [n for _, n in found if n % 100 == 0] == list(range(0, 100 * KEPT_MIN, 100))
@@ -46,7 +45,7 @@ def stage() -> Iterator[Stage]:
 
 def _ask(stage: Stage, service: str, asked: Any = None, options: dict[str, Any] | None = None) -> None:
     frames = [mdp.MDPC02, b"\x01", service.encode()]
-    frames += [mdp.OPTS_JSON + json.dumps(options).encode()] if options else []
+    frames += [values.OPTS_JSON + json.dumps(options).encode()] if options else []
     stage.receive("client", "C", frames + ([] if asked is None else [json.dumps(asked).encode()]))
 
 

@@ -256,3 +256,11 @@ def test_why_no_connection_could_be_made_is_told_to_whoever_asked() -> None:
     talk.pass_time(30.0)
     assert isinstance(talk.ended[number], BrokerUnreachable)
     assert str(talk.ended[number]) == "no broker answers at tcp://here:1 (Too many open files)"
+
+
+def test_it_says_whether_the_broker_has_told_its_limits() -> None:
+    talk = Talk()
+    talk.up()
+    assert not talk.dialog.greeted
+    talk.answer(b"0", b"zmws.hello", b"200", json.dumps(TOLD).encode())
+    assert talk.dialog.greeted

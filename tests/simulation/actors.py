@@ -119,7 +119,7 @@ class SimBroker:
                 self.watcher.requested(peer, message)
             session = self.core.roster.by_peer.get(peer)
             if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
-                for token in session.held:
+                for token in session.holding:
                     self.watcher.may_have_failed(token)  # it registers anew: what it held is lost
             taken_before = self.watcher.final_token(message, self.core)
             self.node.receive(peer, message)
@@ -299,7 +299,7 @@ class _Peer:
         if self.link is None or not self.broker.up:
             return []
         session = self.broker.core.roster.by_peer.get((self.socket, self.link.routing_id))
-        return list(session.held) if session is not None else []
+        return list(session.holding) if session is not None else []
 
     def connected(self) -> None: ...
 
@@ -362,7 +362,7 @@ class SimWorker(_Peer):
     def _at_stake(self) -> set[bytes]:
         """The tokens it holds, as it knows or as the broker does, also over a connection before this one."""
         sessions = self.broker.core.roster.by_peer.values() if self.broker.up else ()
-        given = [token for s in sessions if s.id == self.dialog.worker_id for token in s.held]
+        given = [token for s in sessions if s.id == self.dialog.worker_id for token in s.holding]
         return {*self.dialog.holding, *self.holds_at_broker(), *given}
 
     def freeze(self, seconds: float) -> None:

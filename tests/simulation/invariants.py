@@ -63,7 +63,7 @@ class Watcher:
 
     def final_token(self, message: Any, core: Broker) -> bytes | None:
         """The token whose FINAL was taken last for the job that this message speaks of."""
-        job = core.jobs.find(job_id_of(message.token) or "") if isinstance(message, WorkerFinal) else None
+        job = core.held.find(job_id_of(message.token) or "") if isinstance(message, WorkerFinal) else None
         return job.final_token if job is not None else None
 
     def final_was_taken(self, message: WorkerFinal, core: Broker) -> None:
@@ -112,7 +112,7 @@ class Watcher:
     # ------------------------------------------------------------ the core, step by step
 
     def before_input(self, core: Broker) -> dict[str, list[Session]]:
-        return {name: list(service.ring) for name, service in core.jobs.services.items()}
+        return {name: list(service.ring) for name, service in core.held.services.items()}
 
     def after_input(self, core: Broker, before: dict[str, list[Session]]) -> None:
         """Round-robin: who was taken out of a ring waited longest of those that could be sent to."""
@@ -120,7 +120,7 @@ class Watcher:
         sends = [s for s in core.turn.sends if isinstance(s.message, WorkerRequest)]
         taken = {s.peer for s in sends}
         for name, ring in before.items():
-            service = core.jobs.services.get(name)
+            service = core.held.services.get(name)
             still = set(service.ring) if service is not None else set()
             left = [s for s in ring if s not in still]
             chosen_from = [s for s in left if isinstance(s, Session) and s.peer in taken]
@@ -135,24 +135,38 @@ class Watcher:
 
     def counts_agree(self, core: Broker) -> None:
         """The counts that are kept as jobs move are the counts there are."""
-        for service in core.jobs.services.values():
+        for service in core.held.services.values():
             waiting = list(service.waiting())
             memory = sum(job.kind == "memory" for job in waiting)
             self.demand(memory == service.waiting_memory, f"waiting_memory of {service.name}")
             self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
             for session in service.ring:
-                self.demand(session.free, f"a worker in the ring of {service.name} is not free")
-        overflow = core.jobs.overflow
+                self.demand(
+                    session.has_room(service.name), f"who is in the ring of {service.name} has no room"
+                )
+            for session in service.ring.workers:
+                left_out = session.has_room(service.name) and session not in service.ring
+                self.demand(not left_out, f"a worker of {service.name} has room, and is not in its ring")
+        overflow = core.held.overflow
         kept = sum(overflow.count_of(name) for name in overflow.services(100))
         self.demand(kept == overflow.count, "count of the overflow")
         self.demand(sum(overflow.bytes_of.values()) == overflow.bytes, "bytes of the overflow")
-        answers = core.jobs.answers
+        answers = core.watchers
         waits = [*answers.waits.values(), *answers.watches.values()]
         self.demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
         for session in core.roster.by_peer.values():
-            if session.job is not None:
-                self.demand(session.job.session is session, "a session's job has another session")
-                self.demand(session.job.token in session.held, "a session does not hold its job's token")
+            for token, assignment in session.holding.items():
+                self.demand(assignment.taker is session, "what a session holds has another taker")
+                live = assignment.job is not None and assignment.job.token == token
+                self.demand(live or assignment.job is None, "a session holds a job under a dead token")
+        for token, assignment in core.held.assignments.items():
+            job = assignment.job
+            self.demand(job is not None and job.token == token, f"{token!r} is live, and its job is not")
+            holder = assignment.taker
+            held = not isinstance(holder, Session) or token in holder.holding
+            self.demand(held, f"{token!r} is held by nobody")
+        running = sum(len(service.running) for service in core.held.services.values())
+        self.demand(running == len(core.held.assignments), "the running jobs are not those that are held")
 
     def sent(self, send: Send, core: Broker, disk: MemoryStore) -> None:
         """A message has left the gate."""
@@ -197,7 +211,7 @@ class Watcher:
         )
         self.last_attempt[job_id] = int(attempt)
         self.last_token[job_id] = message.token
-        job = core.jobs.live(message.token)
+        job = core.held.live(message.token)
         self.demand(job is not None, f"a request left with the dead token {message.token!r}")
         assert job is not None
         late = job.expires_at is not None and job.attempt == 1 and self.steady() >= job.expires_at
@@ -298,22 +312,22 @@ class Watcher:
             )
         self.counts_agree(core)
         # While jobs stand in the store alone (excused, below) there is a look at them each second.
-        looks = any(service.beyond or service.scheduled_beyond for service in core.jobs.services.values())
+        looks = any(service.beyond or service.scheduled_beyond for service in core.held.services.values())
         self.demand((node.idle or looks) and node.held == 0, "the gate holds something back")
-        scheduled = [job for service in core.jobs.services.values() for job in service.scheduled.values()]
+        scheduled = [job for service in core.held.services.values() for job in service.scheduled.values()]
         early = {job.id for job in scheduled}
         excused = self.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))
         self.demand(not early or excused, f"still scheduled: {early}")
-        self.demand(not core.jobs.overflow, "a strict request never became a job")
-        self.demand(not core.jobs.inserting, "an insert was never answered")
-        self.demand(early >= set(core.jobs.stored), "a stored job was not let go of")
-        self.demand(not core.jobs.confirmations.unconfirmed, "a result was never confirmed")
-        for service in core.jobs.services.values():
+        self.demand(not core.held.overflow, "a strict request never became a job")
+        self.demand(not core.held.inserting, "an insert was never answered")
+        self.demand(early >= set(core.held.stored), "a stored job was not let go of")
+        self.demand(not core.results.confirmations.unconfirmed, "a result was never confirmed")
+        for service in core.held.services.values():
             scheduled = set(service.scheduled) - early
             left = (service.waiting_count, len(service.running), len(scheduled))
             self.demand(left == (0, 0, 0), f"{service.name} still has {left} waiting, running, scheduled")
-        free = [session for service in core.jobs.services.values() for session in service.ring]
-        in_rings = {session.id for session in free} | {session.peer for session in free}
+        free = [session for service in core.held.services.values() for session in service.ring]
+        in_rings = {session.name for session in free} | {getattr(session, "peer", None) for session in free}
         for worker in workers:
             # A foreign worker does not know the name that the broker gives it.
             ours = hasattr(worker, "dialog")

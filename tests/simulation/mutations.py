@@ -12,15 +12,17 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zmws.core.answers import Answers
 from zmws.core.backlog import Backlog
-from zmws.core.broker import Broker
-from zmws.core.desk.desk import Inspection
+from zmws.core.desk.desk import Desk
+from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
-from zmws.core.jobs import Jobs
+from zmws.core.life import Life
+from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.session import Session
 from zmws.core.submission import Submission
+from zmws.core.watchers import Watchers
 from zmws.dialog.client import ClientDialog
 from zmws.dialog.worker import WorkerDialog
 from zmws.wire import mdp
@@ -40,21 +42,21 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "a job that is given back is not queued again",
-        Jobs,
+        Life,
         "give_back",
-        "self._queue(self.services[job.service], job)",
+        "self._queue(self.held.services[job.service], job)",
         "pass",
     ),
     Mutation(
         "a stale token is taken for a live one",
-        Jobs,
-        "live",
-        "return job if job is not None and job.token == token else None",
-        "return job if job is not None and job.token is not None else None",
+        Life,
+        "_leave_taker",
+        "self.held.assignments.pop(job.token).job = None",
+        "self.held.assignments[job.token]",
     ),
     Mutation(
         "the acknowledgement is sent twice",
-        Answers,
+        Watchers,
         "accepted",
         "self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)",
         "self.accepted_as(job.service, job.id, job.durability, caller, job.last_write, existing)\n"
@@ -68,25 +70,25 @@ MUTATIONS = [
         "if True:",
     ),
     Mutation(
-        "a worker is not put back after its result", Broker, "_on_final", "self.jobs.free(session)", "pass"
+        "a worker is not put back after its result", Results, "on_final", "session.stand_in_line()", "pass"
     ),
     Mutation(
         "a broker's restart counts as a failure",
-        Broker,
-        "_on_timer",
-        'self.jobs.give_back(job, "its worker did not come back after the broker\'s restart")',
-        'self.jobs.attempt_failed(job, {"code": "worker_lost", "error": ""}, "lost")',
+        Life,
+        "_on_not_reattached",
+        'self.give_back(assignment.job, "its worker did not come back after the broker\'s restart")',
+        'self.fail(assignment.job, {"code": "worker_lost", "error": ""}, "lost")',
     ),
     Mutation(
         "the worker that waited least is taken",
-        Jobs,
-        "_next_worker",
+        Dispatch,
+        "_next",
         "for taker in service.ring:",
-        "for taker in reversed(service.ring):",
+        "for taker in reversed(list(service.ring)):",
     ),
     Mutation(
         "a worker is told to forget its result before that is on disk",
-        Jobs,
+        Results,
         "taken",
         "if job is not None and job.last_write is not None:",
         "if False:",
@@ -103,23 +105,23 @@ MUTATIONS = [
     Mutation(
         "a lost worker's job stays with it",
         Roster,
-        "end",
-        'self.jobs.attempt_failed(job, lost, "lost")',
-        "pass",
+        "_lose",
+        "for job in jobs:",
+        "for job in ():",
     ),
     Mutation(
         "a cancelled job's token stays live",
-        Jobs,
+        Life,
         "cancel",
-        'job.move("cancel", turn.wall)',
-        'job.move("cancel", turn.wall)\n    job.token = token',
+        "if was == RUNNING:",
+        "if was == RUNNING:\n        self.held.assignments[job.token + b'0'] = assignment\n    if False:",
     ),
     Mutation(
         "a recovered running job has no token",
-        Jobs,
+        Life,
         "_recover_running",
-        "job.token = make_token(job.id, job.attempt, job.nonce)",
-        "job.token = b''",
+        "job.token = token = make_token(job.id, job.attempt, job.nonce)",
+        "job.token = token = b''",
     ),
     Mutation(
         "a worker does not repeat its results after a reconnection",
@@ -165,26 +167,26 @@ MUTATIONS = [
     ),
     Mutation(
         "a repeated question is asked anew",
-        Inspection,
+        Desk,
         "_is_repeat",
         "known = asks.known(asked['ask'])".replace("'", '"'),
         "known = None",
     ),
     Mutation(
         "a delay goes by the wall",
-        Jobs,
-        "due",
+        Life,
+        "_on_due",
         "if (self.turn.wall if job.by_wall else self.turn.steady) < job.ready_at:",
         "if self.turn.wall < job.ready_at:",
     ),
     Mutation(
         "a worker that is told to drop a job is given another at once",
-        Jobs,
-        "tell_cancelled",
-        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)',
-        'turn.command(session.peer, Heartbeat((b"CANCEL " + token,)), session.link)\n'
-        "    session.held.pop(token, None)\n"
-        "    self.free(session)",
+        Session,
+        "drop",
+        "assignment.drop_by = self.turn.now + self.turn.limits.cancel_grace_s",
+        "assignment.drop_by = self.turn.now\n"
+        "    self.holding.pop(assignment.token)\n"
+        "    self.stand_in_line()",
     ),
     Mutation(
         "what a strict client asks beyond a limit is kept and forgotten",
@@ -195,7 +197,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what expires goes by the wall",
-        Jobs,
+        Life,
         "expire_if_late",
         "or self.turn.steady < job.expires_at",
         "or self.turn.wall < job.expires_at",

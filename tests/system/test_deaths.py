@@ -391,7 +391,7 @@ def test_a_worker_that_goes_on_past_ttr_and_grace_is_shown_as_hung_until_its_fin
         assert failed.value.code == "timeout"
         assert worker_row(client, hung)["state"] == "busy", "it has cancel_grace to let go"
         wait_until(lambda: worker_row(client, hung)["state"] == "hung", 5, "cancel_grace is over")
-        assert worker_row(client, hung)["job"] == job.id
+        assert [one["id"] for one in worker_row(client, hung)["jobs"]] == [job.id]
         assert counters(client)["workers_hung"] == 1
         waiting = client.submit("ACT", notes.params("nothing"))
         threading.Event().wait(2 * INTERVAL_S)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from zmws.errors import ProtocolError
-from zmws.wire import mdp, messages
+from zmws.wire import mdp, messages, names
 from zmws.wire.mdp import decode, encode_to_client, encode_to_worker
 from zmws.wire.messages import (
     BARE,
@@ -34,6 +34,7 @@ from zmws.wire.messages import (
     Ready,
     ReplyTo,
     WorkerFinal,
+    WorkerInfo,
     WorkerPartial,
     WorkerRequest,
 )
@@ -358,7 +359,7 @@ def test_a_worker_may_not_send_a_request() -> None:
 def test_a_worker_of_ours_is_known_by_its_frame_and_gets_the_extensions() -> None:
     info = {"zmws": 1, "id": "w1", "holding": ["a/1/b"], "finished": []}
     ready = decode("worker", [b"MDPW02", b"\x01", b"E", json.dumps(info).encode()])
-    assert ready == Ready("E", info, Link(RFC, False, False, ours=True))
+    assert ready == Ready("E", WorkerInfo("w1", [b"a/1/b"]), Link(RFC, False, False, ours=True))
     assert isinstance(ready, Ready)
     assert encode_to_worker(WorkerRequest(TOKEN, "E", b'{"id": "a"}', (HELLO,)), ready.link) == [
         b"MDPW02", b"\x02", TOKEN, b"", b'JOB-JSON: {"id": "a"}', HELLO
@@ -570,7 +571,7 @@ def test_what_no_worker_may_send(sent: list[bytes], why: str) -> None:
     ],
 )
 def test_names_of_services(name: str, strict: bool, good: bool) -> None:
-    assert (mdp.service_name_fault(name, strict) is None) is good
+    assert (names.service_name_fault(name, strict) is None) is good
 
 
 @pytest.mark.parametrize("prefix", [b"", b"SYNC-", b"JOB: ", b"JOB: SYNC-", b"JOB:SYNC-"])
@@ -578,7 +579,7 @@ def test_a_name_that_is_too_long_is_refused_and_not_echoed_whole(prefix: bytes) 
     for length in (256, 257, 300, 100_000):
         name = request("client", b"MDPC02", b"\x01", prefix + b"x" * length).service
         assert len(name) < 300
-        assert mdp.service_name_fault(name) is not None
+        assert names.service_name_fault(name) is not None
     name = request("client", b"MDPC02", b"\x01", prefix + b"x" * 255).service
     assert name == "x" * 255
 
@@ -594,14 +595,14 @@ def test_an_envelope_is_bounded_because_it_is_kept(socket: str) -> None:
 
 @pytest.mark.parametrize("name", ["mmi.service", "zmws.job", "zmws.", "SERVER-JOBS"])
 def test_names_that_only_the_broker_answers_for(name: str) -> None:
-    assert mdp.is_reserved(name)
-    assert not mdp.is_reserved("my" + name)
+    assert names.is_reserved(name)
+    assert not names.is_reserved("my" + name)
 
 
 # ---------------------------------------------------------------- round trips
 
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="[]/"), min_size=1).filter(
-    lambda name: mdp.service_name_fault(name) is None
+    lambda name: names.service_name_fault(name) is None
 )
 BODIES = st.lists(
     st.binary(max_size=20) | st.sampled_from([b"", HELLO, b"MDPC02", b"JOB: X", b"COMPLETE: X [1]"]),
@@ -639,7 +640,10 @@ def test_ready_of_our_worker_arrives_as_it_left(
     service: str, holding: list[str], finished: list[str]
 ) -> None:
     info = {"zmws": 1, "id": "worker-1", "slots": 1, "holding": holding, "finished": finished}
-    assert decode("worker", mdp.encode_ready(service, info)) == Ready(service, info, Link(ours=True))
+    told = WorkerInfo(
+        "worker-1", [token.encode() for token in holding], [token.encode() for token in finished]
+    )
+    assert decode("worker", mdp.encode_ready(service, info)) == Ready(service, told, Link(ours=True))
 
 
 @patient

@@ -106,6 +106,10 @@ def forget(service: str, as_json: bool, connect: Connect) -> int:
     return 0
 
 
+def _in_hand(job: dict[str, Any]) -> str:
+    return str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
+
+
 @click.command()
 @json_option
 @broker_options
@@ -118,16 +122,17 @@ def workers(as_json: bool, connect: Connect) -> int:
         return 0
     shown = [
         (
-            *(row[name] for name in ("service", "state", "host", "pid", "done", "failed")),
+            ", ".join(row["services"]),
+            *(row[name] for name in ("state", "host", "pid", "done", "failed")),
             *(age(row[name]) for name in ("since", "heard_at")),
-            row["job"],
+            ", ".join(_in_hand(job) for job in row["jobs"]),
         )
         for row in rows
     ]
     show_table(
-        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOB"),
+        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOBS"),
         shown,
-        may_cut=("HOST",),
+        may_cut=("HOST", "JOBS"),
     )
     return 0
 

@@ -12,7 +12,7 @@ from zmws.client.asked import waited
 from zmws.client.given import options_given, times_as_text
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
-from zmws.wire import mdp, values
+from zmws.wire import values
 from zmws.wire.messages import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
@@ -68,7 +68,7 @@ def accepted(reply: Reply) -> tuple[str, dict[str, Any]]:
     if reply.kind != "accepted":
         raise ZmwsError(f"the broker answered a submit with '{reply.kind}'")
     job_id = reply.body[0].decode().split(" ")[1]
-    note = reply.body[1][len(mdp.OPTS_JSON) :] if len(reply.body) > 1 else b"{}"
+    note = reply.body[1][len(values.OPTS_JSON) :] if len(reply.body) > 1 else b"{}"
     return job_id, values.json_object(note) or {}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from zmws.core.options import JOB_OPTIONS
 from zmws.errors import OptionError, Refused
-from zmws.wire import mdp
+from zmws.wire import names
 
 Seconds = float | timedelta
 
@@ -40,7 +40,7 @@ def service_of(service: object) -> str:
             f"{service!a} is the name with what a message says before it: write {name!a}; "
             "'call' waits for the result, and 'submit' does not",
         )
-    fault = mdp.service_name_fault(name)
+    fault = names.service_name_fault(name)
     if fault is not None:
         raise Refused("bad_service", fault)
     return name

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from zmws.core.group import ALL_IN_STORE, Group
 from zmws.core.job import SCHEDULED, WAITING, Job
 from zmws.core.service import Service
+from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting, Row, Rows, job_of
 
@@ -52,6 +53,7 @@ class Backlog:
         self._agendas = {False: _Agenda(), True: _Agenda()}  # of all services, by `Job.by_wall`
         self._looking = False
         self._look_planned = False
+        self._reminder = Reminder[None](lambda _: self.look())
 
     # ------------------------------------------------------------ waiting jobs
 
@@ -213,7 +215,7 @@ class Backlog:
     def _plan_look(self) -> None:
         if not self._look_planned:
             self._look_planned = True
-            self.turn.timers.add(self.turn.now + LOOK_INTERVAL_S, "look")
+            self.turn.timers.add(self.turn.now + LOOK_INTERVAL_S, self._reminder, None)
 
     def look(self) -> None:
         """Ask for what has expired in the store, and for what will be due."""

@@ -21,17 +21,21 @@ class Confirmations:
     def __init__(self) -> None:
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
         self.unconfirmed: OrderedDict[bytes, tuple[Write, Session]] = OrderedDict()
-        self._taken: OrderedDict[bytes, None] = OrderedDict()
+        self._taken: OrderedDict[bytes, bool] = OrderedDict()  # and whether that completed the job
 
-    def remember(self, token: bytes) -> None:
+    def remember(self, token: bytes, completed: bool) -> None:
         """A FINAL with this token was taken."""
-        self._taken[token] = None
+        self._taken[token] = completed
         if len(self._taken) > TAKEN_TOKENS_MAX:
             self._taken.popitem(last=False)
 
     def was_taken(self, token: bytes) -> bool:
         """Whether a FINAL with this token was taken, as far as memory reaches."""
         return token in self._taken
+
+    def completed(self, token: bytes) -> bool:
+        """Whether this token completed its job, as far as memory reaches."""
+        return self._taken.get(token, False)
 
     def await_write(self, session: Session, token: bytes, write: Write) -> None:
         """DONE for this token follows when `write` is on disk."""

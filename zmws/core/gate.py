@@ -69,6 +69,7 @@ class Gate:
         self._waited = 0  # the last number in the queue that somebody waits for
         self._since = 0.0  # when the queue began to fill
         self._busy = False
+        self._under_way: list[Write] = []
         self._batch_bytes = 0
         self.uncommitted_bytes = 0
         self.lists: list[Read] = []  # reads for people: they go to the reader, not into batches
@@ -152,7 +153,7 @@ class Gate:
                 if isinstance(item, UpdateJob):
                     self._starts.pop(item.job_id, None)
             self._queue.popleft()
-        self._busy = True
+        self._busy, self._under_way = True, batch.writes
         self._since = now
         return batch
 
@@ -163,8 +164,9 @@ class Gate:
         """When `next_batch` is to be asked again though nothing happens, None if it need not be."""
         return self._since + self._patience_s if self._queue and not self._busy else None
 
-    def committed(self, seq: int) -> list[Send]:
-        """The batch under way is on disk up to number `seq`; give back the sends that it frees."""
+    def committed(self, seq: int) -> tuple[list[Send], list[Write]]:
+        """The batch under way is on disk up to number `seq`; give back the sends that it frees, and its
+        writes, in the order in which they were made."""
         assert self._busy and seq >= self._committed, (seq, self._committed)
         self._busy = False
         self.uncommitted_bytes -= self._batch_bytes
@@ -174,7 +176,8 @@ class Gate:
             for number in range(self._committed + 1, seq + 1):
                 free.extend(self._held.pop(number, ()))
         self._committed = seq
-        return free
+        writes, self._under_way = self._under_way, []
+        return free, writes
 
     @property
     def idle(self) -> bool:

@@ -103,6 +103,7 @@ class Job:
     partials_cut: int = 0
     log_bytes: int = 0
     log_cut: int = 0
+    saved: str | None = None  # JSON that an attempt left for the next
     number: int = 0  # the order of creation, and of jobs of one rank
 
     # What a restart forgets.
@@ -111,12 +112,12 @@ class Job:
     body_bytes: int = 0
     partials_bytes: int = 0
     token: bytes | None = None  # live while running, else None
-    session: Any = None  # the session.Session that runs it; this layer does not know sessions
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0
     last_write: Any = None  # the writes.Write that an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
     lease_written: bool = False  # the store has a lease or a deadline of the attempt
+    saved_written: str | None = None  # of that, what is on its way to the store
     progress_written_n: int = 0  # of the progress on its way to the store, 0 if none is
 
     def move(self, event: str, at: float) -> None:
@@ -137,6 +138,11 @@ class Job:
     def final(self) -> bool:
         """Whether it has ended (what did not complete may still be revived)."""
         return self.state in FINAL_STATES
+
+    @property
+    def suspect(self) -> bool:
+        """Whether its worker died with it at the last attempt: it may do so again (taker.py)."""
+        return bool(self.attempts) and self.attempts[-1].get("error", {}).get("code") == "worker_lost"
 
     def ends_attempt(self, at: float, error: dict[str, Any] | None, kept_max: int) -> None:
         """Write the attempt that just ended into the history; times are wall seconds there too."""

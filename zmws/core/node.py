@@ -82,8 +82,9 @@ class Node:
     def committed(self, seq: int, verdicts: list[Verdict]) -> None:
         """The batch under way is on disk, up to write number `seq`."""
         self._pass_gate()
-        self._free += self._gate.committed(seq)
-        self.broker.committed(seq, verdicts)
+        free, writes = self._gate.committed(seq)
+        self._free += free
+        self.broker.committed(seq, writes, verdicts)
 
     def loaded(self, read: Read, rows: Rows) -> None:
         """What a read brought."""

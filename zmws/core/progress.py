@@ -4,17 +4,16 @@ Rule 1: partial results and log lines of a stored job go to the store and are no
         job keeps its own.
 Rule 2: `partials_max`, `partials_bytes_max` and `log_bytes_max` bound what is kept of a job; its record
         says how much was cut.
-Rule 3: of its progress the last one per commit is written.
+Rule 3: of its progress, and of what it saves, the last one per commit is written.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from zmws.core.answers import Answers
 from zmws.core.job import RUNNING, STORED, Job
-from zmws.core.journal import Journal
 from zmws.core.turn import Turn
+from zmws.core.watchers import Watchers
 from zmws.core.writes import AppendToJob, UpdateJob, Write, size_of
 
 _COLUMNS = ("progress", "progress_text", "progress_at", "progress_n", "events")
@@ -23,15 +22,14 @@ _COLUMNS = ("progress", "progress_text", "progress_at", "progress_n", "events")
 class Progress:
     """Takes down what running jobs say, and tells those who wait for it."""
 
-    def __init__(self, turn: Turn, journal: Journal, answers: Answers) -> None:
+    def __init__(self, turn: Turn, watchers: Watchers) -> None:
         self._turn = turn
-        self._journal = journal
-        self._answers = answers
+        self._watchers = watchers
 
     def partial(self, job: Job, body: tuple[bytes, ...], plain: bool) -> None:
         """A partial result: to those who wait, and into the record."""
         for caller in job.callers:
-            self._answers.partial(job, caller, body, plain)
+            self._watchers.partial(job, caller, body, plain)
         limits, size = self._turn.limits, size_of(body)
         if (
             job.partials_count < limits.partials_max
@@ -58,12 +56,12 @@ class Progress:
         job.events += 1
         n, at = job.events, self._turn.wall
         if job.kind == STORED:
-            self._journal.write(AppendToJob(job.id, kind, value, n, at, size=100 + size), job)
+            self._turn.write(AppendToJob(job.id, kind, value, n, at, size=100 + size), job)
         else:
             if isinstance(job.history, tuple):
                 job.history = []
             job.history.append((n, at, kind, value))
-        self._answers.happened(job)
+        self._watchers.happened(job)
 
     def progress(self, job: Job, done: float | None, text: str | None) -> None:
         """How far it is."""
@@ -74,15 +72,27 @@ class Progress:
             self._write(job)
         body = {"id": job.id, "service": job.service, "done": done, "text": text}
         self._turn.news(f"{job.service}.progress", body, job.last_write)
-        self._answers.happened(job)
+        self._watchers.happened(job)
+
+    def save(self, job: Job, text: str) -> None:
+        """What the next attempt is to be given, JSON as a text; the last one per commit is written."""
+        job.saved = text
+        if job.kind == STORED and not job.saved_written:
+            self._turn.write(UpdateJob(job.id, {"saved": text}), job)
+            job.saved_written = text
 
     def _write(self, job: Job) -> None:
         if job.kind == STORED:
-            self._journal.write(UpdateJob(job.id, {name: getattr(job, name) for name in _COLUMNS}), job)
+            self._turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in _COLUMNS}), job)
             job.progress_written_n = job.progress_n
 
     def written(self, job: Job, write: Write) -> None:
-        """A write of this job is on disk; if it was its progress and there was more since, that follows."""
+        """A write of this job is on disk; if it was its progress, or what it saved, and there was more since,
+        that follows."""
+        if job.saved_written and isinstance(write, UpdateJob) and "saved" in write.changes:
+            job.saved_written = None
+            if job.state == RUNNING and job.saved is not None and job.saved != write.changes["saved"]:
+                self.save(job, job.saved)
         if job.progress_written_n and isinstance(write, UpdateJob) and "progress_n" in write.changes:
             job.progress_written_n = 0
             if job.state == RUNNING and job.progress_n != write.changes["progress_n"]:

@@ -15,12 +15,16 @@ import hashlib
 import json
 from typing import Any
 
+from zmws.core.dispatch import Dispatch
+from zmws.core.held import Held
 from zmws.core.job import Job
-from zmws.core.jobs import Jobs, error
+from zmws.core.life import LOST, Life, error
+from zmws.core.results import Results
 from zmws.core.session import Session
 from zmws.core.strangers import Strangers
+from zmws.core.taker import Ring
+from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
-from zmws.wire.mdp import TOKEN_BYTES_MAX, is_reserved, service_name_fault
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
@@ -30,174 +34,198 @@ from zmws.wire.messages import (
     Ready,
     WorkerRequest,
 )
+from zmws.wire.names import is_reserved, service_name_fault
+from zmws.wire.words import beat_of
 
-HOLDING_MAX = 1_000  # tokens that one READY or HEARTBEAT may name as held
-PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come
+HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
+TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
 
 
 class Roster:
     """The sessions by routing id and by worker id."""
 
-    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, life: Life, dispatch: Dispatch, results: Results, strangers: Strangers
+    ) -> None:
         self.turn = turn
-        self.jobs = jobs
-        self.strangers = Strangers(turn)
+        self.held = held
+        self.life = life
+        self.dispatch = dispatch
+        self.results = results
+        self.strangers = strangers
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
         self._probed = float("-inf")
         self._probe_due = False
+        self._check = Reminder(self.check, lambda s, at: self.by_peer.get(s.peer) is s and s.timer_at == at)
+        self._probe_soon = Reminder[None](lambda _: self.probe_now())
+        self._unblocked = Reminder(self._wake)
 
     def busy_peers(self) -> list[tuple[Peer, float]]:
         """Workers of ours that hold something, and after how many seconds of silence they are lost."""
         sessions = self.by_peer.values()
-        return [(s.peer, s.silence_s) for s in sessions if s.held and s.link.ours and s.lost_until is None]
+        return [(s.peer, s.silence_s) for s in sessions if s.holding and s.ours and s.lost_until is None]
 
     # ------------------------------------------------------------ coming
 
     def on_ready(self, peer: Peer, message: Ready) -> None:
         """A worker registers, or comes back."""
-        turn, name = self.turn, message.service
-        fault = service_name_fault(name, strict=peer[0] == "mdp")
-        if fault is None and is_reserved(name):
-            fault = f"the service name '{name}' is reserved"
+        turn, info = self.turn, message.info
+        fault = self._fault_of(peer, message)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
-        service = self.jobs.register_service(name)
-        if service is None:
+        slots = self._slots_of(message)
+        if slots is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
-        info = message.info
-        worker_id = info["id"] if info is not None else _foreign_id(peer, turn.suppliers.secret)
-        session = Session(peer, service, message.link, worker_id, turn.limits)
-        holding = [t.encode() for t in info["holding"][:HOLDING_MAX]] if info is not None else []
-        finished = [t.encode() for t in info["finished"][:HOLDING_MAX]] if info is not None else []
-        self._end_older(peer, session, {*holding, *finished})
+        worker_id = info.id if info is not None else _foreign_id(peer, turn.suppliers.secret)
+        session = Session(turn, peer, message.link, worker_id, slots, info, self._check)
+        named = {*info.holding, *info.finished} if info is not None else set()
+        self._end_older(peer, session, named)
         self.strangers.registered(peer)
         self.by_peer[peer] = session
-        if session.link.ours:
+        if session.ours:
             self.by_id[worker_id] = session
-        service.sessions[session] = None
-        session.heard = turn.now
-        session.registered_at = turn.wall
-        if info is not None:
-            session.info = {"host": str(info.get("host", ""))[:255]}
-            ping = info.get("ping")
-            if isinstance(ping, (int, float)) and 0 < ping < 3600:
-                session.silence_s = max(session.expiry_s, PINGS_MISSED * ping)
-            if isinstance(info.get("pid"), int):
-                session.info["pid"] = info["pid"] % 2**63
+        for ring in session.rings:
+            ring.workers[session] = None
         turn.counters["workers_ready"] += 1
         if info is not None:
-            self._greet(session, holding, finished)
+            self._greet(session, info.holding, info.finished)
         else:
             self._collect(session)
-        session.heartbeat_due = turn.now + session.heartbeat_interval_s
-        self._plan(session)
-        turn.note("info", f"worker {worker_id} of {name} is ready")
+        session.plan()
+        names = ", ".join(session.service_names[:20])
+        turn.note("info", f"worker {worker_id} of {names} is ready")
         self._announce("worker.ready", session)
-        self.jobs.free(session)
+        session.stand_in_line()
+        return None
+
+    def _fault_of(self, peer: Peer, message: Ready) -> str | None:
+        """Why a READY cannot be taken, None if it can."""
+        services = message.info.services if message.info is not None else None
+        for name in services or (message.service,):
+            fault = service_name_fault(name, strict=peer[0] == "mdp")
+            if fault is not None:
+                return fault
+            if is_reserved(name):
+                return f"the service name '{name}' is reserved"
+        if services is not None and message.service not in services:
+            return f"READY is for '{message.service}', and its services do not name that"
+        return None
+
+    def _slots_of(self, message: Ready) -> dict[Ring, int] | None:
+        """How many jobs of each of its services a worker takes at once; None if there are too many
+        services."""
+        info, held = message.info, self.held
+        given = {message.service: info.slots if info is not None else 1}
+        if info is not None and info.services is not None:
+            given = {name: service.slots for name, service in info.services.items()}
+        missing = sum(name not in held.services for name in given)
+        if missing and len(held.services) + missing > self.turn.limits.services_max:
+            return None
+        slots = {}
+        for name, most in given.items():
+            service = held.register(name)
+            assert service is not None, name
+            slots[service.ring] = most
+        return slots
 
     def _greet(self, session: Session, holding: list[bytes], finished: list[bytes]) -> None:
         """Tell a worker of ours the pace; take over what it brings, cancel what is dead."""
         limits = self.turn.limits
-        pace: dict[str, float] = {
+        pace = {
             "interval": limits.heartbeat_interval_s,
             "liveness": limits.heartbeat_liveness,
+            "message_bytes_max": limits.message_bytes_max,
+            "cancel_grace": limits.cancel_grace_s,
+            "takes": TAKES,
         }
-        pace["message_bytes_max"] = limits.message_bytes_max
         self.turn.command(session.peer, Heartbeat((json.dumps(pace).encode(),)), session.link)
         for token in holding:
-            session.held[token] = None
             if not self._take_over(session, token):
-                self.jobs.tell_cancelled(session, token, self.turn.now)
+                session.drop(session.hold(token), self.turn.now)
         for token in finished:
             # Its FINAL follows: until then the job is as if it ran here.
-            if self._take_over(session, token):
-                session.held[token] = None
-            else:
-                self.jobs.taken(session, token)
+            if not self._take_over(session, token):
+                self.results.taken(session, token)
 
     def _collect(self, session: Session) -> None:
         """A foreign worker that was given up over a job is back: first that job's FINAL, then another."""
         owed = self.strangers.owed(session.peer)
         if owed is not None:
-            token, session.drop_at = owed
-            session.held[token], session.hung = None, True
+            assignment = session.hold(owed[0])
+            assignment.drop_by, assignment.hung = owed[1], True
 
     def _take_over(self, session: Session, token: bytes) -> bool:
-        job = self.jobs.live(token)
-        if job is None and session.job is None:
-            job = self.jobs.adopt(token, session)
-        if job is None:
-            return False
-        holder: Session | None = job.session
-        if session.job is not None and session.job is not job:
-            # One job at a time: a second token in one READY is as good as dead.
-            if holder is None:
-                self.jobs.give_back(job, "its worker holds another job")
-            return False
-        if holder is not None and holder is not session:
-            holder.job = None
+        """A token that a worker names is its own from now on, if it is live. False if it is dead."""
+        assignment = self.held.assignments.get(token)
+        if assignment is None:
+            if self.dispatch.adopt(token, session) is None:
+                return False
+            assignment = self.held.assignments[token]
+        holder = assignment.taker
+        if isinstance(holder, Session) and holder is not session:
             holder.let_go(token)
-        job.session, session.job = session, job
-        if holder is not None and holder is not session:
-            self.jobs.free(holder)
-        session.job_since_at = job.started_at
+            holder.stand_in_line()
+        assignment.taker = session
+        session.holding[token] = assignment
         self.turn.counters["reattached"] += 1
         return True
 
     def _end_older(self, peer: Peer, session: Session, named: set[bytes]) -> None:
         """End older sessions. What a foreign worker held counts as a lost worker's; what ours held
         and does not name never arrived, which is no failure."""
-        older = self.by_id.get(session.id) if session.link.ours else None
+        older = self.by_id.get(session.id) if session.ours else None
         for old in {self.by_peer.get(peer), older} - {None}:
             assert old is not None
-            job = old.job
-            if job is not None and job.token in named:
-                job.session = old.job = None  # taken over in a moment
-            elif job is not None and old.link.ours and session.link.ours:
-                self._remove(old)
-                self.jobs.give_back(job, "the request never reached its worker")
+            for token, assignment in list(old.holding.items()):
+                if assignment.job is None:
+                    continue
+                if token in named:
+                    assignment.taker = None  # taken over in a moment
+                    old.let_go(token)
+                elif old.ours and session.ours:
+                    self._remove(old)
+                    self.life.give_back(assignment.job, "the request never reached its worker")
             self.end(old, "registered anew")
 
     # ------------------------------------------------------------ living
 
     def on_heartbeat(self, session: Session, frames: tuple[bytes, ...]) -> None:
-        """A sign of life; of our workers also what they hold, and what they want confirmed."""
-        if max(len(session.held), len(session.confirming), len(session.done)) > TOKENS_MAX:
+        """A sign of life; of our workers also what they hold, what they will not begin, and what they want
+        confirmed."""
+        if max(len(session.holding), len(session.confirming), len(session.done)) > TOKENS_MAX:
             self.turn.counters["workers_with_too_many_tokens"] += 1
             self.turn.command(session.peer, DISCONNECT, session.link)
             return self.end(session, "it named more tokens than a worker can have")
-        for frame in frames:
-            if frame.startswith(b"CONFIRM "):
-                self._confirm(session, frame[8:].split())
-            elif frame.startswith(b"HOLDS "):
-                room = max(0, HOLDING_MAX - len(session.held))
-                for token in frame[6:].split()[:room]:
-                    if len(token) > TOKEN_BYTES_MAX:
-                        continue
-                    if token not in session.held and self.jobs.live(token) is None:
-                        session.held[token] = None
-                        session.service.ring.pop(session, None)
-                        self.jobs.tell_cancelled(session, token, self.turn.now)
-            elif frame.startswith(b"MEMORY ") and frame[7:].isdigit():
-                session.memory_bytes = int(frame[7:][:18])
+        beat = beat_of(frames)
+        room = max(0, HOLDING_MAX - len(session.holding))
+        for token in beat.holds[:room]:
+            if token not in session.holding and self.held.live(token) is None:
+                session.drop(session.hold(token), self.turn.now)
+        for token in beat.release:
+            self._release(session, token)
+        if beat.slots is not None:
+            session.slots = beat.slots
+        if beat.memory_bytes is not None:
+            session.memory_bytes = beat.memory_bytes
+        if beat.confirm is not None:
+            self.results.want_confirmed(session, beat.confirm)
+        session.stand_in_line()
         return None
 
-    def _confirm(self, session: Session, tokens: list[bytes]) -> None:
-        session.service.ring.pop(session, None)
-        for token in tokens[:TOKENS_MAX]:
-            if len(token) > TOKEN_BYTES_MAX:
-                continue
-            if token in session.held or self.jobs.confirmations.reassigned(session, token):
-                session.confirming.add(token)  # its FINAL, or its commit, is to come
-            else:
-                session.done[token] = None
-        if not session.confirming:
-            self.jobs.heartbeat(session)
-            self.jobs.free(session)
+    def _release(self, session: Session, token: bytes) -> None:
+        """It has not begun this, and never will: the dispatch is as if it had not been. A token that is not
+        live frees its slot, is counted, and changes no job."""
+        assignment = session.holding.get(token)
+        session.let_go(token)
+        if assignment is not None and assignment.job is not None:
+            self.turn.counters["released"] += 1
+            self.life.take_back(assignment.job)
+        else:
+            self.turn.counters["released_dead"] += 1
 
     def heard_from(self, session: Session) -> None:
         """RFC 18: any command but DISCONNECT counts as a heartbeat.
@@ -208,18 +236,21 @@ class Roster:
         session.heard = self.turn.now
         if session.blocked_until > self.turn.now:
             session.blocked_until = 0.0
-            self.jobs.dispatch(session.service)
+            self._wake(session)
+
+    def _wake(self, session: Session) -> None:
+        for name in session.service_names:
+            self.turn.wake(name)
 
     # ------------------------------------------------------------ going
 
     def on_disconnect(self, session: Session) -> None:
         """The worker leaves; what it holds is given back, no failure."""
-        job = session.job
-        session.hung = False  # it leaves, and brings nothing more
         self._remove(session)
-        if job is not None:
-            self.jobs.give_back(job, "its worker left")
-        self.end(session, "left")
+        for job in session.jobs:
+            self.life.give_back(job, "its worker left")
+        session.holding.clear()  # it brings nothing more
+        self.end(session, "left", known=True)
 
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
         """A send to a worker could not be made: its connection is `gone`, or its pipe is `full`."""
@@ -229,43 +260,59 @@ class Roster:
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
             session.let_go(message.token)
-            job = self.jobs.live(message.token)
+            job = self.held.live(message.token)
             if job is not None:
-                self.jobs.give_back(job, "the request could not be sent")
+                self.life.give_back(job, "the request could not be sent")
         if why == "gone":
             self._lost(session)
         else:
             session.blocked_until = self.turn.now + self.turn.limits.stuck_peer_s
-            self.turn.timers.add(session.blocked_until, "start", session.service)
-            self.jobs.free(session)
+            self.turn.timers.add(session.blocked_until, self._unblocked, session)
+            session.stand_in_line()
 
     def _lost(self, session: Session) -> None:
-        session.service.ring.pop(session, None)
-        if not session.job:
+        session.leave_line()
+        if not session.jobs:
             self.end(session, "its connection is gone")
         elif session.lost_until is None:
             session.lost_until = self.turn.now + self.turn.limits.reattach_window_s
-            self._plan(session)
+            session.plan()
             self.turn.counters["workers_lost"] += 1
 
-    def end(self, session: Session, why: str) -> None:
-        """The session is over. A job it still holds has lost its worker."""
-        job = session.job
-        known = session in session.service.sessions
+    def end(self, session: Session, why: str, known: bool = False) -> None:
+        """The session is over. What it still holds has lost its worker. `known`: it was registered just
+        now."""
+        jobs = session.jobs
+        known = known or any(session in ring.workers for ring in session.rings)
         self._remove(session)
-        if session.hung and session.drop_at is not None and not session.link.ours:
-            self.strangers.owes(session.peer, next(iter(session.held)), session.drop_at)
-        if job is not None:
-            lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
-            self.jobs.attempt_failed(job, lost, "lost")
-        if known or job is not None:
-            self.turn.note("info", f"worker {session.id} of {session.service.name} is gone: {why}")
+        self._keep_owed(session)
+        self._lose(session, jobs, why)
+        if known or jobs:
+            names = ", ".join(session.service_names[:20])
+            self.turn.note("info", f"worker {session.id} of {names} is gone: {why}")
             self._announce("worker.gone", session, why)
+
+    def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
+        """A worker died with these. With one in hand, that is charged. With several nobody can know which it
+        was: none is charged but those that may run only once, and all are suspects (dispatch.py)."""
+        lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
+        for job in jobs:
+            charged = len(jobs) == 1 or job.retries == 0
+            self.life.fail(job, lost if charged else {**lost, "counted": False}, LOST, count=charged)
+
+    def _keep_owed(self, session: Session) -> None:
+        """A foreign worker that hangs on a job owes its FINAL, whoever comes back under its routing id."""
+        for assignment in session.holding.values():
+            if assignment.hung and assignment.drop_by is not None and not session.ours:
+                self.strangers.owes(session.peer, assignment.token, assignment.drop_by)
 
     def _remove(self, session: Session) -> None:
         """Out of every table, so that nothing that follows can give it a job."""
-        session.service.ring.pop(session, None)
-        session.service.sessions.pop(session, None)
+        session.leave_line()
+        for ring in session.rings:
+            ring.workers.pop(session, None)
+            if ring.reserved is session:
+                self.turn.wake(ring.service)
         if self.by_peer.get(session.peer) is session:
             del self.by_peer[session.peer]
         if self.by_id.get(session.id) is session:
@@ -298,79 +345,67 @@ class Roster:
             return
         if session.lost_until is not None and now >= session.lost_until:
             return self.end(session, "its connection is gone")
-        if session.drop_at is not None and now >= session.drop_at:
-            if session.link.ours:
-                self._hangs(session)
-            elif session.hung:
-                session.let_go(next(iter(session.held)))
-                self.jobs.free(session)
-            else:
-                turn.counters["workers_dropped"] += 1
-                return self._give_up(session, "it did not let go of a cancelled job")
-        job = session.job
-        if job is not None and now >= job.deadline_mono:
-            self._ran_too_long(session, job)
-            if not session.link.ours:
-                return self._give_up(session, "its job ran past its ttr")
-        # The very sum that next_due makes: a difference could round to just below, for ever.
-        if not session.held and now >= session.heard + session.expiry_s:
+        for assignment in list(session.holding.values()):
+            job = assignment.job
+            if job is not None and now >= job.deadline_mono:
+                self.life.run_out(job)
+                if not session.ours:
+                    return self._give_up(session, "its job ran past its ttr")
+            elif assignment.drop_by is not None and now >= assignment.drop_by:
+                if session.ours:
+                    self._hangs(session, assignment.job_id)
+                    assignment.drop_by, assignment.hung = None, True
+                elif assignment.hung:
+                    session.let_go(assignment.token)
+                    session.stand_in_line()
+                else:
+                    turn.counters["workers_dropped"] += 1
+                    return self._give_up(session, "it did not let go of a cancelled job")
+        # The very sum that Session makes: a difference could round to just below, for ever.
+        if not session.holding and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
             turn.command(session.peer, DISCONNECT, session.link)
             return self.end(session, f"silent for {session.expiry_s:g} s")
         if session.heartbeat_due <= now:
             session.heartbeat_due = now + session.heartbeat_interval_s
             if session.lost_until is None:
-                self.jobs.heartbeat(session)
-        self._plan(session)
+                session.beat()
+        session.plan()
         return None
 
     def _give_up(self, session: Session, why: str) -> None:
         """A foreign worker knows no CANCEL, so it gets DISCONNECT; what it runs is over, but may come."""
         self.turn.command(session.peer, DISCONNECT, session.link)
-        token = next(iter(session.held))
+        assignment = next(iter(session.holding.values()))
         self.end(session, why)
-        self.strangers.owes(session.peer, token, self.turn.now + session.ttr_s)
+        self.strangers.owes(session.peer, assignment.token, self.turn.now + assignment.ttr_s)
 
-    def _hangs(self, session: Session) -> None:
+    def _hangs(self, session: Session, job_id: str) -> None:
         """A worker of ours still runs a job that is over."""
-        session.drop_at, session.hung = None, True
         self.turn.counters["workers_hung"] += 1
         grace = f"{self.turn.limits.cancel_grace_s:g} s after CANCEL"
-        self.turn.note("warning", f"worker {session.id} is hung: {grace} it still runs job {session.job_id}")
-
-    def _ran_too_long(self, session: Session, job: Job) -> None:
-        token = job.token
-        assert token is not None, job
-        why = error("timeout", f"the attempt ran past its ttr of {job.ttr:g} s")
-        self.jobs.attempt_failed(job, why, "ttr")
-        self.jobs.tell_cancelled(session, token, self.turn.now)
-
-    def _plan(self, session: Session) -> None:
-        """Remind of the session when the next thing is due for it."""
-        now = self.turn.now
-        due = max(session.next_due(), now)
-        if due < session.timer_at or session.timer_at <= now:
-            session.timer_at = due
-            self.turn.timers.add(due, "session", session)
+        self.turn.note("warning", f"worker {session.id} is hung: {grace} it still runs job {job_id}")
 
     def connection_lost(self) -> None:
         """The shell saw some worker's connection break; which one, a probe will show."""
         if not self._probe_due:
             self._probe_due = True
             at = max(self.turn.now, self._probed + self.turn.limits.probe_gap_s)
-            self.turn.timers.add(at, "probe_now")
+            self.turn.timers.add(at, self._probe_soon, None)
 
     def probe_now(self) -> None:
         """Send every worker that holds something a HEARTBEAT: to a broken connection it fails."""
         self._probe_due = False
         self._probed = self.turn.now
         for session in list(self.by_peer.values()):
-            if session.held and session.lost_until is None:
-                self.jobs.heartbeat(session)
+            if session.holding and session.lost_until is None:
+                session.beat()
 
     def _announce(self, topic: str, session: Session, why: str | None = None) -> None:
         if self.turn.news_wanted:
-            body: dict[str, Any] = {"id": session.id, "service": session.service.name}
+            body: dict[str, Any] = {"id": session.id, "service": session.service_names[0]}
+            if session.info is not None and session.info.services is not None:
+                body["services"] = session.service_names
             if why is not None:
                 body["why"] = why
             self.turn.news(topic, body)

@@ -1,10 +1,10 @@
 """One service: its waiting jobs, its ring of waiting workers, and what limits its starts.
 
-Rule 1: the worker that has waited longest gets the next job (round-robin). The ring is a dict, whose
-        order is the order of waiting and from which any worker can be taken at once.
+Rule 1: the worker that has waited longest gets the next job (round-robin): taker.py.
 Rule 2: groups with waiting jobs take turns. A group whose next page is still being read is passed over
         and keeps its turn.
 Rule 3: what waits is counted as it moves, here (`held`, `waiting_memory`) and in the store alone (`beyond`).
+Rule 4: a suspect (taker.py) that no taker can hold alone yet is parked beside the groups, and comes first.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
 
 from zmws.core.group import Group
 from zmws.core.job import MEMORY, Job
 from zmws.core.options import ServiceOptions
+from zmws.core.taker import Ring
 from zmws.core.writes import Key
-
-if TYPE_CHECKING:
-    from zmws.core.session import Session
 
 # With ageing off a point of priority outweighs any difference of times.
 STRICT_HEAD_START_S = 1e10
@@ -34,8 +31,8 @@ class Service:
         self.options = options or ServiceOptions()
         self.paused = self.options.paused
         self.registered = False  # a worker registered it, or the configuration names it
-        self.ring: dict[Any, None] = {}  # sessions and leases, the longest waiting first
-        self.sessions: dict[Session, None] = {}
+        self.ring = Ring(name)
+        self.parked: dict[str, Job] = {}
         self.running: dict[str, Job] = {}
         self.scheduled: dict[str, Job] = {}
         self.inserting = 0  # stored jobs on their way to the store, repeats among them
@@ -92,8 +89,23 @@ class Service:
             return job
         return None
 
+    def park(self, job: Job) -> None:
+        """A job that was just popped waits for a taker that can hold it alone."""
+        self.parked[job.id] = job
+        self._count(job, 1)
+
+    def unpark(self) -> Job:
+        """The parked job that has waited longest."""
+        job = self.parked.pop(next(iter(self.parked)))
+        self._count(job, -1)
+        return job
+
     def left(self, job: Job) -> None:
         """A job that waited here has left."""
+        if self.parked.get(job.id) is job:
+            del self.parked[job.id]
+            self._count(job, -1)
+            return
         group = self.groups[job.group]
         group.queue_of(job).left()
         self._count(job, -1)
@@ -165,11 +177,13 @@ class Service:
 
     def waiting(self) -> Iterator[Job]:
         """The waiting jobs that are here, in no order that means anything."""
-        return (job for group in self.groups.values() for job in chain(group.stored, group.memory))
+        queued = (job for group in self.groups.values() for job in chain(group.stored, group.memory))
+        return chain(self.parked.values(), queued)
 
     def oldest_s(self, steady: float) -> float | None:
         """Seconds that the job at the head of a group has waited longest, None if none waits."""
         heads = [entry[3].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
+        heads += [job.ready_at for job in self.parked.values()]
         return max(0.0, steady - min(heads)) if heads else None
 
     def knows_group(self, group: str | None) -> bool:
@@ -181,7 +195,7 @@ class Service:
     def may_start_at(self, now: float) -> float | None:
         """When the next job may start: `now` or earlier if at once, None while only a change can
         allow it (paused, max_running reached, nothing waiting)."""
-        if self.paused or not self.ready:
+        if self.paused or not (self.ready or self.parked):
             return None
         limit = self.options.max_running
         if limit is not None and len(self.running) >= limit:
@@ -199,6 +213,12 @@ class Service:
         if self.options.rate is not None:
             self._refill(now, self.options.rate)
             self._allowance -= 1.0
+
+    def not_started(self, now: float) -> None:
+        """A dispatch was taken back: it uses up nothing of the rate."""
+        if self.options.rate is not None:
+            self._refill(now, self.options.rate)
+            self._allowance = min(max(1.0, self.options.rate), self._allowance + 1.0)
 
     def _refill(self, now: float, rate: float) -> None:
         since = self._allowance_at

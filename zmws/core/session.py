@@ -1,131 +1,189 @@
 """One worker's session as the broker sees it (RFC 18, MDP/Worker).
 
 Rule 1: a session remembers the tokens *it* holds apart from the jobs' live tokens: a FINAL for a
-        token it holds that is no longer live is refused and frees the worker.
-Rule 2: a worker that holds something gets nothing new.
+        token it holds that is no longer live is refused and frees that slot.
+Rule 2: it holds as many jobs as it has slots, of each service as many as that has. A foreign worker has one.
 Rule 3: an idle worker is expired for silence, one that holds a job is not while its connection lives.
-Rule 4: a worker of ours that does not let go of a job that is over is `hung`, and holds its place, until it
-        says FINAL or is lost. It is not disconnected: whether to give up is for the worker to decide.
+Rule 4: a slot of ours whose job is over and that has not let go of it within `cancel_grace` is `hung`, and
+        stays taken. The worker is not disconnected: whether to give up is for it to decide.
 """
 
 from __future__ import annotations
 
-from zmws.core.job import Job, job_id_of
+from collections.abc import Mapping
+
+from zmws.core.job import Job
 from zmws.core.limits import Limits
-from zmws.core.service import Service
-from zmws.wire.messages import MDP01, RFC, Link
+from zmws.core.taker import Assignment, Ring, Taker
+from zmws.core.timers import Reminder
+from zmws.core.turn import Peer, Turn
+from zmws.wire.messages import MDP01, RFC, Heartbeat, Link, WorkerInfo, WorkerRequest
 
-Peer = tuple[str, bytes]
+PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come
 
 
-class Session:
+class Session(Taker):
     """What the broker knows of one registered worker. Times are monotonic unless named `_at`."""
 
-    __slots__ = (
-        "blocked_until",
-        "confirming",
-        "done",
-        "done_count",
-        "drop_at",
-        "expiry_s",
-        "failed_count",
-        "heard",
-        "heartbeat_due",
-        "heartbeat_interval_s",
-        "held",
-        "hung",
-        "id",
-        "info",
-        "job",
-        "job_since_at",
-        "late_noted",
-        "link",
-        "lost_until",
-        "memory_bytes",
-        "peer",
-        "registered_at",
-        "service",
-        "silence_s",
-        "timer_at",
-        "ttr_s",
-    )
-
-    def __init__(self, peer: Peer, service: Service, link: Link, worker_id: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        peer: Peer,
+        link: Link,
+        worker_id: str,
+        slots: Mapping[Ring, int],
+        info: WorkerInfo | None,
+        check: Reminder[Session],
+    ) -> None:
+        """`slots`: how many jobs of each of its services it takes at once. `check`: reminds of it."""
+        super().__init__(turn, slots)
         self.peer = peer
-        self.service = service
         self.link = link
-        self.id = worker_id
-        self.info: dict[str, object] = {}
-        self.held: dict[bytes, None] = {}  # tokens it holds, live or not
-        self.job: Job | None = None  # the live job among them
-        self.job_since_at: float | None = None
+        self.id = self.name = worker_id
+        self.ours = link.ours
+        self.info = info
+        self.slots = info.slots if info is not None else 1  # of all its services
+        self._slots = {ring.service: most for ring, most in slots.items()}
+        self._check = check
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
-        self.drop_at: float | None = None  # until then it may let go of a job that is over
-        self.hung = (
-            False  # it has not; a foreign one: it came back, and owes that job's FINAL until `drop_at`
-        )
         self.late_noted = False  # the log has a late result of it
-        self.lost_until: float | None = None  # its connection is gone; its job waits until then
-        self.blocked_until = 0.0  # a REQUEST could not be sent: passed over until then
-        self.heard = 0.0
+        self.lost_until: float | None = None  # its connection is gone; what it holds waits until then
+        self.blocked_until = 0.0
+        self.heard = turn.now
         self.timer_at = 0.0
-        self.ttr_s = 0.0  # of the job that it was given last
-        self.heartbeat_due = 0.0
-        self.registered_at = 0.0
+        self.registered_at = turn.wall
         self.done_count = 0
         self.failed_count = 0
         self.memory_bytes: int | None = None
-        interval = limits.heartbeat_interval_s
-        self.expiry_s = interval * limits.heartbeat_liveness
-        if not link.ours:
-            self.expiry_s = max(self.expiry_s, limits.foreign_expiry_min_s * limits.heartbeat_liveness)
-        if peer[0] == "mdp" or (not link.ours and link.dialect in (RFC, MDP01)):
-            # Some programs of the RFCs give a broker up after 4 s. The PHP program's expect 5 s.
-            interval = min(interval, limits.foreign_heartbeat_interval_s)
-        self.heartbeat_interval_s = interval
+        self.expiry_s, self.heartbeat_interval_s = _pace(turn.limits, peer, link)
+        self.heartbeat_due = turn.now + self.heartbeat_interval_s
         self.silence_s = self.expiry_s  # without a byte from a busy worker's connection: it is cut
+        if info is not None and info.ping_s is not None:
+            self.silence_s = max(self.expiry_s, PINGS_MISSED * info.ping_s)
 
     @property
-    def free(self) -> bool:
-        """Whether it may get a job."""
-        return not self.held and not self.confirming and self.lost_until is None
+    def service_names(self) -> list[str]:
+        """The services it serves."""
+        return [ring.service for ring in self.rings]
 
-    @property
-    def job_id(self) -> str | None:
-        """The job it runs, or the one that is over and that it has not let go of."""
-        if self.job is not None:
-            return self.job.id
-        return next((job_id_of(token) for token in self.held), None)
+    # ------------------------------------------------------------ as a taker
+
+    def has_room(self, service: str) -> bool:
+        """Whether a slot for this service is free, and nothing else keeps it from a job."""
+        holding = self.holding
+        if self.confirming or self.lost_until is not None or len(holding) >= self.slots:
+            return False
+        if not holding:
+            return True
+        if self.reserved is not None:
+            return False
+        of_service = 0
+        for assignment in holding.values():
+            if assignment.job is not None and assignment.job.suspect:
+                return False
+            of_service += assignment.service == service
+        return of_service < self._slots[service]
+
+    def give(self, assignment: Assignment, job: Job) -> None:
+        """REQUEST, which is not held for the write of the start."""
+        self.holding[assignment.token] = assignment
+        assignment.ttr_s = job.ttr
+        several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
+        saved = f', "saved": {job.saved}' if job.saved is not None else ""
+        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
+        request = WorkerRequest(assignment.token, job.service, described.encode(), job.body)
+        self.turn.command(self.peer, request, self.link)
+
+    def drop(self, assignment: Assignment, deadline: float) -> None:
+        """CANCEL to a worker of ours, whose slot is hung if it has not let go after `cancel_grace`; a foreign
+        one knows no CANCEL and keeps the job until its FINAL or its ttr."""
+        if self.ours:
+            self.turn.command(self.peer, Heartbeat((b"CANCEL " + assignment.token,)), self.link)
+            assignment.drop_by = self.turn.now + self.turn.limits.cancel_grace_s
+        else:
+            assignment.drop_by = deadline
+        self.ends_by(assignment.drop_by)
+
+    def ends_by(self, at: float) -> None:
+        """Be looked at then, at the latest."""
+        if at < self.timer_at:
+            self.timer_at = at
+            self.turn.timers.add(at, self._check, self)
+
+    # ------------------------------------------------------------ what it holds
+
+    def hold(self, token: bytes) -> Assignment:
+        """It says that it holds this, or it must: the slot is taken. Of no job, unless one is given it."""
+        assignment = self.holding[token] = Assignment(token, self.rings[0].service, None, self)
+        return assignment
 
     def let_go(self, token: bytes) -> None:
         """It does not hold this token any more."""
-        self.held.pop(token, None)
-        if not self.held:
-            self.hung, self.drop_at = False, None
+        self.holding.pop(token, None)
 
-    def next_due(self) -> float:
-        """The earliest monotonic time at which something is due for it."""
+    @property
+    def jobs(self) -> list[Job]:
+        """The live jobs among what it holds."""
+        return [one.job for one in self.holding.values() if one.job is not None]
+
+    # ------------------------------------------------------------ time
+
+    def beat(self) -> None:
+        """A HEARTBEAT, with what the worker may forget, all tokens in one frame."""
+        frames: tuple[bytes, ...] = ()
+        if self.done:
+            frames = (b"DONE " + b" ".join(self.done),)
+            self.done = {}
+        self.turn.command(self.peer, Heartbeat(frames), self.link)
+
+    def plan(self) -> None:
+        """Be reminded of when the next thing is due."""
+        now = self.turn.now
+        due = max(self._next_due(), now)
+        if due < self.timer_at or self.timer_at <= now:
+            self.timer_at = due
+            self.turn.timers.add(due, self._check, self)
+
+    def _next_due(self) -> float:
         due = self.heartbeat_due
-        if not self.held:
+        if not self.holding:
             due = min(due, self.heard + self.expiry_s)
-        if self.job is not None:
-            due = min(due, self.job.deadline_mono)
-        for at in (self.drop_at, self.lost_until):
-            if at is not None:
-                due = min(due, at)
-        return due
+        for assignment in self.holding.values():
+            if assignment.job is not None:
+                due = min(due, assignment.job.deadline_mono)
+            if assignment.drop_by is not None:
+                due = min(due, assignment.drop_by)
+        return due if self.lost_until is None else min(due, self.lost_until)
 
-    def state(self, now: float) -> str:
+    @property
+    def hung(self) -> bool:
+        """Whether a slot of it is."""
+        return any(assignment.hung for assignment in self.holding.values())
+
+    def state(self) -> str:
         """One of docs/protocol.md, zmws.workers: idle busy draining silent hung deaf lost."""
+        now = self.turn.now
         if self.lost_until is not None:
             return "lost"
         if self.hung:
             return "hung"
         if self.blocked_until > now:
             return "deaf"
-        if self.confirming:
+        if self.confirming or not self.slots:
             return "draining"
-        if not self.held:
+        if not self.holding:
             return "idle"
         return "silent" if now - self.heard > self.expiry_s else "busy"
+
+
+def _pace(limits: Limits, peer: Peer, link: Link) -> tuple[float, float]:
+    """After which silence an idle worker is gone, and how often it gets a HEARTBEAT, in seconds."""
+    interval = limits.heartbeat_interval_s
+    expiry_s = interval * limits.heartbeat_liveness
+    if not link.ours:
+        expiry_s = max(expiry_s, limits.foreign_expiry_min_s * limits.heartbeat_liveness)
+    if peer[0] == "mdp" or (not link.ours and link.dialect in (RFC, MDP01)):
+        # Some programs of the RFCs give a broker up after 4 s. The PHP program's expect 5 s.
+        interval = min(interval, limits.foreign_heartbeat_interval_s)
+    return expiry_s, interval

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
 from zmws.wire.messages import DISCONNECT, Link
 
@@ -22,6 +23,7 @@ class Strangers:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
+        self._reminder = Reminder[None](lambda _: self.tell_refused())
         self._told: OrderedDict[Peer, float] = OrderedDict()  # when heard last, the oldest first
         self._refused: OrderedDict[Peer, tuple[Link, float]] = OrderedDict()  # how to tell it, and when
         self._owing: OrderedDict[Peer, tuple[bytes, float]] = OrderedDict()  # the token, and until when
@@ -58,7 +60,7 @@ class Strangers:
             self._refused.popitem(last=False)
             turn.counters["strangers_forgotten"] += 1
         if len(self._refused) == 1:
-            turn.timers.add(at, "refusals")
+            turn.timers.add(at, self._reminder, None)
         return True
 
     def tell_refused(self) -> None:
@@ -67,7 +69,7 @@ class Strangers:
         while self._refused:
             peer, (link, at) = next(iter(self._refused.items()))
             if at > turn.now:
-                turn.timers.add(at, "refusals")
+                turn.timers.add(at, self._reminder, None)
                 return
             del self._refused[peer]
             turn.command(peer, DISCONNECT, link)

@@ -9,26 +9,23 @@ Rule 3: RFC 7 and RFC 18 know no refusal: what such a peer asks beyond a limit i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from zmws.core.answers import Bundle
-from zmws.core.desk.question import Question
-from zmws.core.desk.questions import BadQuestion
+from zmws.core.held import Held
 from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
-from zmws.core.jobs import Jobs
-from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions, job_options_of
+from zmws.core.life import Life
+from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
 from zmws.core.service import Service
+from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
+from zmws.core.watchers import Watchers
 from zmws.core.writes import size_of
-from zmws.errors import BadJson, OptionError
-from zmws.wire import mdp
+from zmws.wire import names
 from zmws.wire.messages import MDP01, STRICT
-from zmws.wire.values import frames_of
 
 LET_IN_MAX = 1_000  # kept requests that become jobs in one turn
 LOOK_MAX = 100  # services that are looked at for room in one turn
 LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
-_NOT_OPTIONS = ("service", "params", "params_base64")
 
 
 class _Start(NamedTuple):
@@ -42,56 +39,21 @@ class _Start(NamedTuple):
 class Submission:
     """Makes jobs of requests."""
 
-    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life, watchers: Watchers) -> None:
         self.turn = turn
-        self.jobs = jobs
-        self._together = False  # the next insert is of the same message as the one before
+        self.held = held
+        self.life = life
+        self.watchers = watchers
+        self._let_in = Reminder[None](lambda _: None)  # Broker.take does it
         self._look_at = 0.0  # when more services are looked at for room
-
-    def submit_many(self, question: Question) -> None:
-        """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
-        items, most = question.asked, self.turn.limits.submit_many_max
-        if not isinstance(items, list):
-            raise BadQuestion("zmws.submit takes one frame with a JSON list of {service, params, ...options}")
-        if len(items) > most:
-            text = f"{len(items)} jobs in one message; at most {most} are taken (submit_many_max)"
-            raise BadQuestion(text)
-        if not items:
-            return question.answer(200, [])
-        self._together = False
-        for item, caller in zip(items, Bundle(self.turn, question.caller, len(items)).members(), strict=True):
-            self._submit_item(caller, item)
-            self._together = True
-        self._together = False
-        return None
-
-    def _submit_item(self, caller: Caller, item: Any) -> None:
-        answers = self.jobs.answers
-        if not isinstance(item, dict) or not isinstance(item.get("service"), str):
-            return answers.refuse(caller, "", None, "bad_request", "each job is an object with a 'service'")
-        name = item["service"]
-        given = {key: value for key, value in item.items() if key not in _NOT_OPTIONS}
-        try:
-            options = job_options_of(given)
-            body = _body_of(item)
-        except OptionError as wrong:
-            job_id = given.get("id")
-            return answers.refuse(
-                caller, name, job_id if isinstance(job_id, str) else None, wrong.code, str(wrong)
-            )
-        caller.named = options.id is not None
-        service = self.jobs.services.get(name)
-        if service is None or not service.registered:
-            return self.unknown(caller, name, options.id)
-        return self.submit(caller, service, False, options, body)
 
     def unknown(self, caller: Caller, name: str, job_id: str | None) -> None:
         """Refuse a job of a service that nobody knows."""
-        fault = mdp.service_name_fault(name, caller.reply_to.dialect in (STRICT, MDP01))
+        fault = names.service_name_fault(name, caller.reply_to.dialect in (STRICT, MDP01))
         if fault is not None:
-            return self.jobs.answers.refuse(caller, name, job_id, "bad_service", fault)
+            return self.watchers.refuse(caller, name, job_id, "bad_service", fault)
         text = f"no worker ever registered the service '{name}' and no configuration names it"
-        return self.jobs.answers.refuse(caller, name, job_id, "unknown_service", text)
+        return self.watchers.refuse(caller, name, job_id, "unknown_service", text)
 
     def submit(
         self,
@@ -101,18 +63,20 @@ class Submission:
         options: JobOptions,
         body: tuple[bytes, ...],
         expires_s_default: float | None = None,
+        together: bool = False,
     ) -> None:
-        """Make the job, or answer why not. The caller is answered now or out of `committed`."""
+        """Make the job, or answer why not. The caller is answered now or out of `committed`. `together`: it
+        is of the same message as the one before."""
         defaults = service.options
         start, expires = self._times(service, options, expires_s_default)
         if expires is not None and start.wait_s >= expires:
             text = f"it can only expire: it may start in {start.wait_s:g} s, and expires in {expires:g} s"
-            return self.jobs.answers.refuse(caller, service.name, options.id, "bad_option", text)
+            return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
         durability = "memory" if sync else (options.durability or defaults.durability)
         if durability == "memory":
             if options.unique is not None:
                 text = "option 'unique' needs a stored job: asynchronous, with durability 'disk'"
-                return self.jobs.answers.refuse(caller, service.name, options.id, "bad_option", text)
+                return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
             if options.id is not None and self._attached(caller, service, sync, options.id):
                 return None
             text_or_none = self._memory_limit(service, body) or self._group_limit(service, options)
@@ -124,39 +88,39 @@ class Submission:
             text_or_none = self._stored_limit(service, options)
         if text_or_none is not None and (durability == "memory" or options.id is None):
             self.turn.counters["refused_queue_full"] += 1
-            return self.jobs.answers.refuse(caller, service.name, options.id, "queue_full", text_or_none)
+            return self.watchers.refuse(caller, service.name, options.id, "queue_full", text_or_none)
         job = self._new_job(service, sync, durability, options, body, start, expires)
         job.callers.append(caller)
         if durability == "memory":
-            self.jobs.add_memory(job)
+            self.life.accept_memory(job)
         else:
-            self.jobs.add_stored(job, text_or_none is not None, self._together)
+            self.life.insert(job, text_or_none is not None, together)
         return None
 
     def _attached(self, caller: Caller, service: Service, sync: bool, job_id: str) -> bool:
         """A repeated memory request is attached to its job, or handed the kept result."""
-        other = self.jobs.stored.get(job_id) or self.jobs.inserting.get(job_id)
-        job = self.jobs.memory.get(job_id)
+        other = self.held.stored.get(job_id) or self.held.inserting.get(job_id)
+        job = self.held.memory.get(job_id)
         if self._conflicts(caller, service, job_id, job, other):
             return True
         if job is None:
             return False
         self.turn.counters["repeated_requests"] += 1
         if not sync:
-            self.jobs.answers.accepted(job, caller, existing=True)
+            self.watchers.accepted(job, caller, existing=True)
         elif job.final:
-            self.jobs.answers.ended(job, caller)
+            self.watchers.ended(job, caller)
         elif not any(known.same_as(caller) for known in job.callers):
             job.callers.append(caller)
         return True
 
     def _repeated(self, caller: Caller, service: Service, job_id: str) -> bool:
         """A repeated submit of a job in memory is answered from there; the store knows the others."""
-        other = self.jobs.memory.get(job_id)
-        inserting = self.jobs.inserting.get(job_id)
+        other = self.held.memory.get(job_id)
+        inserting = self.held.inserting.get(job_id)
         if inserting is not None and inserting.service != service.name:
             inserting = None  # which of the two is known already, only the store can tell
-        job = inserting or self.jobs.stored.get(job_id)
+        job = inserting or self.held.stored.get(job_id)
         if self._conflicts(caller, service, job_id, job, other):
             return True
         if job is None:
@@ -167,7 +131,7 @@ class Submission:
             if not any(known.same_as(caller) for known in inserting.callers):
                 inserting.callers.append(caller)
         else:
-            self.jobs.answers.accepted(job, caller, existing=True)
+            self.watchers.accepted(job, caller, existing=True)
         return True
 
     def _conflicts(
@@ -177,7 +141,7 @@ class Submission:
         if (other is None or other.final) and (job is None or job.service == service.name):
             return False
         text = f"job '{job_id}' exists already, as another kind of job or for another service"
-        self.jobs.answers.refuse(caller, service.name, job_id, "id_conflict", text)
+        self.watchers.refuse(caller, service.name, job_id, "id_conflict", text)
         return True
 
     def _is_kept(
@@ -189,7 +153,7 @@ class Submission:
         limit: str | None,
     ) -> bool:
         """Keep a strict peer's request that no limit lets in, or that stands behind such."""
-        overflow = self.jobs.overflow
+        overflow = self.held.overflow
         if limit is None and not (overflow and service.name in overflow):
             return False
         if caller.reply_to.dialect not in (STRICT, MDP01):
@@ -202,11 +166,11 @@ class Submission:
 
     def let_in(self) -> None:
         """What was kept becomes jobs, as far as there is room again."""
-        overflow, left = self.jobs.overflow, LET_IN_MAX
+        overflow, left = self.held.overflow, LET_IN_MAX
         for name in overflow.services(LOOK_MAX):
-            service = self.jobs.services.get(name)
+            service = self.held.services.get(name)
             if service is None:
-                service = self.jobs.services[name] = Service(name)
+                service = self.held.services[name] = Service(name)
             while left and (kept := overflow.first(name)) and self._memory_limit(service, kept[0]) is None:
                 left -= 1
                 peer, (body, reply_to, since, expires_s) = overflow.take(name)
@@ -215,20 +179,20 @@ class Submission:
                 if job.expires_at is not None:
                     job.expires_at -= self.turn.steady - since  # it counts from the request
                 job.callers.append(Caller(peer, reply_to))
-                self.jobs.add_memory(job)
+                self.life.accept_memory(job)
         if not left:
-            self.turn.timers.add(self.turn.now, "let_in")  # the rest with the next turn
+            self.turn.timers.add(self.turn.now, self._let_in, None)  # the rest with the next turn
         elif len(overflow) > LOOK_MAX and self._look_at <= self.turn.now:
             self._look_at = self.turn.now + LOOK_GAP_S
-            self.turn.timers.add(self._look_at, "let_in")
+            self.turn.timers.add(self._look_at, self._let_in, None)
 
     def _memory_limit(self, service: Service, body: tuple[bytes, ...]) -> str | None:
         limits = self.turn.limits
         most = service.options.max_waiting or limits.waiting_memory_max
         if service.waiting_memory >= most:
             return f"{most} jobs wait for {service.name} already (max_waiting)"
-        if self.jobs.unfinished_memory_bytes + size_of(body) > limits.waiting_memory_bytes_max:
-            return f"unfinished memory jobs hold {self.jobs.unfinished_memory_bytes} bytes already"
+        if self.held.unfinished_memory_bytes + size_of(body) > limits.waiting_memory_bytes_max:
+            return f"unfinished memory jobs hold {self.held.unfinished_memory_bytes} bytes already"
         return None
 
     def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
@@ -288,14 +252,14 @@ class Submission:
         )
         if start.wait_s > 0:
             job.state = SCHEDULED
-        job.durability = durability if durability == "memory" else self.jobs.durability
+        job.durability = durability if durability == "memory" else self.held.durability
         job.priority = priority
         job.retries, job.ttr, job.backoff, job.keep = _those_given(options, defaults)
         job.group, job.unique = options.group, options.unique
         job.body_bytes = size_of(body)
         if expires is not None:
             job.expires_at = turn.steady + expires
-        job.number = self.jobs.next_number()
+        job.number = self.held.next_number()
         job.enter(turn.wall)
         return job
 
@@ -310,11 +274,3 @@ def _those_given(options: JobOptions, defaults: ServiceOptions) -> tuple[int, fl
         options.backoff if options.backoff is not None else defaults.backoff,
         options.keep if options.keep is not None else defaults.keep,
     )
-
-
-def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:
-    """The frames of a job out of a list. Raises OptionError."""
-    try:
-        return frames_of(item, "params")
-    except BadJson as wrong:
-        raise OptionError("params_base64", str(wrong)) from None

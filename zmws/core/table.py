@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from zmws.core.job import job_id_of
-from zmws.wire.mdp import TOKEN_BYTES_MAX
+from zmws.wire.names import TOKEN_BYTES_MAX
 
 YEAR_S = 366 * 86400.0
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -128,11 +128,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def shown(value: object) -> str:
     """A value as a refusal quotes it: as JSON and TOML have it, and not too long."""
     if isinstance(value, str):
-        text = f"'{value}'" if value.isprintable() else ascii(value[:SHOWN_CHARS_MAX])
+        text = value[: SHOWN_CHARS_MAX + 1]
+        text = f"'{text}'" if text.isprintable() else ascii(text)
     else:
+        text = ""
         try:
-            text = json.dumps(value, default=str)
-        except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+            for part in json.JSONEncoder(default=str).iterencode(value):
+                text += part
+                if len(text) > SHOWN_CHARS_MAX:
+                    break
+        except ValueError:  # a number of thousands of digits
             text = "something that cannot be shown"
     return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 3] + "..."
 

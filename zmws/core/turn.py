@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core.gate import Send
+from zmws.core.job import MEMORY, Job
 from zmws.core.limits import Limits
 from zmws.core.timers import Timers
-from zmws.core.writes import Read, Write
+from zmws.core.writes import Read, Told, Write
 from zmws.wire.messages import Link, ToWorker
 
 Peer = tuple[str, bytes]
@@ -61,6 +62,7 @@ class Turn:
         self.reads: list[Read] = []
         self.sends: list[Send] = []
         self.cuts: list[Peer] = []
+        self.woken: dict[str, None] = {}  # to be dispatched before the next input
         self.log: list[tuple[str, str]] = []
         self._noted: dict[str, float] = {}  # when something was noted last, the oldest first
 
@@ -79,12 +81,29 @@ class Turn:
                 due = self.now + (at - time)
         return due
 
-    def reminders(self) -> list[tuple[str, Any]]:
-        """Take out what is due by any clock."""
+    def remind(self) -> None:
+        """Call what is due by any clock."""
         due = self.timers.due(self.now)
         due += self.steady_timers.due(self.steady)
         due += self.wall_timers.due(self.wall)
-        return due
+        for reminder, whom in due:
+            reminder.call(whom)
+
+    def wake(self, service: str) -> None:
+        """A job, a taker or a limit of this service has changed: it is dispatched when the change is made."""
+        self.woken[service] = None
+
+    def write(self, write: Write, job: Job) -> None:
+        """A write of a job; a memory job touches no store."""
+        if job.kind != MEMORY:
+            job.last_write = write
+            write.job = job
+            self.writes.append(write)
+
+    def write_for(self, write: Write, told: Told | None) -> None:
+        """A write that is of no job in memory; `told` is called with its verdict."""
+        write.told = told
+        self.writes.append(write)
 
     def send(self, peer: Peer, message: object, after: Write | None = None) -> None:
         """A message leaves, as soon as `after` is on disk."""

@@ -10,7 +10,7 @@ Rule 5: jobs stand in the store by their `number`, which the core gives out in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -60,6 +60,7 @@ COLUMNS: tuple[str, ...] = (
     "partials_cut",
     "log_bytes",
     "log_cut",
+    "saved",
     "body",
 )
 Row = dict[str, Any]
@@ -90,6 +91,9 @@ class Pruned(Verdict):
     next_at: float | None = None
 
 
+Told = Callable[["Verdict"], None]  # what is to be done with a verdict
+
+
 @dataclass(slots=True, kw_only=True)
 class Write:
     """The root of all writes. `seq` is 0 until the gate numbers it."""
@@ -97,6 +101,8 @@ class Write:
     seq: int = 0
     size: int = 200  # bytes it is worth, for the bounds on batches
     void: bool = False  # another write has taken it up
+    job: Job | None = field(default=None, repr=False)  # the core's own: whom it is of; no store looks at it
+    told: Told | None = field(default=None, repr=False)  # or what is to be done with its verdict
 
 
 @dataclass(slots=True)

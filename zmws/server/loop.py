@@ -80,10 +80,10 @@ class BrokerServer:
         large_blocks_apart()
         self.node = Node(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.counters = self.node.broker.turn.counters
-        self._host = self.node.broker.inspection.host
+        self._host = self.node.broker.desk.host
         self._host.version, self._host.pid = __version__, os.getpid()
         self._host.installation = settings.installation
-        self._overflow = self.node.broker.jobs.overflow
+        self._overflow = self.node.broker.held.overflow
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.holders = PeerConnections()  # of peers that requests are kept for

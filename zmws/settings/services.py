@@ -8,7 +8,7 @@ from zmws.core.options import ServiceOptions, service_options
 from zmws.core.table import shown
 from zmws.errors import OptionError
 from zmws.settings.problems import Problems
-from zmws.wire.mdp import is_reserved, service_name_fault
+from zmws.wire.names import is_reserved, service_name_fault
 
 
 def services_in(tables: Any, problems: Problems) -> dict[str, ServiceOptions]:

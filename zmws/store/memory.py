@@ -375,7 +375,7 @@ class MemoryStore:
 _NUMBER_MAX = 1 << 63
 
 
-_UNLISTED: Row = {"attempts": (), "states": ()}
+_UNLISTED: Row = {"attempts": (), "states": (), "saved": None}
 
 
 def _light(row: Row) -> Row:

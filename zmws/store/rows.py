@@ -62,12 +62,13 @@ _LATER: dict[str, Any] = {
     "partials_cut": 0,
     "log_bytes": 0,
     "log_cut": 0,
+    "saved": None,
 }
 assert {*BORN, *_LATER} == set(RECORD)
 # What no list shows, and may be large: a row that was read for a list has it as a new job has.
-UNLISTED = ("result", "attempts", "states")
+UNLISTED = ("result", "attempts", "states", "saved")
 # What is read of a job that an operator acts on, or that has expired.
-LIGHT = tuple(name for name in RECORD if name != "result")
+LIGHT = tuple(name for name in RECORD if name not in ("result", "saved"))
 LISTED = tuple(name for name in RECORD if name not in UNLISTED)
 _born = itemgetter(*BORN)
 _later = itemgetter(*_LATER)

@@ -14,10 +14,10 @@ The routing id that a ROUTER adds is the shell's matter and appears nowhere here
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from typing import Any
 
 from zmws.errors import ProtocolError
+from zmws.wire import php
 from zmws.wire.messages import (
     BARE,
     DISCONNECT,
@@ -25,8 +25,6 @@ from zmws.wire.messages import (
     MDP01,
     NATIVE,
     PHP,
-    PHP1,
-    PHP2,
     RFC,
     STRICT,
     Accepted,
@@ -34,7 +32,6 @@ from zmws.wire.messages import (
     ClientPartial,
     ClientRequest,
     Completed,
-    Disconnect,
     Failed,
     FromPeer,
     FromWorker,
@@ -49,16 +46,15 @@ from zmws.wire.messages import (
     WorkerPartial,
     WorkerRequest,
 )
+from zmws.wire.names import TOKEN_BYTES_MAX, bad_token, service_and_mode, service_text
 from zmws.wire.values import (
-    JSON_PARAM,
-    PARAM,
+    OPTS_JSON,
     PARAM_JSON,
-    PARAM_PHP,
-    PARAM_RAW,
-    json_object,
     with_raw,
+    without_options,
     without_raw,
 )
+from zmws.wire.words import worker_info
 
 MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
 
@@ -77,51 +73,9 @@ _ASCII = {bytes([48 + n]): bytes([n]) for n in range(1, 7)}
 # DISCONNECT 0x05. What a worker may send, as RFC 18 numbers it:
 _MDP01_COMMANDS = {b"\x01": W_READY, b"\x03": W_FINAL, b"\x04": W_HEARTBEAT, b"\x05": W_DISCONNECT}
 
-OPTS_JSON, JOB_JSON = b"OPTS-JSON: ", b"JOB-JSON: "
+JOB_JSON = b"JOB-JSON: "
 _NO_ENVELOPE = (b"JOB:", b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
-_BEFORE_SERVICE = (b"PARAM", b"JSON-PARAM", b"OPTS-JSON")
-_PHP_VALUES = (PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP, PARAM_RAW)
-SERVICE_BYTES_MAX = 255
-_NAME_CUT = SERVICE_BYTES_MAX + len("JOB: SYNC-") + 1
 ENVELOPE_BYTES_MAX = 4_096  # it is kept with the request; a proxy's frame has at most 255
-TOKEN_BYTES_MAX = 255  # an id of 128, an attempt, a nonce
-WORKER_ID_MAX = 128
-_RESERVED = ("mmi.", "zmws.", "SERVER-")
-
-
-# ---------------------------------------------------------------- service names
-
-
-def service_name_fault(name: str, strict: bool = False) -> str | None:
-    """What is wrong with a service's name, or None (docs/protocol.md, Sockets). `strict`: to the letter of
-    RFC 7 and 18, which know no prefixes, and no text replies that would make a space ambiguous."""
-    if not name:
-        return "the service name is empty"
-    if not name.isprintable():
-        return "the service name is not printable"
-    if len(name.encode()) > SERVICE_BYTES_MAX:
-        return f"the service name is longer than {SERVICE_BYTES_MAX} bytes"
-    if strict:
-        return None
-    if name.startswith(("SYNC-", "JOB:")):
-        return f"the service name '{name}' begins with a prefix that means something else"
-    if any(c in name for c in " []/"):
-        return f"the service name '{name}' holds a space, '[', ']' or '/'"
-    return None
-
-
-def is_reserved(name: str) -> bool:
-    """Whether only the broker itself may answer for this name."""
-    return name.startswith(_RESERVED)
-
-
-def _service_text(frame: bytes) -> str:
-    try:
-        text = frame.decode()
-    except UnicodeDecodeError:
-        raise ProtocolError("bad_service", "a service name that is not UTF-8") from None
-    # What is too long stays so when its prefixes are gone, and is refused for it, but not echoed whole.
-    return text[:_NAME_CUT]
 
 
 # ---------------------------------------------------------------- decoding, at the broker
@@ -141,9 +95,9 @@ def decode(socket: str, frames: list[bytes]) -> FromPeer:
     if first in (MDPW02, MDPW01):
         return _decode_rfc_worker(frames, start)
     if socket == "worker":
-        php = _decode_php_worker(frames, start)
-        if php is not None:
-            return php
+        message = php.decode_worker(frames, start)
+        if message is not None:
+            return message
     return _decode_client(frames, strict=socket == "mdp")
 
 
@@ -172,13 +126,13 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
         if command == b"1":
             if strict:
                 return _native_request(frames, start + 2, envelope, strict, ascii=True)
-            return _php_request(frames, start + 2, envelope)
+            return php.decode_request(frames, start + 2, envelope)
         raise ProtocolError("bad_command", f"{command[:8]!r} is no command of a client")
     if first == MDPC01:
         if len(frames) < start + 2:
             raise ProtocolError("short", "MDPC01 without a service")
         # RFC 7 knows one reply, the result, also on `client`: its programs' built-in port is that one's.
-        service, sync = _service_and_mode(frames[start + 1], to_the_letter=True)
+        service, sync = service_and_mode(frames[start + 1], to_the_letter=True)
         body = with_raw(tuple(frames[start + 2 :]))
         return ClientRequest(service, sync, None, body, ReplyTo(MDP01, envelope))
     if not strict and first.startswith(_NO_ENVELOPE):
@@ -189,22 +143,13 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
 def _native_request(
     frames: list[bytes], at: int, envelope: tuple[bytes, ...], strict: bool, ascii: bool
 ) -> ClientRequest:
-    service, sync = _service_and_mode(frames[at], to_the_letter=strict)
+    service, sync = service_and_mode(frames[at], to_the_letter=strict)
     if strict:
         # RFC 18: the body is opaque, whatever it looks like.
         body = with_raw(tuple(frames[at + 1 :]))
         return ClientRequest(service, sync, None, body, ReplyTo(STRICT, envelope, ascii))
-    options, body = _without_options(frames[at + 1 :])
+    options, body = without_options(frames[at + 1 :])
     return ClientRequest(service, sync, options, body, ReplyTo(NATIVE, envelope))
-
-
-def _php_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> ClientRequest:
-    """The PHP program's second generation: parameters stand before the name, which is last."""
-    rest = frames[at:]
-    name = rest.pop(-1 if rest[0].startswith(_BEFORE_SERVICE) else 0)
-    service, sync = _service_and_mode(name, to_the_letter=False)
-    options, body = _without_options(rest)
-    return ClientRequest(service, sync, options, body, ReplyTo(PHP, envelope, True))
 
 
 def _bare_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> ClientRequest:
@@ -213,38 +158,10 @@ def _bare_request(frames: list[bytes], at: int, envelope: tuple[bytes, ...]) -> 
     for n, frame in enumerate(rest):
         if frame.startswith(b"JOB:"):
             del rest[n]
-            service, sync = _service_and_mode(frame, to_the_letter=False)
-            options, body = _without_options(rest)
+            service, sync = service_and_mode(frame, to_the_letter=False)
+            options, body = without_options(rest)
             return ClientRequest(service, sync, options, body, ReplyTo(BARE, envelope))
     raise ProtocolError("short", "parameters without a JOB: frame")
-
-
-def _without_options(frames: list[bytes]) -> tuple[bytes | None, tuple[bytes, ...]]:
-    for n, frame in enumerate(frames):
-        if frame.startswith(OPTS_JSON):
-            return frame[len(OPTS_JSON) :], tuple(frames[:n] + frames[n + 1 :])
-    return None, tuple(frames)
-
-
-def _service_and_mode(frame: bytes, to_the_letter: bool) -> tuple[str, bool]:
-    """The name without its prefixes, and whether the request is synchronous. To the letter, as the RFCs
-    have it: there are no prefixes, and every request is."""
-    # The same few names come again and again; a frame too long for a name must not be kept.
-    return (_known_name if len(frame) <= _NAME_CUT else _parsed_name)(frame, to_the_letter)
-
-
-def _parsed_name(frame: bytes, to_the_letter: bool) -> tuple[str, bool]:
-    name = _service_text(frame)
-    if to_the_letter:
-        return name, True
-    if name.startswith("JOB:"):
-        name = name[4:].removeprefix(" ")
-    if name.startswith("SYNC-"):
-        return name[5:], True
-    return name, False
-
-
-_known_name = lru_cache(maxsize=4_096)(_parsed_name)
 
 
 def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
@@ -264,7 +181,7 @@ def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
             raise ProtocolError("short", "a worker's reply without its token")
         token = frames[at]
         if len(token) > TOKEN_BYTES_MAX:
-            raise _bad_token(token)
+            raise bad_token(token)
         # Lenient: programs in the wild leave out the "" after the address.
         first = at + 2 if len(frames) > at + 1 and frames[at + 1] == b"" else at + 1
         body = tuple(frames[first:])
@@ -276,69 +193,13 @@ def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
     if command == W_READY:
         if len(frames) == at:
             raise ProtocolError("short", "READY without a service")
-        info = _ready_info(frames[at + 1]) if len(frames) == at + 2 and not old else None
+        info = worker_info(frames[at + 1]) if len(frames) == at + 2 and not old else None
         link = link or Link()
         link.ours = info is not None
-        return Ready(_service_text(frames[at]), info, link)
+        return Ready(service_text(frames[at]), info, link)
     if command == W_DISCONNECT:
         return DISCONNECT
     raise ProtocolError("bad_command", f"{frames[start + 1][:8]!r} is no command of a worker")
-
-
-def _bad_token(token: bytes) -> ProtocolError:
-    # A token is echoed and remembered, so one that cannot be ours goes no further.
-    return ProtocolError("bad_token", f"a token of {len(token)} bytes")
-
-
-def _ready_info(frame: bytes) -> dict[str, Any] | None:
-    info = json_object(frame)
-    if info is None or info.get("zmws") != 1 or "id" not in info:
-        return None
-    worker_id = info["id"]
-    # A lone surrogate passes json.loads, and could be neither stored nor sent.
-    if not isinstance(worker_id, str) or not _is_ascii_text(worker_id, WORKER_ID_MAX):
-        raise ProtocolError("bad_ready", "'id' of READY is not a worker's id")
-    for name in ("holding", "finished"):
-        tokens = info.setdefault(name, [])
-        if not isinstance(tokens, list) or not all(
-            isinstance(token, str) and _is_ascii_text(token, TOKEN_BYTES_MAX) for token in tokens
-        ):
-            raise ProtocolError("bad_ready", f"'{name}' of READY is not a list of tokens")
-    return info
-
-
-def _is_ascii_text(text: str, most: int) -> bool:
-    return 0 < len(text) <= most and text.isascii() and text.isprintable()
-
-
-def _decode_php_worker(frames: list[bytes], start: int) -> FromWorker | None:
-    """A message of the PHP program's workers, or None if it has neither generation's shape."""
-    rest = frames[start:]
-    dialect = PHP1
-    if rest[0] == MDPC02 and len(rest) > 2 and rest[1] == b"3":
-        dialect, rest = PHP2, rest[2:]
-    link = Link(dialect, empty=start == 1, ascii=True)
-    if rest == [b"HEARTBEAT"]:
-        return Heartbeat((), link)
-    last = rest[-1]
-    if last == b"READY" and len(rest) == 2:
-        return Ready(_service_text(rest[0]), None, link)
-    verb, separator, token = last.partition(b": ")
-    if not separator or len(rest) < 2 or verb not in (b"COMPLETE", b"CONT", b"FAIL"):
-        return None
-    # First generation: the value, then the service; second: the service first. What stands in the
-    # service's place and is plainly a value is one: a service's name cannot hold a space.
-    body = rest[:-1]
-    place = -1 if dialect == PHP1 else 0
-    if body[place].startswith(_PHP_VALUES):
-        place = -1 - place
-    if not body[place].startswith(_PHP_VALUES):
-        del body[place]
-    if len(token) > TOKEN_BYTES_MAX:
-        raise _bad_token(token)
-    if verb == b"CONT":
-        return WorkerPartial(token, tuple(body), link)
-    return WorkerFinal(token, tuple(body), verb == b"FAIL", link)
 
 
 # ---------------------------------------------------------------- encoding, at the broker
@@ -425,7 +286,7 @@ def encode_to_worker(message: ToWorker, link: Link) -> list[bytes]:
     if link.dialect != RFC:
         if link.dialect == MDP01:
             return _encode_mdp01_worker(message, link)
-        return _encode_php_worker(message, link)
+        return php.encode_to_worker(message, link)
     head = [b"", MDPW02] if link.empty else [MDPW02]
     if isinstance(message, WorkerRequest):
         frames = [*head, b"2" if link.ascii else W_REQUEST, message.token, b""]
@@ -446,17 +307,6 @@ def _encode_mdp01_worker(message: ToWorker, link: Link) -> list[bytes]:
     if isinstance(message, Heartbeat):
         return [*head, b"4" if link.ascii else b"\x04"]
     return [*head, b"5" if link.ascii else b"\x05"]
-
-
-def _encode_php_worker(message: ToWorker, link: Link) -> list[bytes]:
-    if isinstance(message, WorkerRequest):
-        service = message.service.encode()
-        job, body = b"JOB: " + message.token, without_raw(message.body)
-        if link.dialect == PHP1:
-            return [message.token, b"", *(body or (b"JOB: " + service,)), job]
-        return [b"", MDPC02, b"1", *(body or (service,)), job]
-    # Neither generation knows DISCONNECT; a worker that hears nothing more comes back by itself.
-    return [] if isinstance(message, Disconnect) else [b"HEARTBEAT"]
 
 
 # ---------------------------------------------------------------- the worker's side of the wire

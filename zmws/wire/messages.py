@@ -5,7 +5,7 @@ A message carries how it was said (`ReplyTo`, `Link`), so that its answer can be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # The dialects of docs/protocol.md.
@@ -108,11 +108,32 @@ class Link:
 
 
 @dataclass(slots=True)
+class ServiceSlots:
+    """How many jobs of one service a worker takes at once."""
+
+    slots: int = 1
+
+
+@dataclass(slots=True)
+class WorkerInfo:
+    """What a worker of ours tells of itself in READY (docs/protocol.md, "The extensions")."""
+
+    id: str
+    holding: list[bytes] = field(default_factory=list)  # tokens of jobs that it has
+    finished: list[bytes] = field(default_factory=list)  # tokens whose FINAL is not confirmed
+    slots: int = 1  # jobs that it takes at once, of all its services
+    services: dict[str, ServiceSlots] | None = None  # by name; None: READY's own, with all slots
+    host: str = ""
+    pid: int | None = None
+    ping_s: float | None = None  # seconds between its PINGs
+
+
+@dataclass(slots=True)
 class Ready:
-    """READY. `info` is our workers' extra frame (docs/protocol.md), None for a foreign worker."""
+    """READY. `info` is our workers' extra frame, None for a foreign worker."""
 
     service: str
-    info: dict[str, Any] | None
+    info: WorkerInfo | None
     link: Link
 
 
@@ -167,6 +188,83 @@ FromPeer = ClientRequest | FromWorker
 
 HEARTBEAT = Heartbeat()
 DISCONNECT = Disconnect()
+
+
+# ---------------------------------------------------------------- what a worker says of a job (words.py)
+
+
+@dataclass(slots=True)
+class Report:
+    """How an attempt ended, whatever way that came: by FINAL or by zmws.report. `value` is its result,
+    `plain` as in Completed; of a failure `error` is the ERROR, and the rest what is to come of it: no
+    `retry` at all, a `delay_s` of its own, and whether it is to `count`."""
+
+    failed: bool
+    value: tuple[bytes, ...] = ()
+    plain: bool = True
+    error: dict[str, Any] = field(default_factory=dict)
+    retry: bool = True
+    delay_s: float | None = None
+    count: bool = True
+
+
+@dataclass(slots=True)
+class Partial:
+    """A partial result; `plain` as in ClientPartial."""
+
+    value: tuple[bytes, ...]
+    plain: bool = True
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it is, from 0 to 1, and in words."""
+
+    done: float
+    text: str | None = None
+
+
+@dataclass(slots=True)
+class Log:
+    """A line of its log."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Touch:
+    """It may run so many seconds longer from now."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class Save:
+    """What the next attempt is to be given: JSON as a text."""
+
+    json: str
+
+
+@dataclass(slots=True)
+class Stack:
+    """Where it is: the stack that was asked for."""
+
+    text: str
+
+
+Note = Partial | Progress | Log | Touch | Save | Stack
+
+
+@dataclass(slots=True)
+class Beat:
+    """The words of a worker's HEARTBEAT: tokens that it holds, that it wants confirmed (None: it did not
+    ask), that it will not begin; how many slots it has from now on; its memory."""
+
+    holds: list[bytes] = field(default_factory=list)
+    confirm: list[bytes] | None = None
+    release: list[bytes] = field(default_factory=list)
+    slots: int | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from zmws.wire import php_values
 
 PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 PARAM_RAW = b"PARAM-RAW: "
+OPTS_JSON = b"OPTS-JSON: "  # the options of a job, beside its parameters
 _JSON = (PARAM_JSON, JSON_PARAM)
 _PARAMS = (*_JSON, PARAM, PARAM_PHP, PARAM_RAW)
 # Bytes that begin so could be taken for a frame of the protocol.
@@ -106,6 +107,14 @@ def without_raw(body: tuple[bytes, ...]) -> tuple[bytes, ...]:
     if not any(frame.startswith(PARAM_RAW) for frame in body):
         return body
     return tuple(frame.removeprefix(PARAM_RAW) for frame in body)
+
+
+def without_options(frames: list[bytes]) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """The options of a job (the body of OPTS-JSON, None if there is none), and the frames beside them."""
+    for n, frame in enumerate(frames):
+        if frame.startswith(OPTS_JSON):
+            return frame[len(OPTS_JSON) :], tuple(frames[:n] + frames[n + 1 :])
+    return None, tuple(frames)
 
 
 def encode_json(value: Any, name: str) -> bytes:

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 from zmws.dialog.worker import DialogSettings
 from zmws.errors import BadParams, ZmwsError
 from zmws.real_threads import need_real_threads
-from zmws.wire import mdp
+from zmws.wire import names
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import PARAM_JSON, decode_params, json_object
 from zmws.worker.fault import encode_fault, encode_result, is_a
@@ -143,8 +143,8 @@ class WorkerBase:
         for a service's name that cannot be, and for a class without a `work()` of its own.
         """
         name = service or self.service_name
-        fault = mdp.service_name_fault(name)
-        if fault is None and mdp.is_reserved(name):
+        fault = names.service_name_fault(name)
+        if fault is None and names.is_reserved(name):
             fault = f"the service name '{name}' is reserved"
         if fault is not None:
             raise ValueError(f"{type(self).__name__}.service_name: {fault}")

@@ -9,13 +9,15 @@ Rule 3: what the commit decides (whether the unique key of a job to be revived i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zmws.core.desk.question import FILTER_KEYS, Question
+from zmws.core.held import Held
 from zmws.core.job import FAILED, FINAL_STATES, MEMORY, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING, Job
-from zmws.core.jobs import Jobs
+from zmws.core.life import Life, error
+from zmws.core.question import FILTER_KEYS, Question
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import (
@@ -31,6 +33,7 @@ from zmws.core.writes import (
     Write,
     job_of,
 )
+from zmws.wire.messages import Failed
 
 CHUNK_ROWS = 250
 UNFINISHED = (SCHEDULED, WAITING, RUNNING)
@@ -56,9 +59,10 @@ class Operation:
 class Operations:
     """Operators' verbs."""
 
-    def __init__(self, turn: Turn, jobs: Jobs) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life) -> None:
         self.turn = turn
-        self.jobs = jobs
+        self.held = held
+        self.life = life
         self._act: dict[str, Callable[[Operation, Job, bool], None]] = {
             "cancel": self._cancel,
             "retry": self._retry,
@@ -87,12 +91,22 @@ class Operations:
         if service is None:
             return
         operation = Operation(question, "cancel", (SCHEDULED, WAITING), where=Filter(service=service.name))
-        operation.count += self.jobs.cancel_overflow(service)
+        operation.count += self._cancel_overflow(service)
         for job in [*service.waiting(), *service.scheduled.values()]:
             if job.kind == MEMORY:
-                self.jobs.cancel(job)
+                self.life.cancel(job)
                 operation.count += 1
         self._read_on(operation, 0)
+
+    def _cancel_overflow(self, service: Service) -> int:
+        """Answer all requests that wait to be jobs of a service; how many they were."""
+        overflow = self.held.overflow
+        count = overflow.count_of(service.name)
+        why = json.dumps(error("cancelled", "the job was cancelled")).encode()
+        for _ in range(count):
+            peer, (_, reply_to, _, _) = overflow.take(service.name)
+            self.turn.send(peer, Failed(service.name, None, why, True, reply_to))
+        return count
 
     def _begin(self, question: Question, verb: str, states: tuple[str, ...]) -> None:
         asked = question.asked
@@ -109,7 +123,7 @@ class Operations:
         return self._read_on(Operation(question, verb, states, where=where), 0)
 
     def _one(self, operation: Operation, job_id: str) -> None:
-        job = self.jobs.find(job_id)
+        job = self.held.find(job_id)
         if job is None or (job.final and job.kind != MEMORY):
             # Not here, or on its way to the store: read in order with the writes.
             self.turn.reads.append(ReadJob(operation, job_id, whole=False))
@@ -118,7 +132,7 @@ class Operations:
 
     def job_loaded(self, operation: Operation, job_id: str, rows: Rows) -> None:
         """The record of the job that was named; by now the job may be in memory."""
-        held = self.jobs.find(job_id)
+        held = self.held.find(job_id)
         if held is not None and held.final and held.kind != MEMORY:
             # It has ended since it was read: once more, behind the write of its end.
             self.turn.reads.append(ReadJob(operation, job_id, whole=False))
@@ -141,7 +155,7 @@ class Operations:
 
     def _not_possible(self, operation: Operation, job: Job) -> str | None:
         """Why this cannot be done to the job as it is, or None."""
-        if job.id in self.jobs.reviving:
+        if job.id in self.held.reviving:
             return "it is being retried already"
         if operation.verb != "cancel" and job.kind == MEMORY:
             return "it is a memory job, which is forgotten by itself"
@@ -159,14 +173,14 @@ class Operations:
 
     def _read_on(self, operation: Operation, after: int) -> None:
         if not operation.last:
-            operation.last = max(1, self.jobs.last_number)
+            operation.last = max(1, self.held.last_number)
         read = ReadMatching(operation, operation.where, operation.states, after, operation.last, CHUNK_ROWS)
         self.turn.reads.append(read)
 
     def matching_loaded(self, operation: Operation, rows: Rows) -> None:
         """A chunk of those that the filter names."""
         for row in rows.rows:
-            held = self.jobs.stored.get(row["id"])
+            held = self.held.stored.get(row["id"])
             final_here = held is not None and held.final
             job = held if held is not None and not final_here else job_of(row)
             if final_here and operation.verb == "cancel":
@@ -184,26 +198,26 @@ class Operations:
     def _cancel(self, operation: Operation, job: Job, in_queue: bool) -> None:
         if not in_queue:
             job.light = True
-            self.jobs.backlog.take_out(job)
-        self.jobs.cancel(job, in_queue)
+            self.life.backlog.take_out(job)
+        self.life.cancel(job, in_queue)
         operation.count += 1
         operation.after = job.last_write or operation.after
 
     def _retry(self, operation: Operation, job: Job, in_queue: bool) -> None:
         operation.pending += 1
-        self.jobs.revive(job, lambda verdict: self._decided(operation, verdict))
+        self.life.revive(job, lambda verdict: self._decided(operation, verdict))
 
     def _delete(self, operation: Operation, job: Job, in_queue: bool) -> None:
         operation.pending += 1
 
         def deleted(verdict: Verdict) -> None:
-            service = self.jobs.services.get(verdict.service)
+            service = self.held.services.get(verdict.service)
             if verdict.verdict == DELETED and service is not None:
                 service.ended[verdict.state] -= 1
-                self.jobs.drop_if_unused(service)
+                self.held.drop_if_unused(service)
             self._decided(operation, verdict)
 
-        self.jobs.journal.write_for(DeleteJob(job.id), deleted)
+        self.turn.write_for(DeleteJob(job.id), deleted)
 
     def _decided(self, operation: Operation, verdict: Verdict) -> None:
         operation.pending -= 1
@@ -241,10 +255,10 @@ class Operations:
         if service is None:
             return
         service.paused = paused
-        write = self.jobs.remember(service, paused)
+        write = self.held.remember(service, paused)
         self.turn.note("info", f"{service.name} is {'paused' if paused else 'resumed'}")
         question.answer(200, {"service": service.name, "paused": paused}, write)
-        self.jobs.dispatch(service)
+        self.turn.wake(service.name)
 
     def forget(self, question: Question) -> None:
         """A service that is no longer needed is unknown from now on, also after a restart; records of its
@@ -252,17 +266,17 @@ class Operations:
         service = self._service(question)
         if service is None:
             return
-        why = self.jobs.why_needed(service)
+        why = self.held.why_needed(service)
         if why is not None:
             question.refuse(409, "not_possible", f"{service.name} cannot be forgotten: {why}")
             return
-        write = self.jobs.forget_service(service)
+        write = self.held.forget(service)
         self.turn.note("info", f"{service.name} is forgotten")
         question.answer(200, {"service": service.name}, write)
 
     def _service(self, question: Question) -> Service | None:
         name: Any = question.asked.get("service")
-        service = self.jobs.services.get(name) if isinstance(name, str) else None
+        service = self.held.services.get(name) if isinstance(name, str) else None
         if service is None or not service.registered:
             text = f"no worker ever registered the service '{name}' and no configuration names it"
             question.refuse(404, "unknown_service", text)

@@ -51,6 +51,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "after": Row("int", default=0, high=WHOLE_MAX),
         "timeout": Row("seconds", default=0.0, high="wait_s_max"),
     },
+    "zmws.stack": {"id": _ID, "timeout": Row("seconds", default=5.0, high="wait_s_max")},
     "zmws.jobs": {
         **_FILTER,
         "limit": Row("int", default=100, low=1, high="list_rows_max"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.desk.asks import Asks
+from zmws.core.asks import Asks
 from zmws.core.job import Caller
 from zmws.core.turn import Turn
 from zmws.core.writes import Filter, Write

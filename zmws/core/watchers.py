@@ -9,39 +9,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.desk.question import Question
 from zmws.core.job import COMPLETE, STORED, Caller, Job, error_json, events, iso, record
+from zmws.core.question import Question
+from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob, Write
-from zmws.wire.messages import Accepted, Answer, ClientPartial, Completed, Failed
-
-
-class Bundle:
-    """The answers to one message of zmws.submit, which go out together."""
-
-    def __init__(self, turn: Turn, caller: Caller, size: int) -> None:
-        self._turn = turn
-        self._caller = caller
-        self._told: list[dict[str, Any] | None] = [None] * size
-        self._missing = size
-        self._after: Write | None = None
-
-    def put(self, place: int, told: dict[str, Any], after: Write | None = None) -> None:
-        """What became of one job; `after`: the write that this speaks of."""
-        self._told[place] = told
-        self._missing -= 1
-        # The last of them all; a number of 0 has not been through the gate yet.
-        if after is not None and (self._after is None or after.seq == 0 or 0 < self._after.seq < after.seq):
-            self._after = after
-        if not self._missing:
-            body = (b"200", json.dumps(self._told).encode())
-            answer = Answer("zmws.submit", body, self._caller.reply_to)
-            self._turn.send(self._caller.peer, answer, self._after)
-
-    def members(self) -> list[Caller]:
-        """Who stands for the caller in each of the jobs."""
-        peer, reply_to = self._caller.peer, self._caller.reply_to
-        return [Caller(peer, reply_to, bundle=self, place=n) for n in range(self._missing)]
+from zmws.wire.messages import Accepted, ClientPartial, Completed, Failed
 
 
 @dataclass(slots=True)
@@ -52,20 +25,30 @@ class Waiters:
 
 
 @dataclass(slots=True)
-class Watchers:
+class Watch:
     """Who looks on while a job goes its way, past which event, until when (monotonic)."""
 
     watching: list[tuple[Caller, int, float]]
 
 
-class Answers:
+class Watchers:
     """Acknowledgements, results, refusals, news, and those who wait for a job's end or next event."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
         self.watches: dict[str, list[tuple[Caller, int, float]]] = {}  # zmws.events: past which, until when
-        self.waits_count = 0  # requests that wait, of both
+        self._stacks: dict[bytes, list[tuple[Caller, float]]] = {}  # zmws.stack: by token
+        self.waits_count = 0  # requests that wait, of all three
+        self._wait_over = Reminder(
+            self._waits_timed_out,
+            lambda job_id, at: any(until == at for _, until in self.waits.get(job_id, ())),
+        )
+        self._watch_over = Reminder(
+            self._watches_timed_out,
+            lambda job_id, at: any(until == at for *_, until in self.watches.get(job_id, ())),
+        )
+        self._stack_over = Reminder(self._stacks_timed_out, lambda token, at: token in self._stacks)
 
     def refuse(self, caller: Caller, service: str, job_id: str | None, code: str, text: str) -> None:
         """No job was made, and the caller is told why."""
@@ -119,7 +102,7 @@ class Answers:
             return  # a repeat waits no longer than the first did
         waiters.append((caller, until))
         self.waits_count += 1
-        self.turn.timers.add(until, "wait", job.id)
+        self.turn.timers.add(until, self._wait_over, job.id)
 
     def watch(self, job: Job, caller: Caller, after: int, until: float) -> None:
         """zmws.events: answer when something has happened past event `after`, or at monotonic `until`."""
@@ -128,9 +111,9 @@ class Answers:
             return
         watching.append((caller, after, until))
         self.waits_count += 1
-        self.turn.timers.add(until, "watch", job.id)
+        self.turn.timers.add(until, self._watch_over, job.id)
 
-    def waits_timed_out(self, job_id: str) -> None:
+    def _waits_timed_out(self, job_id: str) -> None:
         """Answer 202 to those whose wait is over."""
         waiters = self.waits.get(job_id, [])
         for caller, until in list(waiters):
@@ -141,7 +124,7 @@ class Answers:
         if not waiters:
             self.waits.pop(job_id, None)
 
-    def watches_timed_out(self, job_id: str) -> None:
+    def _watches_timed_out(self, job_id: str) -> None:
         """Answer an empty list to those who have looked on for long enough."""
         watching = self.watches.get(job_id, [])
         for watch in list(watching):
@@ -151,6 +134,35 @@ class Answers:
                 Question(self.turn, watch[0], "zmws.events", {}).answer(200, [])
         if not watching:
             self.watches.pop(job_id, None)
+
+    def ask_stack(self, token: bytes, caller: Caller, until: float) -> bool:
+        """zmws.stack: answer when the worker has told the stack, or at monotonic `until`. True if it is to be
+        asked for it: nobody else waits for that."""
+        waiting = self._stacks.setdefault(token, [])
+        if not any(known.same_as(caller) for known, _ in waiting):
+            waiting.append((caller, until))
+            self.waits_count += 1
+            self.turn.timers.add(until, self._stack_over, token)
+        return len(waiting) == 1
+
+    def tell_stack(self, token: bytes, text: str, worker: str | None) -> None:
+        """The worker has told where the job of this token is."""
+        waiting = self._stacks.pop(token, [])
+        self.waits_count -= len(waiting)
+        for caller, _ in waiting:
+            told = {"stack": text, "worker": worker, "at": iso(self.turn.wall)}
+            Question(self.turn, caller, "zmws.stack", {}).answer(200, told)
+
+    def _stacks_timed_out(self, token: bytes) -> None:
+        waiting = self._stacks.get(token, [])
+        for caller, until in list(waiting):
+            if until <= self.turn.now:
+                waiting.remove((caller, until))
+                self.waits_count -= 1
+                text = "the worker has not answered in time"
+                Question(self.turn, caller, "zmws.stack", {}).refuse(503, "no_answer", text)
+        if not waiting:
+            self._stacks.pop(token, None)
 
     def tell_events(self, caller: Caller, job: Job, past: int) -> None:
         """The answer of zmws.events."""
@@ -185,7 +197,7 @@ class Answers:
         self.waits_count -= len(watching)
         if job.kind == STORED:
             past = min(after for _, after, _ in watching)
-            read = ReadJob(Watchers(watching), job.id, whole=False, past=past)
+            read = ReadJob(Watch(watching), job.id, whole=False, past=past)
             self.turn.reads.append(read)  # behind the write of the event
             return
         for caller, after, _ in watching:

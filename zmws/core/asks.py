@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.job import Caller
+from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import Write
 from zmws.wire.messages import Answer
@@ -37,6 +38,7 @@ class Asks:
         self._turn = turn
         self._under_way: dict[str, Asked] = {}
         self._kept: OrderedDict[str, Asked] = OrderedDict()  # by when they were answered
+        self._reminder = Reminder[None](lambda _: self.forget_old())
 
     def known(self, ask: str) -> Asked | None:
         """The question that was asked under this id."""
@@ -67,7 +69,7 @@ class Asks:
         if len(self._kept) > self._turn.limits.asks_max:
             self._kept.popitem(last=False)
         if len(self._kept) == 1:
-            self._turn.timers.add(known.until, "asks")
+            self._turn.timers.add(known.until, self._reminder, None)
         callers, known.callers = known.callers, []
         for caller in callers:
             self._tell(known, caller)
@@ -82,4 +84,4 @@ class Asks:
         while self._kept and next(iter(self._kept.values())).until <= self._turn.now:
             self._kept.popitem(last=False)
         if self._kept:
-            self._turn.timers.add(next(iter(self._kept.values())).until, "asks")
+            self._turn.timers.add(next(iter(self._kept.values())).until, self._reminder, None)

@@ -1,0 +1,221 @@
+"""Lists of what there is: zmws.jobs, zmws.services, zmws.workers, zmws.stats, and the PHP program's SERVER-*
+(docs/protocol.md).
+
+Rule: stored jobs are read beside the writes; everything else is in memory, and counted as it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from zmws.core.held import Held
+from zmws.core.job import Job, iso, summary
+from zmws.core.question import Question
+from zmws.core.roster import Roster
+from zmws.core.taker import Assignment
+from zmws.core.turn import Turn
+from zmws.core.watchers import Watchers
+from zmws.core.writes import Filter, ReadJobs, Rows, job_of
+
+
+@dataclass(slots=True)
+class Host:
+    """What the shell tells of the process around the core, for whoever asks how it is."""
+
+    version: str = ""  # of zmws
+    started_at: float = 0.0  # by the wall
+    pid: int = 0
+    installation: str = ""  # which one the broker belongs to: settings.Settings.installation
+    store_is_full: bool = False  # new stored jobs are refused, for lack of room
+    store_waits_for: str | None = None  # what keeps commits waiting, in words
+    descriptors: int = 0  # of the process: in use
+    descriptors_max: int = 0  # and allowed
+
+
+class Lists:
+    """Answers about many."""
+
+    def __init__(self, turn: Turn, held: Held, watchers: Watchers, roster: Roster, host: Host) -> None:
+        self._turn = turn
+        self._held = held
+        self._watchers = watchers
+        self._roster = roster
+        self._host = host
+        self._lists_asked = 0
+        self.of_old: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "SERVER-JOBS": self._server_jobs,
+            "SERVER-ACTIVE": self._server_active,
+            "SERVER-HIST": self._server_hist,
+            "SERVER-WORKERS": self._server_workers,
+        }
+
+    def read_done(self) -> None:
+        """A list has been read, or could not be."""
+        self._lists_asked -= 1
+
+    def loaded(self, question: Question, rows: Rows) -> None:
+        """A page of zmws.jobs has been read."""
+        page = [summary(job_of(row), self._turn.lead) for row in rows.rows]
+        question.answer(200, {"jobs": page, "next": _cursor(rows.next)})
+
+    def jobs(self, question: Question) -> None:
+        """zmws.jobs: a page of them."""
+        asked, limits = question.asked, self._turn.limits
+        limit, below, where = asked["limit"], asked.get("cursor"), question.filter()
+        if not asked.get("memory"):
+            if self._lists_asked >= limits.lists_max:
+                text = "too many lists are being made already (lists_max)"
+                return question.refuse(429, "too_many_lists", text)
+            self._lists_asked += 1
+            self._turn.reads.append(ReadJobs(question, where, limit, below))
+            return None
+        matching = [job for job in self._held.memory.values() if _matches(job, where, below)]
+        matching.sort(key=lambda job: job.number, reverse=True)
+        page = [summary(job, self._turn.lead) for job in matching[:limit]]
+        after = matching[limit - 1].number if len(matching) > limit else None
+        return question.answer(200, {"jobs": page, "next": _cursor(after)})
+
+    def services(self, question: Question) -> None:
+        """zmws.services."""
+        rows = []
+        for service in self._held.services.values():
+            if service.forgotten:
+                continue
+            rows.append(
+                {
+                    "service": service.name,
+                    "waiting": service.waiting_count + self._held.overflow.count_of(service.name),
+                    "scheduled": service.scheduled_count,
+                    "running": len(service.running),
+                    "failed": service.ended["failed"],
+                    "complete": service.ended["complete"],
+                    "workers": len(service.ring.workers),
+                    "idle": len(service.ring),
+                    "oldest_s": service.oldest_s(self._turn.steady),
+                    "paused": service.paused,
+                    "calls_complete": service.calls_complete,
+                    "calls_failed": service.calls_failed,
+                }
+            )
+        question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
+
+    def workers(self, question: Question) -> None:
+        """zmws.workers."""
+        now, wall = self._turn.now, self._turn.wall
+        rows = []
+        for session in self._roster.by_peer.values():
+            info = session.info
+            rows.append(
+                {
+                    "id": session.id,
+                    "host": info.host if info is not None else None,
+                    "pid": info.pid if info is not None else None,
+                    "services": session.service_names,
+                    "slots": session.slots,
+                    "state": session.state(),
+                    "jobs": [_job_in_hand(assignment) for assignment in session.holding.values()],
+                    "since": iso(session.registered_at),
+                    "done": session.done_count,
+                    "failed": session.failed_count,
+                    "memory_bytes": session.memory_bytes,
+                    "heard_at": iso(wall - (now - session.heard)),
+                }
+            )
+        question.answer(200, rows)
+
+    def stats(self, question: Question) -> None:
+        """zmws.stats."""
+        limits, held, host = self._turn.limits, self._held, self._host
+        question.answer(
+            200,
+            {
+                "started_at": iso(host.started_at),
+                "uptime_s": round(self._turn.steady - host.started_at, 3),
+                "pid": host.pid,
+                "installation": host.installation,
+                "durability": held.durability,
+                "store_is_full": host.store_is_full,
+                "store_waits_for": host.store_waits_for,
+                "descriptors": host.descriptors,
+                "descriptors_max": host.descriptors_max,
+                "workers": len(self._roster.by_peer),
+                "services": len(held.services),
+                "memory_jobs": len(held.memory),
+                "stored_jobs_held": len(held.stored) + len(held.inserting),
+                "waits": self._watchers.waits_count,
+                "strict_held": held.overflow.count,
+                "strict_held_bytes": held.overflow.bytes,
+                "counters": dict(sorted(self._turn.counters.items())),
+                "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
+            },
+        )
+
+    # ------------------------------------------------------------ the PHP program's lists
+
+    def _server_jobs(self) -> list[dict[str, Any]]:
+        """Jobs that wait, oldest first, at most a page."""
+        most = self._turn.limits.list_rows_max
+        rows: list[dict[str, Any]] = []
+        for service in self._held.services.values():
+            for job in [*service.waiting(), *service.scheduled.values()]:
+                rows.append(_short(job))
+                if len(rows) >= most:
+                    return rows
+        return rows
+
+    def _server_active(self) -> list[dict[str, Any]]:
+        most = self._turn.limits.list_rows_max
+        services = self._held.services.values()
+        return [_short(job) for service in services for job in service.running.values()][:most]
+
+    def _server_hist(self) -> list[dict[str, Any]]:
+        """The jobs that ended last, the newest last."""
+        return [
+            {"id": job_id, "service": service, "state": state, "ended_at": iso(at), "attempt": attempt}
+            for job_id, service, state, at, attempt in self._held.history
+        ]
+
+    def _server_workers(self) -> list[dict[str, Any]]:
+        rows = []
+        for session in list(self._roster.by_peer.values())[: self._turn.limits.list_rows_max]:
+            left = session.heard + session.expiry_s - self._turn.now
+            row = {"hb": round(left, 3), "service": session.service_names[0], "workerid": session.id}
+            rows.append(row | {"state": session.state()})
+        return rows
+
+
+def _job_in_hand(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "id": assignment.job_id,
+        "service": assignment.service,
+        "since": iso(assignment.since_at),
+        "state": "hung" if assignment.hung else "running",
+    }
+
+
+def _short(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "service": job.service,
+        "state": job.state,
+        "attempt": job.attempt,
+        "created_at": iso(job.created_at),
+        "worker": job.worker,
+    }
+
+
+def _cursor(number: int | None) -> str | None:
+    return str(number) if number is not None else None
+
+
+def _matches(job: Job, where: Filter, below: int | None) -> bool:
+    return (
+        (below is None or job.number < below)
+        and (where.service is None or job.service == where.service)
+        and (where.state is None or job.state == where.state)
+        and (where.group is None or job.group == where.group)
+        and (where.since is None or job.created_at >= where.since)
+        and (where.before is None or job.created_at < where.before)
+    )

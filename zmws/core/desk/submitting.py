@@ -1,0 +1,108 @@
+"""zmws.submit: many jobs in one message, one commit, one answer with a verdict for each
+(docs/protocol.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zmws.core.desk.questions import BadQuestion
+from zmws.core.dispatch import Dispatch
+from zmws.core.held import Held
+from zmws.core.job import Caller
+from zmws.core.options import job_options_of
+from zmws.core.question import Question
+from zmws.core.submission import Submission
+from zmws.core.turn import Turn
+from zmws.core.watchers import Watchers
+from zmws.core.writes import Write
+from zmws.errors import BadJson, OptionError
+from zmws.wire.messages import Answer
+from zmws.wire.values import frames_of
+
+_NOT_OPTIONS = ("service", "params", "params_base64")
+
+
+class Bundle:
+    """The answers to one message of zmws.submit, which go out together."""
+
+    def __init__(self, turn: Turn, caller: Caller, size: int) -> None:
+        self._turn = turn
+        self._caller = caller
+        self._told: list[dict[str, Any] | None] = [None] * size
+        self._missing = size
+        self._after: Write | None = None
+
+    def put(self, place: int, told: dict[str, Any], after: Write | None = None) -> None:
+        """What became of one job; `after`: the write that this speaks of."""
+        self._told[place] = told
+        self._missing -= 1
+        # The last of them all; a number of 0 has not been through the gate yet.
+        if after is not None and (self._after is None or after.seq == 0 or 0 < self._after.seq < after.seq):
+            self._after = after
+        if not self._missing:
+            body = (b"200", json.dumps(self._told).encode())
+            answer = Answer("zmws.submit", body, self._caller.reply_to)
+            self._turn.send(self._caller.peer, answer, self._after)
+
+    def members(self) -> list[Caller]:
+        """Who stands for the caller in each of the jobs."""
+        peer, reply_to = self._caller.peer, self._caller.reply_to
+        return [Caller(peer, reply_to, bundle=self, place=n) for n in range(self._missing)]
+
+
+class Submitting:
+    """Makes jobs of a list."""
+
+    def __init__(
+        self, turn: Turn, held: Held, watchers: Watchers, submission: Submission, dispatch: Dispatch
+    ) -> None:
+        self._turn = turn
+        self._held = held
+        self._watchers = watchers
+        self._submission = submission
+        self._dispatch = dispatch
+
+    def submit(self, question: Question) -> None:
+        """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
+        items, most = question.asked, self._turn.limits.submit_many_max
+        if not isinstance(items, list):
+            raise BadQuestion("zmws.submit takes one frame with a JSON list of {service, params, ...options}")
+        if len(items) > most:
+            text = f"{len(items)} jobs in one message; at most {most} are taken (submit_many_max)"
+            raise BadQuestion(text)
+        if not items:
+            return question.answer(200, [])
+        callers = Bundle(self._turn, question.caller, len(items)).members()
+        for n, (item, caller) in enumerate(zip(items, callers, strict=True)):
+            self._submit_item(caller, item, together=n > 0)
+            self._dispatch.settle()  # each is as an input of its own: room that it made is there for the next
+        return None
+
+    def _submit_item(self, caller: Caller, item: Any, together: bool) -> None:
+        answers = self._watchers
+        if not isinstance(item, dict) or not isinstance(item.get("service"), str):
+            return answers.refuse(caller, "", None, "bad_request", "each job is an object with a 'service'")
+        name = item["service"]
+        given = {key: value for key, value in item.items() if key not in _NOT_OPTIONS}
+        try:
+            options = job_options_of(given)
+            body = _body_of(item)
+        except OptionError as wrong:
+            job_id = given.get("id")
+            return answers.refuse(
+                caller, name, job_id if isinstance(job_id, str) else None, wrong.code, str(wrong)
+            )
+        caller.named = options.id is not None
+        service = self._held.services.get(name)
+        if service is None or not service.registered:
+            return self._submission.unknown(caller, name, options.id)
+        return self._submission.submit(caller, service, False, options, body, None, together)
+
+
+def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:
+    """The frames of a job out of a list. Raises OptionError."""
+    try:
+        return frames_of(item, "params")
+    except BadJson as wrong:
+        raise OptionError("params_base64", str(wrong)) from None

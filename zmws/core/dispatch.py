@@ -1,0 +1,134 @@
+"""Jobs to takers: round-robin, within the limits on starts (docs/architecture.md).
+
+Rule 1: events wake services; when the change is made, each woken service is dispatched. Nothing is dispatched
+        in the middle of a change.
+Rule 2: a suspect, whose worker died with it, is given only to a taker with nothing in hand, and is alone
+        there. While one finds none, the worker that holds least, none of it hung, is given nothing new until
+        it is empty: so a poison job ends after its own retries, and takes no other with it.
+"""
+
+from __future__ import annotations
+
+from zmws.core.held import Held
+from zmws.core.job import WAITING, Job, job_id_of
+from zmws.core.life import Life
+from zmws.core.service import Service
+from zmws.core.session import Session
+from zmws.core.taker import Taker
+from zmws.core.timers import Reminder
+from zmws.core.turn import Turn
+
+NONCE_CHARS_MAX = 64
+
+
+class Dispatch:
+    """Pairs what waits with who waits."""
+
+    def __init__(self, turn: Turn, held: Held, life: Life) -> None:
+        self.turn = turn
+        self.held = held
+        self.life = life
+        self._allowed = Reminder(self._on_allowed)
+
+    def settle(self) -> None:
+        """Dispatch what was woken, until nothing is."""
+        woken = self.turn.woken
+        while woken:
+            name = next(iter(woken))
+            del woken[name]
+            service = self.held.services.get(name)
+            if service is not None:
+                self._dispatch(service)
+
+    def _on_allowed(self, service: Service) -> None:
+        """The rate allows another start."""
+        service.start_timer_at = None
+        self.turn.wake(service.name)
+
+    def _dispatch(self, service: Service) -> None:
+        """Give waiting jobs to waiting takers, as far as both reach and the limits allow."""
+        turn, life, ring = self.turn, self.life, service.ring
+        while (service.ready or service.parked) and ring:
+            at = service.may_start_at(turn.now)
+            if at is None:
+                break
+            if at > turn.now:
+                if service.start_timer_at is None or at < service.start_timer_at:
+                    service.start_timer_at = at
+                    turn.timers.add(at, self._allowed, service)
+                break
+            if service.parked:
+                alone = self._next(service, alone=True)
+                if alone is not None:
+                    job = service.unpark()
+                    if not life.expire_if_late(job, in_queue=False):
+                        self._start(service, job, alone)
+                    continue
+            taker = self._next(service, alone=False)
+            if taker is None:
+                break
+            job_or_none = service.pop()
+            if job_or_none is None:
+                break
+            job = job_or_none
+            life.backlog.want(service, job.group)
+            if life.expire_if_late(job, in_queue=False):
+                continue
+            if job.suspect and taker.holding:
+                service.park(job)
+                continue
+            self._start(service, job, taker)
+        if service.parked or ring.reserved is not None:
+            self._reserve(service)
+
+    def _start(self, service: Service, job: Job, taker: Taker) -> None:
+        self.life.start(service, job, taker)
+        taker.go_to_the_tail()
+
+    def _next(self, service: Service, alone: bool) -> Taker | None:
+        """The taker that has waited longest. `alone`: of those with nothing in hand."""
+        now = self.turn.now
+        for taker in service.ring:
+            if taker.blocked_until > now or (alone and taker.holding):
+                continue
+            if taker.reserved is None or taker.reserved is service.ring:
+                return taker
+        return None
+
+    def _reserve(self, service: Service) -> None:
+        """Keep a worker free for what is parked, or let it go again."""
+        ring, reserved = service.ring, service.ring.reserved
+        wanted = bool(service.parked) and not service.paused
+        if reserved is not None and (not wanted or reserved not in ring.workers):
+            ring.reserved = reserved.reserved = None
+            reserved.stand_in_line()
+            reserved = None
+        if not wanted or reserved is not None:
+            return
+        sessions = [
+            taker
+            for taker in ring.workers
+            if isinstance(taker, Session)
+            and taker.reserved is None
+            and taker.lost_until is None
+            and not taker.hung
+            and taker.slots
+        ]
+        if sessions:
+            chosen = min(sessions, key=lambda taker: len(taker.holding))
+            ring.reserved, chosen.reserved = chosen, ring
+            chosen.stand_in_line()
+
+    # ------------------------------------------------------------ after a crash
+
+    def adopt(self, token: bytes, session: Session) -> Job | None:
+        """A dispatch that a crash of the broker has undone, for its write was not on disk yet: the job
+        waits at just that attempt, and the worker that was given it says that it has it. It goes on."""
+        job = self.held.stored.get(job_id_of(token) or "")
+        if job is None or job.state != WAITING or job.service not in session.service_names:
+            return None
+        _, attempt, nonce = token.decode().rsplit("/", 2)
+        if attempt != str(job.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
+            return None
+        self.life.adopt(job, token, nonce, session)
+        return self.held.live(token)

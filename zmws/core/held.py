@@ -1,0 +1,130 @@
+"""What memory holds: the jobs by id and by token, the services by name.
+
+Rule 1: a stored job is here while the core has a hand on it, a memory job until it is forgotten; what is on
+        its way to the store stands apart, for it may be the repeat of another job.
+Rule 2: a token is live while its job runs under it, and then it is here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain
+
+from zmws.core.job import Job
+from zmws.core.options import ServiceOptions
+from zmws.core.overflow import Overflow
+from zmws.core.service import Service
+from zmws.core.taker import Assignment
+from zmws.core.turn import Turn
+from zmws.core.writes import ForgetService, RememberService, Write
+
+
+class Held:
+    """Every job that is not final on disk, and the services they belong to."""
+
+    def __init__(self, turn: Turn, configured: dict[str, ServiceOptions], durability: str) -> None:
+        """`configured`: the services that the settings name. `durability`: what a stored job's
+        acknowledgement says."""
+        self.turn = turn
+        self.durability = durability
+        self.services: dict[str, Service] = {}
+        self.memory: dict[str, Job] = {}
+        self.stored: dict[str, Job] = {}
+        self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
+        self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
+        self.assignments: dict[bytes, Assignment] = {}  # by live token
+        self.overflow = Overflow(turn)
+        self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
+        self.unfinished_memory_bytes = 0
+        self.last_number = 0
+        for name, options in configured.items():
+            self.services[name] = Service(name, options)
+            self.services[name].registered = True
+        self._configured = frozenset(configured)
+
+    # ------------------------------------------------------------ jobs
+
+    def find(self, job_id: str) -> Job | None:
+        """A job of either kind, memory jobs first. Not what is on its way to the store."""
+        return self.memory.get(job_id) or self.stored.get(job_id)
+
+    def live(self, token: bytes) -> Job | None:
+        """The running job whose live token this is."""
+        assignment = self.assignments.get(token)
+        return assignment.job if assignment is not None else None
+
+    def assignment_of(self, job: Job) -> Assignment | None:
+        """In whose hands a job is, None if it does not run."""
+        return self.assignments.get(job.token) if job.token is not None else None
+
+    def next_number(self) -> int:
+        """The order among jobs of one rank."""
+        self.last_number += 1
+        return self.last_number
+
+    def waiting(self) -> Iterable[Job]:
+        """All jobs here that wait or are scheduled."""
+        services = self.services.values()
+        return chain.from_iterable((*s.waiting(), *s.scheduled.values()) for s in services)
+
+    # ------------------------------------------------------------ services
+
+    def service_of(self, name: str) -> Service:
+        """The service of a job's record, known or not."""
+        service = self.services.get(name)
+        if service is None:
+            service = self.services[name] = Service(name)
+        return service
+
+    def known(self, name: str) -> Service:
+        """The service of a job out of the store that has not ended, for which it was accepted."""
+        service = self.service_of(name)
+        service.registered = True
+        return service
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many services as may be."""
+        return len(self.services) >= self.turn.limits.services_max
+
+    def register(self, name: str) -> Service | None:
+        """The service a worker registers; from now on it is known. None if there are too many."""
+        if name not in self.services and self.full:
+            return None
+        service = self.service_of(name)
+        if not service.registered:
+            service.registered = True
+            self.remember(service, None)
+        return service
+
+    def remember(self, service: Service, paused: bool | None) -> Write:
+        """A service, and whether an operator paused it, survive a restart."""
+        write = RememberService(service.name, paused)
+        self.turn.write_for(write, None)
+        return write
+
+    def forget(self, service: Service) -> Write:
+        """It is unknown from now on, until a worker registers it again."""
+        service.registered = False
+        service.paused = service.options.paused
+        self.drop_if_unused(service)
+        write = ForgetService(service.name)
+        self.turn.write_for(write, None)
+        return write
+
+    def why_needed(self, service: Service) -> str | None:
+        """What keeps a service from being forgotten, None if nothing does."""
+        if service.name in self._configured:
+            return "the settings name it"
+        if service.ring.workers or service.ring:
+            return "a worker serves it, or somebody waits for a lease of its jobs"
+        if service.unfinished_count or service.name in self.overflow:
+            return "it has jobs that have not ended"
+        return None
+
+    def drop_if_unused(self, service: Service) -> None:
+        """A service that only a strict request named is forgotten with its last job, and one that an operator
+        has forgotten with the last record."""
+        if service.forgotten and not any(service.ended.values()) and service.name not in self.overflow:
+            self.services.pop(service.name, None)

@@ -1,0 +1,580 @@
+"""A job's life: an event moves it, is written, counted and announced (docs/architecture.md; job.py has the
+table).
+
+Rule 1: a stored job is queued when its insert is committed; its acknowledgement and its first
+        dispatch both come out of that. A memory job is queued at once and touches no store.
+Rule 2: whatever is said of a stored job waits for the job's last write (`Job.last_write`).
+Rule 3: a job is final for every later command from the moment it is decided here; a stored one stays
+        in memory until its finish is committed.
+Rule 4: what may let a job start wakes its service. Nothing is dispatched here (dispatch.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from zmws.core.backlog import Backlog
+from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
+from zmws.core.held import Held
+from zmws.core.job import (
+    CANCELLED,
+    COMPLETE,
+    FAILED,
+    MEMORY,
+    RUNNING,
+    SCHEDULED,
+    STORED,
+    WAITING,
+    Job,
+    make_token,
+)
+from zmws.core.options import BACKOFF_S_MAX, KEEP_S
+from zmws.core.service import Service
+from zmws.core.taker import Assignment, Taker
+from zmws.core.timers import Reminder
+from zmws.core.turn import Turn
+from zmws.core.watchers import Watchers
+from zmws.core.writes import (
+    DISK_FULL,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    FinishJob,
+    InsertJob,
+    ReviveJob,
+    Row,
+    Rows,
+    Told,
+    Unfinished,
+    UpdateJob,
+    Verdict,
+    job_of,
+    row_of,
+    size_of,
+)
+
+Error = dict[str, Any]
+REPORTED, TTR, LOST = "reported", "ttr", "lost"  # why an attempt failed
+
+
+class Life:
+    """What happens to jobs."""
+
+    def __init__(self, turn: Turn, held: Held, watchers: Watchers) -> None:
+        self.turn = turn
+        self.held = held
+        self.watchers = watchers
+        self.backlog = Backlog(turn, held.services, held.stored, self._take_in)
+        self.kept = Kept(turn, held)
+        self.prune = Prune(turn, held)
+        self.expiry = Expiry(turn, held, Reminder(lambda _: self._expire_late(), self._is_next_expiry))
+        self._due = Reminder(self._on_due, self._is_due)
+        self._lease_over = Reminder(self._on_lease_over, self._is_lease_over)
+        self._reattach = Reminder(self._on_not_reattached, self._is_awaited)
+
+    # ------------------------------------------------------------ a new job
+
+    def accept_memory(self, job: Job) -> None:
+        """A memory job is accepted and queued at once."""
+        held = self.held
+        held.unfinished_memory_bytes += job.body_bytes + JOB_BYTES
+        held.memory[job.id] = job
+        if not job.sync:
+            callers, job.callers = job.callers, []
+            for caller in callers:
+                self.watchers.accepted(job, caller, existing=False)
+        self._queue(held.services[job.service], job)
+
+    def insert(self, job: Job, only_if_known: bool, together: bool) -> None:
+        """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
+        anything but a repeat of a known job is refused. `together`: in one commit with the one before."""
+        self.held.inserting[job.id] = job
+        self.held.services[job.service].inserting += 1
+        self.turn.write(InsertJob(row_of(job), only_if_known, together, size=600 + job.body_bytes), job)
+
+    def inserted(self, job: Job, answer: Verdict) -> None:
+        """The store has decided on an insert."""
+        watchers = self.watchers
+        callers, job.callers = job.callers, []
+        self.held.services[job.service].inserting -= 1
+        if self.held.inserting.get(job.id) is job:  # else another of the same id came after it
+            del self.held.inserting[job.id]
+        if answer.verdict == NEW:
+            self._is_stored(job)
+            for n, caller in enumerate(callers):
+                watchers.accepted(job, caller, existing=n > 0)
+            return
+        for caller in callers:
+            if answer.verdict == EXISTING and answer.service != job.service:
+                text = f"job '{job.id}' exists already, for the service {answer.service}"
+                watchers.refuse(caller, job.service, job.id, "id_conflict", text)
+            elif answer.verdict in (EXISTING, UNIQUE_CONFLICT):
+                self.turn.counters["repeated_requests"] += 1
+                # The job that stands for this one may have a write of its own under way.
+                holder = self.held.stored.get(answer.job_id)
+                after = holder.last_write if holder is not None else None
+                watchers.accepted_as(job.service, answer.job_id, self.held.durability, caller, after)
+            else:
+                assert answer.verdict in (FULL, DISK_FULL), answer
+                self.turn.counters["refused_queue_full"] += answer.verdict == FULL
+                code = "queue_full"
+                text = f"{job.service} takes no more jobs: its limit or the store's is reached"
+                if answer.verdict == DISK_FULL:
+                    code, text = "disk_full", "the disk of the job store is full; nothing was accepted"
+                watchers.refuse(caller, job.service, job.id if caller.named else None, code, text)
+
+    def _is_stored(self, job: Job) -> None:
+        """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
+        self.held.stored[job.id] = job
+        service = self.held.services[job.service]
+        self.watchers.announce(job, None)
+        if job.state == SCHEDULED:
+            self._schedule(service, job)
+        else:
+            self.backlog.arrived(service, job)
+            self.turn.wake(service.name)
+
+    def settled(self, job: Job) -> None:
+        """All that was written of a job is on disk."""
+        if job.state in (WAITING, SCHEDULED):
+            self.backlog.settled(job)
+
+    def finished(self, job: Job) -> None:
+        """Its end is on disk: memory lets go of it."""
+        if self.held.stored.get(job.id) is job:
+            del self.held.stored[job.id]
+
+    # ------------------------------------------------------------ an earlier run
+
+    def recover(self, left: Unfinished, running: list[Row]) -> None:
+        """What an earlier run left. A running job waits for its worker (docs/architecture.md), the others are
+        paged in. Before this no request is taken: the numbers of new jobs follow those there are."""
+        held = self.held
+        assert not held.last_number, "a job was made before the recovery"
+        held.last_number = left.number
+        self.prune.recover(left.forget_at)
+        for name, paused in left.services:
+            service = held.known(name)
+            if paused is not None:
+                service.paused = paused
+        for row in running:
+            self._recover_running(row)
+        for (name, state), count in left.ended.items():
+            held.service_of(name).ended[state] = count
+        self.backlog.recover(
+            [(held.known(name), group, count) for name, group, count in left.waiting],
+            [(held.known(name), count) for name, count in left.scheduled],
+        )
+
+    def _recover_running(self, row: Row) -> None:
+        job, turn = job_of(row), self.turn
+        assert job.nonce is not None and job.started_at is not None, job
+        self.held.stored[job.id] = job
+        self.held.known(job.service).running[job.id] = job
+        job.token = token = make_token(job.id, job.attempt, job.nonce)
+        self.held.assignments[token] = Assignment(token, job.service, job, since_at=job.started_at)
+        left = job.ttr - max(0.0, turn.wall - job.started_at)
+        job.lease_written = job.lease is not None or job.deadline_at is not None
+        if job.deadline_at is not None:
+            # No longer than it had, though the clock was set back meanwhile.
+            left = job.deadline_at - max(turn.wall, job.started_at)
+        if job.lease is not None:
+            # Whoever leased it need not come back before the end of its time.
+            job.deadline_mono = turn.now + max(0.0, left)
+            turn.timers.add(job.deadline_mono, self._lease_over, token)
+            return
+        grace_over = turn.now + turn.limits.reattach_grace
+        job.deadline_mono = max(grace_over, turn.now + left)
+        turn.timers.add(grace_over, self._reattach, token)
+
+    def _is_awaited(self, token: bytes, at: float) -> bool:
+        assignment = self.held.assignments.get(token)
+        return assignment is not None and assignment.taker is None
+
+    def _on_not_reattached(self, token: bytes) -> None:
+        assignment = self.held.assignments.get(token)
+        if assignment is not None and assignment.taker is None and assignment.job is not None:
+            self.give_back(assignment.job, "its worker did not come back after the broker's restart")
+
+    # ------------------------------------------------------------ waiting
+
+    def _queue(self, service: Service, job: Job) -> None:
+        if job.state == SCHEDULED:
+            self._schedule(service, job)
+            self.watchers.announce(job, job.last_write)
+            return
+        if job.kind == STORED:
+            self.backlog.arrived(service, job)
+        else:
+            service.push(job)
+            self.expiry.watch(job)
+        self.watchers.announce(job, job.last_write)
+        self.turn.wake(service.name)
+
+    def _take_in(self, service: Service, job: Job) -> None:
+        """A stored job that is not running has come into memory: watch its times."""
+        if job.state == SCHEDULED:
+            timers = self.turn.wall_timers if job.by_wall else self.turn.steady_timers
+            timers.add(job.ready_at, self._due, job.id)  # not the job: it may be let go before
+        self.expiry.watch(job)
+
+    def _schedule(self, service: Service, job: Job) -> None:
+        if job.kind == MEMORY:
+            service.scheduled[job.id] = job
+        elif not self.backlog.scheduled(service, job):
+            return
+        self._take_in(service, job)
+
+    def _is_due(self, job_id: str, at: float) -> bool:
+        known = (self.held.memory.get(job_id), self.held.stored.get(job_id))
+        return any(job is not None and job.state == SCHEDULED and job.ready_at == at for job in known)
+
+    def _on_due(self, job_id: str) -> None:
+        """A scheduled job's time has come."""
+        for job in (self.held.memory.get(job_id), self.held.stored.get(job_id)):
+            if job is None or job.state != SCHEDULED:
+                continue
+            if (self.turn.wall if job.by_wall else self.turn.steady) < job.ready_at:
+                continue
+            service = self.held.services[job.service]
+            if self.backlog.no_longer_scheduled(service, job):
+                job.move("due", self.turn.wall)
+                changes = {"state": WAITING, **_events_of(job)}
+                if job.by_wall:
+                    # From here on it stands among the others, whose order goes by the steady clock.
+                    job.ready_at, job.by_wall = self.turn.steady, False
+                    job.rank = service.rank(job.ready_at, job.priority)
+                    changes |= {"ready_at": job.ready_at, "by_wall": False, "rank": job.rank}
+                self.turn.write(UpdateJob(job.id, changes), job)
+                self._queue(service, job)
+
+    # ------------------------------------------------------------ expiring
+
+    def _is_next_expiry(self, _: None, at: float) -> bool:
+        return self.expiry.next_at() == at
+
+    def _expire_late(self) -> None:
+        for job in self.expiry.late():
+            self.expire_if_late(job)
+
+    def expire_loaded(self, found: Rows) -> None:
+        """End what has expired in the store alone."""
+        for job in self.backlog.expired_loaded(found):
+            self.expire_if_late(job, in_queue=False)
+
+    def expire_if_late(self, job: Job, in_queue: bool = True) -> bool:
+        """End a job whose time to start has passed; true if it was. `in_queue`: it was not taken out."""
+        if (
+            job.expires_at is None
+            or self.turn.steady < job.expires_at
+            or job.state not in (WAITING, SCHEDULED)
+            or (job.attempt > 0 and not job.sync)
+        ):
+            return False
+        was = job.state
+        job.move("expire", self.turn.wall)
+        self._leave_queue(job, was, in_queue)
+        self.turn.counters["jobs_expired"] += 1
+        self._end(job, error("expired", _why_expired(job)))
+        self.held.drop_if_unused(self.held.services[job.service])
+        return True
+
+    def _leave_queue(self, job: Job, was: str, in_queue: bool) -> None:
+        """A job that was waiting or scheduled has ended. `in_queue`: it has not been taken out."""
+        service = self.held.services[job.service]
+        if was == SCHEDULED:
+            self.backlog.no_longer_scheduled(service, job)
+        elif was == WAITING and in_queue:
+            service.left(job)
+            self.backlog.want(service, job.group)
+
+    # ------------------------------------------------------------ starting
+
+    def start(self, service: Service, job: Job, taker: Taker) -> None:
+        """A waiting job that was taken out of its queue is given to a taker. A REQUEST does not wait for the
+        write of this: a crash in between runs the job again, fenced by its token."""
+        turn = self.turn
+        job.attempt += 1
+        job.nonce = turn.suppliers.nonce()
+        assignment = self._run(service, job, taker, make_token(job.id, job.attempt, job.nonce))
+        ttr_s = job.ttr if taker.ttr_s is None else taker.ttr_s
+        job.deadline_mono = turn.now + ttr_s
+        if taker.lease_id is not None:
+            job.lease, job.deadline_at = taker.lease_id, turn.wall + ttr_s
+        if job.kind == STORED:
+            names = _STARTED if job.lease is None else (*_STARTED, "lease", "deadline_at")
+            job.lease_written = job.lease is not None
+            turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in names}), job)
+        taker.give(assignment, job)
+        self._bound(job, assignment)
+        self.watchers.announce(job, job.last_write)
+
+    def adopt(self, old: Job, token: bytes, nonce: str, taker: Taker) -> None:
+        """A waiting job runs already, at the attempt that follows: a crash has undone its start."""
+        turn, service = self.turn, self.held.services[old.service]
+        job = replace(old)
+        old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on
+        service.left(old)
+        self.held.stored[job.id] = job
+        job.attempt += 1
+        job.nonce = nonce
+        self._run(service, job, taker, token)
+        job.deadline_mono = turn.now + job.ttr
+        turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in _STARTED}), job)
+        turn.counters["adopted"] += 1
+        self.watchers.announce(job, job.last_write)
+        self.backlog.want(service, job.group)
+
+    def _run(self, service: Service, job: Job, taker: Taker, token: bytes) -> Assignment:
+        turn = self.turn
+        job.move("dispatch", turn.wall)
+        job.token, job.started_at = token, turn.wall
+        job.worker, job.worker_ours = taker.name, taker.ours
+        service.started(job, turn.now)
+        assignment = Assignment(token, service.name, job, taker, turn.wall)
+        self.held.assignments[token] = assignment
+        return assignment
+
+    # ------------------------------------------------------------ an attempt ends
+
+    def complete(self, job: Job, result: tuple[bytes, ...], plain: bool) -> None:
+        """The attempt is done."""
+        job.result, job.result_plain = result, plain
+        self._attempt_over(job, None)
+        job.move("complete", self.turn.wall)
+        self._end(job, None)
+
+    def fail(
+        self,
+        job: Job,
+        why: Error,
+        cause: str,
+        retry: bool = True,
+        delay_s: float | None = None,
+        count: bool = True,
+    ) -> None:
+        """The attempt failed. `cause`: reported (by the worker), ttr (passed), lost (its worker was).
+        `count`: it counts against `retries`.
+
+        A failure that work() reports on a synchronous call, and a passed ttr, go to the caller at
+        once; a lost worker's call is given to another (docs/options.md).
+        """
+        turn = self.turn
+        job.failures += count
+        job.losses += cause == LOST
+        turn.counters[f"attempts_{cause}"] += 1
+        self._attempt_over(job, why)
+        if not retry or job.failures > job.retries or (job.sync and cause != LOST):
+            job.move("exhaust", turn.wall)
+            self._end(job, why)
+            return
+        if cause == LOST and job.losses == 1:
+            # It keeps its rank, and so stands at the head of its group.
+            job.move("give_back", turn.wall)
+        else:
+            job.move("back_off", turn.wall)
+            job.ready_at = turn.steady + (self._backoff_s(job) if delay_s is None else delay_s)
+            job.rank = self.held.services[job.service].rank(job.ready_at, job.priority)
+        changes = {
+            "state": job.state,
+            "ready_at": job.ready_at,
+            "rank": job.rank,
+            "failures": job.failures,
+            "losses": job.losses,
+            **_attempt_changes(job),
+        }
+        if job.by_wall:
+            job.by_wall = changes["by_wall"] = False  # from here on it counts from its failure
+        turn.write(UpdateJob(job.id, changes), job)
+        self._queue(self.held.services[job.service], job)
+
+    def give_back(self, job: Job, why: str) -> None:
+        """An attempt ends without a failure: it waits again, at the head of its group."""
+        self._attempt_over(job, error("given_back", why))
+        self.turn.counters["given_back"] += 1
+        job.move("give_back", self.turn.wall)
+        self.turn.write(UpdateJob(job.id, {"state": WAITING, **_attempt_changes(job)}), job)
+        self._queue(self.held.services[job.service], job)
+
+    def take_back(self, job: Job) -> None:
+        """A dispatch that was never begun is as if it had not been: it counts nowhere, and nothing of it is
+        in `attempts`. (Its events stay, for their numbers only rise; the next token has another nonce.)"""
+        service, before = self.held.services[job.service], job.attempts[-1] if job.attempts else {}
+        self._leave_taker(job)
+        job.attempt -= 1
+        job.token = None
+        job.worker, job.started_at = before.get("worker"), before.get("started_at")
+        service.not_started(self.turn.now)
+        job.move("give_back", self.turn.wall)
+        changes = {"state": WAITING, "attempt": job.attempt, "worker": job.worker}
+        changes |= {"started_at": job.started_at, **_attempt_changes(job)}
+        self.turn.write(UpdateJob(job.id, changes), job)
+        self._queue(service, job)
+
+    def cancel(self, job: Job, in_queue: bool = True) -> None:
+        """Final at once. A running attempt's token is dead, and its worker is told. `in_queue`: it was
+        not taken out of the store alone just now."""
+        turn, was, deadline = self.turn, job.state, job.deadline_mono
+        assignment = self.held.assignment_of(job)
+        if was == RUNNING:
+            self._attempt_over(job, error("cancelled", "cancelled"))
+        job.move("cancel", turn.wall)
+        self._leave_queue(job, was, in_queue)
+        turn.counters["jobs_cancelled"] += 1
+        self._end(job, error("cancelled", "the job was cancelled"))
+        if assignment is not None and assignment.taker is not None:
+            assignment.taker.drop(assignment, deadline)
+
+    def run_out(self, job: Job) -> None:
+        """Its ttr has passed: the attempt failed, and whoever runs it is told."""
+        assignment, deadline = self.held.assignment_of(job), job.deadline_mono
+        self.fail(job, error("timeout", f"the attempt ran past its ttr of {job.ttr:g} s"), TTR)
+        if assignment is not None and assignment.taker is not None:
+            assignment.taker.drop(assignment, deadline)
+
+    def _attempt_over(self, job: Job, why: Error | None) -> None:
+        """The attempt is over as far as the job is concerned; what its taker holds is the taker's own."""
+        self._leave_taker(job)
+        job.ends_attempt(self.turn.wall, why, self.turn.limits.attempts_kept_max)
+
+    def _leave_taker(self, job: Job) -> None:
+        service = self.held.services[job.service]
+        service.running.pop(job.id, None)
+        assert job.token is not None, job
+        self.held.assignments.pop(job.token).job = None
+        job.lease = job.deadline_at = None
+        if service.options.max_running is not None:
+            self.turn.wake(service.name)
+
+    def _backoff_s(self, job: Job) -> float:
+        # Retry n counts from 0. The jitter spreads a crowd that failed together: 0.75 to 1.25.
+        doubled = job.backoff * 2.0 ** min(max(job.failures - 1, 0), 60)
+        return min(doubled, BACKOFF_S_MAX) * (0.75 + 0.5 * self.turn.suppliers.jitter())
+
+    def extend(self, job: Job, seconds: float) -> None:
+        """The attempt may run `seconds` longer from now, also if the broker is restarted meanwhile."""
+        turn = self.turn
+        job.deadline_mono, job.deadline_at = turn.now + seconds, turn.wall + seconds
+        turn.write(UpdateJob(job.id, {"deadline_at": job.deadline_at}), job)
+        job.lease_written = True
+        assignment = self.held.assignment_of(job)
+        if assignment is not None:
+            self._bound(job, assignment)
+
+    def _bound(self, job: Job, assignment: Assignment) -> None:
+        """Be reminded of the end of its time: a session looks after itself, a lease has no heartbeats."""
+        if job.lease is not None:
+            self.turn.timers.add(job.deadline_mono, self._lease_over, assignment.token)
+        elif assignment.taker is not None:
+            assignment.taker.ends_by(job.deadline_mono)
+
+    def _is_lease_over(self, token: bytes, at: float) -> bool:
+        job = self.held.live(token)
+        return job is not None and job.lease is not None and job.deadline_mono == at
+
+    def _on_lease_over(self, token: bytes) -> None:
+        """Whoever leased it had `ttr` to report, unless that was extended."""
+        job = self.held.live(token)
+        if job is not None and job.lease is not None and self.turn.now >= job.deadline_mono:
+            self.fail(job, error("timeout", "the lease ran past its ttr"), TTR)
+
+    # ------------------------------------------------------------ a job ends
+
+    def _end(self, job: Job, why: Error | None) -> None:
+        turn, held = self.turn, self.held
+        job.ended_at = turn.wall
+        if why is not None:
+            job.error = {**why, "attempts": job.attempt}
+        held.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
+        service = held.services[job.service]
+        if job.kind == STORED:
+            self._finish(job, service)
+        else:
+            held.unfinished_memory_bytes -= job.body_bytes + JOB_BYTES
+            self.kept.keep(job)
+            service.calls_complete += job.state == COMPLETE
+            service.calls_failed += job.state == FAILED
+            callers, job.callers = job.callers, []
+            for caller in callers:
+                self.watchers.ended(job, caller)
+        self.watchers.announce(job, job.last_write)
+        self.watchers.answer_waits(job)
+
+    def _finish(self, job: Job, service: Service) -> None:
+        changes = {"state": job.state, "ended_at": job.ended_at, **_attempt_changes(job)}
+        # What is as a new job has it is not written again.
+        changes |= {name: value for name in _ENDED if (value := getattr(job, name))}
+        if job.state == COMPLETE and job.saved is not None:
+            job.saved = changes["saved"] = None  # no attempt follows that could need it
+        if job.state == COMPLETE:
+            del changes["nonce"]  # by it a repeated report is known, also after a restart
+        forget_at = self.turn.steady + (job.keep if job.keep is not None else KEEP_S[job.state])
+        size = 400 + size_of(job.result)
+        self.turn.write(FinishJob(job.id, changes, job.service, forget_at, size=size), job)
+        service.ended[job.state] += 1
+        self.prune.ended(forget_at)
+
+    def revive(self, job: Job, told: Told) -> None:
+        """A job (light) that failed, expired or was cancelled waits again, when its commit has said that its
+        unique key is free. `told` is called with the verdict."""
+        turn, held, was = self.turn, self.held, job.state
+        job.move("revive", turn.wall)
+        job.failures = job.losses = 0
+        job.ready_at, job.by_wall = turn.steady, False
+        service = held.service_of(job.service)
+        job.rank = service.rank(job.ready_at, job.priority)
+        held.reviving.add(job.id)
+
+        def revived(verdict: Verdict) -> None:
+            held.reviving.discard(job.id)
+            if verdict.verdict == NEW:
+                service.ended[was] -= 1
+                if not service.registered:  # an operator had forgotten it
+                    service.registered = True
+                    held.remember(service, None)
+                self.watchers.announce(job, None)
+                self.backlog.revived(service, job)
+            told(verdict)
+
+        changes = {name: getattr(job, name) for name in _REVIVED}
+        turn.write_for(ReviveJob(job.id, changes | dict.fromkeys(_CLEARED)), revived)
+
+
+# What is written when: the start, the end and the revival of a job.
+_STARTED = ("state", "attempt", "nonce", "started_at", "worker", "worker_ours", "events", "states")
+_COUNTED = ("partials_count", "partials_cut", "log_bytes", "log_cut")
+_ENDED = (
+    *("failures", "losses", "result", "result_plain", "error"),
+    *("progress", "progress_text", "progress_at", "progress_n"),
+)
+_REVIVED = ("state", "failures", "losses", "ready_at", "by_wall", "rank", "events", "states")
+_CLEARED = ("expires_at", "error", "ended_at", "nonce")
+
+
+def _why_expired(job: Job) -> str:
+    """A synchronous call that lost its worker waits for another, and expires meanwhile."""
+    if not job.attempt:
+        return f"no worker of {job.service} began it in time"
+    ended = job.attempts[-1].get("error", {}).get("error", "")
+    return f"attempt {job.attempt} ended ({ended}), and no worker of {job.service} began another in time"
+
+
+def _events_of(job: Job) -> dict[str, Any]:
+    return {"events": job.events, "states": job.states}
+
+
+def _attempt_changes(job: Job) -> dict[str, Any]:
+    """What is written when an attempt is over."""
+    changes = {"nonce": None, "attempts": job.attempts, **_events_of(job)}
+    changes |= {name: value for name in _COUNTED if (value := getattr(job, name))}
+    if job.lease_written:
+        job.lease_written = False
+        changes |= {"lease": None, "deadline_at": None}
+    return changes
+
+
+def error(code: str, text: str) -> Error:
+    """ERROR of docs/errors.md."""
+    return {"code": code, "error": text}

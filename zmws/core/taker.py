@@ -1,0 +1,120 @@
+"""What can be given a job: a worker's session, or a lease (session.py, lease.py).
+
+Rule 1: what a taker holds is an Assignment per token. One whose attempt is over keeps its slot until the
+        taker lets go of it: by a FINAL, a RELEASE, or by being lost.
+Rule 2: a taker with room for a job of a service stands in that service's ring, once. After each job it gets
+        it goes to the tail: so the one that has waited longest is next, slots or not (round-robin). The ring
+        is a dict, whose order is the order of waiting and from which any taker can be taken at once.
+Rule 3: a suspect, a job whose worker died with it, is held alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from zmws.core.job import Job, job_id_of
+from zmws.core.turn import Turn
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """A job in the hands of a taker, under one token. Times are monotonic unless named `_at`."""
+
+    token: bytes
+    service: str
+    job: Job | None  # None: the attempt is over, but the taker has not let go of it
+    taker: Taker | None = None  # None: an earlier life of the broker gave it, and nobody has named it yet
+    since_at: float | None = None
+    ttr_s: float = 0.0
+    drop_by: float | None = None  # the attempt is over, and until then the taker may let go of it
+    hung: bool = False  # it has not; of a foreign worker: it came back, and owes that FINAL until `drop_by`
+
+    @property
+    def job_id(self) -> str:
+        """The job, or the one that is over."""
+        return job_id_of(self.token) or ""
+
+
+class Ring:
+    """Who serves one service: the takers with room for a job of it, the longest waiting first."""
+
+    __slots__ = ("_line", "reserved", "service", "workers")
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._line: dict[Taker, None] = {}
+        self.workers: dict[Taker, None] = {}  # sessions, with room or without
+        self.reserved: Taker | None = None  # who is given nothing until a suspect can be held alone
+
+    def join(self, taker: Taker) -> None:
+        """Stand at the tail."""
+        self._line[taker] = None
+
+    def leave(self, taker: Taker) -> bool:
+        """Stand there no more; false if it did not."""
+        return self._line.pop(taker, self) is None
+
+    def __contains__(self, taker: object) -> bool:
+        return taker in self._line
+
+    def __iter__(self) -> Iterator[Taker]:
+        return iter(self._line)
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+
+class Taker:
+    """The root of both kinds. `name` stands in records as the worker."""
+
+    name: str
+    lease_id: str | None = None  # it is no worker, but a lease of this id
+    ttr_s: float | None = None  # the time to run that it gives a job, where that is not the job's own
+    ours = False  # it speaks as docs/protocol.md has it, "The extensions"
+    blocked_until = 0.0  # it could not be sent to: passed over until then
+    reserved: Ring | None = (
+        None  # it gets nothing before it is empty, and then a suspect of this ring's service
+    )
+
+    def __init__(self, turn: Turn, rings: Iterable[Ring]) -> None:
+        self.turn = turn
+        self.rings = tuple(rings)
+        self.holding: dict[bytes, Assignment] = {}  # by token, the oldest first
+
+    def has_room(self, service: str) -> bool:
+        """Whether it may get a job of this service now."""
+        raise NotImplementedError
+
+    def give(self, assignment: Assignment, job: Job) -> None:
+        """Hand a job over: it holds it from now on."""
+        raise NotImplementedError
+
+    def drop(self, assignment: Assignment, deadline: float) -> None:
+        """The attempt, which was to end at `deadline`, is over by another's word (a cancel, its ttr): tell
+        it."""
+        raise NotImplementedError
+
+    def ends_by(self, at: float) -> None:
+        """What it holds ends at monotonic `at`, at the latest: be reminded of it."""
+        raise NotImplementedError
+
+    def stand_in_line(self) -> None:
+        """Stand in the ring of each service that there is room for, and in no other."""
+        for ring in self.rings:
+            if not self.has_room(ring.service):
+                ring.leave(self)
+            elif self not in ring:
+                ring.join(self)
+                self.turn.wake(ring.service)
+
+    def leave_line(self) -> None:
+        """Get no job any more."""
+        for ring in self.rings:
+            ring.leave(self)
+
+    def go_to_the_tail(self) -> None:
+        """It was given a job."""
+        for ring in self.rings:
+            if ring.leave(self) and self.has_room(ring.service):
+                ring.join(self)
