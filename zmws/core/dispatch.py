@@ -37,7 +37,7 @@ class Dispatch:
             name = next(iter(woken))
             del woken[name]
             service = self.held.services.get(name)
-            if service is not None:
+            if service is not None and (service.ready or service.parked or service.ring.reserved):
                 self._dispatch(service)
 
     def _on_allowed(self, service: Service) -> None:
@@ -74,7 +74,7 @@ class Dispatch:
             life.backlog.want(service, job.group)
             if life.expire_if_late(job, in_queue=False):
                 continue
-            if job.suspect and taker.holding:
+            if taker.holding and job.suspect:
                 service.park(job)
                 continue
             self._start(service, job, taker)
