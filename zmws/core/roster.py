@@ -15,10 +15,10 @@ import hashlib
 import json
 from typing import Any
 
-from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import LOST, Life, error
+from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.session import Session
 from zmws.core.strangers import Strangers
@@ -46,12 +46,12 @@ class Roster:
     """The sessions by routing id and by worker id."""
 
     def __init__(
-        self, turn: Turn, held: Held, life: Life, dispatch: Dispatch, results: Results, strangers: Strangers
+        self, turn: Turn, held: Held, life: Life, recovery: Recovery, results: Results, strangers: Strangers
     ) -> None:
         self.turn = turn
         self.held = held
         self.life = life
-        self.dispatch = dispatch
+        self.recovery = recovery
         self.results = results
         self.strangers = strangers
         self.by_peer: dict[Peer, Session] = {}
@@ -162,7 +162,7 @@ class Roster:
         """A token that a worker names is its own from now on, if it is live. False if it is dead."""
         assignment = self.held.assignments.get(token)
         if assignment is None:
-            if self.dispatch.adopt(token, session) is None:
+            if self.recovery.adopt(token, session) is None:
                 return False
             assignment = self.held.assignments[token]
         holder = assignment.taker
