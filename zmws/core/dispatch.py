@@ -99,7 +99,7 @@ class Dispatch:
         wanted = bool(service.parked) and not service.paused
         if reserved is not None and (not wanted or reserved not in ring.workers):
             ring.reserved = reserved.reserved = None
-            reserved.stand_in_line()
+            reserved.stand_in_line()  # no one that is gone has room
             reserved = None
         if not wanted or reserved is not None:
             return

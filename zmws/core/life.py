@@ -187,6 +187,8 @@ class Life:
         elif was == WAITING and in_queue:
             service.left(job)
             self.backlog.want(service, job.group)
+            if service.ring.reserved is not None:
+                self.turn.wake(service.name)  # perhaps there is nothing to keep a worker free for any more
 
     # ------------------------------------------------------------ starting
 

@@ -95,6 +95,7 @@ class Recovery:
         job = replace(old)
         old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on
         service.left(old)
+        turn.wake(service.name)
         self.held.stored[job.id] = job
         job.attempt += 1
         job.nonce = nonce
