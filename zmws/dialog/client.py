@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from zmws.core.options import YEAR_S
+from zmws.core.table import YEAR_S
 from zmws.dialog.actions import Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
 from zmws.wire import mdp
