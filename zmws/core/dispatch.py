@@ -10,15 +10,13 @@ Rule 2: a suspect, whose worker died with it, is given only to a taker with noth
 from __future__ import annotations
 
 from zmws.core.held import Held
-from zmws.core.job import WAITING, Job, job_id_of
+from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.taker import Taker
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-
-NONCE_CHARS_MAX = 64
 
 
 class Dispatch:
@@ -101,7 +99,7 @@ class Dispatch:
         wanted = bool(service.parked) and not service.paused
         if reserved is not None and (not wanted or reserved not in ring.workers):
             ring.reserved = reserved.reserved = None
-            reserved.stand_in_line()
+            reserved.stand_in_line()  # no one that is gone has room
             reserved = None
         if not wanted or reserved is not None:
             return
@@ -118,17 +116,3 @@ class Dispatch:
             chosen = min(sessions, key=lambda taker: len(taker.holding))
             ring.reserved, chosen.reserved = chosen, ring
             chosen.stand_in_line()
-
-    # ------------------------------------------------------------ after a crash
-
-    def adopt(self, token: bytes, session: Session) -> Job | None:
-        """A dispatch that a crash of the broker has undone, for its write was not on disk yet: the job
-        waits at just that attempt, and the worker that was given it says that it has it. It goes on."""
-        job = self.held.stored.get(job_id_of(token) or "")
-        if job is None or job.state != WAITING or job.service not in session.service_names:
-            return None
-        _, attempt, nonce = token.decode().rsplit("/", 2)
-        if attempt != str(job.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
-            return None
-        self.life.adopt(job, token, nonce, session)
-        return self.held.live(token)

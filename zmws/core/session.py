@@ -72,7 +72,7 @@ class Session(Taker):
     def has_room(self, service: str) -> bool:
         """Whether a slot for this service is free, and nothing else keeps it from a job."""
         holding = self.holding
-        if self.confirming or self.lost_until is not None or len(holding) >= self.slots:
+        if self.confirming or self.lost_until is not None or len(holding) >= self.slots or self.gone:
             return False
         if not holding:
             return True

@@ -56,6 +56,7 @@ class Taker:
     lease_id: str | None = None  # it is no worker, but a lease of this id
     ttr_s: float | None = None  # the time to run that it gives a job, where that is not the job's own
     ours = False  # it speaks as docs/protocol.md has it, "The extensions"
+    gone = False  # it takes nothing any more
     blocked_until = 0.0  # it could not be sent to: passed over until then
     reserved: Ring | None = (
         None  # it gets nothing before it is empty, and then a suspect of this ring's service
