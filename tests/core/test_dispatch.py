@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.stage import Scene
-from zmws.core.dispatch import NONCE_CHARS_MAX
 from zmws.core.options import service_options
 
 FAIL = (b"FAIL",)
@@ -194,75 +193,3 @@ def test_nobody_is_kept_who_hangs_is_lost_or_takes_nothing(how: str, name: str |
     assert states == {"hung": "hung", "w": {"fine": "busy", "lost": "lost"}.get(how, "draining")}
     scene.ask("zmws.resume", service="E")
     assert list(scene.service().parked) and kept(scene) == name
-
-
-# ---------------------------------------------------------------- after a crash
-
-
-def undone(scene: Scene) -> bytes:
-    """A job is given to W, and the broker ends before that is on disk."""
-    scene.submit("j")
-    scene.hold = True
-    scene.ready("W")
-    token = scene.token("W")
-    scene.restart()
-    scene.hold = False
-    scene.settle()
-    assert scene.state("j") == "waiting" and scene.record("j")["attempt"] == 0
-    return token
-
-
-@pytest.mark.parametrize(
-    ("told", "adopted"),
-    [
-        ("{id}/1/{nonce}", True),
-        ("{id}/2/{nonce}", False),
-        ("{id}/0/{nonce}", False),
-        ("{id}/1/", False),
-        ("{id}/1/" + "x" * NONCE_CHARS_MAX, True),
-        ("{id}/1/" + "x" * (NONCE_CHARS_MAX + 1), False),
-        ("other/1/{nonce}", False),
-    ],
-)
-def test_a_start_that_a_crash_has_undone_goes_on_if_it_is_just_that_attempt(told: str, adopted: bool) -> None:
-    assert NONCE_CHARS_MAX == 64
-    scene = Scene(retries=0)
-    nonce = undone(scene).decode().rsplit("/", 1)[1]
-    token = told.format(id="j", nonce=nonce)
-    scene.ready("W", holding=[token], slots=2)
-    assert scene.counted("adopted") == adopted
-    if not adopted:
-        assert [b"MDPW02", b"\x05", b"CANCEL " + token.encode()] in scene.sent["W"]
-        return
-    assert scene.counted("reattached") == 1
-    record = scene.record("j")
-    assert (record["state"], record["attempt"], record["worker"]) == ("running", 1, "w")
-    assert (scene.row()["waiting"], scene.row()["running"]) == (0, 1)
-    assert not scene.requests("W"), "it has it already"
-    scene.final("W", token.encode())
-    assert scene.state("j") == "complete" and scene.service().groups == {}
-
-
-def test_a_start_is_taken_over_only_by_a_worker_of_that_service() -> None:
-    scene = Scene()
-    token = undone(scene)
-    scene.ready("V", "F", holding=[token.decode()])
-    assert scene.counted("adopted") == 0 and scene.state("j") == "waiting"
-
-
-def test_a_taken_over_start_has_its_time_to_run() -> None:
-    scene = Scene(retries=0)
-    scene.submit("j", ttr=10)
-    scene.hold = True
-    scene.ready("W")
-    token = scene.token("W")
-    scene.restart()
-    scene.hold = False
-    scene.settle()
-    scene.ready("W", holding=[token.decode()])
-    scene.alive.add("W")
-    scene.pass_time(9.5)
-    assert scene.state("j") == "running" and scene.stored("j")["state"] == "running"
-    assert scene.stored("j")["nonce"] == token.decode().rsplit("/", 1)[1]
-    scene.pass_time(0.5)
-    assert scene.state("j") == "failed"

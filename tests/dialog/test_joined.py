@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tests.clocked import Clocked
-from tests.test_dialogues import Stage
+from tests.stage import Stage
 from zmws.core.options import ServiceOptions
 from zmws.dialog.actions import Dialog
 from zmws.dialog.client import Answered, ClientDialog, Unanswered

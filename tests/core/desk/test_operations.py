@@ -269,3 +269,16 @@ def test_a_service_is_forgotten_only_when_nothing_needs_it() -> None:
     assert scene.ask("zmws.pause", service="X")[0] == 404
     scene.ready("W", "X")
     assert scene.row("X")["paused"] is False
+
+
+def test_more_jobs_than_one_chunk_holds_are_cancelled_revived_and_deleted() -> None:
+    scene, many = Scene(), 2 * CHUNK_ROWS + 1
+    for n in range(many):
+        scene.submit(f"j{n}", delay=1000)
+    for verb, given in (
+        ("zmws.cancel", {}),
+        ("zmws.retry", {"state": "cancelled"}),
+        ("zmws.cancel", {}),
+        ("zmws.delete", {}),
+    ):
+        assert scene.ask(verb, service="E", **given)[1]["count"] == many
