@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.world import Link, World, shown
+from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
 from zmws.core.node import Node
@@ -18,7 +19,6 @@ from zmws.core.writes import FOR_QUESTIONS, Read, Rows
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings
 from zmws.dialog.worker import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
 from zmws.errors import ProtocolError
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp, messages
 from zmws.wire.messages import WorkerRequest
 
@@ -32,8 +32,7 @@ class SimBroker:
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
-        self.disk = MemoryStore()
-        self.disk.durability = "disk"
+        self.disk = ModelStore()
         self.links: dict[tuple[str, bytes], Link] = {}
         self.up = False
         self.life = 0
