@@ -187,8 +187,11 @@ def test_the_look_for_damage_ends_with_its_time(path: Path, caplog: pytest.LogCa
     store.commit([insert(f"j{n}") for n in range(20_000)])
     store.close()
     caplog.set_level(logging.INFO, "zmws.store")
-    opened(path, check_s_max=0.0).close()
-    assert "looked for damage for 0 s" in caplog.text
+    for _ in range(20):  # on a busy machine the look may be over before anybody can end it
+        opened(path, check_s_max=0.0).close()
+        if "looked for damage for 0 s" in caplog.text:
+            return
+    pytest.fail("it always looked at all of the file")
 
 
 def test_an_older_file_is_brought_up_step_by_step(path: Path, tmp_path: Path) -> None:
