@@ -35,7 +35,6 @@ LAYERS = {
     "zmws.dialog": 1,
     "zmws.core": 1,
     "zmws.settings": 2,
-    "zmws.toml_lines": 2,
     "zmws.sockets": 2,
     "zmws.ipc_files": 2,
     "zmws.ids": 2,

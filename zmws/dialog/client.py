@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.options import YEAR_S
+from zmws.core.table import YEAR_S
 from zmws.dialog.worker import QUICK_TRY_S, Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
 from zmws.wire import mdp
