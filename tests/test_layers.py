@@ -175,8 +175,8 @@ def violations_of(root: Path) -> list[str]:
 
 
 def _tolerated(module: str, found: Import) -> bool:
-    """Who may still know each other by type: a client, its jobs and its leases; a service and its takers."""
-    return found.typing_only and module.startswith(("zmws.client.", "zmws.core.service"))
+    """Who may still know each other by type: a service and its takers."""
+    return found.typing_only and module.startswith("zmws.core.service")
 
 
 def _package_violations(imports: list[Import]) -> list[str]:

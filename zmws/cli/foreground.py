@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
 from zmws.cli.options import F, config_option
-from zmws.cli.output import say
 from zmws.errors import StoreError
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
+from zmws.worker.command import command, run_worker, set_up_log
 
 _FLAGS = {
     "client": ("broker.client", "Where clients connect."),
@@ -45,7 +45,6 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
     """Run the broker in the foreground. SIGTERM, SIGHUP or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store import open_store
-    from zmws.worker.command import set_up_log
 
     flags: dict[str, object] = {_FLAGS[name][0]: value for name, value in given.items()}
     for other in others:
@@ -78,29 +77,18 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
     return 0
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--broker", multiple=True, help="Worker endpoint of a broker; may be repeated.")
-@click.option("--service", help="Serve this service instead of the class's own.")
-@click.option("--log-level", default="info", help="debug, info, warning or error.")
-@config_option
-def worker(
-    file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
-) -> int:
-    """Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave."""
-    from zmws.worker.command import importable, run, set_up_log
-    from zmws.worker.files import WorkerFileError, load_main_class
+def _worker(file: Path, **given: Any) -> int:
+    from zmws.worker.files import load_main_class
 
-    set_up_log(log_level)
-    try:
-        importable(settings.root_of(config))
-        code = run(load_main_class(file), list(broker), service, config)
-    except (WorkerFileError, ValueError) as wrong:
-        say(f"zmws: {wrong}")
-        where = traceback.extract_tb(wrong.__cause__.__traceback__ if wrong.__cause__ else None)
-        if where:
-            say(f"  {where[-1].filename}:{where[-1].lineno}: {where[-1].line}")
-        return USAGE
+    code = run_worker(lambda: load_main_class(file), **given)
     if code == 0:
         remove_own(os.environ.get(MARK))
     return code
+
+
+worker = command(
+    "worker",
+    "Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave.",
+    _worker,
+    [click.Argument(["file"], type=click.Path(path_type=Path))],
+)
