@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zmws.core.job import Job
+from tests.core.jobs import a_job
+from zmws.core.record import NAMES
 from zmws.core.writes import (
-    COLUMNS,
     AppendToJob,
     DeleteJob,
     Filter,
@@ -22,11 +22,11 @@ from zmws.core.writes import (
 
 
 def test_a_job_comes_back_out_of_its_record() -> None:
-    job = Job("j", "S", "stored", (b"ab", b"c"), created_at=1.0, ready_at=2.0, rank=3.0, number=4)
+    job = a_job(4, 3.0, body=(b"ab", b"c"))
     job.attempts, job.events = ({"attempt": 1},), 7
     row = row_of(job)
-    assert set(row) == set(COLUMNS) and row["events"] == 7
-    back = job_of({**row, "attempts": [{"attempt": 1}]})
+    assert set(row) == set(NAMES) and row["events"] == 7
+    back = job_of(row)
     assert row_of(back) == row and back.kind == "stored" and back.body_bytes == 3
     assert back.history == () and job_of({**row, "history": [(1, 2.0, "log", "x")]}).history == [
         (1, 2.0, "log", "x")
