@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from tests.simulation.disk import SimDisk
 from tests.simulation.invariants import Watcher
+from tests.simulation.turns import Before
 from tests.simulation.world import Link, World, shown
 from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
@@ -14,7 +16,6 @@ from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import FOR_QUESTIONS, Read, Rows
 from zmws.errors import ProtocolError
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp, messages
 from zmws.wire.messages import WorkerRequest
 
@@ -28,8 +29,7 @@ class SimBroker:
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
-        self.disk = MemoryStore()
-        self.disk.durability = "disk"
+        self.disk = SimDisk()
         self.links: dict[tuple[str, bytes], Link] = {}
         self.up = False
         self.life = 0
@@ -57,8 +57,7 @@ class SimBroker:
         self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
         self.steady_from = self.world.wall - self.world.boot
-        self.watcher.steady = lambda: self.steady_from + self.world.boot
-        self.watcher.excused |= self.life > 1 and self.world.clock_jumped
+        self.watcher.restarted(lambda: self.steady_from + self.world.boot, LIMITS.reattach_grace)
         self.world.say(f"broker starts, life {self.life}")
         self._tick_at = None
         self._time()
@@ -70,10 +69,7 @@ class SimBroker:
         if not self.up:
             return
         self.world.say("broker crashes")
-        # What is not on disk is undone, dispatches too: an attempt's number may come again, its token
-        # never does.
-        self.watcher.last_attempt.clear()
-        self.watcher.last_token.clear()
+        self.watcher.crashed()
         self.up = self.accepting = False
         self.life += 1
         for link in list(self.links.values()):
@@ -93,6 +89,7 @@ class SimBroker:
         old = self.links.get((link.socket, link.routing_id))
         if old is not None:
             old.alive = False
+            self.watcher.answers.gone((link.socket, link.routing_id))
         self.links[link.socket, link.routing_id] = link
         return True
 
@@ -105,28 +102,37 @@ class SimBroker:
         self.world.say(f"{link.socket} {link.routing_id!r} -> {shown(frames)}")
         self._time()
         peer = (link.socket, link.routing_id)
-        before = self.watcher.before_input(self.core)
-        try:
-            message = mdp.decode(link.socket, frames)
-        except ProtocolError as fault:
-            self.node.protocol_error(peer, fault)
-        else:
-            if isinstance(message, messages.ClientRequest):
-                self.watcher.requested(peer, message)
-            session = self.core.roster.by_peer.get(peer)
-            if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
-                for token in session.holding:
-                    self.watcher.may_have_failed(token)  # it registers anew: what it held is lost
-            taken_before = self.watcher.final_token(message, self.core)
-            self.node.receive(peer, message)
-            if self.watcher.final_token(message, self.core) != taken_before:
-                self.watcher.final_was_taken(message, self.core)
-        self.watcher.after_input(self.core, before)
+        with self.watcher.input(self.core, self.disk) as before:
+            try:
+                message = mdp.decode(link.socket, frames)
+            except ProtocolError as fault:
+                self.node.protocol_error(peer, fault)
+            else:
+                self._message(peer, message, before)
         self.flush()
+
+    def _message(self, peer: tuple[str, bytes], message: messages.FromPeer, before: Before) -> None:
+        watcher, core = self.watcher, self.core
+        if isinstance(message, messages.ClientRequest):
+            watcher.requested(peer, message)
+            return self.node.receive(peer, message)
+        session = core.roster.by_peer.get(peer)
+        if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
+            for token in session.holding:
+                watcher.may_have_failed(token)  # it registers anew: what it held is lost
+        if isinstance(message, messages.WorkerPartial):
+            watcher.hands.noted(message, core)
+        taken_before, adoptable = watcher.final_token(message, core), watcher.hands.adoptable(message, core)
+        self.node.receive(peer, message)
+        if watcher.final_token(message, core) != taken_before:
+            watcher.final_was_taken(message, core)
+        watcher.heard(peer, message, core, before, adoptable)
+        return None
 
     def broken(self, link: Link) -> None:
         if self.up and self.links.get((link.socket, link.routing_id)) is link:
             del self.links[link.socket, link.routing_id]
+            self.watcher.answers.gone((link.socket, link.routing_id))
             if link.socket != "client":
                 self._time()
                 self.node.connection_lost()
@@ -139,9 +145,8 @@ class SimBroker:
         def look() -> None:
             if self.up and life == self.life:
                 self._time()
-                before = self.watcher.before_input(self.core)
-                self.node.tick()
-                self.watcher.after_input(self.core, before)
+                with self.watcher.input(self.core, self.disk):
+                    self.node.tick()
                 self.flush()
 
         self.world.after(0.1, look)
@@ -150,9 +155,8 @@ class SimBroker:
         if self.up and life == self.life and self._tick_at == at:
             self._tick_at = None
             self._time()
-            before = self.watcher.before_input(self.core)
-            self.node.tick()
-            self.watcher.after_input(self.core, before)
+            with self.watcher.input(self.core, self.disk):
+                self.node.tick()
             self.flush()
 
     # ------------------------------------------------------------ out
@@ -164,7 +168,7 @@ class SimBroker:
                 self._commit(out.commit)
             self._deliver(out.sends)
             for read in out.reads:
-                self.node.loaded(read, self._read(read))
+                self._loaded(read, self._read(read))
         if self.node.recovered and not self.accepting:
             self.accepting = True
             self.core.turn.news_wanted = self.news_wanted
@@ -195,17 +199,24 @@ class SimBroker:
                 if life != self.life:
                     return
                 self._time()
-                before = self.watcher.before_input(self.core)
-                self.node.committed(batch.seq, verdicts)
+                with self.watcher.input(self.core, self.disk):
+                    self.node.committed(batch.seq, verdicts)
                 for read, found in rows:
                     self.flush()
-                    self.node.loaded(read, found)
-                self.watcher.after_input(self.core, before)
+                    self._loaded(read, found)
                 self.flush()
 
             self.world.after(self.world.random.uniform(0.0001, 0.005), report)
 
         self.world.after(on_disk, reach_disk)
+
+    def _loaded(self, read: Read, found: Rows) -> None:
+        with self.watcher.input(self.core, self.disk):
+            self.node.loaded(read, found)
+
+    def _undeliverable(self, send: Send, why: str) -> None:
+        with self.watcher.input(self.core, self.disk):
+            self.node.undeliverable(send.peer, send.message, why)
 
     def _read(self, read: Read) -> Rows:
         if isinstance(read, FOR_QUESTIONS) and self.world.chance(self.bad_read_probability):
@@ -233,11 +244,11 @@ class SimBroker:
                 frames = mdp.encode_to_client(send.message)
             link = self.links.get(send.peer)
             if link is None or link.gone_for_broker:
-                self.node.undeliverable(send.peer, send.message, "gone")
+                self._undeliverable(send, "gone")
                 continue
             is_request = isinstance(send.message, WorkerRequest)
             if is_request and self.world.chance(self.full_probability):
-                self.node.undeliverable(send.peer, send.message, "full")
+                self._undeliverable(send, "full")
                 continue
             self.world.say(f"{send.peer[0]} {send.peer[1]!r} <- {shown(frames)}")
             self.watcher.sent(send, self.core, self.disk)

@@ -52,8 +52,8 @@ class Faults:
 
         def full_disk() -> None:
             self.watcher.punctual = False
-            self.broker.disk._bytes_max = 0
-            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "_bytes_max", 1 << 30))
+            self.broker.disk.full = self.watcher.answers.disk_was_full = True
+            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "full", False))
 
         def io_error() -> None:
             self.watcher.punctual = False
@@ -82,7 +82,7 @@ class Faults:
     def mend(self) -> None:
         """Faults end: what is down comes back by itself, and nothing new happens."""
         self.broker.commit_s, self.broker.full_probability = (0.0005, 0.01), 0.0
-        self.broker.disk._bytes_max = 1 << 30
+        self.broker.disk.full = False
         self.broker.io_error = False
         self.broker.bad_read_probability = 0.0
         if not self.broker.up:

@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.turns import Before, suspect
 from tests.simulation.violation import demand
 from zmws.core.broker import Broker
-from zmws.core.job import WAITING, job_id_of
+from zmws.core.job import RUNNING, WAITING, job_id_of
 from zmws.wire.messages import ClientRequest, Heartbeat, Ready, WorkerFinal, WorkerPartial, WorkerRequest
 from zmws.wire.words import beat_of
 
@@ -116,7 +116,7 @@ class Hands:
         job_id, attempt, _ = token.decode().rsplit("/", 2)
         job, number = core.held.find(job_id), int(attempt)
         assert job is not None, token
-        again = job.state != WAITING  # it was given out again at once
+        again = job.state == RUNNING  # it was given out again at once
         demand(job.attempt == number - 1 + again, f"{token!r} was released, and counts as attempt")
         told = any(entry["attempt"] >= number for entry in job.attempts)
         demand(not told, f"{token!r} was released, and stands in the attempts")

@@ -26,12 +26,12 @@ class History:
     def __init__(self, seed: int) -> None:
         self.world = world = World(seed)
         random = world.random
-        self.watcher = watcher = Watcher(world)
         services = {
             "A": ServiceOptions(ttr=30.0, backoff=0.5, rate=random.choice((None, None, 4.0))),
             "B": ServiceOptions(ttr=30.0, backoff=0.5, max_running=random.choice((None, 1, 2))),
             "F": ServiceOptions(ttr=30.0),
         }
+        self.watcher = watcher = Watcher(world, services)
         self.broker = broker = SimBroker(world, watcher, services)
         misfortune = random.choice((0.0, 0.0, 0.3))
         self.workers: list[Any] = []

@@ -7,7 +7,7 @@ import json
 from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
-from tests.simulation.world import World
+from tests.simulation.world import Link, World
 from zmws.core.job import job_id_of
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
@@ -43,6 +43,7 @@ class SimSlotsWorker(OurWorker):
         self.services, self.slots, self.misfortune = services, slots, misfortune
         self.slots_told = slots
         self._life = _Process("")
+        self._registered: Link | None = None  # the connection over which it has said READY
         self.begin()
 
     @property
@@ -75,7 +76,7 @@ class SimSlotsWorker(OurWorker):
     # ------------------------------------------------------------ its connection
 
     def connected(self) -> None:
-        life = self._life
+        life, self._registered = self._life, self.link
         told = {
             "zmws": 1,
             "id": life.id,
@@ -97,7 +98,7 @@ class SimSlotsWorker(OurWorker):
         self._send(mdp.W_HEARTBEAT)
 
     def _send(self, *frames: bytes) -> None:
-        if self.link is not None:
+        if self.link is not None and self.link is self._registered:
             self.link.send_to_broker([mdp.MDPW02, *frames])
 
     def _beat(self, life: _Process) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 from zmws.core.broker import Broker
-from zmws.core.job import WAITING, Job
+from zmws.core.job import Job
 from zmws.core.lease import Lease
 from zmws.core.options import ServiceOptions
 from zmws.core.service import Service
@@ -214,4 +214,3 @@ def _can_be_given(taker: Taker, ring: Ring, now: float) -> bool:
     return taker.blocked_until <= now and (taker.reserved is None or taker.reserved is ring)
 
 
-__all__ = ["WAITING", "Before", "Turns", "suspect"]

@@ -308,6 +308,7 @@ class Roster:
 
     def _remove(self, session: Session) -> None:
         """Out of every table, so that nothing that follows can give it a job."""
+        session.over = True
         session.leave_line()
         for ring in session.rings:
             ring.workers.pop(session, None)

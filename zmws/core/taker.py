@@ -107,6 +107,8 @@ class Taker:
             elif self not in ring:
                 ring.join(self)
                 self.turn.wake(ring.service)
+            elif not self.holding:
+                self.turn.wake(ring.service)  # a suspect may wait for just that
 
     def leave_line(self) -> None:
         """Get no job any more."""
