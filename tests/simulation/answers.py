@@ -67,8 +67,10 @@ class Answers:
 
     def overdue(self, punctual: bool) -> None:
         """Nobody waits for longer than he must."""
+        if not punctual:
+            return
         for key, (since, until) in self._open.items():
-            late = punctual and self.world.now > until
+            late = self.world.now > until
             demand(not late, f"{self.asked[key]} of {since:.2f} s is not answered")
 
     def none_open(self) -> None:

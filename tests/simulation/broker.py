@@ -17,7 +17,9 @@ from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import FOR_QUESTIONS, Read, Rows
 from zmws.errors import ProtocolError
 from zmws.wire import mdp, messages
-from zmws.wire.messages import WorkerRequest
+from zmws.wire.messages import Heartbeat, WorkerRequest
+
+BARE_HEARTBEAT = [mdp.MDPW02, mdp.W_HEARTBEAT]
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
 # As small as can be, so that most of a backlog stands in the store alone.
@@ -95,13 +97,18 @@ class SimBroker:
 
     def receive(self, link: Link, frames: list[bytes]) -> None:
         if not self.up or self.links.get((link.socket, link.routing_id)) is not link:
-            return
+            return None
         if not self.accepting:
-            self._early.append((link, frames))  # no socket is read before the recovery
-            return
+            # No socket is read before the recovery.
+            return self._early.append((link, frames))
         self.world.say(f"{link.socket} {link.routing_id!r} -> {shown(frames)}")
         self._time()
         peer = (link.socket, link.routing_id)
+        session = self.core.roster.by_peer.get(peer)
+        if frames == BARE_HEARTBEAT and session is not None and session.blocked_until <= self.world.now:
+            self.node.receive(peer, Heartbeat())  # most of what comes; it lets no job start
+            self.watcher.stepped(self.core, self.disk)
+            return self.flush()
         with self.watcher.input(self.core, self.disk) as before:
             try:
                 message = mdp.decode(link.socket, frames)
@@ -109,7 +116,7 @@ class SimBroker:
                 self.node.protocol_error(peer, fault)
             else:
                 self._message(peer, message, before)
-        self.flush()
+        return self.flush()
 
     def _message(self, peer: tuple[str, bytes], message: messages.FromPeer, before: Before) -> None:
         watcher, core = self.watcher, self.core
@@ -145,8 +152,7 @@ class SimBroker:
         def look() -> None:
             if self.up and life == self.life:
                 self._time()
-                with self.watcher.input(self.core, self.disk):
-                    self.node.tick()
+                self._tick_now()
                 self.flush()
 
         self.world.after(0.1, look)
@@ -155,9 +161,17 @@ class SimBroker:
         if self.up and life == self.life and self._tick_at == at:
             self._tick_at = None
             self._time()
+            self._tick_now()
+            self.flush()
+
+    def _tick_now(self) -> None:
+        held = self.core.held
+        if held.assignments or any(service.unfinished_count for service in held.services.values()):
             with self.watcher.input(self.core, self.disk):
                 self.node.tick()
-            self.flush()
+        else:
+            self.node.tick()  # there is nothing that could start or end
+            self.watcher.stepped(self.core, self.disk)
 
     # ------------------------------------------------------------ out
 

@@ -17,7 +17,7 @@ from tests.simulation.world import World
 from zmws.core.options import ServiceOptions
 
 LOAD_S = 20.0
-QUIET_S = 140.0
+QUIET_S = 110.0
 
 
 class History:

@@ -74,7 +74,10 @@ class Watcher:
         self.answers.requested(peer, message)
         if peer[0] == "client":
             self.hands.asked(message)
-            self.leases.asked(message)
+            self.leases.asked(peer, message)
+            if message.service == "zmws.extend":
+                said = json.loads(message.body[0])
+                self.clocks.extended(said["token"].encode(), said["seconds"])
             if message.service in ("zmws.resume", "zmws.forget"):
                 self.turns.paused.discard(json.loads(message.body[0])["service"])
 
@@ -166,10 +169,14 @@ class Watcher:
         """What the broker does with one input, and with what that woke."""
         before = self.turns.before(core)
         yield before
-        self.steps += 1
         self.turns.after(core, before, disk)
         self.hands.after(core, before)
         self._leases_started(core, before)
+        self.stepped(core, disk)
+
+    def stepped(self, core: Broker, disk: MemoryStore) -> None:
+        """After each input, and now and then a look at everything."""
+        self.steps += 1
         self.answers.overdue(self.punctual)
         if self.steps % 50 == 0:
             counts_agree(core)
@@ -193,15 +200,15 @@ class Watcher:
             return None
         self.answers.left(send.peer, message, disk)
         if isinstance(message, Answer):
-            self._answered(message, core, disk)
+            self._answered(send.peer, message, core, disk)
         if isinstance(message, Accepted) and message.durability == "disk":
             known = message.job_id in disk._rows or message.job_id in self.forgotten
             self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
         return None
 
-    def _answered(self, message: Answer, core: Broker, disk: MemoryStore) -> None:
+    def _answered(self, peer: Any, message: Answer, core: Broker, disk: MemoryStore) -> None:
         name, status, told = message.service, message.body[0], json.loads(message.body[1])
-        self.leases.answered(message, told, core)
+        self.leases.answered(peer, message, told, core)
         if status != b"200":
             return
         if name == "zmws.lease":

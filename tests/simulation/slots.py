@@ -110,7 +110,7 @@ class SimSlotsWorker(OurWorker):
             if self.slots_told != self.slots:
                 self.slots_told = self.slots
                 frames.append(b"SLOTS %d" % self.slots)
-            elif self.world.chance(0.03):
+            elif self.world.now < 30.0 and self.world.chance(0.03):
                 self.slots_told = self.world.random.randrange(self.slots)
                 frames.append(b"SLOTS %d" % self.slots_told)
             if life.unconfirmed and self.world.chance(0.1):

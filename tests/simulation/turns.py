@@ -73,10 +73,8 @@ class Turns:
 
     def after(self, core: Broker, before: Before, disk: MemoryStore) -> None:
         """The input is done, and what it woke is dispatched."""
-        sends = core.turn.sends[before.sends :]
-        requests = {send.message.token for send in sends if isinstance(send.message, WorkerRequest)}
         fresh = [(t, a) for t, a in core.held.assignments.items() if t not in before.tokens]
-        starts = [a for token, a in fresh if token in requests or isinstance(a.taker, Lease)]
+        starts = self._starts(core, before, fresh) if fresh else []
         self._who_came(core, before, starts)
         for start in starts:
             service, job = core.held.services[start.service], start.job
@@ -89,6 +87,14 @@ class Turns:
         for service in core.held.services.values():
             self._nothing_idle(service)
 
+    def _starts(
+        self, core: Broker, before: Before, fresh: list[tuple[bytes, Assignment]]
+    ) -> list[Assignment]:
+        """Of the tokens that are new those that were given out, in order: the others were adopted."""
+        sends = core.turn.sends[before.sends :]
+        requests = {send.message.token for send in sends if isinstance(send.message, WorkerRequest)}
+        return [a for token, a in fresh if token in requests or isinstance(a.taker, Lease)]
+
     # ------------------------------------------------------------ workers
 
     def _tick(self) -> int:
@@ -98,6 +104,8 @@ class Turns:
     def _who_came(self, core: Broker, before: Before, starts: list[Assignment]) -> None:
         for name, service in core.held.services.items():
             was = set(before.rings.get(name, ()))
+            if not starts and was.issuperset(service.ring):
+                continue
             came = [taker for taker in service.ring if taker not in was]
             came += [s.taker for s in starts if s.service == name and s.taker and s.taker not in was]
             for taker in came:
@@ -124,6 +132,8 @@ class Turns:
 
     def _nothing_idle(self, service: Service) -> None:
         """No job waits while somebody waits for one, and the limits allow it."""
+        if not (service.ready or service.parked):
+            return
         at = service.may_start_at(self.world.now)
         if at is None or at > self.world.now:
             return
@@ -170,15 +180,14 @@ class Turns:
         for name, service in core.held.services.items():
             was, now = before.ready.get(name, set()), set(service.ready)
             # A job that expires, or is parked, at the head of its group has its turn too.
-            lost = core.turn.counters["jobs_expired"] != before.expired or not before.parked >= set(
-                service.parked
-            )
+            expired = core.turn.counters["jobs_expired"] != before.expired
+            lost = expired or not before.parked >= set(service.parked)
             for group in now | was:
                 if lost or group not in was or group not in now:
                     self._ready_since[name, group] = self._tick()
             for start in starts:
                 if start.service == name and start.job is not None and start.job.id not in before.parked:
-                    self._its_turn(name, start.job.group, was & now)
+                    self._its_turn(name, start.job.group, set() if lost else was & now)
 
     def _its_turn(self, name: str, group: str | None, ready: set[str | None]) -> None:
         last = self._turn.get((name, group), 0)
