@@ -102,6 +102,8 @@ class Dispatch:
         if reserved is not None and (not wanted or reserved not in ring.workers):
             ring.reserved = reserved.reserved = None
             reserved.stand_in_line()
+            for other in reserved.rings:
+                self.turn.wake(other.service)  # it stood in their lines, perhaps, and was passed over
             reserved = None
         if not wanted or reserved is not None:
             return

@@ -289,6 +289,8 @@ class Life:
         elif was == WAITING and in_queue:
             service.left(job)
             self.backlog.want(service, job.group)
+            if service.ring.reserved is not None:
+                self.turn.wake(service.name)  # for this job, perhaps
 
     # ------------------------------------------------------------ starting
 

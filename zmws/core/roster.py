@@ -294,10 +294,11 @@ class Roster:
 
     def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
         """A worker died with these. With one in hand, that is charged. With several nobody can know which it
-        was: none is charged but those that may run only once, and all are suspects (dispatch.py)."""
+        was: none is charged but those that may run only once, and all are suspects (dispatch.py). What is over,
+        and was not let go of, is in hand too."""
         lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
         for job in jobs:
-            charged = len(jobs) == 1 or job.retries == 0
+            charged = len(session.holding) == 1 or job.retries == 0
             self.life.fail(job, lost if charged else {**lost, "counted": False}, LOST, count=charged)
 
     def _keep_owed(self, session: Session) -> None:
