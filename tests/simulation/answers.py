@@ -6,6 +6,7 @@ answered, or wrongly. So each answer is looked at as it leaves the broker, and e
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from typing import Any
@@ -179,6 +180,6 @@ class Answers:
         rising = numbers == sorted(set(numbers)) and all(n > said.get("after", 0) for n in numbers)
         demand(rising, f"the events of {said} are numbered {numbers}")
         states = [event["state"] for event in told if event["kind"] == "state"]
-        for one, next_one in zip(states, states[1:], strict=False):
+        for one, next_one in itertools.pairwise(states):
             may = next_one in TRANSITIONS[one].values()
             demand(may, f"an event of {said} leads from {one} to {next_one}")

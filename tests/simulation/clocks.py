@@ -10,10 +10,11 @@ from tests.simulation.world import World
 from zmws.core.broker import Broker
 from zmws.core.job import FINAL_STATES, SCHEDULED
 from zmws.core.options import KEEP_S
-from zmws.core.writes import FinishJob, ReviveJob, UpdateJob, Write
+from zmws.core.writes import FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 from zmws.store.memory import MemoryStore
 
 BACKOFF_S_MAX = 3600.0
+AGEING_S = 60.0
 SLACK_S = 3.0  # what a commit and a prune may take
 
 
@@ -69,7 +70,9 @@ class Clocks:
         if self.world.clock_jumped:
             return
         gap = changes["ready_at"] - last["ended_at"]
-        given = [s for t, s in self.delays.items() if t.startswith(f"{row['id']}/{last['attempt']}/".encode())]
+        given = [
+            s for t, s in self.delays.items() if t.startswith(f"{row['id']}/{last['attempt']}/".encode())
+        ]
         doubled = row["backoff"] * 2.0 ** max(changes["failures"] - 1, 0)
         least, most = 0.75 * min(doubled, BACKOFF_S_MAX), 1.25 * min(doubled, BACKOFF_S_MAX)
         if given and last["error"]["code"] == "job_failed":
@@ -81,7 +84,11 @@ class Clocks:
 
     def committed(self, write: Write, disk: MemoryStore) -> None:
         """A write is on disk."""
-        if isinstance(write, ReviveJob):
+        if isinstance(write, InsertJob):
+            row, head_start = write.row, write.row["priority"] * AGEING_S
+            ranked = abs(row["rank"] - (row["ready_at"] - head_start)) < 1e-6
+            demand(ranked, f"{row['id']} of priority {row['priority']} has the rank {row['rank']}")
+        elif isinstance(write, ReviveJob):
             self._ends.pop(write.job_id, None)
             self._ready_at.pop(write.job_id, None)
         elif isinstance(write, FinishJob):

@@ -19,9 +19,7 @@ def counts_agree(core: Broker) -> None:
         demand(memory == service.waiting_memory, f"waiting_memory of {service.name}")
         demand(len(waiting) - memory == service.held, f"held of {service.name}")
         for session in service.ring:
-            demand(
-                session.has_room(service.name), f"who is in the ring of {service.name} has no room"
-            )
+            demand(session.has_room(service.name), f"who is in the ring of {service.name} has no room")
         for session in service.ring.workers:
             left_out = session.has_room(service.name) and session not in service.ring
             demand(not left_out, f"a worker of {service.name} has room, and is not in its ring")

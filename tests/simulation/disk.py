@@ -18,5 +18,3 @@ class SimDisk(MemoryStore):
         if self.full and not known:
             return Verdict(DISK_FULL, row["id"], row["service"])
         return super()._insert(write)
-
-

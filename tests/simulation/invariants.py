@@ -158,7 +158,9 @@ class Watcher:
         for token in beat_of(message.frames).release:
             job = held.get(token)
             if job is not None:
-                self.last_attempt[job.id] = min(self.last_attempt.get(job.id, 0), int(token.split(b"/")[-2]) - 1)
+                self.last_attempt[job.id] = min(
+                    self.last_attempt.get(job.id, 0), int(token.split(b"/")[-2]) - 1
+                )
                 self.turns.taken_back(job.service)
                 self.released.add(job.id)
 
@@ -292,7 +294,9 @@ class Watcher:
                     self.not_before(write.job_id, "expired")
                 if row is not None and row["state"] == "expired" and self.punctual:
                     late = self.steady() - row["expires_at"]
-                    self.demand(self.clocks.excused or late < 3.0, f"{write.job_id} expired {late:.1f} s late")
+                    self.demand(
+                        self.clocks.excused or late < 3.0, f"{write.job_id} expired {late:.1f} s late"
+                    )
                 if row is not None and row["state"] == "failed":
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
@@ -333,7 +337,9 @@ class Watcher:
                 continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")
             assert row is not None
-            if row["state"] == "scheduled" and (self.clocks.excused or (row["by_wall"] and self.world.clock_jumped)):
+            if row["state"] == "scheduled" and (
+                self.clocks.excused or (row["by_wall"] and self.world.clock_jumped)
+            ):
                 continue  # recovered under another wall time, or asked for at one: an hour later, perhaps
             self.demand(row["state"] in FINAL_STATES, f"acknowledged job {job_id} is still {row['state']}")
             if row["state"] == COMPLETE:

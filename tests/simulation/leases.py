@@ -20,7 +20,9 @@ class LeaseTokens:
     def __init__(self, world: World) -> None:
         self.world = world
         self._good: dict[str, tuple[float, bool]] = {}  # until when, and whether its job is stored
-        self._asked: dict[Any, tuple[str, bool]] = {}  # by who asked, and number: the token, and if it was good
+        self._asked: dict[
+            Any, tuple[str, bool]
+        ] = {}  # by who asked, and number: the token, and if it was good
         self._ended: set[str] = set()  # an end of it was reported
 
     def asked(self, peer: Any, message: ClientRequest) -> None:

@@ -1,4 +1,4 @@
-"""A worker of ours by the wire alone (docs/protocol.md, "The extensions"): several slots, several services."""
+"""A worker of ours by the wire alone: several slots, several services (docs/protocol.md)."""
 
 from __future__ import annotations
 

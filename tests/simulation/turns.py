@@ -221,5 +221,3 @@ class Turns:
 def _can_be_given(taker: Taker, ring: Ring, now: float) -> bool:
     """Whether a taker that stands in this ring may be given a job."""
     return taker.blocked_until <= now and (taker.reserved is None or taker.reserved is ring)
-
-

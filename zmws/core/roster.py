@@ -294,8 +294,8 @@ class Roster:
 
     def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
         """A worker died with these. With one in hand, that is charged. With several nobody can know which it
-        was: none is charged but those that may run only once, and all are suspects (dispatch.py). What is over,
-        and was not let go of, is in hand too."""
+        was: none is charged but those that may run only once, and all are suspects (dispatch.py). A slot
+        that is hung is in hand too."""
         lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
         for job in jobs:
             charged = len(session.holding) == 1 or job.retries == 0
