@@ -43,6 +43,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
@@ -51,7 +52,6 @@ from zmws.core.options import ServiceOptions, service_options
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp
 from zmws.wire.messages import Heartbeat, WorkerRequest
 
@@ -76,7 +76,7 @@ class Stage:
         self.news_wanted = False
         self.ignore_heartbeats = False
         self.now = 1000.0
-        self.store: Store = store or MemoryStore()
+        self.store: Store = store or ModelStore()
         self.peers: dict[str, str] = {}
         self.alive: set[str] = set()
         self.unreachable: dict[str, str] = {}

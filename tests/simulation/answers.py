@@ -13,8 +13,8 @@ from typing import Any
 
 from tests.simulation.violation import demand
 from tests.simulation.world import World
+from tests.store.model import ModelStore
 from zmws.core.job import FINAL_STATES, TRANSITIONS
-from zmws.store.memory import MemoryStore
 from zmws.wire.messages import Accepted, Answer, ClientRequest, Completed, Failed
 
 Key = tuple[Any, Any]  # who asked, and the envelope that numbers what he asked
@@ -81,7 +81,7 @@ class Answers:
 
     # ------------------------------------------------------------ what leaves
 
-    def left(self, peer: Any, message: Any, disk: MemoryStore) -> None:
+    def left(self, peer: Any, message: Any, disk: ModelStore) -> None:
         """An answer leaves the gate."""
         key = (peer, message.reply_to.envelope)
         self.answers[key] += 1
@@ -127,7 +127,7 @@ class Answers:
         demand(code in ("disk_full", "id_conflict"), f"a stored job was refused: {code}")
         demand(code != "disk_full" or self.disk_was_full, "a job was refused disk_full, and there was room")
 
-    def _answer(self, asked: ClientRequest, message: Answer, disk: MemoryStore) -> None:
+    def _answer(self, asked: ClientRequest, message: Answer, disk: ModelStore) -> None:
         status, name = message.body[0], message.service
         demand(name == asked.service, f"{asked} was answered by {name}")
         demand(status != b"400", f"the simulator's own question is none: {message}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.simulation.disk import SimDisk
 from tests.simulation.invariants import Watcher
 from tests.simulation.turns import Before
 from tests.simulation.world import Link, World, shown
+from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
 from zmws.core.node import Node
@@ -30,7 +30,7 @@ class SimBroker:
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
-        self.disk = SimDisk()
+        self.disk = ModelStore()
         self.links: dict[tuple[str, bytes], Link] = {}
         self.up = False
         self.life = 0

@@ -9,8 +9,8 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.peer import Peer
 from tests.simulation.world import World
+from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings
-from zmws.dialog.worker import Open, Transmit
 
 
 class SimClient(Peer):

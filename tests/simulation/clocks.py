@@ -7,11 +7,11 @@ from typing import Any
 
 from tests.simulation.violation import demand
 from tests.simulation.world import World
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.job import FINAL_STATES, SCHEDULED
 from zmws.core.options import KEEP_S
 from zmws.core.writes import FinishJob, InsertJob, ReviveJob, UpdateJob, Write
-from zmws.store.memory import MemoryStore
 
 BACKOFF_S_MAX = 3600.0
 AGEING_S = 60.0
@@ -82,7 +82,7 @@ class Clocks:
 
     # ------------------------------------------------------------ keep
 
-    def committed(self, write: Write, disk: MemoryStore) -> None:
+    def committed(self, write: Write, disk: ModelStore) -> None:
         """A write is on disk."""
         if isinstance(write, InsertJob):
             row, head_start = write.row, write.row["priority"] * AGEING_S
@@ -92,22 +92,22 @@ class Clocks:
             self._ends.pop(write.job_id, None)
             self._ready_at.pop(write.job_id, None)
         elif isinstance(write, FinishJob):
-            row = disk._rows.get(write.job_id)
+            row = disk.rows.get(write.job_id)
             if row is not None and row["state"] in FINAL_STATES:
                 keep = row["keep"] if row["keep"] is not None else KEEP_S[row["state"]]
                 self._ends[write.job_id] = (self.steady(), keep)
         elif isinstance(write, UpdateJob):
-            row = disk._rows.get(write.job_id)
+            row = disk.rows.get(write.job_id)
             if row is not None:
                 self._backs_off(write, row)
 
-    def kept(self, disk: MemoryStore, punctual: bool) -> None:
+    def kept(self, disk: ModelStore, punctual: bool) -> None:
         """A record is kept as long as its `keep` says, and then forgotten."""
         now = self.steady()
         if self.excused:
             self._ends.clear()
         for job_id, (at, keep) in list(self._ends.items()):
-            if job_id not in disk._rows:
+            if job_id not in disk.rows:
                 early = at - (SLACK_S if punctual else 30.0) + keep - now
                 demand(early < 0.0, f"the record of {job_id} was forgotten {early:.1f} s early")
                 del self._ends[job_id]

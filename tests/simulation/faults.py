@@ -10,6 +10,7 @@ from tests.simulation.clients import SimClient
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker
 from tests.simulation.world import World
+from zmws.core.writes import DISK_FULL
 
 
 class Faults:
@@ -52,8 +53,9 @@ class Faults:
 
         def full_disk() -> None:
             self.watcher.punctual = False
-            self.broker.disk.full = self.watcher.answers.disk_was_full = True
-            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "full", False))
+            self.watcher.answers.disk_was_full = True
+            self.broker.disk.no_room = DISK_FULL
+            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "no_room", None))
 
         def io_error() -> None:
             self.watcher.punctual = False
@@ -82,7 +84,7 @@ class Faults:
     def mend(self) -> None:
         """Faults end: what is down comes back by itself, and nothing new happens."""
         self.broker.commit_s, self.broker.full_probability = (0.0005, 0.01), 0.0
-        self.broker.disk.full = False
+        self.broker.disk.no_room = None
         self.broker.io_error = False
         self.broker.bad_read_probability = 0.0
         if not self.broker.up:

@@ -16,6 +16,7 @@ from tests.simulation.leases import LeaseTokens
 from tests.simulation.turns import Before, Turns
 from tests.simulation.violation import demand
 from tests.simulation.world import World
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
@@ -24,7 +25,6 @@ from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
-from zmws.store.memory import MemoryStore
 from zmws.wire.messages import (
     Accepted,
     Answer,
@@ -133,11 +133,11 @@ class Watcher:
         """One job at a time, and none to a worker that hangs on a job that is over."""
         self.demand(not holding - {token}, f"{worker} was given {token!r} while it runs {holding}")
 
-    def told_done(self, tokens: list[bytes], disk: MemoryStore) -> None:
+    def told_done(self, tokens: list[bytes], disk: ModelStore) -> None:
         """A worker forgets a result: then the disk must have taken it."""
         for token in tokens:
             job_id, _, nonce = token.decode().rsplit("/", 2)
-            row = disk._rows.get(job_id)
+            row = disk.rows.get(job_id)
             self.demand(
                 row is None or row["state"] != RUNNING or row["nonce"] != nonce,
                 f"a worker was told to forget {token.decode()}, which the disk has as running",
@@ -167,7 +167,7 @@ class Watcher:
     # ------------------------------------------------------------ the core, step by step
 
     @contextlib.contextmanager
-    def input(self, core: Broker, disk: MemoryStore) -> Iterator[Before]:
+    def input(self, core: Broker, disk: ModelStore) -> Iterator[Before]:
         """What the broker does with one input, and with what that woke."""
         before = self.turns.before(core)
         yield before
@@ -176,7 +176,7 @@ class Watcher:
         self._leases_started(core, before)
         self.stepped(core, disk)
 
-    def stepped(self, core: Broker, disk: MemoryStore) -> None:
+    def stepped(self, core: Broker, disk: ModelStore) -> None:
         """After each input, and now and then a look at everything."""
         self.steps += 1
         self.answers.overdue(self.punctual)
@@ -191,7 +191,7 @@ class Watcher:
             if token not in before.tokens and isinstance(assignment.taker, Lease):
                 self.clocks.started(token, assignment.taker.ttr_s or 0.0)
 
-    def sent(self, send: Send, core: Broker, disk: MemoryStore) -> None:
+    def sent(self, send: Send, core: Broker, disk: ModelStore) -> None:
         """A message has left the gate."""
         message = send.message
         if isinstance(message, WorkerRequest):
@@ -204,11 +204,11 @@ class Watcher:
         if isinstance(message, Answer):
             self._answered(send.peer, message, core, disk)
         if isinstance(message, Accepted) and message.durability == "disk":
-            known = message.job_id in disk._rows or message.job_id in self.forgotten
+            known = message.job_id in disk.rows or message.job_id in self.forgotten
             self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
         return None
 
-    def _answered(self, peer: Any, message: Answer, core: Broker, disk: MemoryStore) -> None:
+    def _answered(self, peer: Any, message: Answer, core: Broker, disk: ModelStore) -> None:
         name, status, told = message.service, message.body[0], json.loads(message.body[1])
         self.leases.answered(peer, message, told, core)
         if status != b"200":
@@ -217,18 +217,18 @@ class Watcher:
             self._leased(told, disk)
         elif name == "zmws.submit":
             for verdict in told:
-                known = "code" in verdict or verdict["id"] in disk._rows or verdict["id"] in self.forgotten
+                known = "code" in verdict or verdict["id"] in disk.rows or verdict["id"] in self.forgotten
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
         elif name == "zmws.wait":
             self._told_of(told, disk)
         elif name == "zmws.pause":
             self.turns.paused.add(told["service"])
 
-    def _leased(self, job: dict[str, Any], disk: MemoryStore) -> None:
+    def _leased(self, job: dict[str, Any], disk: ModelStore) -> None:
         """A job was leased: then a crash can undo it no more, and its time may pass."""
         token = job["token"].encode()
         self.last_token[job["id"]] = token
-        row = disk._rows.get(job["id"])
+        row = disk.rows.get(job["id"])
         if job["kind"] == "stored":
             written = job["id"] in self.forgotten or (row is not None and row["attempt"] >= job["attempt"])
             self.demand(written, f"{token!r} was leased before its write")
@@ -252,13 +252,13 @@ class Watcher:
         if job.worker_ours:
             self.hands.given(peer, message, core)
 
-    def news(self, news: News, disk: MemoryStore) -> None:
+    def news(self, news: News, disk: ModelStore) -> None:
         if "state" in news.body:
             self._told_of(news.body, disk, exact=False)
 
-    def _told_of(self, told: dict[str, Any], disk: MemoryStore, exact: bool = True) -> None:
+    def _told_of(self, told: dict[str, Any], disk: ModelStore, exact: bool = True) -> None:
         """Somebody was told of an end: then a crash can undo it no more."""
-        row = disk._rows.get(told["id"])
+        row = disk.rows.get(told["id"])
         if row is None or told.get("kind") == "memory":
             return
         if told["state"] == RUNNING:
@@ -274,7 +274,7 @@ class Watcher:
                 row["state"] == told["state"], f"{told['id']}: told {told['state']}, disk {row['state']}"
             )
 
-    def committed(self, writes: list[Write], verdicts: list[Any], disk: MemoryStore) -> None:
+    def committed(self, writes: list[Write], verdicts: list[Any], disk: ModelStore) -> None:
         """A batch is on disk."""
         answers = iter(verdicts)
         for write in writes:
@@ -289,7 +289,7 @@ class Watcher:
                 self.forgotten.add(write.job_id)  # from now on it may be
                 self.finished[write.job_id] += 1
                 self.demand(self.finished[write.job_id] == 1, f"{write.job_id} ended twice")
-                row = disk._rows.get(write.job_id)
+                row = disk.rows.get(write.job_id)
                 if write.changes["state"] == "expired":
                     self.not_before(write.job_id, "expired")
                 if row is not None and row["state"] == "expired" and self.punctual:
@@ -302,7 +302,7 @@ class Watcher:
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
             elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
-                self._came_due(disk._rows.get(write.job_id))
+                self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.hands.begun.pop(write.job_id, None)
                 self.finished[write.job_id] -= verdict.verdict == NEW
@@ -311,7 +311,7 @@ class Watcher:
                     self.asked[write.job_id] = (self.asked[write.job_id][0], 0.0, 0.0)
         keys = Counter(
             (row["service"], row["unique"])
-            for row in disk._rows.values()
+            for row in disk.rows.values()
             if row["unique"] is not None and row["state"] not in FINAL_STATES
         )
         for key, count in keys.items():
@@ -328,11 +328,11 @@ class Watcher:
     # ------------------------------------------------------------ the end
 
     def at_the_end(
-        self, core: Broker, node: Node, disk: MemoryStore, workers: list[Any], clients: list[Any]
+        self, core: Broker, node: Node, disk: ModelStore, workers: list[Any], clients: list[Any]
     ) -> None:
         """Faults have stopped and time has passed: everything must have come to its end."""
         for job_id, body in self.acknowledged.items():
-            row = disk._rows.get(job_id)
+            row = disk.rows.get(job_id)
             if row is None and job_id in self.forgotten:
                 continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")

@@ -9,6 +9,7 @@ from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
 from zmws.core.life import Life
+from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
 from zmws.core.session import Session
@@ -52,10 +53,10 @@ MUTATIONS = [
     ),
     Mutation(
         "a broker's restart counts as a failure",
-        Life,
+        Recovery,
         "_on_not_reattached",
-        'self.give_back(assignment.job, "its worker did not come back after the broker\'s restart")',
-        'self.fail(assignment.job, {"code": "worker_lost", "error": ""}, "lost")',
+        'self.life.give_back(assignment.job, "its worker did not come back after the broker\'s restart")',
+        'self.life.fail(assignment.job, {"code": "worker_lost", "error": ""}, "lost")',
     ),
     Mutation(
         "the worker that waited least is taken",
@@ -96,7 +97,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a recovered running job has no token",
-        Life,
+        Recovery,
         "_recover_running",
         "job.token = token = make_token(job.id, job.attempt, job.nonce)",
         "job.token = token = b''",

@@ -9,10 +9,12 @@ from zmws.core.group import Group
 from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.progress import Progress
+from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.submission import Submission
 from zmws.core.taker import Taker
 from zmws.core.watchers import Watchers
 
@@ -108,7 +110,7 @@ PROMISES = [
     ),
     Mutation(
         "only the repeat of a submit is answered",
-        Life,
+        Submission,
         "inserted",
         "enumerate(callers):",
         "enumerate(callers[1:]):",
@@ -122,13 +124,17 @@ PROMISES = [
     ),
     Mutation(
         "a start that a crash has undone is not adopted",
-        Dispatch,
+        Recovery,
         "adopt",
-        "attempt != str(job.attempt + 1)",
-        "attempt != str(job.attempt)",
+        "attempt != str(old.attempt + 1)",
+        "attempt != str(old.attempt)",
     ),
     Mutation(
-        "a full disk is called a full queue", Life, "inserted", "if answer.verdict == DISK_FULL:", "if False:"
+        "a full disk is called a full queue",
+        Submission,
+        "inserted",
+        "if answer.verdict == DISK_FULL:",
+        "if False:",
     ),
     Mutation(
         "a worker is given one more than its slots",
@@ -148,8 +154,8 @@ PROMISES = [
         "a worker with a slot left keeps its place in the line",
         Taker,
         "go_to_the_tail",
-        "if ring.leave(self) and self.has_room(ring.service):",
-        "if not self.has_room(ring.service) and ring.leave(self) and False:",
+        "if ring.pop(self, self) is None and self.has_room(ring.service):",
+        "if not self.has_room(ring.service) and ring.pop(self, self) and False:",
     ),
     Mutation(
         "a worker that takes no more jobs is given some",
@@ -162,8 +168,8 @@ PROMISES = [
         "a worker that waits for DONE is given a job",
         Session,
         "has_room",
-        "self.over or self.confirming or",
-        "self.over or",
+        "self.confirming or",
+        "",
     ),
     Mutation("a released dispatch counts as an attempt", Life, "take_back", "job.attempt -= 1", "pass"),
     Mutation(
@@ -177,21 +183,21 @@ PROMISES = [
         "all that a dead worker held are charged",
         Roster,
         "_lose",
-        "len(session.holding) == 1 or job.retries == 0",
+        "alone or job.retries == 0",
         "True",
     ),
     Mutation(
         "a job that may run once is not charged in company",
         Roster,
         "_lose",
-        "len(session.holding) == 1 or job.retries == 0",
-        "len(session.holding) == 1",
+        "alone or job.retries == 0",
+        "alone",
     ),
     Mutation(
         "a suspect is given to a worker that holds others",
         Dispatch,
         "_dispatch",
-        "if job.suspect and taker.holding:",
+        "if taker.holding and job.suspect:",
         "if False:",
     ),
     Mutation(
@@ -212,8 +218,8 @@ PROMISES = [
         "a session that is over is given jobs",
         Session,
         "has_room",
-        "self.over or self.confirming or",
-        "self.confirming or",
+        " or self.gone",
+        "",
     ),
     Mutation(
         "a suspect is not given to a worker that becomes empty",
@@ -250,7 +256,7 @@ BY_TRANSCRIPT = [
     (
         Mutation(
             "a leased token dies with the broker",
-            Life,
+            Recovery,
             "_recover_running",
             "if job.lease is not None:",
             "if False:",
@@ -258,7 +264,7 @@ BY_TRANSCRIPT = [
         "lease_restart",
     ),
     (
-        Mutation("a pause ends with the broker", Life, "recover", "service.paused = paused", "pass"),
+        Mutation("a pause ends with the broker", Recovery, "recover", "service.paused = paused", "pass"),
         "pause_restart",
     ),
     (
@@ -274,10 +280,10 @@ BY_TRANSCRIPT = [
     (
         Mutation(
             "a worker that was kept free wakes nobody",
-            Dispatch,
-            "_reserve",
-            "self.turn.wake(other.service)",
-            "pass",
+            Taker,
+            "stand_in_line",
+            "elif not self.holding:",
+            "elif False:",
         ),
         "suspects_rate",
     ),
@@ -316,10 +322,10 @@ BY_TRANSCRIPT = [
     (
         Mutation(
             "a hung slot is free",
-            Session,
-            "has_room",
-            "+= assignment.service == service",
-            "+= assignment.service == service and not assignment.hung",
+            Roster,
+            "check",
+            "assignment.drop_by, assignment.hung = None, True",
+            "session.let_go(assignment.token)",
         ),
         "slots",
     ),

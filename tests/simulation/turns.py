@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from tests.simulation.violation import demand
 from tests.simulation.world import World
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
-from zmws.core.job import Job
+from zmws.core.job import WAITING, Job
 from zmws.core.lease import Lease
 from zmws.core.options import ServiceOptions
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.taker import Assignment, Ring, Taker
-from zmws.store.memory import MemoryStore
 from zmws.wire.messages import WorkerRequest
 
 Held = dict[bytes, Job | None]  # what a session holds, by token: None is a job that is over
@@ -71,7 +71,7 @@ class Turns:
             core.turn.counters["jobs_expired"],
         )
 
-    def after(self, core: Broker, before: Before, disk: MemoryStore) -> None:
+    def after(self, core: Broker, before: Before, disk: ModelStore) -> None:
         """The input is done, and what it woke is dispatched."""
         fresh = [(t, a) for t, a in core.held.assignments.items() if t not in before.tokens]
         starts = self._starts(core, before, fresh) if fresh else []
@@ -199,23 +199,24 @@ class Turns:
                 )
         self._turn[name, group] = self._tick()
 
-    def _first_of_its_group(self, core: Broker, service: Service, job: Job, disk: MemoryStore) -> None:
+    def _first_of_its_group(self, core: Broker, service: Service, job: Job, disk: ModelStore) -> None:
         """Within a group the smallest rank goes first, wherever it stands."""
         held, key = core.held, (job.rank, job.number)
         group = service.groups.get(job.group)
         if group is not None:
             for queue in (group.memory, group.stored):
                 for other in queue:
-                    demand(
-                        (other.rank, other.number) > key or suspect(job),
-                        f"{job.id} of {service.name} was started before {other.id}",
-                    )
-        for rank, number in disk._waiting.get((service.name, job.group), ()):
-            if (rank, number) >= key or suspect(job):
-                break
-            other_id = disk._by_number[number]["id"]
-            here = other_id in held.stored or other_id in held.inserting or other_id in held.reviving
-            demand(here, f"{job.id} of {service.name} was started before {other_id}, in the store alone")
+                    first = (other.rank, other.number) > key or suspect(job)
+                    demand(first, f"{job.id} of {service.name} was started before {other.id}")
+        if suspect(job):
+            return
+        for row in disk.rows.values():
+            if row["state"] != WAITING or row["service"] != service.name or row["group"] != job.group:
+                continue
+            if (row["rank"], row["number"]) < key:
+                other = row["id"]
+                here = other in held.stored or other in held.inserting or other in held.reviving
+                demand(here, f"{job.id} of {service.name} was started before {other}, in the store alone")
 
 
 def _can_be_given(taker: Taker, ring: Ring, now: float) -> bool:

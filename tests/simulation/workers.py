@@ -10,7 +10,8 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
-from zmws.dialog.worker import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
+from zmws.dialog.actions import Open, Transmit
+from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, WorkerDialog
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 

@@ -12,10 +12,8 @@ from zmws.cli.options import config_option, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @config_option
@@ -24,7 +22,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
 
     'zmws restore FILE' goes back to it.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     source = _store_path(settings.load(config))
     upkeep.backup(source, file)
@@ -36,7 +34,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
     return 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @json_option
 @config_option
@@ -45,7 +43,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
 
     It reads the whole file. The broker may go on meanwhile.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     path = _store_path(settings.load(config)) if file is None else file
     problems = upkeep.check(path)
@@ -59,7 +57,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     return FAILED if problems else 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @config_option
@@ -68,7 +66,7 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
 
     Jobs that were accepted after the backup are not in it, and jobs that ran since may run again.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     known = settings.load(config)
     path = _store_path(known)

@@ -18,6 +18,7 @@ from zmws.core.job import Caller
 from zmws.core.life import Life
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions, job_options, job_options_of
+from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
 from zmws.core.strangers import Strangers
@@ -75,7 +76,8 @@ class Broker:
         self.dispatch = Dispatch(turn, held, self.life)
         self.strangers = Strangers(turn)
         self.results = Results(turn, held, self.life, self.watchers, self.strangers)
-        self.roster = Roster(turn, held, self.life, self.dispatch, self.results, self.strangers)
+        self.recovery = Recovery(turn, held, self.life)
+        self.roster = Roster(turn, held, self.life, self.recovery, self.results, self.strangers)
         self.submission = Submission(turn, held, self.life, self.watchers)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers),
@@ -161,7 +163,7 @@ class Broker:
                 job.last_write = None
             if isinstance(write, InsertJob):
                 assert verdict is not None, write
-                self.life.inserted(job, verdict)
+                self.submission.inserted(job, verdict)
             elif isinstance(write, FinishJob):
                 self.life.finished(job)
             else:
@@ -188,7 +190,7 @@ class Broker:
     def _recover(self, rows: Rows) -> None:
         left, running = rows.unfinished, rows.rows
         assert left is not None, rows
-        self.life.recover(left, running)
+        self.recovery.recover(left, running)
         self.desk.leases.recover()
         self.recovered = True
         count = len(running) + sum(n for *_, n in left.waiting) + sum(n for _, n in left.scheduled)

@@ -10,15 +10,13 @@ Rule 2: a suspect, whose worker died with it, is given only to a taker with noth
 from __future__ import annotations
 
 from zmws.core.held import Held
-from zmws.core.job import WAITING, Job, job_id_of
+from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.taker import Taker
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-
-NONCE_CHARS_MAX = 64
 
 
 class Dispatch:
@@ -37,7 +35,7 @@ class Dispatch:
             name = next(iter(woken))
             del woken[name]
             service = self.held.services.get(name)
-            if service is not None:
+            if service is not None and (service.ready or service.parked or service.ring.reserved):
                 self._dispatch(service)
 
     def _on_allowed(self, service: Service) -> None:
@@ -74,7 +72,7 @@ class Dispatch:
             life.backlog.want(service, job.group)
             if life.expire_if_late(job, in_queue=False):
                 continue
-            if job.suspect and taker.holding:
+            if taker.holding and job.suspect:
                 service.park(job)
                 continue
             self._start(service, job, taker)
@@ -101,9 +99,7 @@ class Dispatch:
         wanted = bool(service.parked) and not service.paused
         if reserved is not None and (not wanted or reserved not in ring.workers):
             ring.reserved = reserved.reserved = None
-            reserved.stand_in_line()
-            for other in reserved.rings:
-                self.turn.wake(other.service)  # it stood in their lines, perhaps, and was passed over
+            reserved.stand_in_line()  # no one that is gone has room
             reserved = None
         if not wanted or reserved is not None:
             return
@@ -120,17 +116,3 @@ class Dispatch:
             chosen = min(sessions, key=lambda taker: len(taker.holding))
             ring.reserved, chosen.reserved = chosen, ring
             chosen.stand_in_line()
-
-    # ------------------------------------------------------------ after a crash
-
-    def adopt(self, token: bytes, session: Session) -> Job | None:
-        """A dispatch that a crash of the broker has undone, for its write was not on disk yet: the job
-        waits at just that attempt, and the worker that was given it says that it has it. It goes on."""
-        job = self.held.stored.get(job_id_of(token) or "")
-        if job is None or job.state != WAITING or job.service not in session.service_names:
-            return None
-        _, attempt, nonce = token.decode().rsplit("/", 2)
-        if attempt != str(job.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
-            return None
-        self.life.adopt(job, token, nonce, session)
-        return self.held.live(token)

@@ -11,14 +11,12 @@ Rule 4: what may let a job start wakes its service. Nothing is dispatched here (
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from zmws.core.backlog import Backlog
 from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
 from zmws.core.held import Held
 from zmws.core.job import (
-    CANCELLED,
     COMPLETE,
     FAILED,
     MEMORY,
@@ -36,22 +34,13 @@ from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import (
-    DISK_FULL,
-    EXISTING,
-    FULL,
     NEW,
-    UNIQUE_CONFLICT,
     FinishJob,
-    InsertJob,
     ReviveJob,
-    Row,
     Rows,
     Told,
-    Unfinished,
     UpdateJob,
     Verdict,
-    job_of,
-    row_of,
     size_of,
 )
 
@@ -72,7 +61,6 @@ class Life:
         self.expiry = Expiry(turn, held, Reminder(lambda _: self._expire_late(), self._is_next_expiry))
         self._due = Reminder(self._on_due, self._is_due)
         self._lease_over = Reminder(self._on_lease_over, self._is_lease_over)
-        self._reattach = Reminder(self._on_not_reattached, self._is_awaited)
 
     # ------------------------------------------------------------ a new job
 
@@ -87,45 +75,7 @@ class Life:
                 self.watchers.accepted(job, caller, existing=False)
         self._queue(held.services[job.service], job)
 
-    def insert(self, job: Job, only_if_known: bool, together: bool) -> None:
-        """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
-        anything but a repeat of a known job is refused. `together`: in one commit with the one before."""
-        self.held.inserting[job.id] = job
-        self.held.services[job.service].inserting += 1
-        self.turn.write(InsertJob(row_of(job), only_if_known, together, size=600 + job.body_bytes), job)
-
-    def inserted(self, job: Job, answer: Verdict) -> None:
-        """The store has decided on an insert."""
-        watchers = self.watchers
-        callers, job.callers = job.callers, []
-        self.held.services[job.service].inserting -= 1
-        if self.held.inserting.get(job.id) is job:  # else another of the same id came after it
-            del self.held.inserting[job.id]
-        if answer.verdict == NEW:
-            self._is_stored(job)
-            for n, caller in enumerate(callers):
-                watchers.accepted(job, caller, existing=n > 0)
-            return
-        for caller in callers:
-            if answer.verdict == EXISTING and answer.service != job.service:
-                text = f"job '{job.id}' exists already, for the service {answer.service}"
-                watchers.refuse(caller, job.service, job.id, "id_conflict", text)
-            elif answer.verdict in (EXISTING, UNIQUE_CONFLICT):
-                self.turn.counters["repeated_requests"] += 1
-                # The job that stands for this one may have a write of its own under way.
-                holder = self.held.stored.get(answer.job_id)
-                after = holder.last_write if holder is not None else None
-                watchers.accepted_as(job.service, answer.job_id, self.held.durability, caller, after)
-            else:
-                assert answer.verdict in (FULL, DISK_FULL), answer
-                self.turn.counters["refused_queue_full"] += answer.verdict == FULL
-                code = "queue_full"
-                text = f"{job.service} takes no more jobs: its limit or the store's is reached"
-                if answer.verdict == DISK_FULL:
-                    code, text = "disk_full", "the disk of the job store is full; nothing was accepted"
-                watchers.refuse(caller, job.service, job.id if caller.named else None, code, text)
-
-    def _is_stored(self, job: Job) -> None:
+    def stored(self, job: Job) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
         self.held.stored[job.id] = job
         service = self.held.services[job.service]
@@ -145,58 +95,6 @@ class Life:
         """Its end is on disk: memory lets go of it."""
         if self.held.stored.get(job.id) is job:
             del self.held.stored[job.id]
-
-    # ------------------------------------------------------------ an earlier run
-
-    def recover(self, left: Unfinished, running: list[Row]) -> None:
-        """What an earlier run left. A running job waits for its worker (docs/architecture.md), the others are
-        paged in. Before this no request is taken: the numbers of new jobs follow those there are."""
-        held = self.held
-        assert not held.last_number, "a job was made before the recovery"
-        held.last_number = left.number
-        self.prune.recover(left.forget_at)
-        for name, paused in left.services:
-            service = held.known(name)
-            if paused is not None:
-                service.paused = paused
-        for row in running:
-            self._recover_running(row)
-        for (name, state), count in left.ended.items():
-            held.service_of(name).ended[state] = count
-        self.backlog.recover(
-            [(held.known(name), group, count) for name, group, count in left.waiting],
-            [(held.known(name), count) for name, count in left.scheduled],
-        )
-
-    def _recover_running(self, row: Row) -> None:
-        job, turn = job_of(row), self.turn
-        assert job.nonce is not None and job.started_at is not None, job
-        self.held.stored[job.id] = job
-        self.held.known(job.service).running[job.id] = job
-        job.token = token = make_token(job.id, job.attempt, job.nonce)
-        self.held.assignments[token] = Assignment(token, job.service, job, since_at=job.started_at)
-        left = job.ttr - max(0.0, turn.wall - job.started_at)
-        job.lease_written = job.lease is not None or job.deadline_at is not None
-        if job.deadline_at is not None:
-            # No longer than it had, though the clock was set back meanwhile.
-            left = job.deadline_at - max(turn.wall, job.started_at)
-        if job.lease is not None:
-            # Whoever leased it need not come back before the end of its time.
-            job.deadline_mono = turn.now + max(0.0, left)
-            turn.timers.add(job.deadline_mono, self._lease_over, token)
-            return
-        grace_over = turn.now + turn.limits.reattach_grace
-        job.deadline_mono = max(grace_over, turn.now + left)
-        turn.timers.add(grace_over, self._reattach, token)
-
-    def _is_awaited(self, token: bytes, at: float) -> bool:
-        assignment = self.held.assignments.get(token)
-        return assignment is not None and assignment.taker is None
-
-    def _on_not_reattached(self, token: bytes) -> None:
-        assignment = self.held.assignments.get(token)
-        if assignment is not None and assignment.taker is None and assignment.job is not None:
-            self.give_back(assignment.job, "its worker did not come back after the broker's restart")
 
     # ------------------------------------------------------------ waiting
 
@@ -290,7 +188,7 @@ class Life:
             service.left(job)
             self.backlog.want(service, job.group)
             if service.ring.reserved is not None:
-                self.turn.wake(service.name)  # for this job, perhaps
+                self.turn.wake(service.name)  # perhaps there is nothing to keep a worker free for any more
 
     # ------------------------------------------------------------ starting
 
@@ -300,36 +198,21 @@ class Life:
         turn = self.turn
         job.attempt += 1
         job.nonce = turn.suppliers.nonce()
-        assignment = self._run(service, job, taker, make_token(job.id, job.attempt, job.nonce))
+        assignment = self.run(service, job, taker, make_token(job.id, job.attempt, job.nonce))
         ttr_s = job.ttr if taker.ttr_s is None else taker.ttr_s
         job.deadline_mono = turn.now + ttr_s
         if taker.lease_id is not None:
             job.lease, job.deadline_at = taker.lease_id, turn.wall + ttr_s
         if job.kind == STORED:
-            names = _STARTED if job.lease is None else (*_STARTED, "lease", "deadline_at")
+            names = STARTED if job.lease is None else (*STARTED, "lease", "deadline_at")
             job.lease_written = job.lease is not None
             turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in names}), job)
         taker.give(assignment, job)
-        self._bound(job, assignment)
+        self.bound(job, assignment)
         self.watchers.announce(job, job.last_write)
 
-    def adopt(self, old: Job, token: bytes, nonce: str, taker: Taker) -> None:
-        """A waiting job runs already, at the attempt that follows: a crash has undone its start."""
-        turn, service = self.turn, self.held.services[old.service]
-        job = replace(old)
-        old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on
-        service.left(old)
-        self.held.stored[job.id] = job
-        job.attempt += 1
-        job.nonce = nonce
-        self._run(service, job, taker, token)
-        job.deadline_mono = turn.now + job.ttr
-        turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in _STARTED}), job)
-        turn.counters["adopted"] += 1
-        self.watchers.announce(job, job.last_write)
-        self.backlog.want(service, job.group)
-
-    def _run(self, service: Service, job: Job, taker: Taker, token: bytes) -> Assignment:
+    def run(self, service: Service, job: Job, taker: Taker, token: bytes) -> Assignment:
+        """It runs under this token from now on."""
         turn = self.turn
         job.move("dispatch", turn.wall)
         job.token, job.started_at = token, turn.wall
@@ -463,9 +346,9 @@ class Life:
         job.lease_written = True
         assignment = self.held.assignment_of(job)
         if assignment is not None:
-            self._bound(job, assignment)
+            self.bound(job, assignment)
 
-    def _bound(self, job: Job, assignment: Assignment) -> None:
+    def bound(self, job: Job, assignment: Assignment) -> None:
         """Be reminded of the end of its time: a session looks after itself, a lease has no heartbeats."""
         if job.lease is not None:
             self.turn.timers.add(job.deadline_mono, self._lease_over, assignment.token)
@@ -545,7 +428,7 @@ class Life:
 
 
 # What is written when: the start, the end and the revival of a job.
-_STARTED = ("state", "attempt", "nonce", "started_at", "worker", "worker_ours", "events", "states")
+STARTED = ("state", "attempt", "nonce", "started_at", "worker", "worker_ours", "events", "states")
 _COUNTED = ("partials_count", "partials_cut", "log_bytes", "log_cut")
 _ENDED = (
     *("failures", "losses", "result", "result_plain", "error"),

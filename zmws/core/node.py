@@ -108,17 +108,23 @@ class Node:
         """What has come out since the last call, None if nothing has."""
         turn, gate = self._turn, self._gate
         self._pass_gate()
-        batch = gate.next_batch(math.inf if self.stopping else turn.now)
-        if not (self._free or batch is not None or gate.lists or turn.log or turn.cuts):
+        batch = None
+        if not gate.idle:
+            batch = gate.next_batch(math.inf if self.stopping else turn.now)
+        sends = self._free
+        if not (sends or batch is not None or gate.lists or turn.log or turn.cuts):
             return None
-        out = Output(batch, gate.lists, self._free, turn.cuts, turn.log)
-        self._free, gate.lists, turn.cuts, turn.log = [], [], [], []
+        self._free = []
+        out = Output(batch, gate.lists, sends, turn.cuts, turn.log)
+        if gate.lists or turn.log or turn.cuts:
+            gate.lists, turn.cuts, turn.log = [], [], []
         return out
 
     def _pass_gate(self) -> None:
         writes, reads, sends = self.broker.take()
         if writes or reads or sends:
-            self._free += self._gate.push(writes, reads, sends, self._turn.now)
+            free = self._gate.push(writes, reads, sends, self._turn.now)
+            self._free = self._free + free if self._free else free
 
     def next_deadline(self) -> float | None:
         """The monotonic time at which to `tick` and `take` though nothing happens, None if never."""

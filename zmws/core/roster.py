@@ -15,10 +15,10 @@ import hashlib
 import json
 from typing import Any
 
-from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import LOST, Life, error
+from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.session import Session
 from zmws.core.strangers import Strangers
@@ -46,12 +46,12 @@ class Roster:
     """The sessions by routing id and by worker id."""
 
     def __init__(
-        self, turn: Turn, held: Held, life: Life, dispatch: Dispatch, results: Results, strangers: Strangers
+        self, turn: Turn, held: Held, life: Life, recovery: Recovery, results: Results, strangers: Strangers
     ) -> None:
         self.turn = turn
         self.held = held
         self.life = life
-        self.dispatch = dispatch
+        self.recovery = recovery
         self.results = results
         self.strangers = strangers
         self.by_peer: dict[Peer, Session] = {}
@@ -162,7 +162,7 @@ class Roster:
         """A token that a worker names is its own from now on, if it is live. False if it is dead."""
         assignment = self.held.assignments.get(token)
         if assignment is None:
-            if self.dispatch.adopt(token, session) is None:
+            if self.recovery.adopt(token, session) is None:
                 return False
             assignment = self.held.assignments[token]
         holder = assignment.taker
@@ -255,14 +255,15 @@ class Roster:
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
         """A send to a worker could not be made: its connection is `gone`, or its pipe is `full`."""
         session = self.by_peer.get(peer)
-        if session is None:
-            return
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
-            session.let_go(message.token)
+            if session is not None:
+                session.let_go(message.token)
             job = self.held.live(message.token)
             if job is not None:
                 self.life.give_back(job, "the request could not be sent")
+        if session is None:
+            return
         if why == "gone":
             self._lost(session)
         else:
@@ -294,11 +295,11 @@ class Roster:
 
     def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
         """A worker died with these. With one in hand, that is charged. With several nobody can know which it
-        was: none is charged but those that may run only once, and all are suspects (dispatch.py). A slot
-        that is hung is in hand too."""
+        was: none is charged but those that may run only once, and all are suspects (dispatch.py)."""
         lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
+        alone = len(session.holding) == 1  # what is over may run on, too
         for job in jobs:
-            charged = len(session.holding) == 1 or job.retries == 0
+            charged = alone or job.retries == 0
             self.life.fail(job, lost if charged else {**lost, "counted": False}, LOST, count=charged)
 
     def _keep_owed(self, session: Session) -> None:
@@ -309,7 +310,7 @@ class Roster:
 
     def _remove(self, session: Session) -> None:
         """Out of every table, so that nothing that follows can give it a job."""
-        session.over = True
+        session.gone = True
         session.leave_line()
         for ring in session.rings:
             ring.workers.pop(session, None)

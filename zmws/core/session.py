@@ -48,7 +48,6 @@ class Session(Taker):
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
         self.late_noted = False  # the log has a late result of it
-        self.over = False  # it is registered no more: whoever still knows it can give it nothing
         self.lost_until: float | None = None  # its connection is gone; what it holds waits until then
         self.blocked_until = 0.0
         self.heard = turn.now
@@ -73,7 +72,7 @@ class Session(Taker):
     def has_room(self, service: str) -> bool:
         """Whether a slot for this service is free, and nothing else keeps it from a job."""
         holding = self.holding
-        if self.over or self.confirming or self.lost_until is not None or len(holding) >= self.slots:
+        if self.confirming or self.lost_until is not None or len(holding) >= self.slots or self.gone:
             return False
         if not holding:
             return True

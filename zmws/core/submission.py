@@ -19,7 +19,17 @@ from zmws.core.service import Service
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import size_of
+from zmws.core.writes import (
+    DISK_FULL,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    InsertJob,
+    Verdict,
+    row_of,
+    size_of,
+)
 from zmws.wire import names
 from zmws.wire.messages import MDP01, STRICT
 
@@ -94,8 +104,50 @@ class Submission:
         if durability == "memory":
             self.life.accept_memory(job)
         else:
-            self.life.insert(job, text_or_none is not None, together)
+            self._insert(job, text_or_none is not None, together)
         return None
+
+    def _insert(self, job: Job, only_if_known: bool, together: bool) -> None:
+        """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
+        anything but a repeat of a known job is refused. `together`: in one commit with the one before."""
+        self.held.inserting[job.id] = job
+        self.held.services[job.service].inserting += 1
+        self.turn.write(InsertJob(row_of(job), only_if_known, together, size=600 + job.body_bytes), job)
+
+    # ------------------------------------------------------------ what the store has decided
+
+    def inserted(self, job: Job, answer: Verdict) -> None:
+        """The store has decided on an insert."""
+        watchers, held = self.watchers, self.held
+        callers, job.callers = job.callers, []
+        held.services[job.service].inserting -= 1
+        if held.inserting.get(job.id) is job:  # else another of the same id came after it
+            del held.inserting[job.id]
+        if answer.verdict == NEW:
+            self.life.stored(job)
+            for n, caller in enumerate(callers):
+                watchers.accepted(job, caller, existing=n > 0)
+            return
+        for caller in callers:
+            if answer.verdict == EXISTING and answer.service != job.service:
+                text = f"job '{job.id}' exists already, for the service {answer.service}"
+                watchers.refuse(caller, job.service, job.id, "id_conflict", text)
+            elif answer.verdict in (EXISTING, UNIQUE_CONFLICT):
+                self.turn.counters["repeated_requests"] += 1
+                # The job that stands for this one may have a write of its own under way.
+                holder = held.stored.get(answer.job_id)
+                after = holder.last_write if holder is not None else None
+                watchers.accepted_as(job.service, answer.job_id, held.durability, caller, after)
+            else:
+                assert answer.verdict in (FULL, DISK_FULL), answer
+                self.turn.counters["refused_queue_full"] += answer.verdict == FULL
+                code = "queue_full"
+                text = f"{job.service} takes no more jobs: its limit or the store's is reached"
+                if answer.verdict == DISK_FULL:
+                    code, text = "disk_full", "the disk of the job store is full; nothing was accepted"
+                watchers.refuse(caller, job.service, job.id if caller.named else None, code, text)
+
+    # ------------------------------------------------------------ repeats
 
     def _attached(self, caller: Caller, service: Service, sync: bool, job_id: str) -> bool:
         """A repeated memory request is attached to its job, or handed the kept result."""

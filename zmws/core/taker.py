@@ -10,7 +10,7 @@ Rule 3: a suspect, a job whose worker died with it, is held alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zmws.core.job import Job, job_id_of
@@ -36,33 +36,17 @@ class Assignment:
         return job_id_of(self.token) or ""
 
 
-class Ring:
+class Ring(dict["Taker", None]):
     """Who serves one service: the takers with room for a job of it, the longest waiting first."""
 
-    __slots__ = ("_line", "reserved", "service", "workers")
+    __slots__ = ("reserved", "service", "workers")
+    __hash__ = object.__hash__  # type: ignore[assignment]  # one a service, and it is itself alone
 
     def __init__(self, service: str) -> None:
+        super().__init__()
         self.service = service
-        self._line: dict[Taker, None] = {}
         self.workers: dict[Taker, None] = {}  # sessions, with room or without
         self.reserved: Taker | None = None  # who is given nothing until a suspect can be held alone
-
-    def join(self, taker: Taker) -> None:
-        """Stand at the tail."""
-        self._line[taker] = None
-
-    def leave(self, taker: Taker) -> bool:
-        """Stand there no more; false if it did not."""
-        return self._line.pop(taker, self) is None
-
-    def __contains__(self, taker: object) -> bool:
-        return taker in self._line
-
-    def __iter__(self) -> Iterator[Taker]:
-        return iter(self._line)
-
-    def __len__(self) -> int:
-        return len(self._line)
 
 
 class Taker:
@@ -72,6 +56,7 @@ class Taker:
     lease_id: str | None = None  # it is no worker, but a lease of this id
     ttr_s: float | None = None  # the time to run that it gives a job, where that is not the job's own
     ours = False  # it speaks as docs/protocol.md has it, "The extensions"
+    gone = False  # it takes nothing any more
     blocked_until = 0.0  # it could not be sent to: passed over until then
     reserved: Ring | None = (
         None  # it gets nothing before it is empty, and then a suspect of this ring's service
@@ -103,20 +88,21 @@ class Taker:
         """Stand in the ring of each service that there is room for, and in no other."""
         for ring in self.rings:
             if not self.has_room(ring.service):
-                ring.leave(self)
+                ring.pop(self, None)
             elif self not in ring:
-                ring.join(self)
-                self.turn.wake(ring.service)
+                ring[self] = None
+                self.turn.woken[ring.service] = None
             elif not self.holding:
-                self.turn.wake(ring.service)  # a suspect may wait for just that
+                # A suspect may wait for just that, or it was kept free for one, and passed over.
+                self.turn.woken[ring.service] = None
 
     def leave_line(self) -> None:
         """Get no job any more."""
         for ring in self.rings:
-            ring.leave(self)
+            ring.pop(self, None)
 
     def go_to_the_tail(self) -> None:
         """It was given a job."""
         for ring in self.rings:
-            if ring.leave(self) and self.has_room(ring.service):
-                ring.join(self)
+            if ring.pop(self, self) is None and self.has_room(ring.service):
+                ring[self] = None

@@ -420,21 +420,22 @@ class BrokerServer:
     # ------------------------------------------------------------ out
 
     def _flush(self) -> None:
-        """Carry out what has come out of the node, until nothing more does."""
+        """Carry out what has come out of the node, and what comes of that."""
         while (out := self.node.take()) is not None:
             if out.commit is not None:
                 self._storekeeper.commit(out.commit)
             for read in out.reads:
                 self._storekeeper.read_list(read)
-            if out.sends:
-                self._deliver(out.sends)
             if out.cuts:
                 self._cut_connections(out.cuts)
             if out.log:
                 self._write_log(out.log)
+            if self._deliver(out.sends):
+                return  # nothing has come of it
 
-    def _deliver(self, sends: list[Send]) -> None:
-        endpoints, outbox = self._endpoints, self.outbox
+    def _deliver(self, sends: list[Send]) -> bool:
+        """Send them; false if the node was told that one could not be sent."""
+        endpoints, outbox, all_sent = self._endpoints, self.outbox, True
         for send in sends:
             peer, message = send.peer, send.message
             if peer is NEWS_PEER:
@@ -459,9 +460,11 @@ class BrokerServer:
                     outcome = GONE
             if outcome == GONE or isinstance(message, WorkerRequest):
                 self.node.undeliverable(peer, message, outcome)
+                all_sent = False
             elif not isinstance(message, Heartbeat) or message.frames:
                 outbox.put(peer, frames, message)
                 self._count_drops()
+        return all_sent
 
     def _try_send(self, name: str, frames: list[bytes]) -> str:
         try:

@@ -51,7 +51,10 @@ class Records:
         """A stored job as its record says, but for what is on its way there."""
         job = job_of(row)
         held = self._held.stored.get(job.id)
-        if held is not None and held.progress_n > job.progress_n:
+        if held is None:
+            return job
+        job.partials_cut, job.log_cut = held.partials_cut, held.log_cut  # written when the attempt is over
+        if held.progress_n > job.progress_n:
             job.progress, job.progress_text = held.progress, held.progress_text
             job.progress_at, job.progress_n = held.progress_at, held.progress_n
         return job

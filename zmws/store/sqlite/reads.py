@@ -1,0 +1,312 @@
+"""What the SQLite store answers: single jobs, pages of a backlog, lists.
+
+Rule 1: every read is bounded in rows and time, whatever the table holds, and goes by an index.
+Rule 2: no statement is left half read: it would hold an old state of the file, and the WAL would grow.
+Rule 3: a list walks the numbers in windows and stops when its time is up: it is told where to go on. Whoever
+        shares its connection gets a turn between any two statements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+from typing import Any
+
+from zmws.core.job import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
+from zmws.core.writes import (
+    Filter,
+    Key,
+    Read,
+    ReadExpired,
+    ReadJob,
+    ReadJobs,
+    ReadMatching,
+    ReadScheduled,
+    ReadUnfinished,
+    ReadWaiting,
+    Row,
+    Rows,
+    Unfinished,
+    size_of,
+)
+from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
+
+FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
+WINDOW_ROWS = 5_000  # what a list looks at in one go
+PAGE_S = 0.04  # and for how long it goes on to the next window
+
+_NUMBER_MAX = (1 << 63) - 1
+
+
+_ALONE = contextlib.nullcontext()
+
+
+class Reads:
+    """The reads over one connection. `counts` are the ended jobs by (service, state), kept by the writer."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        queries: Mapping[str, str],
+        counts: Mapping[tuple[str, str], int],
+        turn: AbstractContextManager[object] = _ALONE,
+        rows_max: int = WINDOW_ROWS,
+    ) -> None:
+        """`turn` is taken for each statement of a list; a window has no more than `rows_max` rows."""
+        self._execute = connection.execute
+        self._queries = queries
+        self._counts = counts
+        self._turn = turn
+        self._rows_max = rows_max
+
+    def answer(self, read: Read) -> Rows:
+        """Answer any read. Raises sqlite3.Error."""
+        if isinstance(read, ReadJob):
+            return self._job(read)
+        if isinstance(read, ReadWaiting):
+            where = (read.service, read.group or "")
+            return self._page("waiting", where, "rank", read)
+        if isinstance(read, ReadScheduled):
+            return self._page("scheduled", (int(read.by_wall),), "ready_at", read)
+        if isinstance(read, ReadExpired):
+            return self._expired(read)
+        if isinstance(read, ReadMatching):
+            return self._matching(read)
+        if isinstance(read, ReadJobs):
+            states = None if read.where.state is None else (read.where.state,)
+            below = _NUMBER_MAX if read.cursor is None else read.cursor
+            return self._list(read.where, states, 0, below, read.limit, "DESC", LISTED)
+        assert isinstance(read, ReadUnfinished), read
+        return self._unfinished()
+
+    # ------------------------------------------------------------ jobs and pages
+
+    def _all(self, name: str, *values: Any) -> list[Any]:
+        return self._fetch(self._queries[name], values)
+
+    def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        with self._turn:
+            return self._execute(text, values).fetchall()
+
+    def _job(self, read: ReadJob) -> Rows:
+        whole = read.whole and read.past is None
+        found = self._all("job_and_body" if whole else "job", read.job_id)
+        if not found:
+            return Rows()
+        row = row_from(found[0]) if whole else row_of_columns(found[0], LIGHT)
+        if whole or read.past is not None:
+            past = -1 if read.past is None else read.past
+            row["history"] = [event_from(one) for one in self._all("history", row["number"], past)]
+        return Rows([row])
+
+    def _page(self, name: str, where: tuple[Any, ...], key: str, read: ReadWaiting | ReadScheduled) -> Rows:
+        """Rows as long as they fit; what is read is one row more than what is given."""
+        first, number = read.since
+        limit = read.limit + 1
+        rows: list[Row] = []
+        size = 0
+        with (
+            contextlib.closing(
+                self._execute(self._queries[f"{name}_at"], (*where, first, number, limit))
+            ) as same,
+            contextlib.closing(
+                self._execute(self._queries[f"{name}_after"], (*where, first, limit))
+            ) as after,
+        ):
+            for values in chain(same, after):
+                row = row_from(values)
+                size += size_of(row["body"])
+                if len(rows) == read.limit or (rows and size > read.bytes_max):
+                    return Rows(rows, more=_key(row, key))
+                rows.append(row)
+        return Rows(rows)
+
+    def _expired(self, read: ReadExpired) -> Rows:
+        rows = [
+            row_of_columns(values, LIGHT) for values in self._all("expired_page", read.at, read.limit + 1)
+        ]
+        more = _key(rows[read.limit], "expires_at") if len(rows) > read.limit else None
+        return Rows(rows[: read.limit], more=more)
+
+    def _unfinished(self) -> Rows:
+        unfinished = Unfinished(
+            services=[
+                (name, None if paused is None else bool(paused)) for name, paused in self._all("services")
+            ],
+            waiting=[(service, group or None, n) for service, group, n in self._all("waiting_by_group")],
+            scheduled=[(service, n) for service, n in self._all("scheduled_by_service")],
+            ended={key: n for key, n in self._counts.items() if n},
+            number=self._all("highest_number")[0][0] or 0,
+            forget_at=self._all("first_due")[0][0],
+        )
+        running = [row_from(one) for one in self._all("running")]
+        for row in running:
+            # What its history counts was not written into it yet.
+            n, partials, log_bytes = self._all("history_of_running", row["number"])[0]
+            row["events"] = max(row["events"], n or 0)
+            row["partials_count"] = max(row["partials_count"], partials)
+            row["log_bytes"] = max(row["log_bytes"], log_bytes or 0)
+        return Rows(running, unfinished=unfinished)
+
+    # ------------------------------------------------------------ lists
+
+    def _matching(self, read: ReadMatching) -> Rows:
+        states = read.states
+        if read.where.state is not None:
+            states = tuple(state for state in states if state == read.where.state)
+        # Below is not included, so one more than the last; 2**63 would be no integer of SQLite.
+        below = min(read.last + 1, _NUMBER_MAX)
+        return self._list(read.where, states, read.after, below, read.limit, "ASC", LIGHT)
+
+    def _list(
+        self,
+        where: Filter,
+        states: Sequence[str] | None,
+        above: int,
+        below: int,
+        limit: int,
+        order: str,
+        columns: tuple[str, ...],
+    ) -> Rows:
+        """Jobs with above < number < below."""
+        if states is not None:
+            states = [state for state in states if self._may_have(where, state)]
+            if not states:
+                return Rows()
+            numbers = self._few(where, states)
+            if numbers is not None:
+                wanted = sorted((n for n in numbers if above < n < below), reverse=order == "DESC")
+                return self._rows_of(wanted, where, states, limit, columns)
+        return self._walk(where, states, above, below, limit, order, columns)
+
+    def _may_have(self, where: Filter, state: str) -> bool:
+        if state not in FINAL_STATES:
+            return True
+        counts = dict(self._counts)  # in one go: the writer's thread changes it
+        if where.service is not None:
+            return counts.get((where.service, state), 0) > 0
+        return any(n > 0 and of == state for (_, of), n in counts.items())
+
+    def _few(self, where: Filter, states: Sequence[str]) -> list[int] | None:
+        """The numbers of all jobs of these states, None if they are many."""
+        numbers: list[int] = []
+        for state in states:
+            if state == WAITING and where.service is not None:
+                name = "waiting_numbers_of_service"
+                values: tuple[Any, ...] = (where.service, FEW + 1)
+            elif state in (WAITING, SCHEDULED, RUNNING, FAILED):
+                name, values = f"{state}_numbers", (FEW + 1,)
+            else:
+                return None
+            # Whether they are many is asked first: to fetch thousands of numbers takes longer than a page.
+            if self._fetch(f"SELECT 1 FROM ({self._queries[name]}) LIMIT 1 OFFSET {FEW}", values):
+                return None
+            numbers += [number for (number,) in self._all(name, *values)]
+            if len(numbers) > FEW:
+                return None
+        return numbers
+
+    def _rows_of(
+        self,
+        numbers: list[int],
+        where: Filter,
+        states: Sequence[str],
+        limit: int,
+        columns: tuple[str, ...],
+    ) -> Rows:
+        terms, values = _terms(where, states)
+        text = f"SELECT {names(columns)} FROM jobs WHERE {' AND '.join(['number = ?', *terms])}"
+        rows: list[Row] = []
+        for number in numbers:
+            for row in self._made(text, (number, *values), columns):
+                if len(rows) == limit:
+                    return Rows(rows, next=rows[-1]["number"])
+                rows.append(row)
+        return Rows(rows)
+
+    def _walk(
+        self,
+        where: Filter,
+        states: Sequence[str] | None,
+        above: int,
+        below: int,
+        limit: int,
+        order: str,
+        columns: tuple[str, ...],
+    ) -> Rows:
+        """Window after window along the numbers, until there are enough, or the time is up."""
+        path, path_values = _path(where, states)
+        terms, values = _terms(where, states)
+        all_terms = " AND ".join([*path, *terms, "number > ?", "number < ?"])
+        text = f"SELECT {names(columns)} FROM jobs WHERE {all_terms} ORDER BY number {order} LIMIT ?"
+        edge = f"SELECT number FROM jobs WHERE {' AND '.join([*path, 'number > ?', 'number < ?'])}"
+        edge += f" ORDER BY number {order} LIMIT 1 OFFSET ?"
+        until = time.monotonic() + PAGE_S
+        rows: list[Row] = []
+        window = min(4 * limit, self._rows_max)
+        while True:
+            edges = self._fetch(edge, (*path_values, above, below, window))
+            last = edges[0][0] if edges else None
+            low, high = above, below
+            if last is not None and order == "DESC":
+                low = last - 1
+            elif last is not None:
+                high = last + 1
+            missing = limit + 1 - len(rows)
+            rows += self._made(text, (*path_values, *values, low, high, missing), columns)
+            if len(rows) > limit:
+                del rows[limit:]
+                return Rows(rows, next=rows[-1]["number"])
+            if last is None:
+                return Rows(rows)
+            if time.monotonic() > until:
+                return Rows(rows, next=last)
+            if order == "DESC":
+                below = last
+            else:
+                above = last
+            window = self._rows_max
+
+    def _made(self, text: str, values: tuple[Any, ...], columns: tuple[str, ...]) -> list[Row]:
+        """The rows of a statement, each made as it is read: a list must not hold a thousand long errors."""
+        with self._turn:
+            if columns is LISTED:
+                return [listed_row(found) for found in self._execute(text, values)]
+            return [row_of_columns(found, columns) for found in self._execute(text, values)]
+
+
+def _path(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
+    """Along which index the numbers are walked: its terms, written so that no other will do."""
+    if states is not None and tuple(states) == (FAILED,):
+        return ["state = 'failed'"], []
+    if where.service is not None:
+        return ["service = ?"], [where.service]
+    return [], []
+
+
+def _terms(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
+    """The filter, with a + before each column so that it chooses no index."""
+    terms: list[str] = []
+    values: list[Any] = []
+    wanted = (
+        ("+service = ?", where.service),
+        ('+"group" = ?', where.group),
+        ("+created_at >= ?", where.since),
+        ("+created_at < ?", where.before),
+    )
+    for term, value in wanted:
+        if value is not None:
+            terms.append(term)
+            values.append(value)
+    if states is not None:
+        terms.append(f"+state IN ({', '.join('?' * len(states))})")
+        values += states
+    return terms, values
+
+
+def _key(row: Row, name: str) -> Key:
+    return row[name], row["number"]

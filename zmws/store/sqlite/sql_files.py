@@ -1,0 +1,56 @@
+"""The SQL of these stores, kept in `sql/`: migrations by number, statements by name.
+
+Rule 1: `NNNN_name.sql` brings a file from version NNNN - 1 to NNNN; what was shipped never changes.
+Rule 2: a migration holds no BEGIN and no COMMIT: it runs in a transaction that also sets the version.
+Rule 3: `queries.sql` holds every statement; only the SETs of an update, the WHERE of a list, and as many
+        rows as one statement writes are put together in Python.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmws.store.rows import BORN, LIGHT, RECORD, names
+
+SQL_FOLDER = Path(__file__).parent / "sql"
+
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The statements that bring a file to `version`."""
+
+    version: int
+    name: str
+    text: str
+
+
+def migrations(folder: Path = SQL_FOLDER) -> list[Migration]:
+    """All there are, in order: 1, 2, 3 ..."""
+    found = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _MIGRATION.fullmatch(path.name)
+        if match is not None:
+            found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
+    assert [one.version for one in found] == list(range(1, len(found) + 1)), [one.name for one in found]
+    return found
+
+
+def queries() -> dict[str, str]:
+    """The statements of queries.sql by their names."""
+    text = (SQL_FOLDER / "queries.sql").read_text(encoding="utf-8")
+    _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    columns = {
+        "job": names(RECORD),
+        "light": names(LIGHT),
+        "job_values": ", ".join("?" * len(RECORD)),
+        "born": names(BORN),
+        "born_values": ", ".join("?" * len(BORN)),
+    }
+    return {
+        name: statement.strip().format_map(columns)
+        for name, statement in zip(parts[::2], parts[1::2], strict=True)
+    }
