@@ -215,13 +215,6 @@ PROMISES = [
         "if True:",
     ),
     Mutation(
-        "a session that is over is given jobs",
-        Session,
-        "has_room",
-        " or self.gone",
-        "",
-    ),
-    Mutation(
         "a suspect is not given to a worker that becomes empty",
         Taker,
         "stand_in_line",
@@ -253,6 +246,16 @@ PROMISES = [
 
 # What a transcript shows, and the simulator would only by contrivance: the file beside each.
 BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "a session that is over is given jobs",
+            Session,
+            "has_room",
+            " or self.gone",
+            "",
+        ),
+        "suspects_gone",
+    ),
     (
         Mutation(
             "a leased token dies with the broker",
