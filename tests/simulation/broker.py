@@ -58,7 +58,7 @@ class SimBroker:
         self._early: list[tuple[Link, list[bytes]]] = []
         self.life += 1
         self.steady_from = self.world.wall - self.world.boot
-        self.watcher.restarted(lambda: self.steady_from + self.world.boot, LIMITS.reattach_grace)
+        self.watcher.restarted(lambda: self.steady_from + self.world.boot, LIMITS.reattach_grace, self.disk)
         self.world.say(f"broker starts, life {self.life}")
         self._tick_at = None
         self._time()

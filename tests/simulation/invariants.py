@@ -90,8 +90,11 @@ class Watcher:
         self.hands.restarted()
         self.answers.restarted()
 
-    def restarted(self, steady: Callable[[], float], grace_s: float) -> None:
-        """A broker starts on what an earlier one left."""
+    def restarted(self, steady: Callable[[], float], grace_s: float, disk: ModelStore) -> None:
+        """A broker starts on what an earlier one left. How long an attempt has run it knows by the wall. That
+        was stepped, perhaps, or went on while the machine was suspended: then its ttr may have passed."""
+        if self.world.clock_jumped or self.world.suspended:
+            self.may_fail.update(row["id"] for row in disk.rows.values() if row["state"] == RUNNING)
         self.steady = self.clocks.steady = steady
         self.clocks.restarted(30.0, grace_s)
         self.leases.restarted()

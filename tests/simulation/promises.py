@@ -20,6 +20,13 @@ from zmws.core.watchers import Watchers
 
 PROMISES = [
     Mutation(
+        "a call is answered with nothing",
+        Watchers,
+        "ended",
+        "job.result, job.result_plain, to",
+        "(), job.result_plain, to",
+    ),
+    Mutation(
         "one more runs than max_running",
         Service,
         "may_start_at",
