@@ -103,8 +103,13 @@ class Job(Record):
 
     @property
     def suspect(self) -> bool:
-        """Whether its worker died with it at the last attempt: it may do so again (taker.py)."""
-        return bool(self.attempts) and self.attempts[-1].get("error", {}).get("code") == "worker_lost"
+        """Whether its worker died with it at the last attempt: it may do so again (taker.py). An attempt that
+        was given back tells nothing."""
+        for attempt in reversed(self.attempts):
+            code = attempt.get("error", {}).get("code")
+            if code != "given_back":
+                return bool(code == "worker_lost")
+        return False
 
     def ends_attempt(self, at: float, error: dict[str, Any] | None, kept_max: int) -> None:
         """Write the attempt that just ended into the history; times are wall seconds there too."""
