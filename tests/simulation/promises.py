@@ -43,10 +43,10 @@ PROMISES = [
     Mutation("a paused service goes on", Service, "may_start_at", "if self.paused or not", "if not"),
     Mutation(
         "an attempt has more time than its ttr",
-        Roster,
-        "check",
-        "now >= job.deadline_mono:",
-        "now >= job.deadline_mono + 5.0:",
+        Life,
+        "start",
+        "job.deadline_mono = turn.now + ttr_s",
+        "job.deadline_mono = turn.now + ttr_s + 5.0",
     ),
     Mutation(
         "the time of a lease has no end",
