@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
+from zmws.core.forgetting import Prune
 from zmws.core.group import Group
 from zmws.core.job import Job
 from zmws.core.life import Life
@@ -253,6 +254,12 @@ PROMISES = [
 
 # What a transcript shows, and the simulator would only by contrivance: the file beside each.
 BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "what ended during a prune is kept", Prune, "_pruned", "if meanwhile is not None:", "if False:"
+        ),
+        "prune_meanwhile",
+    ),
     (
         Mutation(
             "a session that is over is given jobs",
