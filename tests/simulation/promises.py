@@ -289,7 +289,7 @@ BY_TRANSCRIPT = [
             "a released dispatch uses up the rate",
             Life,
             "take_back",
-            "service.not_started(self.turn.now)",
+            "service.not_started()",
             "pass",
         ),
         "slots_rate",
