@@ -37,6 +37,10 @@ class Clocks:
         """An attempt begins."""
         self._latest[token] = self.world.now + ttr_s
 
+    def over_at(self, token: bytes) -> float:
+        """When its attempt is over, as far as is known."""
+        return self._latest.get(token, 0.0)
+
     def extended(self, token: bytes, seconds: float) -> None:
         """It may run so long from now."""
         self._latest[token] = max(self._latest.get(token, 0.0), self.world.now + seconds)
