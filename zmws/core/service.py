@@ -112,8 +112,8 @@ class Service:
 
     def let_go_last(self, name: str | None) -> Job | None:
         """Take the last stored job of a group out, for the store alone to keep; None if none can go."""
-        group = self.groups[name]
-        job = group.stored.pop_last()
+        group = self.groups.get(name)  # none where all of it is parked
+        job = group.stored.pop_last() if group is not None else None
         if job is not None:
             self._count(job, -1)
             self.let_go(job)
