@@ -284,3 +284,37 @@ def test_after_a_restart_what_expires_in_the_store_alone_ends_too() -> None:
     assert scene.service().beyond > 0
     scene.pass_time(21)
     assert scene.row()["waiting"] == 0 and scene.counted("jobs_expired") == 12
+
+
+def test_the_store_is_asked_for_what_has_expired_one_page_at_a_time() -> None:
+    scene = Reading(limits={"window_jobs_max": 4})
+    for n in range(LOOK_ROWS_MAX + 50):
+        scene.submit(f"j{n}", expires=10)
+    scene.pass_time(9.5)
+    scene.reads.clear()
+    scene.hold = True
+    scene.pass_time(4)
+    scene.commit()
+    looks = scene.of(ReadExpired)
+    assert len(looks) == 1 and scene.counted("jobs_expired") >= LOOK_ROWS_MAX
+    scene.pass_time(3)
+    scene.hold = False
+    scene.settle()
+    assert len(scene.of(ReadExpired)) == 1, "the rest, asked for when the first page was in"
+    assert scene.row()["waiting"] == 0 and scene.counted("jobs_expired") == LOOK_ROWS_MAX + 50
+    scene.pass_time(3)
+    assert not scene.of(ReadExpired)
+
+
+def test_what_is_due_later_than_something_in_the_store_alone_goes_there_too() -> None:
+    scene = Reading(limits={"window_scheduled_max": 4})
+    for n in range(5):
+        scene.submit(f"j{n}", delay=20 + n)
+    for n in (0, 1):
+        scene.ask("zmws.cancel", id=f"j{n}")
+    assert scene.service().scheduled_beyond == 1 and scene.here == 2, "there is room, and no page is due"
+    scene.submit("late", delay=50)
+    scene.submit("early", delay=5)
+    assert set(scene.core.held.stored) == {"j2", "j3", "early"} and scene.service().scheduled_beyond == 2
+    scene.pass_time(50)
+    assert scene.row()["scheduled"] == 0 and scene.row()["waiting"] == 5
