@@ -237,7 +237,7 @@ def test_a_worker_with_more_tokens_than_can_be_is_sent_away(what: str) -> None:
         elif what == "done":
             session.done.update(dict.fromkeys(tokens))
         else:
-            session.holding = {token: session.hold(token) for token in tokens[:1]}
+            session.holding = {token: session.hold(token, None) for token in tokens[:1]}
             session.holding = dict.fromkeys(tokens, next(iter(session.holding.values())))
         scene.sent.clear()
         scene.beat("W", b"MEMORY 1")

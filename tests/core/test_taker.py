@@ -22,7 +22,7 @@ def test_a_worker_stands_once_in_the_line_of_each_service_that_it_has_room_for()
     assert [list(ring) for ring in rings] == [[worker], [worker]]
     worker.leave_line()
     assert [list(ring) for ring in rings] == [[], []]
-    worker.go_to_the_tail()
+    worker.go_to_the_tail(rings[0])
     assert [list(ring) for ring in rings] == [[], []], "who stood nowhere goes nowhere"
 
 

@@ -111,7 +111,5 @@ class Dispatch:
             ring.reserved, chosen.reserved = chosen, ring
             chosen.stand_in_line()
         elif ring.workers:
-            text = (
-                f"jobs of {service.name} whose worker died with them wait for a worker with nothing in hand"
-            )
+            text = f"jobs of {service.name} that lost their worker wait for one with nothing in hand"
             self.turn.note_rarely(f"parked {service.name}", "warning", f"{text}, and none can get empty")

@@ -109,8 +109,11 @@ class Gate:
             self._waited = self._seq
         elif isinstance(write, FinishJob):
             self._take_up_start(write, sends, in_unit)
-        elif isinstance(write, UpdateJob) and write.changes.get("state") == RUNNING and not in_unit:
-            self._starts[write.job_id] = write
+        elif isinstance(write, UpdateJob) and "state" in write.changes:
+            if write.changes["state"] == RUNNING and not in_unit:
+                self._starts[write.job_id] = write
+            else:
+                self._starts.pop(write.job_id, None)  # what came after it must not be undone by it
 
     def _take_up_start(self, finish: FinishJob, sends: list[Send], in_unit: bool) -> None:
         """A job that ends before its dispatch was written is written once. Not if somebody waits for the

@@ -122,7 +122,8 @@ class Job(Record):
         }
         if error is not None:
             entry["error"] = error
-        self.attempts = (*self.attempts[-kept_max + 1 :], entry) if self.attempts else (entry,)
+        kept = self.attempts[-(kept_max - 1) :] if kept_max > 1 else ()
+        self.attempts = (*kept, entry)
 
 
 class Bundle(Protocol):

@@ -312,10 +312,10 @@ class Life:
         if assignment is not None and assignment.taker is not None:
             assignment.taker.drop(assignment, deadline)
 
-    def run_out(self, job: Job) -> None:
-        """Its ttr has passed: the attempt failed, and whoever runs it is told."""
+    def run_out(self, job: Job, why: str) -> None:
+        """Its time has passed: the attempt failed, and whoever runs it is told."""
         assignment, deadline = self.held.assignment_of(job), job.deadline_mono
-        self.fail(job, error("timeout", f"the attempt ran past its ttr of {job.ttr:g} s"), TTR)
+        self.fail(job, error("timeout", why), TTR)
         if assignment is not None and assignment.taker is not None:
             assignment.taker.drop(assignment, deadline)
 
@@ -364,7 +364,7 @@ class Life:
         """Whoever leased it had `ttr` to report, unless that was extended."""
         job = self.held.live(token)
         if job is not None and job.lease is not None and self.turn.now >= job.deadline_mono:
-            self.fail(job, error("timeout", "the lease ran past its ttr"), TTR)
+            self.run_out(job, "the lease ran past its ttr")
 
     # ------------------------------------------------------------ a job ends
 
@@ -455,6 +455,8 @@ def _attempt_changes(job: Job) -> dict[str, Any]:
     """What is written when an attempt is over."""
     changes = {"nonce": None, "attempts": job.attempts, **_events_of(job)}
     changes |= {name: value for name in _COUNTED if (value := getattr(job, name))}
+    if job.saved_written is not None:
+        changes["saved"] = job.saved  # there may be more than what is on its way
     if job.lease_written:
         job.lease_written = False
         changes |= {"lease": None, "deadline_at": None}

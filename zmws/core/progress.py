@@ -76,6 +76,8 @@ class Progress:
 
     def save(self, job: Job, text: str) -> None:
         """What the next attempt is to be given, JSON as a text; the last one per commit is written."""
+        if job.kind == STORED:
+            job.body_bytes += len(text) - len(job.saved or "")  # it will wait with its job
         job.saved = text
         if job.kind == STORED and not job.saved_written:
             self._turn.write(UpdateJob(job.id, {"saved": text}), job)

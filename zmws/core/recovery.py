@@ -29,6 +29,7 @@ class Recovery:
         self.turn = turn
         self.held = held
         self.life = life
+        self._awaited: dict[str, set[bytes]] = {}  # by the id of a worker of ours: what it ran
         self._reattach = Reminder(self._on_not_reattached, self._is_awaited)
 
     def recover(self, left: Unfinished, running: list[Row]) -> None:
@@ -72,6 +73,15 @@ class Recovery:
         grace_over = turn.now + turn.limits.reattach_grace
         job.deadline_mono = max(grace_over, turn.now + left)
         turn.timers.add(grace_over, self._reattach, token)
+        if job.worker_ours and job.worker is not None:
+            self._awaited.setdefault(job.worker, set()).add(token)
+
+    def returned(self, session: Session, named: set[bytes]) -> None:
+        """A worker of ours is back, and has named all that it has: what else it ran never reached it."""
+        for token in self._awaited.pop(session.id, set()) - named:
+            assignment = self.held.assignments.get(token)
+            if assignment is not None and assignment.taker is None and assignment.job is not None:
+                self.life.give_back(assignment.job, "its worker came back without it")
 
     def _is_awaited(self, token: bytes, at: float) -> bool:
         assignment = self.held.assignments.get(token)
@@ -91,6 +101,8 @@ class Recovery:
         _, attempt, nonce = token.decode().rsplit("/", 2)
         if attempt != str(old.attempt + 1) or not 0 < len(nonce) <= NONCE_CHARS_MAX:
             return None
+        if nonce == old.nonce:
+            return None  # it was released, and is not to be begun
         turn, service = self.turn, self.held.services[old.service]
         job = replace(old)
         old.state = CANCELLED  # a stale entry in its queue; the job itself is another object from here on

@@ -153,6 +153,14 @@ class Results:
         if not session.confirming:
             session.beat()
 
+    def not_coming(self, session: Session, token: bytes) -> None:
+        """It will bring no FINAL for this token, whatever it asked."""
+        if token in session.confirming:
+            session.confirming.discard(token)
+            if not session.confirming:
+                session.beat()
+                session.stand_in_line()
+
     def on_disk(self, seq: int) -> None:
         """All writes up to `seq` are on disk."""
         for session, token in self.confirmations.on_disk(seq):

@@ -16,7 +16,7 @@ import json
 from typing import Any
 
 from zmws.core.held import Held
-from zmws.core.job import Job
+from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
@@ -93,6 +93,7 @@ class Roster:
         turn.counters["workers_ready"] += 1
         if info is not None:
             self._greet(session, info.holding, info.finished)
+            self.recovery.returned(session, named)
         else:
             self._collect(session)
         session.plan()
@@ -145,7 +146,7 @@ class Roster:
         self.turn.command(session.peer, Heartbeat((json.dumps(pace).encode(),)), session.link)
         for token in holding:
             if not self._take_over(session, token):
-                session.drop(session.hold(token), self.turn.now)
+                self._hold_dead(session, token)
         for token in finished:
             # Its FINAL follows: until then the job is as if it ran here.
             if not self._take_over(session, token):
@@ -155,8 +156,13 @@ class Roster:
         """A foreign worker that was given up over a job is back: first that job's FINAL, then another."""
         owed = self.strangers.owed(session.peer)
         if owed is not None:
-            assignment = session.hold(owed[0])
+            assignment = session.hold(owed[0], session.service_names[0])
             assignment.drop_by, assignment.hung = owed[1], True
+
+    def _hold_dead(self, session: Session, token: bytes) -> None:
+        """It holds what is over: that slot is taken until it lets go."""
+        job = self.held.find(job_id_of(token) or "")
+        session.drop(session.hold(token, job.service if job is not None else None), self.turn.now)
 
     def _take_over(self, session: Session, token: bytes) -> bool:
         """A token that a worker names is its own from now on, if it is live. False if it is dead."""
@@ -168,6 +174,7 @@ class Roster:
         holder = assignment.taker
         if isinstance(holder, Session) and holder is not session:
             holder.let_go(token)
+            self.results.not_coming(holder, token)
             holder.stand_in_line()
         assignment.taker = session
         session.holding[token] = assignment
@@ -181,6 +188,7 @@ class Roster:
         for old in {self.by_peer.get(peer), older} - {None}:
             assert old is not None
             same_process = _same_process(old, session)
+            known = any(old in ring.workers for ring in old.rings)
             for token, assignment in list(old.holding.items()):
                 if assignment.job is None:
                     continue
@@ -190,7 +198,7 @@ class Roster:
                 elif same_process:
                     self._remove(old)
                     self.life.give_back(assignment.job, "the request never reached its worker")
-            self.end(old, "registered anew")
+            self.end(old, "registered anew", known)
 
     # ------------------------------------------------------------ living
 
@@ -205,7 +213,7 @@ class Roster:
         room = max(0, HOLDING_MAX - len(session.holding))
         for token in beat.holds[:room]:
             if token not in session.holding and self.held.live(token) is None:
-                session.drop(session.hold(token), self.turn.now)
+                self._hold_dead(session, token)
         for token in beat.release:
             self._release(session, token)
         if beat.slots is not None:
@@ -223,6 +231,7 @@ class Roster:
         live frees its slot, is counted, and changes no job."""
         assignment = session.holding.get(token)
         session.let_go(token)
+        self.results.not_coming(session, token)
         if assignment is not None and assignment.job is not None:
             self.turn.counters["released"] += 1
             self.life.take_back(assignment.job)
@@ -359,7 +368,7 @@ class Roster:
         for assignment in list(session.holding.values()):
             job = assignment.job
             if job is not None and now >= job.deadline_mono:
-                self.life.run_out(job)
+                self.life.run_out(job, f"the attempt ran past its ttr of {job.ttr:g} s")
                 if not session.ours:
                     return self._give_up(session, "its job ran past its ttr")
             elif assignment.drop_by is not None and now >= assignment.drop_by:
@@ -396,7 +405,8 @@ class Roster:
         """A worker of ours still runs a job that is over."""
         self.turn.counters["workers_hung"] += 1
         grace = f"{self.turn.limits.cancel_grace_s:g} s after CANCEL"
-        self.turn.note("warning", f"worker {session.id} is hung: {grace} it still runs job {job_id}")
+        text = f"worker {session.id} is hung: {grace} it still runs job {job_id}"
+        self.turn.note_rarely(f"hung {session.id}", "warning", text)
 
     def connection_lost(self) -> None:
         """The shell saw some worker's connection break; which one, a probe will show."""

@@ -81,7 +81,7 @@ class Session(Taker):
             return False
         of_service = 0
         for assignment in holding.values():
-            if assignment.job is not None and assignment.job.suspect:
+            if assignment.alone:
                 return False
             of_service += assignment.service == service
         most = self._slots[service]
@@ -95,7 +95,7 @@ class Session(Taker):
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""
         self.holding[assignment.token] = assignment
-        assignment.ttr_s = job.ttr
+        assignment.ttr_s, assignment.alone = job.ttr, job.suspect
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
@@ -120,9 +120,9 @@ class Session(Taker):
 
     # ------------------------------------------------------------ what it holds
 
-    def hold(self, token: bytes) -> Assignment:
+    def hold(self, token: bytes, service: str | None) -> Assignment:
         """It says that it holds this, or it must: the slot is taken. Of no job, unless one is given it."""
-        assignment = self.holding[token] = Assignment(token, self.rings[0].service, None, self)
+        assignment = self.holding[token] = Assignment(token, service, None, self)
         return assignment
 
     def let_go(self, token: bytes) -> None:

@@ -22,12 +22,13 @@ class Assignment:
     """A job in the hands of a taker, under one token. Times are monotonic unless named `_at`."""
 
     token: bytes
-    service: str
+    service: str | None  # None: of a job that is not known any more
     job: Job | None  # None: the attempt is over, but the taker has not let go of it
     taker: Taker | None = None  # None: an earlier life of the broker gave it, and nobody has named it yet
     since_at: float | None = None
     ttr_s: float = 0.0
     drop_by: float | None = None  # the attempt is over, and until then the taker may let go of it
+    alone: bool = False  # a suspect: the taker holds nothing beside it until it has let go
     hung: bool = False  # it has not; of a foreign worker: it came back, and owes that FINAL until `drop_by`
 
     @property
@@ -65,6 +66,7 @@ class Taker:
     def __init__(self, turn: Turn, rings: Iterable[Ring]) -> None:
         self.turn = turn
         self.rings = tuple(rings)
+        self._turns = self.rings  # the one that was given a job least lately is first
         self.holding: dict[bytes, Assignment] = {}  # by token, the oldest first
 
     @property
@@ -93,7 +95,7 @@ class Taker:
         """Stand in the ring of each service that there is room for, and in no other. The services take turns:
         the one that was given a job least lately is dispatched first."""
         woken = self.turn.woken
-        for ring in self.rings:
+        for ring in self._turns:
             if not self.has_room(ring.service):
                 ring.pop(self, None)
             elif self not in ring:
@@ -112,7 +114,7 @@ class Taker:
     def go_to_the_tail(self, given: Ring) -> None:
         """It was given a job out of this ring."""
         if len(self.rings) > 1:
-            self.rings = (*(ring for ring in self.rings if ring is not given), given)
+            self._turns = (*(ring for ring in self._turns if ring is not given), given)
         for ring in self.rings:
             if ring.pop(self, self) is None and self.has_room(ring.service):
                 ring[self] = None

@@ -305,7 +305,7 @@ def job_of(row: Row) -> Job:
     """A stored job from its record."""
     job = Job(kind="stored", **{name: row[name] for name in NAMES})
     job.history = row.get("history", ())
-    job.body_bytes = size_of(job.body)
+    job.body_bytes = size_of(job.body) + len(job.saved or "")
     return job
 
 

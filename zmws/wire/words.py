@@ -10,6 +10,7 @@ Rule 3: a text that JSON lets pass and that could be neither stored nor sent (a 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from zmws.errors import BadJson, ProtocolError
@@ -29,7 +30,7 @@ from zmws.wire.messages import (
     WorkerPartial,
 )
 from zmws.wire.names import TOKEN_BYTES_MAX
-from zmws.wire.values import PARAM_JSON, json_in, json_object, with_raw
+from zmws.wire.values import DEPTH_MAX, PARAM_JSON, json_in, json_object, with_raw
 
 WORKER_ID_MAX = 128
 SLOTS_MAX = 1_000  # jobs that one worker may hold at once
@@ -136,6 +137,8 @@ def failure_of(said: dict[str, Any], text: str) -> Report:
         word = said.get(name)
         if isinstance(word, str):
             error[name] = printable(word, ERROR_TEXT_MAX)
+    if error["code"] == "worker_lost":
+        error["code"] = "job_failed"  # that is for the broker to say
     delay = said.get("delay")
     given = isinstance(delay, (int, float)) and not isinstance(delay, bool) and 0 <= delay <= SECONDS_MAX
     return Report(
@@ -192,19 +195,16 @@ def _touch(value: bytes) -> Touch | None:
 def _save(value: bytes) -> Save | None:
     if len(value) > SAVE_BYTES_MAX:
         return None
+    # It will stand within other JSON: as plain text, and one level deeper.
     try:
-        text = value.decode()
-    except UnicodeDecodeError:
+        value.decode()
+        saved = json_in(value, DEPTH_MAX - 1) if b"\0" not in value and value[:1] != b"\xef" else _NONE
+        return Save(json.dumps(saved, allow_nan=False)) if saved is not _NONE else None
+    except (BadJson, ValueError):
         return None
-    return Save(text) if _is_json(value) else None
 
 
-def _is_json(data: bytes) -> bool:
-    try:
-        json_in(data)
-    except BadJson:
-        return False
-    return True
+_NONE = object()
 
 
 # ---------------------------------------------------------------- HEARTBEAT
