@@ -34,7 +34,6 @@ line expects, before the next step, fails the transcript.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -43,182 +42,14 @@ from pathlib import Path
 
 import pytest
 
-from zmws.core.broker import Broker
-from zmws.core.gate import Batch, Send
-from zmws.core.limits import Limits
-from zmws.core.node import Node
-from zmws.core.options import ServiceOptions, service_options
-from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.errors import ProtocolError
-from zmws.store.base import Store
-from zmws.store.memory import MemoryStore
-from zmws.wire import mdp
-from zmws.wire.messages import Heartbeat, WorkerRequest
+from tests.stage import Broke, Stage
+from zmws.core.options import service_options
 
 DIALOGUES = Path(__file__).parent / "dialogues"
-WALL_AT_START = 1_700_000_000.0
 SOCKETS = ("client", "worker", "mdp")
 _COMMENT = re.compile(r"(^|\s)#.*")
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _STEP = re.compile(r"(?P<who>client|worker|mdp|->) (?P<peer>[^:]+):(?P<frames>.*)", re.DOTALL)
-
-
-class Broke(AssertionError):
-    """The broker did something else than the transcript says."""
-
-
-class Stage:
-    """A broker without sockets: peers by name, and what was sent to each."""
-
-    def __init__(self, store: Store | None = None) -> None:
-        self.limits = Limits()
-        self.services: dict[str, ServiceOptions] = {}
-        self.news_wanted = False
-        self.ignore_heartbeats = False
-        self.now = 1000.0
-        self.store: Store = store or MemoryStore()
-        self.peers: dict[str, str] = {}
-        self.alive: set[str] = set()
-        self.unreachable: dict[str, str] = {}
-        self.sent: dict[str, list[list[bytes]]] = {}
-        self.bound: dict[str, str] = {}
-        self.hold = False
-        self.reminders_kept_min = 0  # what nobody wants is thrown out as often as can be
-        self.suspended = self.stepped = 0.0  # seconds
-        self.steady_from = WALL_AT_START
-        self._batch: Batch | None = None
-        self._node: Node | None = None
-        self.log: list[tuple[str, str]] = []
-        self.cuts: list[str] = []
-        ids, nonces = itertools.count(1), itertools.count(1)
-        self._suppliers = Suppliers(
-            new_id=lambda: f"job-{next(ids)}",
-            nonce=lambda: f"{next(nonces):016x}",
-            jitter=lambda: 0.5,
-            secret=b"of the stage",
-        )
-
-    @property
-    def node(self) -> Node:
-        """The broker that runs; started when it is first needed."""
-        if self._node is None:
-            self.restart()
-        assert self._node is not None
-        return self._node
-
-    @property
-    def core(self) -> Broker:
-        """What is in it, to look at."""
-        return self.node.broker
-
-    def restart(self) -> None:
-        # Here what gathers waits for nothing: a transcript says when a commit is made.
-        limits = replace(self.limits, commit_patience_s=0.0)
-        node = Node(limits, self.services, self._suppliers, "disk")
-        self._node, self._batch, core = node, None, node.broker
-        self.steady_from = WALL_AT_START + self.stepped
-        core.turn.news_wanted = False
-        for timers in (core.turn.timers, core.turn.wall_timers, core.turn.steady_timers):
-            timers.kept_min = self.reminders_kept_min
-        self._set_time()
-        node.start()
-        held, self.hold = self.hold, False
-        self.settle()
-        self.hold = held
-        assert node.recovered
-        core.turn.news_wanted = self.news_wanted
-
-    def receive(self, socket: str, name: str, frames: list[bytes]) -> None:
-        self.peers[name] = socket
-        peer = (socket, name.encode())
-        self._set_time()
-        try:
-            message = mdp.decode(socket, frames)
-        except ProtocolError as fault:
-            self.node.protocol_error(peer, fault)
-        else:
-            self.node.receive(peer, message)
-        self.settle()
-
-    def pass_time(self, seconds: float) -> None:
-        end, beat = self.now + seconds, self.now + 1.0
-        while True:
-            deadline = self.node.next_deadline()
-            self.now = min(end, max(self.now, deadline if deadline is not None else end))
-            if self.alive and beat <= self.now:
-                self.now, beat = beat, beat + 1.0
-                for name in sorted(self.alive):
-                    self.receive(self.peers[name], name, [mdp.MDPW02, mdp.W_HEARTBEAT])
-            self._set_time()
-            deadline = self.node.next_deadline()
-            if deadline is not None and deadline <= self.now:
-                self.node.tick()
-                self.settle()
-            elif self.now >= end:
-                return
-
-    def unreach(self, name: str, why: str) -> None:
-        self.unreachable[name] = why
-        if why == "gone":
-            self._set_time()
-            self.node.connection_lost()
-            self.settle()
-
-    def commit(self) -> None:
-        """Make the commit that is under way, and no other while commits are held."""
-        if self._batch is None:
-            raise Broke("no commit is under way")
-        self._commit()
-        self.settle()
-
-    def settle(self) -> None:
-        """Carry out what comes out, and commit, until nothing more does."""
-        while True:
-            while (out := self.node.take()) is not None:
-                if out.commit is not None:
-                    self._batch = out.commit
-                self.log += out.log
-                self.cuts += [peer[1].decode() for peer in out.cuts]
-                self._deliver(out.sends)
-                for read in out.reads:
-                    self.node.loaded(read, self.store.read(read))
-            if self._batch is None or self.hold:
-                return
-            self._commit()
-
-    def _commit(self) -> None:
-        batch, self._batch = self._batch, None
-        assert batch is not None
-        verdicts = self.store.commit(batch.writes)
-        rows = [(read, self.store.read(read)) for read in batch.reads]
-        self.node.committed(batch.seq, verdicts)
-        for read, found in rows:
-            self.node.loaded(read, found)
-
-    def _set_time(self) -> None:
-        steady = self.steady_from + self.now - 1000.0 + self.suspended
-        self.node.set_time(
-            self.now, WALL_AT_START + self.now - 1000.0 + self.suspended + self.stepped, steady
-        )
-
-    def _deliver(self, sends: list[Send]) -> None:
-        for send in sends:
-            if send.peer is NEWS_PEER:
-                news = [send.message.topic.encode(), json.dumps(send.message.body).encode()]
-                self.sent.setdefault("news", []).append(news)
-                continue
-            name = send.peer[1].decode()
-            why = self.unreachable.get(name)
-            if why == "gone" or (why == "full" and isinstance(send.message, WorkerRequest)):
-                self.node.undeliverable(send.peer, send.message, why)
-                continue
-            if send.link is not None:
-                frames = mdp.encode_to_worker(send.message, send.link)
-            else:
-                frames = mdp.encode_to_client(send.message)
-            empty = isinstance(send.message, Heartbeat) and not send.message.frames
-            if frames and not (empty and self.ignore_heartbeats):
-                self.sent.setdefault(name, []).append(frames)
 
 
 class Transcript:

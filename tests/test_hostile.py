@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import JOBS, Request, commands, each_bad_value, requests
-from tests.test_dialogues import Stage
+from tests.stage import Stage
 from zmws.core.options import service_options
 from zmws.store.base import Store
 from zmws.store.memory import MemoryStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_dialogues import Stage
+from tests.stage import Stage
 from zmws.core import watchers
 from zmws.core.desk import records
 from zmws.core.options import service_options

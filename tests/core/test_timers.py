@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_dialogues import Stage
+from tests.stage import Stage
 from zmws.core.options import service_options
 from zmws.core.timers import KEPT_MIN, Reminder, Timers
 from zmws.wire import mdp, values
