@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.dialog.client import ClientDialog
-from zmws.dialog.worker import Open, Transmit, WorkerDialog
+from zmws.dialog.actions import Dialog, Open, Transmit
 
 
 class Clocked:
     """What the dialog has opened and sent, and its time, in seconds."""
 
-    def __init__(self, dialog: ClientDialog | WorkerDialog) -> None:
+    def __init__(self, dialog: Dialog) -> None:
         self.driven = dialog
         self.now = 0.0
         self.opened: list[str] = []

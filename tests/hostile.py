@@ -13,8 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from zmws.core.desk.questions import QUESTIONS, Field
-from zmws.core.options import JOB_OPTIONS, Spec
+from zmws.core.desk.questions import QUESTIONS
+from zmws.core.options import JOB_OPTIONS
+from zmws.core.table import Row
 from zmws.wire.values import DEPTH_MAX
 
 JOB, TOKEN = "j0", "@TOKEN@"
@@ -97,33 +98,32 @@ _GOOD: dict[str, st.SearchStrategy[str]] = {
     "token": _text(TOKEN),
     "seconds": _text(0, 0.001, 0.01, 0.05),
     "number": _text(0.5, 1),
-    "fraction": _text(0, 0.5, 1),
     "whole": _text(0, 1, 5),
     "int": _text(0, 1, 5),
     "page": _text("1", "5"),
     "flag": _text(True, False),
-    "bool": _text(True, False),
     "text": _text("a text", "ü"),
     "name": _text("E", "X"),
+    "key": _text("E", "X"),
     "word": _text("a1", "a2"),
     "time": _text("2030-01-01T00:00:00Z", "2020-01-01T00:00:00+01:00"),
     "value": _text(1, None, {"a": [1]}),
 }
 
 
-_NUMERIC = ("seconds", "number", "fraction", "whole", "int", "page")
+_NUMERIC = ("seconds", "number", "whole", "int", "page")
 
 
-def _good(field: Field | Spec) -> st.SearchStrategy[str]:
+def _good(field: Row) -> st.SearchStrategy[str]:
     return _text(*field.choices) if field.kind == "choice" else _GOOD[field.kind]
 
 
-def _bad(field: Field | Spec) -> st.SearchStrategy[str]:
+def _bad(field: Row) -> st.SearchStrategy[str]:
     # Of a number, numbers are the worst.
     return st.sampled_from(NUMBERS) | hostile if field.kind in _NUMERIC else hostile
 
 
-def _one_bad(fields: Mapping[str, Field | Spec], *needed: str) -> st.SearchStrategy[str]:
+def _one_bad(fields: Mapping[str, Row], *needed: str) -> st.SearchStrategy[str]:
     """An object in which all is well but for one field; now and then it is all well, or all bad."""
     good = {name: _good(what) for name, what in fields.items()}
     bad = {name: _bad(what) for name, what in fields.items()}
@@ -162,7 +162,7 @@ def _question(name: str) -> st.SearchStrategy[Request]:
     return st.builds(_request, names, body, prefixed)
 
 
-_ITEM_FIELDS = {"service": Field("service"), "params": Field("value"), "params_base64": Field("text")}
+_ITEM_FIELDS = {"service": Row("service"), "params": Row("value"), "params_base64": Row("text")}
 _ITEM = _one_bad({**JOB_OPTIONS, **_ITEM_FIELDS}, "service")
 
 
@@ -230,8 +230,8 @@ def each_bad_value() -> Iterator[Request]:
         yield _with_options("E", value, value, True)
 
 
-def _each(fields: Mapping[str, Field | Spec], *needed: str) -> Iterator[str]:
-    musts = {name: _EXAMPLE[what.kind] for name, what in fields.items() if getattr(what, "needed", False)}
+def _each(fields: Mapping[str, Row], *needed: str) -> Iterator[str]:
+    musts = {name: _EXAMPLE[what.kind] for name, what in fields.items() if what.needed}
     musts |= {name: _EXAMPLE[fields[name].kind] for name in (*needed, "id") if name in fields}
     if "kind" in fields:
         for kind in fields["kind"].choices:

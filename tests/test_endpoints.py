@@ -15,7 +15,7 @@ from zmws import ipc_files, settings
 from zmws.client import Client
 from zmws.server import BrokerServer, StartFailed
 from zmws.store.memory import MemoryStore
-from zmws.supervisor.processes import ports_in_use
+from zmws.supervisor.ports import ports_in_use
 from zmws.testing.broker import broker_in_thread
 
 NAMES = ("client", "worker", "news", "mdp")

@@ -35,7 +35,6 @@ LAYERS = {
     "zmws.dialog": 1,
     "zmws.core": 1,
     "zmws.settings": 2,
-    "zmws.toml_lines": 2,
     "zmws.sockets": 2,
     "zmws.ipc_files": 2,
     "zmws.ids": 2,
@@ -164,7 +163,7 @@ def violations_of(root: Path) -> list[str]:
             breach = _breach(module, layer, target, found)
             if breach:
                 wrong.append(f"{module}:{found.line}: {breach}")
-            if target in graph and target not in (module, PACKAGE) and not _tolerated(module, found):
+            if target in graph and target not in (module, PACKAGE):
                 graph[module].add(target)
         if layer <= 1:
             wrong += [f"{module}:{line}: {what}" for line, what in _impure_calls(tree)]
@@ -173,11 +172,6 @@ def violations_of(root: Path) -> list[str]:
     except CycleError as circle:
         wrong.append(f"{circle.args[1][0]}:1: imports in a circle: {' <- '.join(circle.args[1])}")
     return wrong
-
-
-def _tolerated(module: str, found: Import) -> bool:
-    """Who may still know each other by type: a client, its jobs and its leases; a service and its takers."""
-    return found.typing_only and module.startswith(("zmws.client.", "zmws.core.service"))
 
 
 def _package_violations(imports: list[Import]) -> list[str]:

@@ -423,70 +423,13 @@ def test_a_job_of_a_forgotten_service_that_is_retried_makes_it_known_again() -> 
     assert scene.row("X")["waiting"] == 2
 
 
-# ---------------------------------------------------------------- a restart
-
-
-def test_after_a_restart_a_running_job_waits_for_its_worker_for_the_grace() -> None:
-    scene = Scene(limits={"reattach_grace_s": 6.0})
+def test_what_an_attempt_saved_is_there_until_the_job_is_complete() -> None:
+    scene = Scene(backoff=0.5)
     scene.ready("W")
-    scene.submit("j", ttr=3)
-    scene.pass_time(1)
-    scene.restart()
-    assert scene.row()["running"] == 1
-    scene.pass_time(5.5)
-    assert scene.state("j") == "running", "not before the grace is over, though its ttr is"
-    scene.pass_time(0.5)
-    record = scene.record("j")
-    assert (record["state"], record["failures"]) == ("waiting", 0)
-    text = "its worker did not come back after the broker's restart"
-    assert record["attempts"][0]["error"] == {"code": "given_back", "error": text}
-
-
-@pytest.mark.parametrize("stepped", [0.0, -50.0])
-def test_after_a_restart_a_lease_has_the_rest_of_its_time(stepped: float) -> None:
-    scene = Scene(retries=0)
     scene.submit("j")
-    job = scene.ask("zmws.lease", service="E", lease="l", ttr=30)[1]
-    scene.pass_time(10)
-    scene.stepped = stepped
-    scene.restart()
-    left = 20 if not stepped else 30  # no longer than it had, though the clock was set back
-    assert scene.ask("zmws.lease", service="E", lease="l")[1]["token"] == job["token"]
-    scene.pass_time(left - 0.5)
-    assert scene.state("j") == "running"
-    scene.pass_time(0.5)
-    assert scene.state("j") == "failed"
-
-
-def test_after_a_restart_a_worker_that_comes_back_has_the_rest_of_the_ttr() -> None:
-    scene = Scene(retries=0)
-    scene.ready("W")
-    scene.submit("j", ttr=100)
-    token = scene.token("W")
-    scene.pass_time(40)
-    scene.restart()
-    scene.ready("W", holding=[token.decode()])
-    assert scene.counted("reattached") == 1
-    scene.alive.add("W")
-    scene.pass_time(59.5)
-    assert scene.state("j") == "running"
-    scene.pass_time(0.5)
-    assert scene.state("j") == "failed"
-
-
-def test_after_a_restart_the_numbers_and_counts_go_on() -> None:
-    scene = Scene(retries=0)
-    scene.ready("W")
-    for job_id in ("a", "b", "c"):
-        scene.submit(job_id, delay=1_000 if job_id == "c" else 0)
-    scene.final("W", scene.token("W"), *FAIL)
-    scene.restart()
-    row = scene.row()
-    assert (row["failed"], row["running"], row["waiting"], row["scheduled"]) == (1, 1, 0, 1)
-    scene.submit("d")
-    assert scene.job("d").number == 4
-    assert [job["id"] for job in scene.ask("zmws.jobs")[1]["jobs"]] == ["d", "c", "b", "a"]
-    scene.ask("zmws.pause", service="E")
-    scene.restart()
-    assert scene.row()["paused"] is True
-    assert any("3 unfinished jobs recovered, 1 of them running" in text for _, text in scene.log)
+    scene.partial("W", scene.token("W"), b"SAVE", b"[1]")
+    scene.final("W", scene.job("j").token or b"", *FAIL)
+    assert scene.stored("j")["saved"] == "[1]"
+    scene.pass_time(1)
+    scene.final("W", scene.token("W"))
+    assert scene.state("j") == "complete" and scene.stored("j")["saved"] is None

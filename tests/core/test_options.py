@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from zmws.core.options import (
     JOB_OPTIONS,
-    KEY_BYTES_MAX,
     SERVICE_OPTIONS,
     JobOptions,
     ServiceOptions,
@@ -20,6 +19,7 @@ from zmws.core.options import (
     job_options_of,
     service_options,
 )
+from zmws.core.table import KEY_BYTES_MAX
 from zmws.errors import OptionError
 
 # The first text that hypothesis draws on a machine builds its tables, which takes seconds.

@@ -122,12 +122,12 @@ def test_a_start_that_was_taken_back_uses_up_nothing_of_the_rate_and_saves_up_no
     service = Service("S", ServiceOptions(rate=0.5))
     service.push(a_job(1))
     service.started(a_job(2), 10.0)
-    service.not_started(10.0)
+    service.not_started()
     assert service.may_start_at(10.0) == 10.0
-    service.not_started(10.0)
+    service.not_started()
     service.started(a_job(2), 10.0)
     assert service.may_start_at(10.0) == 12.0
-    service.not_started(11.0)
+    service.not_started()
     service.started(a_job(2), 11.0)
     assert service.may_start_at(11.0) == pytest.approx(13.0), "at most one is saved up"
 

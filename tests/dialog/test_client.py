@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.clocked import Clocked
-from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
-from zmws.errors import BrokerUnreachable, Refused
+from zmws.dialog.client import TRANSITIONS, Answered, ClientDialog, ClientSettings, State, Unanswered
+from zmws.errors import BrokerUnreachable, JobTimeout, Refused
 from zmws.wire import mdp
 
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
@@ -22,13 +23,18 @@ class Talk(Clocked):
         self.dialog = ClientDialog(brokers or ["tcp://here:1"], ClientSettings(**settings))
         super().__init__(self.dialog)
         self.ended: dict[bytes, Any] = {}
+        self.partials: list[bytes] = []
 
     def on_action(self, action: Any) -> None:
         assert isinstance(action, (Answered, Unanswered))
+        assert action.number not in self.ended, "answered twice"
+        if isinstance(action, Answered) and action.reply.kind == "partial":
+            self.partials.append(action.reply.body[0])
+            return
         self.ended[action.number] = action.reply if isinstance(action, Answered) else action.error
 
-    def ask(self, body: bytes = b"x", **options: Any) -> bytes:
-        number = self.dialog.request(self.now, "E", True, options, (body,), None)
+    def ask(self, body: bytes = b"x", timeout_s: float | None = None, **options: Any) -> bytes:
+        number = self.dialog.request(self.now, "E", True, options, (body,), timeout_s)
         self.take()
         return number
 
@@ -46,6 +52,147 @@ class Talk(Clocked):
     def down(self) -> None:
         self.dialog.disconnected(self.now)
         self.take()
+
+
+# ---------------------------------------------------------------- states
+
+MDP_SOCKET = TOLD | {"socket": "mdp"}
+WALKS: list[tuple[Callable[[Talk], Any], list[str]]] = [
+    (lambda talk: None, []),
+    (Talk.ask, ["CONNECTING"]),
+    (lambda talk: (talk.ask(), talk.down()), ["CONNECTING", "AWAY"]),
+    (lambda talk: (talk.ask(), talk.up()), ["CONNECTING", "GREETING"]),
+    (lambda talk: (talk.ask(), talk.up(), talk.down()), ["CONNECTING", "GREETING", "AWAY"]),
+    (lambda talk: (talk.ask(), talk.up(TOLD)), ["CONNECTING", "GREETING", "READY"]),
+    (lambda talk: (talk.ask(), talk.up(TOLD), talk.down()), ["CONNECTING", "GREETING", "READY", "AWAY"]),
+    (lambda talk: (talk.ask(), talk.up(MDP_SOCKET)), ["CONNECTING", "GREETING", "REFUSED"]),
+    (
+        lambda talk: (talk.ask(), talk.up(MDP_SOCKET), talk.down()),
+        ["CONNECTING", "GREETING", "REFUSED", "AWAY"],
+    ),
+]
+
+
+def walked(walk: Callable[[Talk], Any], monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, str]]:
+    """The moves that a talk makes: from where, and by which event."""
+    moves: list[tuple[State, str]] = []
+    real = ClientDialog._move
+
+    def move(dialog: ClientDialog, event: str) -> None:
+        moves.append((dialog.state, event))
+        real(dialog, event)
+
+    monkeypatch.setattr(ClientDialog, "_move", move)
+    walk(Talk())
+    monkeypatch.undo()
+    return moves
+
+
+@pytest.mark.parametrize(("walk", "states"), WALKS)
+def test_it_walks_from_state_to_state(
+    walk: Callable[[Talk], Any], states: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = walked(walk, monkeypatch)
+    assert [TRANSITIONS[state][event].name for state, event in moves] == states
+
+
+def test_these_walks_make_every_move_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {move for walk, _ in WALKS for move in walked(walk, monkeypatch)}
+    assert made == {(state, event) for state, events in TRANSITIONS.items() for event in events}
+
+
+def test_what_a_given_up_connection_still_says_moves_nothing() -> None:
+    talk = Talk("tcp://hangs:1", "tcp://here:2")
+    talk.down()
+    talk.ask()
+    talk.up(TOLD)
+    talk.down()
+    assert talk.dialog.state is State.AWAY
+    sent = len(talk.sent)
+    talk.up(TOLD)
+    assert talk.dialog.state is State.AWAY and len(talk.sent) == sent
+    talk.dialog.receive(talk.now, [b"what", b"is this"])
+    talk.take()
+    talk.pass_time(1.0)
+    talk.up(TOLD)
+    talk.answer(b"0", b"zmws.hello", b"200", json.dumps(MDP_SOCKET).encode())
+    assert talk.dialog.state is State.READY, "it said so once"
+
+
+# ---------------------------------------------------------------- a request
+
+
+def test_who_has_nothing_to_ask_has_no_connection_and_waits_for_nothing() -> None:
+    talk = Talk()
+    assert talk.dialog.next_deadline() is None and talk.opened == []
+    number = talk.ask()
+    talk.up(TOLD)
+    talk.answer(number, b"E", b"COMPLETE: E [x]", b"PARAM-JSON: 1")
+    assert talk.ended[number].kind == "final" and talk.ended[number].body == (b"PARAM-JSON: 1",)
+    assert talk.dialog.next_deadline() is None
+    talk.down()
+    talk.pass_time(600.0)
+    assert len(talk.opened) == 1
+    talk.ask()
+    assert len(talk.opened) == 2
+
+
+def test_partial_answers_come_and_the_last_one_ends_it() -> None:
+    talk = Talk()
+    number = talk.ask()
+    talk.up(TOLD)
+    talk.dialog.receive(talk.now, [number, b"", mdp.MDPC02, b"\x02", b"E", b"CONT: E [x]", b"part"])
+    talk.take()
+    assert talk.partials == [b"part"] and number not in talk.ended
+    talk.answer(number, b"E", b"COMPLETE: E [x]")
+    talk.answer(number, b"E", b"COMPLETE: E [x]")  # of a repeat
+    assert talk.ended[number].kind == "final"
+
+
+def test_what_is_unanswered_is_repeated_as_it_was_and_a_partial_answer_puts_it_off() -> None:
+    talk = Talk()
+    number = talk.ask(id="i")
+    talk.up(TOLD)
+    talk.pass_time(4.9)
+    assert [frames[0] for frames in talk.sent] == [b"0", number]
+    talk.dialog.receive(talk.now, [number, b"", mdp.MDPC02, b"\x02", b"E", b"CONT: E [x]", b"part"])
+    talk.pass_time(4.9)
+    assert len(talk.sent) == 2
+    talk.pass_time(0.2)
+    assert talk.sent[2] == talk.sent[1]
+
+
+def test_a_timeout_goes_along_as_what_is_left_of_it() -> None:
+    talk = Talk()
+    number = talk.ask(timeout_s=12.0)
+    talk.pass_time(1.0)
+    talk.up(TOLD)
+    talk.pass_time(10.9)
+    left = [json.loads(frames[5].removeprefix(mdp.OPTS_JSON))["expires"] for frames in talk.sent[1:]]
+    assert left == [11.0, 6.0, 1.0] and number not in talk.ended
+    talk.pass_time(0.2)
+    assert isinstance(talk.ended[number], JobTimeout) and "within 12 s" in str(talk.ended[number])
+    assert talk.dialog.pending == {}
+
+
+def test_a_timeout_that_passes_before_a_broker_is_found_says_that_none_is() -> None:
+    talk = Talk()
+    number = talk.ask(timeout_s=0.5)
+    talk.pass_time(0.6)
+    assert isinstance(talk.ended[number], BrokerUnreachable) and not talk.ended[number].maybe_accepted
+
+
+def test_what_is_forgotten_is_neither_repeated_nor_answered() -> None:
+    talk = Talk()
+    number = talk.ask()
+    talk.up(TOLD)
+    talk.dialog.forget(number)
+    talk.answer(number, b"E", b"COMPLETE: E [x]")
+    talk.pass_time(60.0)
+    assert talk.ended == {} and len(talk.sent) == 2
+
+
+# ---------------------------------------------------------------- hello
 
 
 def test_nothing_leaves_before_the_broker_has_said_what_it_is() -> None:
@@ -258,8 +405,36 @@ def test_why_no_connection_could_be_made_is_told_to_whoever_asked() -> None:
     assert str(talk.ended[number]) == "no broker answers at tcp://here:1 (Too many open files)"
 
 
+def test_who_accepts_duplicates_asks_the_next_broker_too() -> None:
+    talk = Talk("tcp://here:1", "tcp://there:2", failover_duplicates=True)
+    number = talk.ask()
+    talk.up(TOLD)
+    talk.down()
+    talk.pass_time(0.2)
+    assert talk.opened == ["tcp://here:1", "tcp://there:2"]
+    talk.up(TOLD)
+    assert [frames[0] for frames in talk.sent] == [b"0", number] * 2
+
+
+def test_who_has_been_sent_a_request_is_tried_again_at_once_whatever_was_before() -> None:
+    talk = Talk("tcp://gone:1", "tcp://there:2", connect_s=60.0)
+    for _ in range(10):  # until the tries come seldom
+        number = talk.ask()
+        talk.down()
+        talk.pass_time(1.0)
+    if talk.opened[-1] == "tcp://gone:1":
+        talk.down()
+        talk.pass_time(1.0)
+    talk.up(TOLD)
+    opened = len(talk.opened)
+    talk.down()
+    talk.pass_time(0.1)
+    assert talk.opened[opened:] == ["tcp://there:2"] and number not in talk.ended
+
+
 def test_it_says_whether_the_broker_has_told_its_limits() -> None:
     talk = Talk()
+    talk.ask()
     talk.up()
     assert not talk.dialog.greeted
     talk.answer(b"0", b"zmws.hello", b"200", json.dumps(TOLD).encode())

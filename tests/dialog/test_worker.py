@@ -1,19 +1,228 @@
-"""The worker's side of MDP, without a socket."""
+"""The worker's side of MDP, without a socket: each move between its states, and what it says when."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from tests.clocked import Clocked
-from zmws.dialog.worker import StartJob, Stopped, Transmit, WorkerDialog
+from zmws.dialog.worker import (
+    TRANSITIONS,
+    CancelJob,
+    DialogSettings,
+    Registered,
+    StartJob,
+    State,
+    Stopped,
+    WorkerDialog,
+)
+from zmws.wire import mdp
+
+READY, PARTIAL, FINAL = mdp.W_READY, mdp.W_PARTIAL, mdp.W_FINAL
+HEARTBEAT, DISCONNECT = mdp.W_HEARTBEAT, mdp.W_DISCONNECT
+DONE_1 = (b"COMPLETE", b"PARAM-JSON: 1")
 
 
 class Life(Clocked):
     """A dialog that has started."""
 
-    def __init__(self, *brokers: str) -> None:
-        self.dialog = WorkerDialog("E", "w", brokers, lambda: 0.5)
+    def __init__(self, *brokers: str, memory: int | None = None, **settings: Any) -> None:
+        self.dialog = WorkerDialog(
+            "E",
+            "w",
+            brokers or ("tcp://here:1",),
+            lambda: 0.5,
+            {"host": "h"},
+            DialogSettings(**settings),
+            lambda: memory,
+        )
         super().__init__(self.dialog)
+        self.did: list[Any] = []
         self.dialog.start(self.now)
         self.take()
+
+    def on_action(self, action: Any) -> None:
+        self.did.append(action)
+
+    def hear(self, command: bytes = HEARTBEAT, *frames: bytes) -> None:
+        """The broker says this."""
+        self.dialog.receive(self.now, [mdp.MDPW02, command, *frames])
+        self.take()
+
+    def register(self) -> None:
+        """The handshake, and the broker's first heartbeat."""
+        self.dialog.connected(self.now)
+        self.hear()
+
+    def give(self, token: bytes = b"1/1/a") -> bytes:
+        self.hear(mdp.W_REQUEST, token, b"", mdp.JOB_JSON + b"{}", b"body")
+        return token
+
+    def returned(self, token: bytes = b"1/1/a", body: tuple[bytes, ...] = DONE_1) -> None:
+        """work() has returned."""
+        self.dialog.final(self.now, token, body)
+        self.take()
+
+    def lose(self) -> None:
+        self.dialog.disconnected(self.now)
+        self.take()
+
+    def stop(self) -> None:
+        self.dialog.stop(self.now)
+        self.take()
+
+    def come_back(self) -> None:
+        """The connection breaks, the next one is made, and the broker answers."""
+        self.lose()
+        self.pass_time(0.1)
+        self.register()
+
+    def said(self, command: bytes) -> list[list[bytes]]:
+        """What it has said with this command, without the head."""
+        return [frames[2:] for frames in self.sent if frames[1] == command]
+
+    def ready(self) -> dict[str, Any]:
+        """What its last READY has told."""
+        return json.loads(self.said(READY)[-1][1])
+
+
+# ---------------------------------------------------------------- states
+
+
+def cancelled(life: Life) -> None:
+    life.register()
+    life.hear(HEARTBEAT, b"CANCEL " + life.give())
+
+
+def dismissed(life: Life) -> None:
+    cancelled(life)
+    life.hear(DISCONNECT)
+
+
+def cancelled_and_lost(life: Life) -> None:
+    cancelled(life)
+    life.lose()
+    life.pass_time(0.1)
+
+
+def retired(life: Life) -> None:
+    dismissed(life)
+    life.dialog.unconfirmed[b"0/1/z"] = (b"COMPLETE",)  # so that it does not leave at once
+    life.stop()
+    life.returned()
+
+
+def stopped_while_away(life: Life) -> None:
+    life.lose()
+    life.stop()
+
+
+WALKS: list[tuple[Callable[[Life], Any], list[str]]] = [
+    (lambda life: None, ["GREETING"]),
+    (Life.lose, ["GREETING", "AWAY"]),
+    (lambda life: life.pass_time(5.0), ["GREETING", "AWAY"]),  # nobody answers
+    (Life.come_back, ["GREETING", "AWAY", "GREETING", "REGISTERED"]),
+    (Life.register, ["GREETING", "REGISTERED"]),
+    (lambda life: life.hear(DISCONNECT), ["GREETING", "AWAY"]),
+    (lambda life: (life.register(), life.hear(DISCONNECT)), ["GREETING", "REGISTERED", "AWAY"]),
+    (lambda life: (life.register(), life.lose()), ["GREETING", "REGISTERED", "AWAY"]),
+    (dismissed, ["GREETING", "REGISTERED", "DISMISSED"]),
+    (lambda life: (dismissed(life), life.returned()), ["GREETING", "REGISTERED", "DISMISSED", "GREETING"]),
+    (
+        lambda life: (cancelled_and_lost(life), life.hear(DISCONNECT)),
+        ["GREETING", "REGISTERED", "AWAY", "GREETING", "DISMISSED"],
+    ),
+    (retired, ["GREETING", "REGISTERED", "DISMISSED", "AWAY"]),
+    (Life.stop, ["GREETING", "STOPPED"]),
+    (lambda life: (life.register(), life.stop()), ["GREETING", "REGISTERED", "STOPPED"]),
+    (stopped_while_away, ["GREETING", "AWAY", "STOPPED"]),
+]
+
+
+def walked(walk: Callable[[Life], Any], monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, str]]:
+    """The moves that a life makes: from where, and by which event."""
+    moves: list[tuple[State, str]] = []
+    real = WorkerDialog._move
+
+    def move(dialog: WorkerDialog, event: str) -> None:
+        moves.append((dialog.state, event))
+        real(dialog, event)
+
+    monkeypatch.setattr(WorkerDialog, "_move", move)
+    walk(Life())
+    monkeypatch.undo()
+    return moves
+
+
+@pytest.mark.parametrize(("walk", "states"), WALKS)
+def test_it_walks_from_state_to_state(
+    walk: Callable[[Life], Any], states: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = walked(walk, monkeypatch)
+    assert [TRANSITIONS[state][event].name for state, event in moves] == states
+
+
+def test_these_walks_make_every_move_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {move for walk, _ in WALKS for move in walked(walk, monkeypatch)}
+    assert made == {(state, event) for state, events in TRANSITIONS.items() for event in events}
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_comes_in_a_state_that_does_not_expect_it_changes_nothing(state: State) -> None:
+    life = Life()
+    walks: dict[State, Callable[[Life], Any]] = {
+        State.AWAY: Life.lose,
+        State.GREETING: lambda life: None,
+        State.REGISTERED: Life.register,
+        State.DISMISSED: dismissed,
+        State.STOPPED: Life.stop,
+    }
+    walks[state](life)
+    sent = len(life.sent)
+    assert life.dialog.state is state
+    life.dialog.receive(life.now, [b"MDPX", b"\x05"])
+    life.dialog.receive(life.now, [mdp.MDPW02, b"\x09"])
+    life.dialog.receive(life.now, [])
+    life.returned(b"9/9/9")
+    life.dialog.partial(b"9/9/9", (b"CONT",))
+    life.dialog.tick(life.now)
+    if state not in (State.GREETING, State.REGISTERED):
+        life.lose()
+        life.give(b"2/1/b")
+        life.hear(DISCONNECT)
+    life.take()
+    assert life.dialog.state is state and len(life.sent) == sent
+
+
+# ---------------------------------------------------------------- connecting
+
+
+def test_ready_is_the_first_thing_on_a_connection_and_tells_what_is_held_and_finished() -> None:
+    life = Life()
+    assert life.said(READY)[0][0] == b"E"
+    told = {"zmws": 1, "id": "w", "ping": 0.75, "host": "h", "slots": 1, "holding": [], "finished": []}
+    assert life.ready() == told
+    life.register()
+    life.give(b"1/1/a")
+    life.returned(b"1/1/a")
+    life.give(b"2/1/b")
+    life.come_back()
+    assert life.ready() == told | {"holding": ["2/1/b"], "finished": ["1/1/a"]}
+    assert life.did.count(Registered()) == 2
+
+
+def test_of_many_results_ready_names_the_newest_thousand() -> None:
+    life = Life(unconfirmed_bytes_max=10**9)
+    life.register()
+    for n in range(1_001):
+        life.returned(life.give(b"%d/1/a" % n))
+    life.come_back()
+    finished = life.ready()["finished"]
+    assert (len(finished), finished[0], finished[-1]) == (1_000, "1000/1/a", "1/1/a")
 
 
 def test_a_broker_that_hangs_has_a_limit_and_the_next_is_tried() -> None:
@@ -24,75 +233,261 @@ def test_a_broker_that_hangs_has_a_limit_and_the_next_is_tried() -> None:
 
 def test_a_broker_that_is_restarted_is_tried_quickly_again() -> None:
     life = Life("tcp://here:1", "tcp://there:2")
-    life.dialog.connected(life.now)
-    life.dialog.receive(life.now, [b"MDPW02", b"\x05"])
+    life.register()
     life.pass_time(4.0)
-    life.dialog.disconnected(life.now)
+    life.lose()
     life.pass_time(0.3)
     assert life.opened[:2] == ["tcp://here:1"] * 2
 
 
-def test_what_work_says_is_sent_at_once_while_the_broker_is_there() -> None:
-    life = Life("tcp://here:1")
-    life.dialog.connected(life.now)
-    life.dialog.receive(life.now, [b"MDPW02", b"\x02", b"token", b"", b"JOB-JSON: {}"])
-    life.take()
-    life.sent.clear()
+def test_tries_come_quickly_at_first_and_then_less_and_less_in_turn() -> None:
+    life = Life("tcp://a:1", "tcp://b:2")
+    tries: list[float] = []
+    while life.now < 60.0:
+        tries.append(life.now)
+        life.lose()
+        due = life.dialog.next_deadline()
+        assert due is not None
+        life.pass_time(due - life.now)
+    gaps = [round(after - before, 3) for before, after in itertools.pairwise(tries)]
+    assert gaps[:20] == [0.1] * 20 and gaps[20:25] == [0.5, 1.0, 2.0, 4.0, 5.0], "at most the interval"
+    assert life.opened[:21] == ["tcp://a:1"] * 21 and life.opened[21:24] == [
+        "tcp://b:2",
+        "tcp://a:1",
+        "tcp://b:2",
+    ]
 
-    life.dialog.partial(b"token", (b"LOG", b"text"))
-    life.dialog.partial(b"of nobody", (b"LOG", b"text"))
-    life.take()
-    assert life.sent == [[b"MDPW02", b"\x03", b"token", b"", b"LOG", b"text"]]
 
-    life.dialog.disconnected(life.now)
-    life.dialog.partial(b"token", (b"LOG", b"nobody hears it"))
-    life.take()
-    assert len(life.sent) == 1
+def test_a_broker_that_says_nothing_for_the_intervals_it_has_told_is_given_up() -> None:
+    life = Life()
+    life.register()
+    life.hear(HEARTBEAT, b'{"interval": 2, "liveness": 4}')
+    life.pass_time(7.9)
+    assert len(life.opened) == 1
+    life.pass_time(0.3)
+    assert len(life.opened) == 2
 
 
-def test_the_broker_says_how_often_it_wants_to_hear_of_a_worker() -> None:
-    life = Life("tcp://here:1")
-    life.dialog.connected(life.now)
-    told = b'{"interval": 0.25, "liveness": 7, "message_bytes_max": 99}'
-    life.dialog.receive(life.now, [b"MDPW02", b"\x05", told])
+def test_any_command_shows_that_the_broker_is_there_and_a_loss_after_it_is_a_new_one() -> None:
+    life = Life()
+    for _ in range(30):  # until the tries come seldom
+        life.lose()
+        life.pass_time(5.0)
+    life.register()
+    opened = len(life.opened)
+    for _ in range(5):
+        life.pass_time(10.0)
+        life.hear()
+    assert len(life.opened) == opened
+    life.lose()
+    life.pass_time(0.1)
+    assert len(life.opened) == opened + 1
+
+
+# ---------------------------------------------------------------- heartbeats
+
+
+def test_heartbeats_say_what_is_held_and_how_much_memory_is_used() -> None:
+    life = Life(memory=7)
+    life.register()
+    life.pass_time(5.0)
+    assert life.said(HEARTBEAT) == [[b"MEMORY 7"]]
+    life.hear()
+    life.give()
+    life.pass_time(5.0)
+    assert life.said(HEARTBEAT)[1:] == [[b"HOLDS 1/1/a", b"MEMORY 7"]]
+
+
+def test_the_broker_sets_the_pace_and_nonsense_does_not() -> None:
+    life = Life()
+    life.register()
+    nonsense = [json.dumps(dict.fromkeys(("interval", "liveness", "message_bytes_max"), v)) for v in (0, "1")]
+    for text in (b"{", b"{}", b"WHAT EVER", *(one.encode() for one in nonsense)):
+        life.hear(HEARTBEAT, text)
     dialog = life.dialog
-    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (0.25, 7, 99)
-    assert dialog.next_deadline() == life.now + 0.25, "also the first heartbeat"
-
-    nonsense = b'{"interval": 0, "liveness": 0, "message_bytes_max": 0}'
-    texts = b'{"interval": "1", "liveness": "1", "message_bytes_max": "1"}'
-    for told in (nonsense, texts, b"{}", b"{"):
-        dialog.receive(life.now, [b"MDPW02", b"\x05", told])
-    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (0.25, 7, 99)
+    assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (5.0, 3, 8 * 1024 * 1024)
+    life.hear(HEARTBEAT, b'{"interval": 0.5, "liveness": 4, "message_bytes_max": 20}')
+    assert (life.dialog.interval_s, life.dialog.message_bytes_max) == (0.5, 20)
+    life.pass_time(1.1)
+    assert len(life.said(HEARTBEAT)) == 2, "also the one that was due later before"
 
 
-def told_to_work(life: Life, token: bytes) -> list[bytes]:
-    life.dialog.receive(life.now, [b"MDPW02", b"\x02", token, b"", b"JOB-JSON: {}"])
-    return [action.request.token for action in life.dialog.take() if isinstance(action, StartJob)]
+# ---------------------------------------------------------------- a job
 
 
-def test_a_second_job_at_once_is_not_begun() -> None:
-    life = Life("tcp://here:1")
-    life.dialog.connected(life.now)
-    assert told_to_work(life, b"first") == [b"first"]
-    assert told_to_work(life, b"first") == [], "the same again is no news"
-    assert told_to_work(life, b"second") == []
-    assert list(life.dialog.holding) == [b"first"]
-    life.pass_time(1.0)
-    ready = [frames for frames in life.sent if frames[1] == b"\x01"][-1]
-    assert b"first" in ready[3] and b"second" not in ready[3], "coming back it names what it has"
+def test_a_job_is_started_once_and_its_words_and_its_result_go_out_with_its_token() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    life.give()  # a repeat
+    (started,) = [action for action in life.did if isinstance(action, StartJob)]
+    assert (started.request.token, started.request.body) == (b"1/1/a", (b"body",))
+    life.dialog.partial(b"1/1/a", (b"LOG", b"x"))
+    life.dialog.partial(b"0/1/z", (b"LOG", b"of a job before"))
+    life.returned()
+    life.returned()
+    assert life.said(PARTIAL) == [[b"1/1/a", b"", b"LOG", b"x"]]
+    assert life.said(FINAL) == [[b"1/1/a", b"", *DONE_1]]
 
 
-def test_a_worker_that_is_stopped_finishes_its_job_and_leaves_when_that_is_confirmed() -> None:
-    life = Life("tcp://here:1")
-    life.dialog.connected(life.now)
-    told_to_work(life, b"first")
-    life.dialog.stop(life.now)
-    assert told_to_work(life, b"second") == []
-    life.dialog.final(life.now, b"first", (b"COMPLETE",))
-    assert not life.dialog.stopped
-    life.dialog.receive(life.now, [b"MDPW02", b"\x05", b"DONE first"])
-    said = life.dialog.take()
-    assert life.dialog.stopped and life.dialog.next_deadline() is None
-    assert [action.frames for action in said if isinstance(action, Transmit)][-1] == [b"MDPW02", b"\x06"]
-    assert said[-1] == Stopped(0)
+def test_a_job_that_comes_again_after_its_result_is_not_run_again() -> None:
+    life = Life()
+    life.register()
+    life.returned(life.give())
+    life.give()
+    assert len([action for action in life.did if isinstance(action, StartJob)]) == 1
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    life.give()
+    assert len([action for action in life.did if isinstance(action, StartJob)]) == 2, "it is forgotten"
+
+
+def test_a_second_job_makes_it_register_anew_without_naming_it() -> None:
+    life = Life()
+    life.register()
+    life.give(b"1/1/a")
+    life.give(b"2/1/b")
+    assert life.dialog.state is State.AWAY
+    life.pass_time(0.2)
+    assert life.ready()["holding"] == ["1/1/a"]
+
+
+def test_a_result_is_sent_again_after_a_reconnection_until_it_is_done() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    life.lose()
+    life.dialog.partial(b"1/1/a", (b"LOG", b"nobody hears it"))
+    life.returned()
+    assert life.said(FINAL) == [] and life.said(PARTIAL) == []
+    life.pass_time(0.1)
+    life.register()
+    life.come_back()
+    assert life.said(FINAL) == [[b"1/1/a", b"", *DONE_1]] * 2
+    life.hear(HEARTBEAT, b"DONE 1/1/a 7/1/unknown")
+    life.come_back()
+    assert len(life.said(FINAL)) == 2 and life.ready()["finished"] == []
+
+
+def test_a_result_that_is_too_large_fails_the_job_for_good() -> None:
+    life = Life(message_bytes_max=20)
+    life.register()
+    life.returned(life.give(), (b"COMPLETE", b"x" * 21))
+    ((_, _, verb, error),) = life.said(FINAL)
+    told = json.loads(error.removeprefix(b"PARAM-JSON: "))
+    assert (verb, told["code"], told["retry"]) == (b"FAIL", "result_too_large", False)
+
+
+def test_many_unconfirmed_bytes_make_it_ask_before_it_says_the_next() -> None:
+    life = Life(unconfirmed_bytes_max=40)
+    life.register()
+    life.returned(life.give(b"1/1/a"))
+    assert life.said(HEARTBEAT) == []
+    life.returned(life.give(b"2/1/b"))
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a 2/1/b"]]
+    assert [frames[1] for frames in life.sent[-2:]] == [HEARTBEAT, FINAL]
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    life.returned(life.give(b"3/1/c"))
+    assert len(life.said(HEARTBEAT)) == 2, "22 bytes are left, and 22 more came"
+    life.hear(HEARTBEAT, b"DONE 2/1/b 3/1/c")
+    life.returned(life.give(b"4/1/d"))
+    assert len(life.said(HEARTBEAT)) == 2
+
+
+def test_what_was_asked_on_a_lost_connection_is_asked_anew_by_who_leaves() -> None:
+    life = Life(unconfirmed_bytes_max=40)
+    life.register()
+    life.returned(life.give(b"1/1/a"))
+    life.returned(life.give(b"2/1/b"))
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    life.come_back()
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a 2/1/b"]]
+    life.stop()
+    assert life.said(HEARTBEAT)[1:] == [[b"CONFIRM 2/1/b"]]
+
+
+# ---------------------------------------------------------------- cancelled
+
+
+def test_a_cancel_of_the_job_in_hand_is_told_and_of_another_is_not() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    life.hear(HEARTBEAT, b"CANCEL 0/1/z")
+    life.hear(HEARTBEAT, b"CANCEL 1/1/a")
+    assert [action for action in life.did if isinstance(action, CancelJob)] == [CancelJob(b"1/1/a")]
+    life.returned()
+    assert len(life.said(FINAL)) == 1, "it is said, and refused there"
+    life.hear(DISCONNECT)
+    assert life.dialog.state is State.AWAY, "what was cancelled is over: it comes back at once"
+
+
+def test_who_was_dismissed_for_a_cancelled_job_is_silent_until_it_has_returned() -> None:
+    life = Life()
+    dismissed(life)
+    life.pass_time(600.0)
+    assert life.opened == ["tcp://here:1"] and life.said(HEARTBEAT) == []
+    life.returned()
+    assert len(life.opened) == 2 and life.ready()["holding"] == life.ready()["finished"] == []
+    assert life.said(FINAL) == [], "nobody waits for this result"
+
+
+# ---------------------------------------------------------------- leaving
+
+
+def test_who_has_nothing_leaves_at_once() -> None:
+    life = Life()
+    life.register()
+    life.stop()
+    assert life.sent[-1] == [mdp.MDPW02, DISCONNECT] and life.did[-1] == Stopped(0)
+    assert life.dialog.next_deadline() is None
+
+
+def test_the_job_in_hand_is_finished_and_confirmed_before_it_leaves() -> None:
+    life = Life()
+    life.register()
+    life.give(b"1/1/a")
+    life.stop()
+    life.stop()
+    life.give(b"2/1/b")  # on its way as it was told to stop
+    assert life.dialog.state is State.REGISTERED
+    life.returned(b"1/1/a")
+    assert [frames[1] for frames in life.sent[-2:]] == [HEARTBEAT, FINAL]
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a"]], "once"
+    assert life.did[-1] != Stopped(0) and life.said(DISCONNECT) == []
+    life.hear(HEARTBEAT, b"DONE 1/1/a", b"DONE 1/1/a", b"DRAIN")
+    assert life.did[-1] == Stopped(0) and life.said(DISCONNECT) == [[]]
+    assert life.did.count(Stopped(0)) == 1
+
+
+def test_a_drain_is_a_stop() -> None:
+    life = Life()
+    life.register()
+    life.hear(HEARTBEAT, b"DRAIN")
+    assert life.did[-1] == Stopped(0)
+
+
+def test_results_that_nobody_confirms_are_counted_when_it_leaves() -> None:
+    life = Life(leave_s=2.0)
+    life.register()
+    life.returned(life.give())
+    life.stop()
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a"]]
+    life.pass_time(1.9)
+    assert life.dialog.state is State.REGISTERED
+    life.pass_time(0.2)
+    assert life.did[-1] == Stopped(1)
+
+
+def test_who_leaves_while_cut_off_comes_back_to_have_its_result_confirmed() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    life.lose()
+    life.stop()
+    life.returned()
+    life.pass_time(0.1)
+    assert [frames[1] for frames in life.sent[-3:]] == [READY, HEARTBEAT, FINAL], (
+        "it asks on the new connection"
+    )
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    assert life.did[-1] == Stopped(0)

@@ -15,8 +15,9 @@ from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import FOR_QUESTIONS, Read, Rows
+from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings
-from zmws.dialog.worker import CancelJob, DialogSettings, Open, StartJob, Transmit, WorkerDialog
+from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, WorkerDialog
 from zmws.errors import ProtocolError
 from zmws.store.memory import MemoryStore
 from zmws.wire import mdp, messages

@@ -163,7 +163,7 @@ def test_a_unique_key_counts_among_many(client: Client) -> None:
 
 def test_many_repeated_by_the_connection_are_accepted_once(client: Client) -> None:
     assert client.services()  # connected: from here on it repeats
-    client._connection._dialog.settings.repeat_s = 0.001
+    client._connection.dialog.settings.repeat_s = 0.001
     made = client.submit_many({"service": "ECHO", "params": "x" * 1000} for _ in range(1000))
     assert all(isinstance(one, Job) for one in made)
     assert service(client, "ECHO")["waiting"] == 1000
@@ -298,7 +298,7 @@ def test_events_wait_no_longer_than_they_may(client: Client) -> None:
 
 def test_waits_that_are_asked_again_still_end_in_time(client: Client) -> None:
     job = client.submit("ECHO")
-    client._connection._dialog.settings.repeat_s = 0.1
+    client._connection.dialog.settings.repeat_s = 0.1
     waiting, watching = job.wait_future(1.0), job.events_future(after=99, timeout=1.0)
     assert waiting.result(5) is None and watching.result(5) == []
 
@@ -507,7 +507,7 @@ def test_a_lease_waits_for_a_job_and_no_longer_than_it_may(client: Client) -> No
     with pytest.raises(ServiceUnknown):
         client.lease("NOPE")
     waiting = client.ask_future("zmws.lease", {"service": "ECHO", "wait": 20, "lease": "mine"}, 20)
-    with Client(client._connection._dialog._brokers[0]) as other:
+    with Client(client._connection.dialog._brokers[0]) as other:
         job = other.submit("ECHO", 5)
     status, record = waiting.result(10)
     assert (status, record["id"], record["params"]) == (200, job.id, 5)
@@ -515,7 +515,7 @@ def test_a_lease_waits_for_a_job_and_no_longer_than_it_may(client: Client) -> No
 
 def test_a_lease_that_is_asked_for_again_still_ends_in_time(client: Client) -> None:
     assert client.services()  # connected: from here on it repeats
-    client._connection._dialog.settings.repeat_s = 0.1
+    client._connection.dialog.settings.repeat_s = 0.1
     began = time.monotonic()
     assert client.lease("ECHO", wait=1.0) is None
     assert time.monotonic() - began < 5

@@ -91,7 +91,7 @@ def test_a_cancelled_call_is_not_asked_again(broker: RunningBroker) -> None:
         future = client.call_future("SLOW", 1)
         assert worker.recv_multipart()[1] == b"\x02"
         assert future.cancel()
-        wait_until(lambda: not client._connection._dialog.pending, 5, "it is forgotten")
+        wait_until(lambda: not client._connection.dialog.pending, 5, "it is forgotten")
 
 
 def test_delete_and_retry_together_leave_the_broker_whole(broker: RunningBroker, tmp_path: Path) -> None:

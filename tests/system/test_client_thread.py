@@ -22,6 +22,7 @@ from tests.system.installation import environment
 from zmws import AsyncClient, Client, JobFailed, JobTimeout, Refused, WorkerBase, ZmwsError
 from zmws.client import connection
 from zmws.core.options import ServiceOptions
+from zmws.line import thread
 from zmws.testing import RunningBroker
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
 
@@ -84,7 +85,7 @@ def test_a_fault_in_the_thread_answers_whoever_asked_and_whoever_asks_later(
     first = client.ask_future("zmws.stats")
     first.add_done_callback(holds)
     assert held.wait(10)  # the thread stands still, so that these wait in the queue together
-    monkeypatch.setattr(client._connection._dialog, "request", breaks)
+    monkeypatch.setattr(client._connection.dialog, "request", breaks)
     popped, queued = client.call_future("ECHO", 1), client.submit_future("ECHO", 2)
     go.set()
     for future in (flying, popped, queued):
@@ -107,7 +108,7 @@ def test_a_thread_that_cannot_begin_answers_too(
     def breaks() -> None:
         raise TypeError("broken")
 
-    monkeypatch.setattr(connection.zmq, "Context", breaks)
+    monkeypatch.setattr(thread.zmq, "Context", breaks)
     with zmws_broker.connect() as client:
         future = client.call_future("ECHO", 1)
         assert is_failure(future.exception(10))
@@ -277,8 +278,8 @@ def test_a_signal_handler_may_ask_and_wait_at_any_moment(
 
 
 def interrupted(at: int, step: Callable[[], Any], handler: Callable[[], Any]) -> bool:
-    """Run `step`, and `handler` before the line `at` of the client's code in it; false if it has fewer."""
-    ours = str(Path(connection.__file__).parent)
+    """Run `step`, and `handler` before the line `at` of our code in it; false if it has fewer."""
+    ours = (str(Path(connection.__file__).parent), str(Path(thread.__file__).parent))
     lines = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:

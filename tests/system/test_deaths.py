@@ -37,7 +37,7 @@ from tests.peers import (
 )
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, JobCancelled, JobFailed, ZmwsError
-from zmws.worker.io_thread import WorkerIO
+from zmws.worker.line import WorkerLine
 
 INTERVAL_S = 0.5
 LIVENESS = 3
@@ -539,24 +539,25 @@ def test_a_worker_without_descriptors_comes_back_to_its_broker(
     short, tries = threading.Event(), list[int]()
     real = zmq.Context.socket
 
-    def socket_of(context: Any, *given: Any, **named: Any) -> Any:
-        if threading.current_thread().name == "zmws-worker-io" and not short.is_set():
+    def socket_of(context: Any, kind: int, *given: Any, **named: Any) -> Any:
+        if kind == zmq.DEALER and not short.is_set():
             tries.append(1)
             raise zmq.ZMQError(errno.EMFILE)
-        return real(context, *given, **named)
+        return real(context, kind, *given, **named)
 
     monkeypatch.setattr(zmq.Context, "socket", socket_of)
-    io = WorkerIO("HOARD", [broker.worker])
-    io.start()
+    line = WorkerLine("HOARD", [broker.worker])
+    line.start()
     try:
         wait_until(lambda: "Too many open files; it is tried again" in caplog.text, 10, "it to be told")
         wait_until(lambda: len(tries) >= 3, 10, "more tries")
         short.set()
-        assert io.ready.wait(20)
+        assert line.registered.wait(20)
         assert caplog.text.count("it is tried again") == 1
     finally:
-        io.stop()
-        io.join(10)
+        line.stop()
+        line.join(10)
+        line.close()
 
 
 @pytest.mark.parametrize("first", ["hangs", "has no address"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import datetime
 from typing import Any
@@ -15,11 +16,13 @@ from zmws.wire import php_values, values
 from zmws.wire.values import (
     DEPTH_MAX,
     decode_params,
+    encode_json,
     encode_value,
     field_of,
     frames_of,
     is_deeper,
     json_in,
+    kind_of,
     params_from,
     raw_frame,
     result_from,
@@ -285,3 +288,75 @@ def test_php_parameters_written_by_us_are_read_by_us() -> None:
     value = {"list": [1, 0.5, None], "text": "naïve"}
     assert decode_params((values.PARAM_PHP + php_values.encode(value),)) == value
     assert decode_params((values.PARAM + php_values.encode(value),)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "frames"),
+    [
+        (None, {}, ()),
+        (1, {"v": 1}, (b"PARAM-JSON: 1",)),
+        ([None], {"v": [None]}, (b"PARAM-JSON: [null]",)),
+        (b"\x00", {"v_base64": "AA=="}, (b"\x00",)),
+        (bytearray(b""), {"v_base64": ""}, (b"PARAM-RAW: ",)),
+        (b"JOB: x", {"v_base64": "Sk9COiB4"}, (b"PARAM-RAW: JOB: x",)),
+    ],
+)
+def test_a_value_as_a_field_of_a_question_and_back_as_frames(
+    value: Any, field: dict[str, Any], frames: tuple[bytes, ...]
+) -> None:
+    assert field_of("v", value) == field and frames_of(field, "v") == frames
+
+
+@pytest.mark.parametrize("text", ["A", "AA", "é", 7, None])
+def test_what_is_no_base64_is_an_error_of_ours(text: Any) -> None:
+    with pytest.raises(BadJson, match="'v_base64' is not base64"):
+        frames_of({"v_base64": text}, "v")
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ({"v": 1, "v_kind": "json"}, "json"),
+        ({"v": {"base64": "AA=="}, "v_kind": None}, None),
+        ({"v": None}, None),
+        ({"v": {"base64": "AA=="}}, "bytes"),
+        ({"v": {"base64": "AA==", "more": 1}}, "json"),
+        ({"v": [1]}, "json"),
+    ],
+)
+def test_the_kind_of_a_value_in_a_record(record: dict[str, Any], kind: str | None) -> None:
+    assert kind_of(record, "v") == kind
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "result", "params"),
+    [
+        (None, None, None, {}),
+        (1, "json", 1, 1),
+        ({"base64": "AAE="}, "bytes", b"\x00\x01", b"\x00\x01"),
+        ([{"base64": "AA=="}, {"base64": "AQ=="}], "frames", [b"\x00", b"\x01"], [b"\x00", b"\x01"]),
+    ],
+)
+def test_a_value_out_of_a_record_is_as_it_was(value: Any, kind: str | None, result: Any, params: Any) -> None:
+    assert result_from(value, kind) == result and params_from(value, kind) == params
+
+
+def test_php_parameters_come_out_of_a_record_decoded() -> None:
+    assert params_from({"base64": base64.b64encode(b"i:5;").decode()}, "php") == 5
+
+
+@pytest.mark.parametrize(("digits", "good"), [(4_299, True), (4_301, False)])
+def test_whole_numbers_have_as_many_digits_as_python_writes(digits: int, good: bool) -> None:
+    number = 10 ** (digits - 1)
+    if good:
+        assert encode_json(number, "x") == b"1" + b"0" * (digits - 1)
+        return
+    with pytest.raises(BadValue, match="x is a whole number of too many digits"):
+        encode_json(number, "x")
+
+
+def test_keys_that_json_writes_alike_are_an_error_wherever_they_stand() -> None:
+    for value in ({1: 0, "1": 0}, [{"a": {None: 0, "null": 0}}], ({"x": [{True: 0, "true": 0}]},)):
+        with pytest.raises(BadValue, match="keys that JSON writes alike"):
+            encode_json(value, "x")
+    assert encode_json({1: 0, "2": 0, "1.0": {2: 1}}, "x") == b'{"1": 0, "2": 0, "1.0": {"2": 1}}'

@@ -1,4 +1,4 @@
-"""zmws.wire.words: what workers say beyond RFC 18, at each bound and one past it."""
+"""What workers say beyond RFC 18: READY's frame, ends, notes, the words of a HEARTBEAT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from zmws.errors import ProtocolError
-from zmws.wire import words
 from zmws.wire.messages import (
     Beat,
     Log,
@@ -23,139 +22,122 @@ from zmws.wire.messages import (
     WorkerInfo,
     WorkerPartial,
 )
-from zmws.wire.words import beat_of, failure, failure_of, note_of, printable, report_of, worker_info
+from zmws.wire.words import beat_of, note_of, printable, report_of, worker_info
 
-YEAR_S = 366 * 86400.0
-
-
-def info_of(**told: Any) -> WorkerInfo:
-    info = worker_info(json.dumps({"zmws": 1, "id": "w1", **told}).encode())
-    assert info is not None
-    return info
+YEAR_S = 31_622_400
 
 
-def refusal_of(**told: Any) -> str:
-    with pytest.raises(ProtocolError) as caught:
-        info_of(**told)
-    assert caught.value.reason == "bad_ready"
-    return str(caught.value)
-
-
-def test_the_bounds_are_those_of_the_documents() -> None:
-    assert (words.WORKER_ID_MAX, words.SLOTS_MAX, words.NAMED_MAX, words.TOKENS_MAX) == (
-        128,
-        1_000,
-        1_000,
-        100_000,
-    )
-    assert (words.HOST_MAX, words.PING_S_MAX, words.TEXT_MAX, words.ERROR_TEXT_MAX) == (
-        255,
-        3_600.0,
-        1_000,
-        20_000,
-    )
-    assert (words.SAVE_BYTES_MAX, words.STACK_CHARS_MAX, words.SECONDS_MAX) == (65_536, 262_144, YEAR_S)
+def info(**told: Any) -> WorkerInfo | None:
+    return worker_info(json.dumps({"zmws": 1, "id": "w", **told}).encode())
 
 
 # ---------------------------------------------------------------- READY
 
 
-def test_a_ready_tells_all_of_its_worker() -> None:
-    info = info_of(
-        host="box",
-        pid=4711,
-        ping=0.75,
+def test_a_worker_that_says_little_has_one_slot_and_nothing_in_hand() -> None:
+    assert info() == WorkerInfo("w", [], [], 1, None, "", None, None)
+
+
+def test_all_that_a_worker_tells_of_itself_is_read() -> None:
+    told = info(
+        holding=["a/1/x"],
+        finished=["b/1/y"],
         slots=3,
-        services={"A": {"slots": 2}, "B": {}},
-        holding=["t1"],
-        finished=["t2"],
+        services={"A": {}, "B": {"slots": 2}},
+        host="box",
+        pid=7,
+        ping=0.75,
     )
-    services = {"A": ServiceSlots(2), "B": ServiceSlots(3)}
-    assert info == WorkerInfo("w1", [b"t1"], [b"t2"], 3, services, "box", 4711, 0.75)
-    assert info_of() == WorkerInfo("w1", [], [], 1, None, "", None, None)
+    services = {"A": ServiceSlots(3), "B": ServiceSlots(2)}
+    assert told == WorkerInfo("w", [b"a/1/x"], [b"b/1/y"], 3, services, "box", 7, 0.75)
 
 
 @pytest.mark.parametrize(
-    "frame", [b"", b"[]", b"{}", b'{"id": "w1"}', b'{"zmws": 2, "id": "w1"}', b'{"zmws": 1}']
+    "frame", [b"", b"[]", b"{", b'{"zmws": 2, "id": "w"}', b'{"zmws": 1}', b'{"id": "w"}']
 )
-def test_a_frame_that_is_none_of_ours_is_a_foreign_workers(frame: bytes) -> None:
+def test_another_frame_is_none_of_ours(frame: bytes) -> None:
     assert worker_info(frame) is None
 
 
-@pytest.mark.parametrize("worker_id", ["", "x" * 129, "\u00e9", "a\n", 5, None])
-def test_an_id_that_is_none_is_refused(worker_id: Any) -> None:
-    assert "'id' of READY" in refusal_of(id=worker_id)
+@pytest.mark.parametrize(
+    ("told", "good"),
+    [
+        ({"id": "x" * 128}, True),
+        ({"id": "x" * 129}, False),
+        ({"id": "x"}, True),
+        ({"id": ""}, False),
+        ({"id": 7}, False),
+        ({"id": "é"}, False),
+        ({"id": "a\n"}, False),
+        ({"slots": 1}, True),
+        ({"slots": 1_000}, True),
+        ({"slots": 0}, False),
+        ({"slots": 1_001}, False),
+        ({"slots": True}, False),
+        ({"slots": 1.0}, False),
+        ({"holding": ["x" * 255]}, True),
+        ({"holding": ["x" * 256]}, False),
+        ({"holding": [""]}, False),
+        ({"holding": "x"}, False),
+        ({"finished": [7]}, False),
+        ({"services": {}}, False),
+        ({"services": []}, False),
+        ({"services": {"A": 1}}, False),
+        ({"services": {"A": {"slots": 0}}}, False),
+        ({"services": {f"s{n}": {} for n in range(1_000)}}, True),
+        ({"services": {f"s{n}": {} for n in range(1_001)}}, False),
+    ],
+)
+def test_what_could_not_be_echoed_or_kept_is_refused(told: dict[str, Any], good: bool) -> None:
+    if good:
+        assert info(**told) is not None
+        return
+    with pytest.raises(ProtocolError) as wrong:
+        info(**told)
+    assert wrong.value.reason == "bad_ready"
 
 
-def test_an_id_and_a_token_may_have_their_full_length() -> None:
-    assert info_of(id="x" * 128).id == "x" * 128
-    assert info_of(holding=["t" * 255]).holding == [b"t" * 255]
-
-
-@pytest.mark.parametrize("name", ["holding", "finished"])
-@pytest.mark.parametrize("tokens", ["t", {"t": 1}, ["t" * 256], ["ok", ""], ["\u00e9"], [5], 7])
-def test_tokens_that_are_none_are_refused(name: str, tokens: Any) -> None:
-    assert f"'{name}' of READY is not a list of tokens" in refusal_of(**{name: tokens})
-
-
-@pytest.mark.parametrize("name", ["holding", "finished"])
-def test_of_very_many_tokens_the_first_are_taken(name: str) -> None:
-    tokens = [f"t{n}" for n in range(1_001)]
-    assert getattr(info_of(**{name: tokens}), name) == [token.encode() for token in tokens[:1_000]]
-
-
-@pytest.mark.parametrize("slots", [0, -1, 1_001, 1.0, "1", True, None])
-def test_slots_that_are_none_are_refused(slots: Any) -> None:
-    assert "from 1 to 1000" in refusal_of(slots=slots)
-    assert "from 1 to 1000" in refusal_of(services={"A": {"slots": slots}})
-
-
-@pytest.mark.parametrize("slots", [1, 1_000])
-def test_slots_go_from_one_to_a_thousand(slots: int) -> None:
-    assert info_of(slots=slots).slots == slots
-    assert info_of(services={"A": {"slots": slots}}).services == {"A": ServiceSlots(slots)}
-
-
-@pytest.mark.parametrize("services", [{}, [], "A", 5, {f"S{n}": {} for n in range(1_001)}])
-def test_services_that_are_none_are_refused(services: Any) -> None:
-    assert "an object of 1 to 1000 names" in refusal_of(services=services)
-
-
-def test_a_thousand_services_are_taken_and_each_says_something_of_itself() -> None:
-    services = info_of(services={f"S{n}": {} for n in range(1_000)}).services
-    assert services is not None and len(services) == 1_000
-    assert "says nothing of 'A'" in refusal_of(services={"A": 2})
-    assert refusal_of(services={"n" * 90: 2}).endswith(f"of '{'n' * 80}'")
+def test_only_so_many_tokens_are_taken() -> None:
+    told = info(holding=[f"t{n}" for n in range(1_001)], finished=[f"t{n}" for n in range(1_001)])
+    assert told is not None and len(told.holding) == len(told.finished) == 1_000
 
 
 @pytest.mark.parametrize(
-    ("told", "name", "taken"),
+    ("told", "name", "value"),
     [
-        ({"host": "h" * 256}, "host", "h" * 255),
-        ({"host": "a\ud800b"}, "host", "a?b"),
-        ({"host": 5}, "host", "5"),
-        ({"pid": "5"}, "pid", None),
+        ({"host": "h" * 300}, "host", "h" * 255),
+        ({"host": 7}, "host", "7"),
+        ({"host": "\ud800"}, "host", "?"),
+        ({"pid": "7"}, "pid", None),
         ({"pid": 2**63}, "pid", 0),
         ({"pid": 2**63 - 1}, "pid", 2**63 - 1),
         ({"ping": 0}, "ping_s", None),
         ({"ping": 0.001}, "ping_s", 0.001),
-        ({"ping": 1}, "ping_s", 1.0),
         ({"ping": 3_599.9}, "ping_s", 3_599.9),
         ({"ping": 3_600}, "ping_s", None),
         ({"ping": "1"}, "ping_s", None),
     ],
 )
-def test_what_is_for_people_is_taken_as_far_as_it_goes(told: dict[str, Any], name: str, taken: Any) -> None:
-    assert getattr(info_of(**told), name) == taken
+def test_what_is_for_people_or_out_of_range_never_refuses_a_worker(
+    told: dict[str, Any], name: str, value: Any
+) -> None:
+    assert getattr(info(**told), name) == value
 
 
-def test_the_ping_is_a_number_with_a_point() -> None:
-    assert isinstance(info_of(ping=1).ping_s, float)
+def test_a_text_is_cut_and_made_one_that_can_be_stored() -> None:
+    assert printable("abc", 3) == "abc" and printable("abcd", 3) == "abc" and printable("a\udfff", 9) == "a?"
 
 
 # ---------------------------------------------------------------- an attempt's end
 
-ERROR = {"code": "job_failed", "error": "the worker reported a failure"}
+
+def failed(**more: Any) -> Report:
+    error = {"code": "job_failed", "error": "the worker reported a failure", **more.pop("error", {})}
+    return Report(True, error=error, **more)
+
+
+def said(**error: Any) -> bytes:
+    return b"PARAM-JSON: " + json.dumps(error).encode()
 
 
 @pytest.mark.parametrize(
@@ -163,134 +145,98 @@ ERROR = {"code": "job_failed", "error": "the worker reported a failure"}
     [
         ((b"COMPLETE",), Report(False, ())),
         ((b"COMPLETE", b"PARAM-JSON: 1"), Report(False, (b"PARAM-JSON: 1",))),
-        ((b"FAIL",), Report(True, error=ERROR)),
-        ((), Report(True, error=ERROR)),
-        ((b"FAIL", b'PARAM-JSON: {"code": "mine"}'), Report(True, error={**ERROR, "code": "mine"})),
-        ((b"FAIL", b'{"code": "no prefix"}'), Report(True, error=ERROR)),
-        ((b"FAIL", b"PARAM-JSON: [1]"), Report(True, error=ERROR)),
-        ((b"FAIL", b"PARAM-JSON: {"), Report(True, error=ERROR)),
+        ((b"COMPLETE", b"a", b"b"), Report(False, (b"a", b"b"))),
+        ((b"FAIL",), failed()),
+        ((b"FAIL", b"raw"), failed()),
+        ((b"FAIL", b"PARAM-JSON: ["), failed()),
+        ((b"FAIL", b"PARAM-JSON: []"), failed()),
+        ((b"FAIL", said(error="e", code="c")), failed(error={"error": "e", "code": "c"})),
+        ((b"FAIL", said(type="T", traceback="t")), failed(error={"type": "T", "traceback": "t"})),
+        ((b"FAIL", said(error="x" * 20_001)), failed(error={"error": "x" * 20_000})),
+        ((b"FAIL", said(error=7, other="o")), failed()),
+        ((b"FAIL", said(retry=False)), failed(retry=False)),
+        ((b"FAIL", said(retry=0)), failed()),
+        ((b"FAIL", said(count=False)), failed(count=False)),
+        ((b"FAIL", said(count=None)), failed()),
+        ((b"FAIL", said(delay=0)), failed(delay_s=0.0)),
+        ((b"FAIL", said(delay=YEAR_S)), failed(delay_s=float(YEAR_S))),
+        ((b"FAIL", said(delay=YEAR_S + 1)), failed()),
+        ((b"FAIL", said(delay=-0.001)), failed()),
+        ((b"FAIL", said(delay=True)), failed()),
+        ((b"FAIL", said(delay="1")), failed()),
+        ((), failed()),
+        ((b"DONE",), failed(error={"code": "bad_reply", "error": "the worker's FINAL begins with b'DONE'"})),
+        (
+            (b"x" * 50,),
+            failed(error={"code": "bad_reply", "error": f"the worker's FINAL begins with b'{'x' * 40}'"}),
+        ),
     ],
 )
-def test_what_a_final_of_ours_says(body: tuple[bytes, ...], report: Report) -> None:
+def test_the_end_that_a_worker_of_ours_reports(body: tuple[bytes, ...], report: Report) -> None:
     assert report_of(WorkerFinal(b"t", body), ours=True) == report
 
 
-def test_a_final_of_ours_that_begins_with_another_word_is_a_bad_reply() -> None:
-    report = report_of(WorkerFinal(b"t", (b"x" * 50, b'PARAM-JSON: {"retry": false}')), ours=True)
-    assert report.error == {"code": "bad_reply", "error": f"the worker's FINAL begins with {b'x' * 40!r}"}
-    assert (report.failed, report.retry) == (True, False)
-
-
 @pytest.mark.parametrize(
-    ("failed", "body", "report"),
+    ("final", "report"),
     [
-        (None, (b"COMPLETE",), Report(False, (b"COMPLETE",), plain=False)),
-        (None, (b"PARAM-RAW: x",), Report(False, (b"PARAM-RAW: PARAM-RAW: x",), plain=False)),
-        (False, (b"PARAM-JSON: 1",), Report(False, (b"PARAM-JSON: 1",), plain=True)),
-        (True, (), Report(True, error=ERROR)),
-        (True, (b'PARAM-JSON: {"error": "no"}',), Report(True, error={**ERROR, "error": "no"})),
+        (WorkerFinal(b"t", (b"COMPLETE", b"x")), Report(False, (b"COMPLETE", b"x"), plain=False)),
+        (WorkerFinal(b"t", (b"PARAM-RAW: x",)), Report(False, (b"PARAM-RAW: PARAM-RAW: x",), plain=False)),
+        (WorkerFinal(b"t", (b"x",), False), Report(False, (b"x",), plain=True)),
+        (WorkerFinal(b"t", (said(error="e"),), True), failed(error={"error": "e"})),
+        (WorkerFinal(b"t", (b"x",), True), failed()),
     ],
 )
-def test_what_a_foreign_final_says(failed: bool | None, body: tuple[bytes, ...], report: Report) -> None:
-    assert report_of(WorkerFinal(b"t", body, failed), ours=False) == report
+def test_the_end_that_a_foreign_worker_reports_is_its_body(final: WorkerFinal, report: Report) -> None:
+    assert report_of(final, ours=False) == report
 
 
-@pytest.mark.parametrize("name", ["code", "error", "type", "traceback"])
-def test_each_text_of_an_error_is_bounded_and_can_be_stored(name: str) -> None:
-    assert failure_of({name: "x" * 20_001}, "t").error[name] == "x" * 20_000
-    assert failure_of({name: "a\ud800b"}, "t").error[name] == "a?b"
-    assert failure_of({name: 5}, "t").error == {"code": "job_failed", "error": "t"}
-    assert failure((b"PARAM-JSON: " + json.dumps({name: "said"}).encode(),)).error[name] == "said"
+# ---------------------------------------------------------------- on its way
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ({}, (True, None, True)),
-        ({"retry": False}, (False, None, True)),
-        ({"retry": True}, (True, None, True)),
-        ({"retry": None}, (True, None, True)),
-        ({"retry": 0}, (True, None, True)),
-        ({"count": False}, (True, None, False)),
-        ({"count": 0}, (True, None, True)),
-        ({"delay": 0}, (True, 0.0, True)),
-        ({"delay": 1.5}, (True, 1.5, True)),
-        ({"delay": YEAR_S}, (True, YEAR_S, True)),
-        ({"delay": YEAR_S + 1}, (True, None, True)),
-        ({"delay": -0.1}, (True, None, True)),
-        ({"delay": True}, (True, None, True)),
-        ({"delay": "5"}, (True, None, True)),
-        ({"delay": float("nan")}, (True, None, True)),
-    ],
-)
-def test_what_is_to_come_of_a_failure(
-    said: dict[str, Any], expected: tuple[bool, float | None, bool]
-) -> None:
-    report = failure_of(said, "t")
-    assert (report.retry, report.delay_s, report.count) == expected
-    assert report.failed and (report.delay_s is None or isinstance(report.delay_s, float))
-
-
-# ---------------------------------------------------------------- what a job says on its way
-
-
-def note(*body: bytes) -> Any:
-    return note_of(WorkerPartial(b"t", body), ours=True, rfc=True)
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "note"),
     [
         ((), None),
+        ((b"OTHER", b"x"), None),
         ((b"CONT",), Partial(())),
         ((b"CONT", b"a", b"b"), Partial((b"a", b"b"))),
-        ((b"PROGRESS", b'{"done": 0}'), Progress(0.0)),
-        ((b"PROGRESS", b'{"done": 1, "text": "all"}'), Progress(1.0, "all")),
-        ((b"PROGRESS", b'{"done": 0.5, "text": 5}'), Progress(0.5)),
+        ((b"LOG",), Log("")),
+        ((b"LOG", b"a\xffb"), Log("a\ufffdb")),
+        ((b"STACK", b"x" * (256 * 1024 + 1)), Stack("x" * 256 * 1024)),
+        ((b"STACK", b"\xff"), Stack("\ufffd")),
+        ((b"TOUCH", b"0.5"), Touch(0.5)),
+        ((b"TOUCH", b"%d" % YEAR_S), Touch(float(YEAR_S))),
+        ((b"TOUCH", b"%d" % (YEAR_S + 1)), None),
+        ((b"TOUCH", b"0"), None),
+        ((b"TOUCH", b"nan"), None),
+        ((b"TOUCH", b"x"), None),
+        ((b"TOUCH",), None),
+        ((b"SAVE", b'{"a": 1}'), Save('{"a": 1}')),
+        ((b"SAVE", b'"' + b"x" * (64 * 1024 - 2) + b'"'), Save('"' + "x" * (64 * 1024 - 2) + '"')),
+        ((b"SAVE", b'"' + b"x" * (64 * 1024 - 1) + b'"'), None),
+        ((b"SAVE", b"{"), None),
+        ((b"SAVE", b"\xff"), None),
+        ((b"SAVE",), None),
+        ((b"PROGRESS", b'{"done": 0}'), Progress(0.0, None)),
+        ((b"PROGRESS", b'{"done": 1, "text": "t"}'), Progress(1.0, "t")),
+        ((b"PROGRESS", b'{"done": 0.5, "text": 7}'), Progress(0.5, None)),
+        ((b"PROGRESS", said(done=0.5, text="x" * 1_001)[12:]), Progress(0.5, "x" * 1_000)),
         ((b"PROGRESS", b'{"done": 1.01}'), None),
         ((b"PROGRESS", b'{"done": -0.01}'), None),
         ((b"PROGRESS", b'{"done": true}'), None),
-        ((b"PROGRESS", b'{"done": "0.5"}'), None),
-        ((b"PROGRESS", b'{"text": "half"}'), None),
-        ((b"PROGRESS", b"[0.5]"), None),
-        ((b"PROGRESS",), None),
-        ((b"LOG", b"a line \xff"), Log("a line \ufffd")),
-        ((b"LOG",), Log("")),
-        ((b"TOUCH", b"2.5"), Touch(2.5)),
-        ((b"TOUCH", b"%d" % YEAR_S), Touch(YEAR_S)),
-        ((b"TOUCH", b"%d" % (YEAR_S + 1)), None),
-        ((b"TOUCH", b"0"), None),
-        ((b"TOUCH", b"soon"), None),
-        ((b"TOUCH", b"nan"), None),
-        ((b"TOUCH",), None),
-        ((b"SAVE", b'{"page": 5}'), Save('{"page": 5}')),
-        ((b"SAVE", b'"' + b"x" * 65_534 + b'"'), Save('"' + "x" * 65_534 + '"')),
-        ((b"SAVE", b'"' + b"x" * 65_535 + b'"'), None),
-        ((b"SAVE", b"nope"), None),
-        ((b"SAVE", b'"\xff"'), None),
-        ((b"SAVE",), None),
-        ((b"STACK", b"here \xff"), Stack("here \ufffd")),
-        ((b"STACK",), Stack("")),
-        ((b"LATER", b"of another version"), None),
+        ((b"PROGRESS", b'{"text": "t"}'), None),
+        ((b"PROGRESS", b"["), None),
     ],
-    ids=lambda it: repr(it)[:40],
 )
-def test_what_a_partial_of_ours_says(body: tuple[bytes, ...], told: Any) -> None:
-    assert note(*body) == told
+def test_what_a_worker_of_ours_says_on_its_way(body: tuple[bytes, ...], note: object) -> None:
+    assert note_of(WorkerPartial(b"t", body), ours=True, rfc=True) == note
 
 
-def test_the_texts_of_a_job_on_its_way_are_bounded() -> None:
-    long = json.dumps({"done": 1, "text": "x" * 1_001}).encode()
-    assert note(b"PROGRESS", long).text == "x" * 1_000
-    assert len(note(b"STACK", b"x" * 262_145).text) == 262_144
-    assert isinstance(note(b"PROGRESS", b'{"done": 1}').done, float)
-    assert printable("a\ud800b" * 2, 4) == "a?ba" and printable("", 5) == ""
-
-
-@pytest.mark.parametrize("rfc", [True, False])
-def test_a_foreign_partial_is_a_part_of_the_result_whatever_it_says(rfc: bool) -> None:
-    told = note_of(WorkerPartial(b"t", (b"LOG", b"PARAM-RAW: x")), ours=False, rfc=rfc)
-    assert told == Partial((b"LOG", b"PARAM-RAW: PARAM-RAW: x"), plain=not rfc)
+def test_what_a_foreign_worker_says_on_its_way_is_a_partial_result() -> None:
+    partial = WorkerPartial(b"t", (b"LOG", b"PARAM-RAW: x"))
+    value = (b"LOG", b"PARAM-RAW: PARAM-RAW: x")
+    assert note_of(partial, ours=False, rfc=True) == Partial(value, plain=False)
+    assert note_of(partial, ours=False, rfc=False) == Partial(value, plain=True)
 
 
 # ---------------------------------------------------------------- HEARTBEAT
@@ -303,26 +249,22 @@ def test_a_foreign_partial_is_a_part_of_the_result_whatever_it_says(rfc: bool) -
         ((b"HOLDS a b", b"HOLDS c"), Beat(holds=[b"a", b"b", b"c"])),
         ((b"CONFIRM",), Beat(confirm=[])),
         ((b"CONFIRM a", b"CONFIRM b"), Beat(confirm=[b"a", b"b"])),
-        ((b"RELEASE a", b"RELEASE b"), Beat(release=[b"a", b"b"])),
-        ((b"HOLDS " + b"t" * 255 + b" " + b"u" * 256,), Beat(holds=[b"t" * 255])),
+        ((b"RELEASE a",), Beat(release=[b"a"])),
+        ((b"HOLDS " + b"x" * 255,), Beat(holds=[b"x" * 255])),
+        ((b"HOLDS " + b"x" * 256,), Beat()),
         ((b"SLOTS 0",), Beat(slots=0)),
         ((b"SLOTS 1000",), Beat(slots=1_000)),
-        ((b"SLOTS 0005",), Beat(slots=5)),
         ((b"SLOTS 1001",), Beat()),
-        ((b"SLOTS 00005",), Beat()),
-        ((b"SLOTS -1",), Beat()),
-        ((b"SLOTS",), Beat()),
-        ((b"MEMORY 4096",), Beat(memory_bytes=4_096)),
-        ((b"MEMORY " + b"1" * 19,), Beat(memory_bytes=int("1" * 18))),
-        ((b"MEMORY much",), Beat()),
-        ((b"LATER 5",), Beat()),
+        ((b"SLOTS 00001",), Beat()),
+        ((b"SLOTS -1", b"SLOTS x", b"SLOTS"), Beat()),
+        ((b"MEMORY 12",), Beat(memory_bytes=12)),
+        ((b"MEMORY " + b"9" * 19,), Beat(memory_bytes=int("9" * 18))),
+        ((b"MEMORY x", b"LATER 1"), Beat()),
     ],
-    ids=lambda it: repr(it)[:40],
 )
-def test_what_a_heartbeat_of_ours_says(frames: tuple[bytes, ...], beat: Beat) -> None:
+def test_the_words_of_a_heartbeat(frames: tuple[bytes, ...], beat: Beat) -> None:
     assert beat_of(frames) == beat
 
 
-def test_of_very_many_tokens_in_a_heartbeat_the_first_are_taken() -> None:
-    beat = beat_of((b"HOLDS " + b" ".join(b"%d" % n for n in range(100_001)),))
-    assert len(beat.holds) == 100_000 and beat.holds[-1] == b"99999"
+def test_only_so_many_tokens_of_a_frame_are_taken() -> None:
+    assert len(beat_of((b"RELEASE " + b"t " * 100_001,)).release) == 100_000

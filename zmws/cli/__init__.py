@@ -8,49 +8,28 @@ from typing import Any
 
 import click
 
-_WHERE = {
-    "start": "zmws.cli.control",
-    "stop": "zmws.cli.control",
-    "status": "zmws.cli.control",
-    "logs": "zmws.cli.control",
-    "config": "zmws.cli.control",
-    "broker": "zmws.cli.foreground",
-    "worker": "zmws.cli.foreground",
-    "call": "zmws.cli.calls",
-    "submit": "zmws.cli.calls",
-    "job": "zmws.cli.job",
-    "jobs": "zmws.cli.looking",
-    "services": "zmws.cli.looking",
-    "workers": "zmws.cli.looking",
-    "stats": "zmws.cli.looking",
-    "pause": "zmws.cli.operating",
-    "resume": "zmws.cli.operating",
-    "purge": "zmws.cli.operating",
-    "backup": "zmws.cli.storing",
-    "restore": "zmws.cli.storing",
-    "check": "zmws.cli.storing",
-}
-_HELP = {
-    "start": "Start the broker and the workers, detached, and wait until they are ready.",
-    "stop": "Stop the workers, then the broker.",
-    "status": "What runs here, and how the broker is.",
-    "logs": "Show the log of a process.",
-    "config": "Check the settings.",
-    "broker": "Run the broker in the foreground.",
-    "worker": "Run one worker in the foreground.",
-    "call": "Ask for a service and wait for the result.",
-    "submit": "Submit a job, or one per line of a file.",
-    "job": "Look at a job, or wait for it; cancel, retry or delete one or many.",
-    "jobs": "List jobs, newest first.",
-    "services": "List services with their counts, or make one unknown.",
-    "workers": "List the workers.",
-    "stats": "Show the broker's counters.",
-    "pause": "Start no more jobs of a service.",
-    "resume": "Start jobs of a paused service again.",
-    "purge": "Cancel all jobs of a service that wait.",
-    "backup": "Copy the store to a file; the broker may go on.",
-    "restore": "Go back to a backup.",
-    "check": "Look for damage in the store.",
+# In which module of this room a verb is, and what it does.
+_VERBS = {
+    "start": ("control", "Start the broker and the workers, detached, and wait until they are ready."),
+    "stop": ("control", "Stop the workers, then the broker."),
+    "status": ("status", "What runs here, and how the broker is."),
+    "logs": ("status", "Show the log of a process."),
+    "config": ("config", "Check the settings."),
+    "broker": ("foreground", "Run the broker in the foreground."),
+    "worker": ("foreground", "Run one worker in the foreground."),
+    "call": ("calls", "Ask for a service and wait for the result."),
+    "submit": ("calls", "Submit a job, or one per line of a file."),
+    "job": ("job", "Look at a job, or wait for it; cancel, retry or delete one or many."),
+    "jobs": ("looking", "List jobs, newest first."),
+    "services": ("looking", "List services with their counts, or make one unknown."),
+    "workers": ("looking", "List the workers."),
+    "stats": ("looking", "Show the broker's counters."),
+    "pause": ("operating", "Start no more jobs of a service."),
+    "resume": ("operating", "Start jobs of a paused service again."),
+    "purge": ("operating", "Cancel all jobs of a service that wait."),
+    "backup": ("storing", "Copy the store to a file; the broker may go on."),
+    "restore": ("storing", "Go back to a backup."),
+    "check": ("storing", "Look for damage in the store."),
 }
 
 
@@ -58,13 +37,13 @@ class _Verbs(click.Group):
     """Loads a verb's module when the verb is used; lists them without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_WHERE)
+        return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _WHERE.get(cmd_name)
-        if module is None:
+        if cmd_name not in _VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        module = importlib.import_module(f"{__name__}.{_VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def make_context(self, *args: Any, **given: Any) -> click.Context:
@@ -88,17 +67,15 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_HELP.items()))
+            formatter.write_dl([(verb, text) for verb, (_, text) in _VERBS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in _WHERE:
-            from difflib import get_close_matches
+        if args and not args[0].startswith("-") and args[0] not in _VERBS:
+            from zmws.core.table import no_such
 
-            near = get_close_matches(args[0], _WHERE, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " 'zmws --help' lists them."
-            ctx.fail(f"There is no command '{args[0]}'.{hint}")
+            ctx.fail(no_such(args[0], "command", _VERBS))
         return super().resolve_command(ctx, args)
 
 

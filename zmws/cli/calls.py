@@ -7,7 +7,6 @@ import contextlib
 import queue
 import time
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ import click
 from zmws import ids
 from zmws.cli.durations import wait_time_above_0
 from zmws.cli.ends import zmws
-from zmws.cli.options import broker_options, connect, json_option
+from zmws.cli.options import Connect, broker_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.tables import show_json, show_result
@@ -24,10 +23,8 @@ from zmws.client.job import Job
 from zmws.client.synchronous import Client
 from zmws.errors import JobTimeout, ZmwsError
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.argument("params", nargs=-1)
 @click.option(
@@ -46,8 +43,7 @@ def call(
     timeout: float | None,
     raw: str | None,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
     **options: Any,
 ) -> int:
     """Ask for SERVICE, wait, and print the result; partial results as they come. Ctrl-C cancels the job,
@@ -60,7 +56,7 @@ def call(
     asked.setdefault("id", ids.new_id())
     # Printed here and not in the client's thread, so that a reader that has gone ends the command.
     partials: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-    with connect(broker, config) as client, WaitNote(client, service):
+    with connect() as client, WaitNote(client, service):
         asking = client.call_future(
             service, given, timeout=timeout, on_partial=lambda value: partials.put((True, value)), **asked
         )
@@ -83,7 +79,7 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
         client.ask_future("zmws.cancel", {"id": job_id}).result(1.0)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.argument("params", nargs=-1)
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
@@ -108,8 +104,7 @@ def submit(
     name: str | None,
     raw: str | None,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
     **options: Any,
 ) -> int:
     """Submit a job to SERVICE and print its id; with --wait its result.
@@ -132,12 +127,12 @@ def submit(
             raise click.UsageError("--id and --unique name one job, and --each submits many")
         from zmws.cli.each import submit_each  # not at the top: `zmws call` must start fast
 
-        with connect(broker, config) as client:
+        with connect() as client:
             return submit_each(client, service, each, name, wait, timeout, as_json, asked)
     if name is not None:
         raise click.UsageError("--as needs --each")
     given = parse_params(params, raw)
-    with connect(broker, config) as client, WaitNote(client, service, for_result=wait):
+    with connect() as client, WaitNote(client, service, for_result=wait):
         begun = time.monotonic()
         job = _accepted(client.submit_future(service, given, **asked), timeout)
         if not wait:

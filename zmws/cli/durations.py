@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from zmws.core.options import YEAR_S
+from zmws.core.table import YEAR_S
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|min|[smhdw])")

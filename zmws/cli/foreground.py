@@ -4,57 +4,49 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
-from zmws.cli.options import config_option
-from zmws.cli.output import say
+from zmws.cli.options import F, config_option
 from zmws.errors import StoreError
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
+from zmws.worker.command import command, run_worker, set_up_log
+
+_FLAGS = {
+    "client": ("broker.client", "Where clients connect."),
+    "worker": ("broker.worker", "Where workers connect."),
+    "news": ("broker.news", "Where subscribers of news connect."),
+    "mdp": ("broker.mdp", "Where strict MDP/0.2 peers connect; '' for nowhere."),
+    "store": ("store.url", "The store's url."),
+    "heartbeat_interval": ("broker.heartbeat_interval", "Seconds between heartbeats."),
+    "log_level": ("broker.log_level", "debug, info, warning or error."),
+}
+
+
+def _setting_flags(command: F) -> F:
+    """Flags for the settings that are given most."""
+    for name, (_, text) in reversed(_FLAGS.items()):
+        command = click.option(f"--{name.replace('_', '-')}", help=text)(command)
+    return command
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @config_option
-@click.option("--client", help="Where clients connect.")
-@click.option("--worker", help="Where workers connect.")
-@click.option("--news", help="Where subscribers of news connect.")
-@click.option("--mdp", help="Where strict MDP/0.2 peers connect; '' for nowhere.")
-@click.option("--store", help="The store's url.")
-@click.option("--heartbeat-interval", type=float, help="Seconds between heartbeats.")
-@click.option("--log-level", help="debug, info, warning or error.")
+@_setting_flags
 @click.option(
     "--set", "others", multiple=True, metavar="KEY=VALUE", help="Any setting: broker.frames_max=64."
 )
-def broker(
-    config: Path | None,
-    client: str | None,
-    worker: str | None,
-    news: str | None,
-    mdp: str | None,
-    store: str | None,
-    heartbeat_interval: float | None,
-    log_level: str | None,
-    others: tuple[str, ...],
-) -> int:
+def broker(config: Path | None, others: tuple[str, ...], **given: str | None) -> int:
     """Run the broker in the foreground. SIGTERM, SIGHUP or Ctrl-C ends it."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store import open_store
-    from zmws.worker.command import set_up_log
 
-    flags: dict[str, object] = {
-        "broker.client": client,
-        "broker.worker": worker,
-        "broker.news": news,
-        "broker.mdp": mdp,
-        "store.url": store,
-        "broker.heartbeat_interval": heartbeat_interval,
-        "broker.log_level": log_level,
-    }
+    flags: dict[str, object] = {_FLAGS[name][0]: value for name, value in given.items()}
     for other in others:
         key, separator, value = other.partition("=")
         if not separator:
@@ -85,29 +77,18 @@ def broker(
     return 0
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--broker", multiple=True, help="Worker endpoint of a broker; may be repeated.")
-@click.option("--service", help="Serve this service instead of the class's own.")
-@click.option("--log-level", default="info", help="debug, info, warning or error.")
-@config_option
-def worker(
-    file: Path, broker: tuple[str, ...], service: str | None, log_level: str, config: Path | None
-) -> int:
-    """Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave."""
-    from zmws.worker.command import importable, run, set_up_log
-    from zmws.worker.files import WorkerFileError, load_main_class
+def _worker(file: Path, **given: Any) -> int:
+    from zmws.worker.files import load_main_class
 
-    set_up_log(log_level)
-    try:
-        importable(settings.root_of(config))
-        code = run(load_main_class(file), list(broker), service, config)
-    except (WorkerFileError, ValueError) as wrong:
-        say(f"zmws: {wrong}")
-        where = traceback.extract_tb(wrong.__cause__.__traceback__ if wrong.__cause__ else None)
-        if where:
-            say(f"  {where[-1].filename}:{where[-1].lineno}: {where[-1].line}")
-        return USAGE
+    code = run_worker(lambda: load_main_class(file), **given)
     if code == 0:
         remove_own(os.environ.get(MARK))
     return code
+
+
+worker = command(
+    "worker",
+    "Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave.",
+    _worker,
+    [click.Argument(["file"], type=click.Path(path_type=Path))],
+)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from zmws.cli.durations import moment, wait_time
+from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, REFUSED, TIMED_OUT, error_shown
-from zmws.cli.options import F, broker_options, connect, json_option, sure
+from zmws.cli.options import Connect, broker_options, filter_options, json_option, sure
 from zmws.cli.output import echo, say
 from zmws.cli.records import show_record
 from zmws.cli.tables import clock, plain, show_json, show_result
@@ -20,40 +18,37 @@ from zmws.client.synchronous import Client
 from zmws.core.job import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
 from zmws.errors import Refused
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 _UNFINISHED = tuple(state for state in STATES if state not in FINAL_STATES)
 _ENDED = tuple(state for state in STATES if state in FINAL_STATES)
 _timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="How long to wait at most.")
 
 
-@click.group(context_settings=_HELP)
+@click.group()
 def job() -> None:
     """Look at a job, or wait for it; cancel, retry or delete one or many."""
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @json_option
 @broker_options
-def show(job_id: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def show(job_id: str, as_json: bool, connect: Connect) -> int:
     """Show a job's record."""
-    with connect(broker, config) as client:
+    with connect() as client:
         record = client.job(job_id).status()
     show_record(record, as_json)
     return 0
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @_timeout
 @json_option
 @broker_options
-def wait(
-    job_id: str, timeout: float | None, as_json: bool, broker: tuple[str, ...], config: Path | None
-) -> int:
+def wait(job_id: str, timeout: float | None, as_json: bool, connect: Connect) -> int:
     """Wait until a job has ended, then show its record. Exit code 1 if it did not complete, 124 if it
     expired."""
-    with connect(broker, config) as client:
+    with connect() as client:
         record = client.job(job_id).wait(timeout)
     show_record(record, as_json)
     if record["state"] == EXPIRED:
@@ -61,7 +56,7 @@ def wait(
     return 0 if record["state"] == COMPLETE else FAILED
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for its end.")
 @_timeout
@@ -72,11 +67,10 @@ def result(
     waiting: bool,
     timeout: float | None,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
 ) -> int:
     """Print a job's result."""
-    with connect(broker, config) as client:
+    with connect() as client:
         handle = client.job(job_id)
         record = handle.wait(timeout) if waiting else handle.status()
         if record["state"] not in FINAL_STATES:
@@ -85,7 +79,7 @@ def result(
     return 0
 
 
-@job.command(context_settings=_HELP)
+@job.command()
 @click.argument("job_id", metavar="ID")
 @click.option("-f", "--follow", is_flag=True, help="Go on until it has ended; Ctrl-C ends.")
 @click.option("--after", default=0, type=click.IntRange(0), help="Only those past this number.")
@@ -98,13 +92,12 @@ def events(
     after: int,
     timeout: float | None,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
 ) -> int:
     """Show what has happened to a job: states, progress, partial results, log lines."""
     if timeout is not None and not follow:
         raise click.UsageError("--timeout needs --follow")
-    with connect(broker, config) as client:
+    with connect() as client:
         for event in client.job(job_id).events(after, timeout, follow):
             if as_json:
                 show_json(event)
@@ -131,29 +124,35 @@ def _what(event: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- one or many
 
 
-def _which(states: tuple[str, ...]) -> Callable[[F], F]:
-    """IDs or a filter: the jobs that a verb is for, which can be in these states."""
+def _acting(verb: str, done: str, states: tuple[str, ...], text: str) -> None:
+    """A verb for the jobs that are named, or for all of a filter; it can be done in these states."""
 
-    def decorate(command: F) -> F:
-        for option in (
-            click.option("--yes", is_flag=True, help="Do not ask before acting on many."),
-            click.option("--all", "every", is_flag=True, help="Every job."),
-            click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
-            click.option(
-                "--since",
-                metavar="TIME",
-                type=moment,
-                help="Made at this time or later: ISO 8601 with zone, or 1h for an hour ago.",
-            ),
-            click.option("--group", help="Of this group."),
-            click.option("--state", type=click.Choice(states), help="In this state."),
-            click.option("--service", help="Of this service."),
-            click.argument("job_ids", metavar="[ID]...", nargs=-1),
-        ):
-            command = option(command)
-        return command
+    @job.command(verb, help=text)
+    @click.argument("job_ids", metavar="[ID]...", nargs=-1)
+    @filter_options(states)
+    @click.option("--all", "every", is_flag=True, help="Every job.")
+    @click.option("--yes", is_flag=True, help="Do not ask before acting on many.")
+    @json_option
+    @broker_options
+    def act(
+        job_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool, connect: Connect, **where: Any
+    ) -> int:
+        return _act(verb, done, job_ids, {**where, "all": every}, yes, as_json, connect)
 
-    return decorate
+
+_acting(
+    "cancel", "cancelled", _UNFINISHED, "Cancel jobs, waiting or running: those named, or all that match."
+)
+_acting(
+    "retry",
+    "waits again",
+    REVIVABLE,
+    "Let jobs wait again, with all their retries and no --expires: those named, which have failed, expired "
+    "or were cancelled, or all failed ones that match; for others say --state cancelled or --state expired.",
+)
+_acting(
+    "delete", "deleted", _ENDED, "Delete the records of jobs that have ended: those named, or all that match."
+)
 
 
 def _act(
@@ -163,8 +162,7 @@ def _act(
     where: dict[str, Any],
     yes: bool,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
 ) -> int:
     """Act on the jobs named or on those that the filter names; the exit code."""
     empty = [name for name, value in where.items() if value == ""]
@@ -177,7 +175,7 @@ def _act(
             f"give IDs or a filter (--service, --state, --group, --since, --before), {one}"
         )
     refused: list[dict[str, Any]] = []
-    with connect(broker, config) as client:
+    with connect() as client:
         if where:
             words = " ".join(
                 f"--{name} {value}" if value is not True else "--all" for name, value in where.items()
@@ -212,55 +210,3 @@ def _one_by_one(
             if done is not None:
                 echo(f"{done}: {job_id}")
     return count, wrong
-
-
-@job.command(context_settings=_HELP)
-@_which(_UNFINISHED)
-@json_option
-@broker_options
-def cancel(
-    job_ids: tuple[str, ...],
-    every: bool,
-    yes: bool,
-    as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
-    **where: str | None,
-) -> int:
-    """Cancel jobs, waiting or running: those named, or all that match."""
-    return _act("cancel", "cancelled", job_ids, {**where, "all": every}, yes, as_json, broker, config)
-
-
-@job.command(context_settings=_HELP)
-@_which(REVIVABLE)
-@json_option
-@broker_options
-def retry(
-    job_ids: tuple[str, ...],
-    every: bool,
-    yes: bool,
-    as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
-    **where: str | None,
-) -> int:
-    """Let jobs wait again, with all their retries and no --expires: those named, which have failed, expired
-    or were cancelled, or all failed ones that match; for others say --state cancelled or --state expired."""
-    return _act("retry", "waits again", job_ids, {**where, "all": every}, yes, as_json, broker, config)
-
-
-@job.command(context_settings=_HELP)
-@_which(_ENDED)
-@json_option
-@broker_options
-def delete(
-    job_ids: tuple[str, ...],
-    every: bool,
-    yes: bool,
-    as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
-    **where: str | None,
-) -> int:
-    """Delete the records of jobs that have ended: those named, or all that match."""
-    return _act("delete", "deleted", job_ids, {**where, "all": every}, yes, as_json, broker, config)

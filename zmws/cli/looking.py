@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from zmws.cli.durations import moment
-from zmws.cli.options import broker_options, connect, json_option
+from zmws.cli.options import Connect, broker_options, filter_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.records import error_line
-from zmws.cli.tables import age, duration, show_json, show_table, until
+from zmws.cli.tables import age, duration, show_done, show_json, show_table, until
 from zmws.core.job import COMPLETE, SCHEDULED, STATES
 
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
-_HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.command(context_settings=_HELP)
-@click.option("--service", help="Only of this service.")
-@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
-@click.option("--group", help="Only of this group.")
-@click.option(
-    "--since",
-    metavar="TIME",
-    type=moment,
-    help="Made at this time or later: ISO 8601 with zone, or 1h for an hour ago.",
-)
-@click.option("--before", metavar="TIME", type=moment, help="Made before this time.")
+@click.command()
+@filter_options(STATES)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
 @click.option("--memory", is_flag=True, help="The broker's memory jobs instead of the stored ones.")
 @json_option
 @broker_options
 def jobs(
-    service: str | None,
-    state: str | None,
-    group: str | None,
-    since: str | None,
-    before: str | None,
     limit: int,
     memory: bool,
     as_json: bool,
-    broker: tuple[str, ...],
-    config: Path | None,
+    connect: Connect,
+    **where: str | None,
 ) -> int:
     """List jobs, newest first."""
-    asked = {"service": service, "state": state, "group": group, "since": since, "before": before}
-    question: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
+    question: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
     found: list[dict[str, Any]] = []
-    with connect(broker, config) as client:
+    with connect() as client:
         while True:
             # A page that looked at enough jobs may bring few or none, and still have a next.
             rest = min(PAGE_ROWS_MAX, limit - len(found))
@@ -82,15 +64,15 @@ def _note(row: dict[str, Any]) -> str | None:
     return f"{row['progress']:.0%} {row['progress_text'] or ''}".strip()
 
 
-@click.group(context_settings=_HELP, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @json_option
 @broker_options
 @click.pass_context
-def services(ctx: click.Context, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def services(ctx: click.Context, as_json: bool, connect: Connect) -> int:
     """List services with their counts; 'forget NAME' makes one unknown."""
     if ctx.invoked_subcommand is not None:
         return 0
-    with connect(broker, config) as client:
+    with connect() as client:
         rows = client.ask("zmws.services")
     if as_json:
         show_json(rows)
@@ -111,19 +93,16 @@ def services(ctx: click.Context, as_json: bool, broker: tuple[str, ...], config:
     return 0
 
 
-@services.command(context_settings=_HELP)
+@services.command()
 @click.argument("service")
 @json_option
 @broker_options
-def forget(service: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def forget(service: str, as_json: bool, connect: Connect) -> int:
     """Make SERVICE unknown, until a worker registers it again. Refused while it has workers or jobs that have
     not ended, or while the settings name it."""
-    with connect(broker, config) as client:
+    with connect() as client:
         answer = client.ask("zmws.forget", {"service": service})
-    if as_json:
-        show_json(answer)
-    else:
-        echo(f"forgotten: {service}")
+    show_done(answer, f"forgotten: {service}", as_json)
     return 0
 
 
@@ -131,12 +110,12 @@ def _in_hand(job: dict[str, Any]) -> str:
     return str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @json_option
 @broker_options
-def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def workers(as_json: bool, connect: Connect) -> int:
     """List the workers."""
-    with connect(broker, config) as client:
+    with connect() as client:
         rows = client.ask("zmws.workers")
     if as_json:
         show_json(rows)
@@ -144,13 +123,8 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
     shown = [
         (
             ", ".join(row["services"]),
-            row["state"],
-            row["host"],
-            row["pid"],
-            row["done"],
-            row["failed"],
-            age(row["since"]),
-            age(row["heard_at"]),
+            *(row[name] for name in ("state", "host", "pid", "done", "failed")),
+            *(age(row[name]) for name in ("since", "heard_at")),
             ", ".join(_in_hand(job) for job in row["jobs"]),
         )
         for row in rows
@@ -163,12 +137,12 @@ def workers(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
     return 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @json_option
 @broker_options
-def stats(as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def stats(as_json: bool, connect: Connect) -> int:
     """Show the broker's counters and how full it is."""
-    with connect(broker, config) as client:
+    with connect() as client:
         told = client.stats()
     if as_json:
         show_json(told)

@@ -2,59 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from zmws.cli.options import broker_options, connect, json_option, sure
-from zmws.cli.output import echo
-from zmws.cli.tables import show_json
-
-_HELP = {"help_option_names": ["-h", "--help"]}
+from zmws.cli.options import Connect, broker_options, json_option, sure
+from zmws.cli.tables import show_done
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @json_option
 @broker_options
-def pause(service: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def pause(service: str, as_json: bool, connect: Connect) -> int:
     """Start no more jobs of SERVICE. What runs goes on, and new jobs are taken and wait."""
-    return _set_paused("pause", "paused", service, as_json, broker, config)
+    return _set_paused("pause", "paused", service, as_json, connect)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @json_option
 @broker_options
-def resume(service: str, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def resume(service: str, as_json: bool, connect: Connect) -> int:
     """Start jobs of SERVICE again."""
-    return _set_paused("resume", "resumed", service, as_json, broker, config)
+    return _set_paused("resume", "resumed", service, as_json, connect)
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("service")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @broker_options
-def purge(service: str, yes: bool, as_json: bool, broker: tuple[str, ...], config: Path | None) -> int:
+def purge(service: str, yes: bool, as_json: bool, connect: Connect) -> int:
     """Cancel all jobs of SERVICE that wait or are scheduled."""
-    with connect(broker, config) as client:
+    with connect() as client:
         sure(f"cancel all waiting and scheduled jobs of {service}?", yes)
         count = client.purge(service)
-    if as_json:
-        show_json({"count": count})
-    else:
-        echo(f"cancelled: {count} {'job' if count == 1 else 'jobs'} of {service}")
+    text = f"cancelled: {count} {'job' if count == 1 else 'jobs'} of {service}"
+    show_done({"count": count}, text, as_json)
     return 0
 
 
-def _set_paused(
-    verb: str, done: str, service: str, as_json: bool, broker: tuple[str, ...], config: Path | None
-) -> int:
-    with connect(broker, config) as client:
+def _set_paused(verb: str, done: str, service: str, as_json: bool, connect: Connect) -> int:
+    with connect() as client:
         answer = client.ask(f"zmws.{verb}", {"service": service})
-    if as_json:
-        show_json(answer)
-    else:
-        echo(f"{done}: {service}")
+    show_done(answer, f"{done}: {service}", as_json)
     return 0

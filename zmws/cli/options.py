@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from zmws import settings
+from zmws.cli.durations import moment
 from zmws.client.synchronous import Client
 from zmws.sockets import check_endpoint
 
@@ -17,6 +19,7 @@ CONNECT_S = 1.2  # a broker that has not answered by then is not there
 
 FOR_PROGRAMS = "zmws.for_programs"  # in a context's meta: --json was given
 
+Connect = Callable[[], Client]
 F = TypeVar("F", bound=Callable[..., Any])
 
 config_option = click.option(
@@ -40,15 +43,17 @@ json_option = click.option(
 
 
 def broker_options(command: F) -> F:
-    """--broker and --config: where the broker is."""
-    command = click.option(
-        "--broker", multiple=True, help="Client endpoint, tcp://HOST:PORT; may be repeated."
-    )(command)
-    return config_option(command)
+    """--broker and --config: the verb gets `connect`, which makes a client of the broker that they name."""
+
+    @functools.wraps(command)
+    def verb(*args: Any, broker: tuple[str, ...], config: Path | None, **given: Any) -> Any:
+        return command(*args, connect=functools.partial(_client, broker, config), **given)
+
+    text = "Client endpoint, tcp://HOST:PORT; may be repeated."
+    return config_option(click.option("--broker", multiple=True, help=text)(cast(F, verb)))
 
 
-def connect(broker: tuple[str, ...], config: Path | None) -> Client:
-    """A client of the broker that the flags or the settings name."""
+def _client(broker: tuple[str, ...], config: Path | None) -> Client:
     if not broker:
         broker = (settings.connectable(settings.load(config).broker.client),)
     for endpoint in broker:
@@ -58,6 +63,24 @@ def connect(broker: tuple[str, ...], config: Path | None) -> Client:
             raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
     return Client(list(broker), connect_timeout=CONNECT_S)
+
+
+def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:
+    """Which jobs: of those that can be in these states."""
+
+    def decorate(command: F) -> F:
+        ago = "Made at this time or later: ISO 8601 with zone, or 1h for an hour ago."
+        for option in (
+            click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
+            click.option("--since", metavar="TIME", type=moment, help=ago),
+            click.option("--group", help="Only of this group."),
+            click.option("--state", type=click.Choice(states), help="Only in this state."),
+            click.option("--service", help="Only of this service."),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def sure(question: str, yes: bool) -> None:

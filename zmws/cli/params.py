@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 import click
 
 from zmws.cli.durations import seconds_of
-from zmws.core.options import JOB_OPTIONS, checked
+from zmws.core.options import JOB_OPTIONS, option
+from zmws.core.table import number_in
 from zmws.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_METAVARS = {"int": "NUMBER", "number": "NUMBER", "seconds": "DURATION", "time": "TIME", "id": "ID"}
+_METAVARS = {"whole": "NUMBER", "seconds": "DURATION", "time": "TIME", "id": "ID"}
 
 
 raw_option = click.option("--raw", metavar="FILE", help="Send the bytes of this file, - for standard input.")
@@ -65,16 +66,6 @@ def _text(word: str) -> str:
         ) from None
 
 
-def _number(text: str) -> int | float | str:
-    """The number that the text stands for, else the text, which the check then refuses by name."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _read(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -95,12 +86,12 @@ def job_option_flags(*names: str) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for name in reversed(names or tuple(JOB_OPTIONS)):
-            spec = JOB_OPTIONS[name]
+            row = JOB_OPTIONS[name]
             command = click.option(
                 f"--{name}",
                 f"option_{name}",
-                metavar=_METAVARS.get(spec.kind, "TEXT"),
-                help=spec.help[0].upper() + spec.help[1:] + ".",
+                metavar=_METAVARS.get(row.kind, "TEXT"),
+                help=row.help[0].upper() + row.help[1:] + ".",
             )(command)
         return command
 
@@ -110,20 +101,14 @@ def job_option_flags(*names: str) -> Callable[[F], F]:
 def job_options_given(flags: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, in their types. Raises UsageError that names option and range."""
     given = {}
-    for name, spec in JOB_OPTIONS.items():
+    for name, row in JOB_OPTIONS.items():
         text = flags.get(f"option_{name}")
         if text is None:
             continue
-        value: Any = text
-        if spec.kind == "seconds":
-            seconds = seconds_of(text)
-            value = text if seconds is None else seconds
-        elif spec.kind in ("int", "number"):
-            value = _number(text)
+        seconds = seconds_of(text) if row.kind == "seconds" else None
         try:
-            given[name] = checked(name, spec, value)
+            checked = option(name, row, number_in(row, text) if seconds is None else seconds)
         except OptionError as wrong:
             raise click.UsageError(str(wrong)) from None
-        if spec.kind == "time":
-            given[name] = text
+        given[name] = text if row.kind == "time" else checked
     return given

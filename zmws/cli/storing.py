@@ -12,10 +12,8 @@ from zmws.cli.options import config_option, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @config_option
@@ -36,7 +34,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
     return 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @json_option
 @config_option
@@ -59,7 +57,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     return FAILED if problems else 0
 
 
-@click.command(context_settings=_HELP)
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @config_option

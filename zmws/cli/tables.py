@@ -21,6 +21,14 @@ def show_json(value: Any) -> None:
     echo(json.dumps(value, ensure_ascii=False))
 
 
+def show_done(value: Any, text: str, as_json: bool) -> None:
+    """What was done: JSON for programs, a line for people."""
+    if as_json:
+        show_json(value)
+    else:
+        echo(text)
+
+
 def show_result(value: Any, as_json: bool) -> None:
     """A job's result: text as it is, bytes as they are, nothing for none, else JSON. The frames of a worker
     of another kind are a list of bytes: each as it is, on a line of its own."""

@@ -18,22 +18,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from zmws.errors import ZmwsError
+from zmws.line.thread import Home
 
 _HELD_S = 0.01  # a caller that nothing has interrupted lets go of its future sooner
 
 T = TypeVar("T")
-
-
-class Home:
-    """The thread that brings a client's answers."""
-
-    def __init__(self) -> None:
-        self.thread: int | None = None  # while it runs
-
-    @property
-    def here(self) -> bool:
-        """Whether this is that thread."""
-        return self.thread == _thread.get_ident()
 
 
 class _End(NamedTuple):

@@ -31,8 +31,7 @@ class AsyncJob:
 
     async def status(self) -> dict[str, Any]:
         """As `Job.status`."""
-        record: dict[str, Any] = await wrap_future(self._job.asked("zmws.job"))
-        return record
+        return dict(await wrap_future(self._job.asked("zmws.job")))
 
     async def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """As `Job.wait`."""
@@ -190,18 +189,15 @@ class AsyncClient:
 
     async def services(self) -> list[dict[str, Any]]:
         """As `Client.services`."""
-        rows: list[dict[str, Any]] = await self.ask("zmws.services")
-        return rows
+        return list(await self.ask("zmws.services"))
 
     async def workers(self) -> list[dict[str, Any]]:
         """As `Client.workers`."""
-        rows: list[dict[str, Any]] = await self.ask("zmws.workers")
-        return rows
+        return list(await self.ask("zmws.workers"))
 
     async def stats(self) -> dict[str, Any]:
         """As `Client.stats`."""
-        stats: dict[str, Any] = await self.ask("zmws.stats")
-        return stats
+        return dict(await self.ask("zmws.stats"))
 
     async def cancel_jobs(self, **filter: Any) -> int:
         """As `Client.cancel_jobs`."""

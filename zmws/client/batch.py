@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from zmws.client.answers import Steps, error_of, options_of
 from zmws.client.asked import then
+from zmws.client.asker import Asker
 from zmws.client.given import service_of
 from zmws.client.job import Job
 from zmws.errors import BadValue, Refused
 from zmws.wire import values
-
-if TYPE_CHECKING:
-    from zmws.client.synchronous import Client
 
 JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
 _DEPTH_MAX = values.DEPTH_MAX - 2  # of parameters: they stand in a job, in a list
@@ -62,22 +61,22 @@ class Batch:
         self._bytes += size
         return True
 
-    def submit_future(self, client: Client) -> Future[list[Job | Refused]]:
+    def submit_future(self, asker: Asker) -> Future[list[Job | Refused]]:
         """Send it; a verdict for each job, in order. Nothing may be added any more."""
         if not self._items:
             nothing: Future[list[Any]] = Future()
             nothing.set_result([])
-            return then(nothing, lambda told: self.verdicts(client, told))
+            return then(nothing, lambda told: self.verdicts(asker, told))
         body = values.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
         self._items = []
-        return then(client.raw_future("zmws.submit", body), lambda told: self.verdicts(client, told[1]))
+        return then(asker.raw_future("zmws.submit", body), lambda told: self.verdicts(asker, told[1]))
 
-    def verdicts(self, client: Client, told: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
+    def verdicts(self, asker: Asker, told: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
         """A job or a refusal for each that was added."""
         answers = iter(told)
         made: list[Job | Refused] = []
         for entry in self._entries:
-            made.append(entry if isinstance(entry, Refused) else _verdict(client, entry, next(answers)))
+            made.append(entry if isinstance(entry, Refused) else _verdict(asker, entry, next(answers)))
         return made
 
     def refused(self, why: Refused) -> list[Job | Refused]:
@@ -87,14 +86,20 @@ class Batch:
         ]
 
 
-def submit_steps(client: Client, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[Job | Refused]]:
+def batch_steps(asker: Asker, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
+    """What makes messages of many jobs, as large as the broker takes."""
+    bytes_max, many_max = yield from asker.limits_steps()
+    return partial(Batch, bytes_max, min(jobs_max, many_max))
+
+
+def submit_steps(asker: Asker, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[Job | Refused]]:
     """The messages of `submit_many`, a few of them in flight at once."""
     flying: deque[tuple[Batch, Future[list[Job | Refused]]]] = deque()
     made: list[Job | Refused] = []
     left = iter(jobs)
     more = True
     try:
-        new_batch = yield from client.batch_steps()
+        new_batch = yield from batch_steps(asker)
         batch = new_batch()
         while more or flying:
             while more and len(flying) < _IN_FLIGHT:
@@ -102,7 +107,7 @@ def submit_steps(client: Client, jobs: Iterable[Mapping[str, Any]]) -> Steps[lis
                 more = job is not _NO_MORE
                 if not more or not batch.add(job):
                     if len(batch):
-                        flying.append((batch, batch.submit_future(client)))
+                        flying.append((batch, batch.submit_future(asker)))
                     batch = new_batch()
                     if more:
                         batch.add(job)
@@ -140,8 +145,8 @@ def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
     return service, text
 
 
-def _verdict(client: Client, service: str, told: Mapping[str, Any]) -> Job | Refused:
+def _verdict(asker: Asker, service: str, told: Mapping[str, Any]) -> Job | Refused:
     if "code" in told:
         error = error_of(told, None)
         return error if isinstance(error, Refused) else Refused(str(told["code"]), str(error))
-    return Job(client, str(told["id"]), service, str(told.get("durability")), bool(told.get("existing")))
+    return Job(asker, str(told["id"]), service, str(told.get("durability")), bool(told.get("existing")))

@@ -22,7 +22,7 @@ _WIRE_ONLY = ("JOB:", "SYNC-")  # how the wire says whether the asker waits
 _EXPECTED = {
     "time": "an ISO 8601 text or a datetime, with its zone",
     "seconds": "a number of seconds, or a timedelta",
-    "int": "a whole number",
+    "whole": "a whole number",
     "id": "a text, or a UUID",
 }
 
@@ -82,8 +82,8 @@ def times_as_text(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> Any:
-    spec = JOB_OPTIONS.get(name)
-    kind = spec.kind if spec is not None else ""
+    row = JOB_OPTIONS.get(name)
+    kind = row.kind if row is not None else ""
     if kind == "time" and isinstance(value, datetime):
         if value.utcoffset() is None:
             text = "a datetime with its zone, such as datetime.now(timezone.utc)"

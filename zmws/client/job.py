@@ -6,16 +6,14 @@ import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zmws.client.answers import Steps, finished, outcome_of
 from zmws.client.asked import then, waited
+from zmws.client.asker import Asker
 from zmws.client.given import Seconds, seconds, seconds_or_none
 from zmws.core.job import FINAL_STATES
 from zmws.errors import JobTimeout
-
-if TYPE_CHECKING:
-    from zmws.client.synchronous import Client
 
 WAIT_S = 30.0  # one question that waits; longer waits are several
 
@@ -23,17 +21,16 @@ WAIT_S = 30.0  # one question that waits; longer waits are several
 class Job:
     """A job that a broker has accepted."""
 
-    def __init__(self, client: Client, job_id: str, service: str, durability: str, existing: bool) -> None:
+    def __init__(self, asker: Asker, job_id: str, service: str, durability: str, existing: bool) -> None:
         self.id = job_id
         self.service = service
         self.durability = durability  # what the acknowledgement stands for: "disk" or "memory"
         self.existing = existing  # it was there already: a repeated id, or a unique key
-        self._client = client
+        self._asker = asker
 
     def status(self) -> dict[str, Any]:
         """Its record, as docs/protocol.md shows it. Raises Refused (unknown_job) when forgotten."""
-        record: dict[str, Any] = waited(self.asked("zmws.job"))
-        return record
+        return dict(waited(self.asked("zmws.job")))
 
     def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """Its record, when it has ended. `timeout` in seconds; raises JobTimeout."""
@@ -77,13 +74,13 @@ class Job:
 
     def asked(self, service: str) -> Future[Any]:
         """The answer of a `zmws.*` service that takes the job's id."""
-        return self._client.answer_future(service, {"id": self.id})
+        return self._asker.answer_future(service, {"id": self.id})
 
     def wait_future(self, timeout: Seconds = WAIT_S) -> Future[dict[str, Any] | None]:
         """One wait of at most `timeout` seconds, without blocking: its record if it has ended by then,
         else None."""
         patience = seconds("timeout", timeout)
-        asked = self._client.ask_future("zmws.wait", {"id": self.id, "timeout": patience}, patience)
+        asked = self._asker.ask_future("zmws.wait", {"id": self.id, "timeout": patience}, patience)
         return then(asked, lambda answer: answer[1] if answer[0] == 200 else None)
 
     def wait_steps(self, timeout: Seconds | None) -> Steps[dict[str, Any]]:
@@ -103,7 +100,7 @@ class Job:
         """One page of its events past number `after`; waits up to `timeout` seconds for the first."""
         patience = seconds("timeout", timeout)
         question = {"id": self.id, "after": after, "timeout": patience}
-        return self._client.answer_future("zmws.events", question, patience)
+        return self._asker.answer_future("zmws.events", question, patience)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of {self.service}>"

@@ -15,19 +15,17 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zmws import ids
 from zmws.client.answers import Steps, finished
 from zmws.client.asked import then, waited
+from zmws.client.asker import Asker
 from zmws.client.given import Seconds, options_given, service_of
 from zmws.client.given import seconds as in_seconds
 from zmws.client.job import WAIT_S
 from zmws.errors import BadResult, BadValue, Refused, ZmwsError
 from zmws.wire import values
-
-if TYPE_CHECKING:
-    from zmws.client.synchronous import Client
 
 LEASE_TTR_S = 60.0
 _UNFIT = ("too_large", "bad_request")  # how the broker, or our own side, refuses a result
@@ -43,7 +41,7 @@ class Lease:
     As a context manager: an exception fails the job, and what was not reported at the end is released.
     """
 
-    def __init__(self, client: Client, record: Mapping[str, Any], ttr: float) -> None:
+    def __init__(self, asker: Asker, record: Mapping[str, Any], ttr: float) -> None:
         self.record = dict(record)
         self.id = str(record["id"])
         self.service = str(record["service"])
@@ -53,7 +51,7 @@ class Lease:
         self.deadline = time.monotonic() + ttr
         self.params = values.params_from(record["params"], values.kind_of(record, "params"))
         self.reported = False
-        self._client = client
+        self._asker = asker
 
     def complete(self, result: Any = None) -> None:
         """The job is done. `result`: JSON or bytes, None for none. Raises Refused if the token is dead, and
@@ -149,7 +147,7 @@ class Lease:
             self.deadline = until
 
         question = {"token": self.token, "seconds": given}
-        return then(self._client.answer_future("zmws.extend", question), extended)
+        return then(self._asker.answer_future("zmws.extend", question), extended)
 
     def ending_steps(self, fault: BaseException | None) -> Steps[None]:
         """The report that a `with` block ends with, if the lease is not over already."""
@@ -179,7 +177,7 @@ class Lease:
 
     def _report(self, kind: str, **fields: Any) -> Future[None]:
         question = {"token": self.token, "kind": kind, **fields}
-        return then(self._client.answer_future("zmws.report", question), lambda _: None)
+        return then(self._asker.answer_future("zmws.report", question), lambda _: None)
 
     def _wait(self, ending: Future[None]) -> None:
         try:
@@ -207,15 +205,15 @@ class Lease:
         return f"<Lease of job {self.id} of {self.service}, attempt {self.attempt}>"
 
 
-def lease_steps(client: Client, service: str, wait: Seconds, ttr: Seconds) -> Steps[Lease | None]:
+def lease_steps(asker: Asker, service: str, wait: Seconds, ttr: Seconds) -> Steps[Lease | None]:
     """The questions of `lease`: under one id of its own, so that a repeat gets the same job."""
     name, held_s = service_of(service), in_seconds("ttr", ttr)
     question: dict[str, Any] = {"service": name, "lease": ids.new_id(), "ttr": held_s}
     until = time.monotonic() + in_seconds("wait", wait, endless=True)
     while True:
         question["wait"] = left = min(WAIT_S, max(0.0, until - time.monotonic()))
-        status, record = yield client.ask_future("zmws.lease", question, left)
+        status, record = yield asker.ask_future("zmws.lease", question, left)
         if status == 200:
-            return Lease(client, record, held_s)
+            return Lease(asker, record, held_s)
         if time.monotonic() >= until:
             return None

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zmws import ids
 from zmws.client.answers import (
-    DEFAULT_BROKER,
     Steps,
     accepted,
-    answer_of,
     body_of,
     filter_of,
     finished,
@@ -21,56 +16,23 @@ from zmws.client.answers import (
     result_of,
 )
 from zmws.client.asked import then, waited
-from zmws.client.batch import JOBS_MAX, Batch, submit_steps
-from zmws.client.connection import Connection
-from zmws.client.given import Seconds, seconds, seconds_or_none, service_of, times_as_text
+from zmws.client.asker import Asker
+from zmws.client.batch import JOBS_MAX, Batch, batch_steps, submit_steps
+from zmws.client.given import Seconds, seconds_or_none, service_of, times_as_text
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
-from zmws.core.desk.questions import CHANGES
-from zmws.dialog.client import ClientSettings
-from zmws.errors import Refused, ServiceUnknown
+from zmws.errors import Refused
 from zmws.wire import values
 from zmws.wire.messages import Reply
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-_ANSWER_S = 10.0  # patience with the broker itself
 _COROUTINE = 0x80  # CO_COROUTINE of inspect, whose import costs the start of every command
-_LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
 
 
-class Client:
+class Client(Asker):
     """A connection to a broker, or to the first of several that answers."""
-
-    def __init__(
-        self,
-        broker: str | Sequence[str] = DEFAULT_BROKER,
-        *,
-        connect_timeout: Seconds = 1.5,
-        reconnect_timeout: Seconds = 15.0,
-        failover_duplicates: bool = False,
-        message_bytes_max: int | None = None,
-    ) -> None:
-        """`broker`: client endpoint(s), `tcp://HOST:PORT`.
-
-        `connect_timeout`: seconds until a broker that was never reached is given up;
-        `reconnect_timeout`: seconds that one with requests in flight may stay away.
-        `message_bytes_max`: larger parameters are refused here; None: those that the broker tells it would
-        not take.
-        `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
-        Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
-        cannot be, ZmwsError where threads have been replaced (gevent, eventlet).
-        """
-        brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
-        settings = ClientSettings(
-            connect_s=seconds("connect_timeout", connect_timeout, endless=True),
-            away_s=seconds("reconnect_timeout", reconnect_timeout, endless=True),
-            message_bytes_max=message_bytes_max,
-            failover_duplicates=failover_duplicates,
-        )
-        self._answer_s = max(_ANSWER_S, settings.connect_s)
-        self._connection = Connection(brokers, settings)
 
     # ------------------------------------------------------------ synchronous
 
@@ -142,7 +104,8 @@ class Client:
     def submit_many_future(self, jobs: Iterable[Mapping[str, Any]]) -> Future[list[Job | Refused]]:
         """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
         fit into one."""
-        batch = Batch(self._connection.message_bytes_max, self._connection.submit_many_max)
+        limits = self._connection.dialog
+        batch = Batch(limits.message_bytes_max, limits.submit_many_max)
         for job in jobs:
             if not batch.add(job):
                 raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")
@@ -177,18 +140,15 @@ class Client:
 
     def services(self) -> list[dict[str, Any]]:
         """The services with their counts, as docs/protocol.md shows them."""
-        rows: list[dict[str, Any]] = self.ask("zmws.services")
-        return rows
+        return list(self.ask("zmws.services"))
 
     def workers(self) -> list[dict[str, Any]]:
         """The workers, as docs/protocol.md shows them."""
-        rows: list[dict[str, Any]] = self.ask("zmws.workers")
-        return rows
+        return list(self.ask("zmws.workers"))
 
     def stats(self) -> dict[str, Any]:
         """The broker's counters and limits, as docs/protocol.md shows them."""
-        stats: dict[str, Any] = self.ask("zmws.stats")
-        return stats
+        return dict(self.ask("zmws.stats"))
 
     # ------------------------------------------------------------ an operator's part
 
@@ -238,42 +198,9 @@ class Client:
         """Status and answer. `takes_s`: how long the broker itself may wait before it answers."""
         return waited(self.ask_future(service, question, takes_s))
 
-    def ask_future(
-        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
-    ) -> Future[tuple[int, Any]]:
-        """As `ask_status`, without waiting."""
-        asked = dict(question or {})
-        if service in CHANGES:
-            asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
-        (body,) = values.encode_value(asked, "the question")
-        return self.raw_future(service, body, takes_s + self._answer_s)
-
-    def answer_future(
-        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
-    ) -> Future[Any]:
-        """As `ask`, without waiting."""
-        return then(self.ask_future(service, question, takes_s), lambda answer: answer[1])
-
-    def count_future(self, service: str, question: Mapping[str, Any]) -> Future[int]:
-        """How many jobs a question has acted on; the broker may work on it for minutes."""
-        return then(self.ask_future(service, question, _LONG_S), lambda answer: int(answer[1]["count"]))
-
-    def raw_future(self, service: str, body: bytes, timeout: float | None = None) -> Future[tuple[int, Any]]:
-        """Status and answer of a `zmws.*` service to a frame that is JSON already."""
-        return then(self._connection.request(service_of(service), True, {}, (body,), timeout), answer_of)
-
     def batch_steps(self, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
-        """What makes messages of many jobs, as large as the broker takes, which may have to be asked for."""
-        connection = self._connection
-        if not connection.greeted:
-            with suppress(ServiceUnknown):  # of an older broker
-                yield self.answer_future("zmws.hello")
-        most = min(jobs_max, connection.submit_many_max)
-        return partial(Batch, connection.message_bytes_max, most)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """What makes messages of many jobs, as large as the broker takes."""
+        return batch_steps(self, jobs_max)
 
     def __enter__(self) -> Client:
         return self

@@ -291,7 +291,7 @@ class Life:
         job.attempt -= 1
         job.token = None
         job.worker, job.started_at = before.get("worker"), before.get("started_at")
-        service.not_started(self.turn.now)
+        service.not_started()
         job.move("give_back", self.turn.wall)
         changes = {"state": WAITING, "attempt": job.attempt, "worker": job.worker}
         changes |= {"started_at": job.started_at, **_attempt_changes(job)}

@@ -214,10 +214,9 @@ class Service:
             self._refill(now, self.options.rate)
             self._allowance -= 1.0
 
-    def not_started(self, now: float) -> None:
+    def not_started(self) -> None:
         """A dispatch was taken back: it uses up nothing of the rate."""
         if self.options.rate is not None:
-            self._refill(now, self.options.rate)
             self._allowance = min(max(1.0, self.options.rate), self._allowance + 1.0)
 
     def _refill(self, now: float, rate: float) -> None:

@@ -190,10 +190,15 @@ class Watchers:
             question.safely(lambda asked: asked.answer(200, record(job, self.turn.lead), after))
 
     def happened(self, job: Job) -> None:
-        """There is a new event of a job."""
+        """There is a new event of a job. Who looks on past a later one is told at its end."""
         watching = self.watches.pop(job.id, None) if self.watches else None
         if not watching:
             return
+        if not job.final and (ahead := [one for one in watching if one[1] >= job.events]):
+            self.watches[job.id] = ahead
+            watching = [one for one in watching if one[1] < job.events]
+            if not watching:
+                return
         self.waits_count -= len(watching)
         if job.kind == STORED:
             past = min(after for _, after, _ in watching)

@@ -1,7 +1,13 @@
 """The client's side of the native dialect: requests in flight, answers matched, repeats. Pure.
 
+              connect               shake              hello
+        AWAY ---------> CONNECTING -------> GREETING --------> READY
+          ^                 |                  |  |  refuse      |
+          |      lose       |                  |  +-----> REFUSED|
+          +-----------------+------------------+-------------+---+
+
     in    request, forget, connected, disconnected, receive, tick
-    out   take() -> Open | Transmit | Answered | Unanswered, in order;   next_deadline()
+    out   take() -> Open | Transmit | Answered | Unanswered;   next_deadline()
 
 Rule 1: an unanswered request is repeated after a reconnection, and every `repeat_s`, with the same id
         and the time that is left: at the broker it went to, where a repeat is never a second job.
@@ -19,16 +25,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from zmws.core.options import YEAR_S
-from zmws.dialog.worker import QUICK_TRY_S, Open, Transmit
+from zmws.core.table import YEAR_S
+from zmws.dialog.actions import Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
 from zmws.wire import mdp
 from zmws.wire.messages import Reply
 from zmws.wire.values import PARAM_JSON, json_object
 
-TRY_S_MAX = 1.0
+
+class State(Enum):
+    """Where a client stands with its broker."""
+
+    AWAY = "no connection; one is made when there is something to ask, and its time has come"
+    CONNECTING = "a socket is there"
+    GREETING = "the handshake is through, and the broker was asked what it is"
+    READY = "it has said so: what is in flight has left"
+    REFUSED = "it is none for us"
+
+
+AWAY, CONNECTING, GREETING, READY, REFUSED = State
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    AWAY: {"connect": CONNECTING},
+    CONNECTING: {"shake": GREETING, "lose": AWAY},
+    GREETING: {"hello": READY, "refuse": REFUSED, "lose": AWAY},
+    READY: {"lose": AWAY},
+    REFUSED: {"lose": AWAY},
+}
+
+TRY_S_FIRST, TRY_S_MAX = 0.1, 1.0
+PING_S = 5.0
 HELLO = b"0"  # the number of the question that each connection begins with
 # Of brokers that do not tell:
 BYTES_MAX_UNTOLD = 8 * 1024 * 1024
@@ -92,15 +121,14 @@ class ClientDialog:
         self.message_bytes_max = min(BYTES_MAX_UNTOLD, self.settings.message_bytes_max or BYTES_MAX_UNTOLD)
         self.submit_many_max = SUBMIT_MANY_MAX_UNTOLD
         self.greeted = False  # a broker has told its limits
+        self.state = AWAY
         self._wrong: Refused | None = None  # what is there is not for us
         self._reason = ""  # why the last attempt failed
-        self._open = False
-        self._up_since: float | None = None  # the handshake is through
-        self._connected = False  # and the broker has answered
+        self._shaken_at = 0.0  # when the handshake was through
         self._attempt_until: float | None = None  # then another broker is tried
         self._retry_at: float | None = None
         self._away_since: float | None = None
-        self._try_s = QUICK_TRY_S
+        self._try_s = TRY_S_FIRST
         self._failed_in_turn = 0  # attempts
         self._check_at = float("inf")  # no timeout or repeat is due before this
 
@@ -121,12 +149,13 @@ class ClientDialog:
         deadline = None if timeout_s is None else now + timeout_s
         asked = Pending(number, service, sync, options, body, now, deadline)
         self.pending[number] = asked
-        if not self._open and self._retry_at is None:
+        if self.state is AWAY and self._retry_at is None:
             self._connect(now)
-        if self._wrong is not None:
+        if self.state is REFUSED:
+            assert self._wrong is not None
             self._give_up(asked, self._wrong)
             return number
-        if self._connected:
+        if self.state is READY:
             self._send(now, asked)
         self._check_at = min(self._check_at, self._due(asked))
         return number
@@ -137,24 +166,29 @@ class ClientDialog:
 
     def connected(self, now: float) -> None:
         """The socket's handshake is through: ask whom we talk to."""
-        self._up_since = now
+        if self.state is not CONNECTING:
+            return  # it was given up a moment before
+        self._move("shake")
+        self._shaken_at = now
         self._attempt_until = self._attempt_end(now, self.settings.away_s)
         self._out.append(Transmit(mdp.encode_request(HELLO, "zmws.hello", False, {}, (b"{}",))))
         self._check_at = now  # to wait for its answer is another patience
 
     def _on_hello(self, now: float, reply: Reply) -> None:
         """The broker has said what it is: send what is in flight, again or for the first time."""
-        if self._connected:
+        if self.state is not GREETING:
             return
         told = json_object(reply.body[-1].removeprefix(PARAM_JSON)) if reply.body else None
         wrong = self._not_for_us(reply, told or {})
         if wrong is not None:
+            self._move("refuse")
             self._wrong = wrong
             for asked in list(self.pending.values()):
                 self._give_up(asked, wrong)
             return
         self._learn(told or {} if reply.body[:1] == (b"200",) else {})
-        self._connected, self._try_s, self._attempt_until = True, QUICK_TRY_S, None
+        self._move("hello")
+        self._try_s, self._attempt_until = TRY_S_FIRST, None
         self._failed_in_turn = 0
         for asked in list(self.pending.values()):
             if asked.broker is None or asked.broker == self._broker or self.settings.failover_duplicates:
@@ -188,14 +222,14 @@ class ClientDialog:
 
     def disconnected(self, now: float, reason: str = "") -> None:
         """The connection broke or could not be made. `reason`: why, where that is of use to whoever asked."""
-        if not self._open:
+        if self.state is AWAY:
             return
         self._reason = reason
-        lasted = self._up_since is not None and now - self._up_since >= self.settings.steady_s
-        if self._away_since is None or (self._connected and lasted):
+        lasted = now - self._shaken_at >= self.settings.steady_s
+        if self._away_since is None or (self.state is READY and lasted):
             self._away_since = now
-        self._open = self._connected = False
-        self._up_since = self._wrong = self._attempt_until = None
+        self._move("lose")
+        self._wrong = self._attempt_until = None
         bound = self._bound()
         self._failed_in_turn += 1
         if not bound:
@@ -238,9 +272,9 @@ class ClientDialog:
         for asked in list(self.pending.values()):
             if asked.deadline is not None and now >= asked.deadline:
                 self._give_up(asked, self._timeout(asked))
-            elif not self._connected and now >= self._patience(asked):
+            elif self.state is not READY and now >= self._patience(asked):
                 self._give_up(asked, self._unreachable(asked))
-            elif self._connected and asked.broker == self._broker and now >= asked.repeat_at:
+            elif self.state is READY and asked.broker == self._broker and now >= asked.repeat_at:
                 self._send(now, asked)
         self._check_at = min((self._due(asked) for asked in self.pending.values()), default=float("inf"))
 
@@ -261,13 +295,17 @@ class ClientDialog:
 
     # ------------------------------------------------------------ privates
 
+    def _move(self, event: str) -> None:
+        assert event in TRANSITIONS[self.state], (self.state, event)
+        self.state = TRANSITIONS[self.state][event]
+
     def _connect(self, now: float) -> None:
         self._retry_at = None
-        self._open, self._connected, self._up_since = True, False, None
+        self._move("connect")
         if self._away_since is None:
             self._away_since = now
         self._attempt_until = self._attempt_end(now, self.settings.connect_s)
-        self._out.append(Open(self._brokers[self._broker]))
+        self._out.append(Open(self._brokers[self._broker], PING_S, 2 * PING_S))
 
     def _bound(self) -> set[int]:
         """The brokers that requests in flight are bound to; for any other request any broker will do."""
@@ -302,14 +340,15 @@ class ClientDialog:
         away_since = self._away_since if self._away_since is not None else asked.begun
         if asked.broker is None:
             # Who takes a connection and says nothing yet may be busy; who takes none is not there.
-            patience = self.settings.connect_s if self._up_since is None else self.settings.away_s
+            shaken = self.state not in (AWAY, CONNECTING)
+            patience = self.settings.away_s if shaken else self.settings.connect_s
             return max(asked.begun, away_since) + patience
         return max(asked.begun, away_since) + self.settings.away_s
 
     def _due(self, asked: Pending) -> float:
         """When something is to be done about a request that is not answered."""
         due = float("inf") if asked.deadline is None else asked.deadline
-        if not self._connected:
+        if self.state is not READY:
             return min(due, self._patience(asked))
         return min(due, asked.repeat_at) if asked.broker == self._broker else due
 

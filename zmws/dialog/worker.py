@@ -1,7 +1,17 @@
 """The worker's side of MDP/Worker (RFC 18) with our extensions: a pure state machine.
 
+               connect               hear
+       AWAY -----------> GREETING --------> REGISTERED
+        ^ ^                |   |              |   |
+        | |      lose      |   |    lose      |   |
+        | +----------------+---|--------------+   |
+        |                      |     dismiss      |
+        |  retire              +---------+--------+
+        +------------- DISMISSED <-------+                 connect: DISMISSED --> GREETING
+                                                           leave: AWAY, GREETING, REGISTERED --> STOPPED
+
     in    start, connected, disconnected, receive, partial, final, stop, tick
-    out   take() -> Open | Transmit | StartJob | CancelJob | Stopped, in order;   next_deadline()
+    out   take() -> Open | Transmit | Registered | StartJob | CancelJob | Stopped;   next_deadline()
 
 Rule 1: a FINAL is kept until the broker has said DONE, and sent again after a reconnection.
 Rule 2: READY names what is held and what is finished, so that the broker can tell a job that goes on
@@ -15,12 +25,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
+from zmws.dialog.actions import Open, Transmit
 from zmws.errors import ProtocolError
 from zmws.wire import mdp
 from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
 from zmws.wire.values import PARAM_JSON, json_object
+
+
+class State(Enum):
+    """Where a worker stands with its broker."""
+
+    AWAY = "no connection; the next is made at its time"
+    GREETING = "READY is said, or will be when the handshake is through; nothing was heard yet"
+    REGISTERED = "a broker has answered"
+    DISMISSED = "cancelled, then disconnected: it comes back when work() has returned"
+    STOPPED = "it has left"
+
+
+AWAY, GREETING, REGISTERED, DISMISSED, STOPPED = State
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    AWAY: {"connect": GREETING, "leave": STOPPED},
+    GREETING: {"hear": REGISTERED, "lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
+    REGISTERED: {"lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
+    DISMISSED: {"connect": GREETING, "retire": AWAY},  # retire: it is stopping, and registers no more
+    STOPPED: {},
+}
+OPEN = (GREETING, REGISTERED)  # there is a socket
 
 QUICK_TRY_S = 0.1
 QUICK_TRIES_S = 2.0
@@ -28,20 +62,12 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_S_MAX = 30.0
 CONNECT_S_MAX = 5.0
 FINISHED_NAMED_MAX = 1_000
+PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
 
 
 @dataclass(slots=True)
-class Open:
-    """Close the socket there is, and connect a new one to this broker."""
-
-    endpoint: str
-
-
-@dataclass(slots=True)
-class Transmit:
-    """Send these frames on the socket there is."""
-
-    frames: list[bytes]
+class Registered:
+    """A broker has answered its READY."""
 
 
 @dataclass(slots=True)
@@ -87,28 +113,28 @@ class WorkerDialog:
         jitter: Callable[[], float],
         info: dict[str, Any] | None = None,
         settings: DialogSettings | None = None,
+        memory_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`brokers`: worker endpoints, tried in turn. `jitter`: a number from 0 to 1, another each time.
+        `info`: what READY tells beside what is known here; `memory_bytes`: how much the process uses."""
         assert brokers, "a worker needs a broker"
         self.service = service
         self.worker_id = worker_id
         self.settings = settings or DialogSettings()
         self.holding: dict[bytes, None] = {}
         self.unconfirmed: dict[bytes, tuple[bytes, ...]] = {}
+        self.state = AWAY
         self.stopping = False
-        self.stopped = False
-        self.memory_bytes: int | None = None
         self.interval_s = self.settings.heartbeat_interval_s
         self.liveness = self.settings.heartbeat_liveness
         self.message_bytes_max = self.settings.message_bytes_max
         self._brokers = list(brokers)
         self._broker = 0
         self._jitter = jitter
-        self._info = info or {}
-        self._out: list[Open | Transmit | StartJob | CancelJob | Stopped] = []
-        self._open = False  # a socket is there
-        self._greeted = False  # and the broker has answered on it
+        self._info = {"ping": PING_S, **(info or {})}
+        self._memory_bytes = memory_bytes
+        self._out: list[Open | Transmit | Registered | StartJob | CancelJob | Stopped] = []
         self._cancelled: set[bytes] = set()
-        self._waiting_for_work = False
         self._unconfirmed_bytes = 0
         self._confirming = False
         self._retry_at: float | None = None
@@ -129,14 +155,14 @@ class WorkerDialog:
         """The socket's handshake is through."""
         self._heard = now
 
-    def disconnected(self, now: float) -> None:
+    def disconnected(self, now: float, reason: str = "") -> None:
         """The connection broke or could not be made: try again, soon and then less and less."""
-        if not self._open or self.stopped:
+        if self.state not in OPEN:
             return
         if self._lost_since is None:
             # A stopped broker, or a name that does not resolve, was lost from the start of this attempt.
-            self._lost_since = now if self._greeted else self._opened_at
-        self._open = self._greeted = False
+            self._lost_since = now if self.state is REGISTERED else self._opened_at
+        self._move("lose")
         if now - self._lost_since < QUICK_TRIES_S:
             self._retry_at = now + QUICK_TRY_S
         else:
@@ -147,7 +173,7 @@ class WorkerDialog:
 
     def receive(self, now: float, frames: list[bytes]) -> None:
         """What the broker sent. A message that is none of ours is dropped."""
-        if self.stopped or not self._open:
+        if self.state not in OPEN:
             return
         try:
             message = mdp.decode_at_worker(frames)
@@ -157,8 +183,10 @@ class WorkerDialog:
         if isinstance(message, Disconnect):
             self._on_disconnect(now)
             return
-        self._greeted = True
-        self._lost_since, self._backoff_s = None, BACKOFF_FIRST_S
+        if self.state is GREETING:
+            self._move("hear")
+            self._lost_since, self._backoff_s = None, BACKOFF_FIRST_S
+            self._out.append(Registered())
         if isinstance(message, WorkerRequest):
             self._on_request(now, message)
         else:
@@ -166,28 +194,29 @@ class WorkerDialog:
 
     def partial(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """work() says something: CONT, PROGRESS, LOG or TOUCH. Nobody hears it while cut off."""
-        if self._open and token in self.holding:
+        if self.state in OPEN and token in self.holding:
             self._transmit(mdp.encode_from_worker(mdp.W_PARTIAL, token, body))
 
     def final(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
         """work() has returned. A result that no broker would take fails the job for good."""
-        if token in self.unconfirmed:
+        if token not in self.holding:
             return  # said already
         if any(len(frame) > self.message_bytes_max for frame in body):
             text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
             said = {"code": "result_too_large", "error": text, "retry": False}
             body = (b"FAIL", PARAM_JSON + json.dumps(said).encode())
-        self.holding.pop(token, None)
+        del self.holding[token]
         self._cancelled.discard(token)
-        if self._waiting_for_work:
+        if self.state is DISMISSED:
             # It was cancelled and we were disconnected for it: nobody waits for this result.
-            self._waiting_for_work = False
-            if not self.stopping:
+            if self.stopping:
+                self._move("retire")
+            else:
                 self._connect(now)
         else:
             self.unconfirmed[token] = body
             self._unconfirmed_bytes += sum(map(len, body))
-            if self._open:
+            if self.state in OPEN:
                 if self.stopping or self._unconfirmed_bytes > self.settings.unconfirmed_bytes_max:
                     # Before the FINAL, so that the broker gives us nothing more when that arrives.
                     self._ask_to_confirm(now)
@@ -205,14 +234,14 @@ class WorkerDialog:
 
     def tick(self, now: float) -> None:
         """A deadline has come."""
-        if self.stopped:
+        if self.state is STOPPED:
             return
         if self._leave_by is not None and now >= self._leave_by:
             self._say_stopped()
             return
         if self._retry_at is not None and now >= self._retry_at:
             self._connect(now)
-        if not self._open:
+        if self.state not in OPEN:
             return
         if now >= self._silent_at():
             self.disconnected(now)
@@ -221,44 +250,38 @@ class WorkerDialog:
 
     # ------------------------------------------------------------ out
 
-    def take(self) -> list[Open | Transmit | StartJob | CancelJob | Stopped]:
+    def take(self) -> list[Open | Transmit | Registered | StartJob | CancelJob | Stopped]:
         """What is to be done, in order."""
         out, self._out = self._out, []
         return out
 
     def next_deadline(self) -> float | None:
         """When `tick` is to be called next."""
-        if self.stopped:
+        if self.state is STOPPED:
             return None
         due = [at for at in (self._retry_at, self._leave_by) if at is not None]
-        if self._open:
+        if self.state in OPEN:
             due += [self._heartbeat_due, self._silent_at()]
         return min(due) if due else None
 
-    @property
-    def registered(self) -> bool:
-        """Whether a broker has answered its READY."""
-        return self._greeted
-
-    @property
-    def broker(self) -> str:
-        """The endpoint of the broker it talks to, or tries to."""
-        return self._brokers[self._broker]
-
     # ------------------------------------------------------------ privates
+
+    def _move(self, event: str) -> None:
+        assert event in TRANSITIONS[self.state], (self.state, event)
+        self.state = TRANSITIONS[self.state][event]
 
     def _silent_at(self) -> float:
         """When a broker that says nothing is given up."""
-        patience = self.interval_s * self.liveness if self._greeted else CONNECT_S_MAX
+        patience = self.interval_s * self.liveness if self.state is REGISTERED else CONNECT_S_MAX
         return max(self._heard, self._opened_at) + patience
 
     def _connect(self, now: float) -> None:
         self._retry_at = None
-        self._open, self._greeted = True, False
+        self._move("connect")
         self._opened_at = now
         self._heartbeat_due = now + self.interval_s
         self._confirming = False
-        self._out.append(Open(self.broker))
+        self._out.append(Open(self._brokers[self._broker], min(PING_S, self.interval_s), 2 * self.interval_s))
         newest_first = list(reversed(self.unconfirmed))[:FINISHED_NAMED_MAX]
         info = {
             "zmws": 1,
@@ -325,10 +348,9 @@ class WorkerDialog:
 
     def _on_disconnect(self, now: float) -> None:
         if self._cancelled:
-            self._open = self._greeted = False
-            self._waiting_for_work = True
-            return
-        self.disconnected(now)
+            self._move("dismiss")
+        else:
+            self.disconnected(now)
 
     def _ask_to_confirm(self, now: float) -> None:
         self._confirming = True
@@ -340,8 +362,8 @@ class WorkerDialog:
         frames = [mdp.MDPW02, mdp.W_HEARTBEAT]
         if self.holding:
             frames.append(b"HOLDS " + b" ".join(self.holding))
-        if self.memory_bytes is not None:
-            frames.append(b"MEMORY %d" % self.memory_bytes)
+        if (memory := self._memory_bytes()) is not None:
+            frames.append(b"MEMORY %d" % memory)
         self._transmit(frames)
 
     def _leave(self, now: float) -> None:
@@ -350,13 +372,14 @@ class WorkerDialog:
             self._say_stopped()
             return
         self._leave_by = now + self.settings.leave_s
-        if self._open and not self._confirming:
+        if self.state in OPEN and not self._confirming:
             self._ask_to_confirm(now)
 
     def _say_stopped(self) -> None:
-        self.stopped = True
-        if self._open:
+        if self.state in OPEN:
             self._transmit([mdp.MDPW02, mdp.W_DISCONNECT])
+        self._move("leave")
+        self._leave_by = None
         self._out.append(Stopped(len(self.unconfirmed)))
 
     def _transmit(self, frames: list[bytes]) -> None:

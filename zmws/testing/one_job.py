@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from zmws import ids
-from zmws.client.answers import body_of, error_in
+from zmws.client.answers import body_of
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import json_object, value_of
-from zmws.worker import WorkerBase, WorkerIO
+from zmws.worker import JobInHand, WorkerBase
+from zmws.worker.attempt import Final
+from zmws.worker.executor import Inline
 
 
 @dataclass
@@ -40,14 +42,33 @@ class _Ear:
     """What a job says goes here instead of to a broker: it stands for the worker's connection."""
 
     def __init__(self, cancelled: bool) -> None:
-        self.said: list[tuple[bytes, ...]] = []
+        self.heard = JobOutcome("")
         self._cancelled = cancelled
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
-        self.said.append(body)
+        kind, *rest = body
+        if kind == b"PROGRESS":
+            said = json_object(rest[0]) or {}
+            self.heard.progress.append((said["done"], said["text"]))
+        elif kind == b"CONT":
+            self.heard.partials.append(value_of(tuple(rest)))
+        elif kind == b"LOG":
+            self.heard.log.append(rest[0].decode())
+        else:
+            assert kind == b"TOUCH", kind
+            self.heard.extended.append(float(rest[0]))
 
     def is_cancelled(self, token: bytes) -> bool:
         return self._cancelled
+
+    def finish(self, final: Final) -> None:
+        error = final.error
+        if error is None:
+            self.heard.state, self.heard.result = "complete", value_of(final.result)
+            return
+        self.heard.state, self.heard.code, self.heard.message = "failed", error["code"], error["error"]
+        self.heard.type, self.heard.traceback = error.get("type"), error.get("traceback")
+        self.heard.retried = error.get("retry") is not False
 
 
 def run_job(
@@ -74,40 +95,10 @@ def run_job(
     told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancelled)
-    made._runner = None
+    request = WorkerRequest(token, made.service_name, told, body)
+    executor = Inline(made, (KeyboardInterrupt,))
     try:
-        final = made._attempt(cast(WorkerIO, ear), WorkerRequest(token, made.service_name, told, body))
+        executor.start(JobInHand(ear, request), body, ear.finish)
     finally:
-        if made._runner is not None:
-            made._runner.close()
-    outcome = _outcome_of(final)
-    for kind, *rest in ear.said:
-        _hear(outcome, kind, tuple(rest))
-    return outcome
-
-
-def _outcome_of(final: tuple[bytes, ...]) -> JobOutcome:
-    if final[0] == b"COMPLETE":
-        return JobOutcome("complete", value_of(final[1:]))
-    error = error_in(final[1:])
-    return JobOutcome(
-        "failed",
-        code=error["code"],
-        message=error["error"],
-        type=error.get("type"),
-        traceback=error.get("traceback"),
-        retried=error.get("retry") is not False,
-    )
-
-
-def _hear(outcome: JobOutcome, kind: bytes, rest: tuple[bytes, ...]) -> None:
-    if kind == b"PROGRESS":
-        said = json_object(rest[0]) or {}
-        outcome.progress.append((said["done"], said["text"]))
-    elif kind == b"CONT":
-        outcome.partials.append(value_of(rest))
-    elif kind == b"LOG":
-        outcome.log.append(rest[0].decode())
-    else:
-        assert kind == b"TOUCH", kind
-        outcome.extended.append(float(rest[0]))
+        executor.close()
+    return ear.heard

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from zmws.testing.broker import RunningBroker
-from zmws.worker import WorkerBase, WorkerIO
+from zmws.worker import WorkerBase
+from zmws.worker.base import run_of
+from zmws.worker.line import WorkerLine
 
 _START_S = 10.0
 _STOP_S = 15.0
@@ -23,16 +23,16 @@ class RunningWorker:
     worker: WorkerBase
     service: str
     thread: threading.Thread
-    io: WorkerIO
+    line: WorkerLine
 
     @property
     def id(self) -> str:
         """As `zmws.workers` shows it."""
-        return self.io.dialog.worker_id
+        return self.line.dialog.worker_id
 
     def stop(self) -> None:
         """Let it finish the job in hand and leave, and wait for that. May be called again."""
-        self.io.stop()
+        self.line.stop()
         self.thread.join(_STOP_S)
         assert not self.thread.is_alive(), (
             f"{type(self.worker).__name__} did not stop within {_STOP_S:g} s: its work() goes on"
@@ -50,28 +50,24 @@ def worker_in_thread(
     that. A test of signals, or of a worker that dies, needs a process: `zmws worker FILE`.
     """
     made = worker() if isinstance(worker, type) else worker
-    handed: queue.SimpleQueue[WorkerIO | BaseException] = queue.SimpleQueue()
-    # `run` hands its connection to this just before it starts; a thread has no signals to handle.
-    vars(made)["_handle_signals"] = handed.put
+    run = run_of(made, [broker.worker], service, handle_signals=False)  # a thread has none to handle
+    faults: list[BaseException] = []
 
-    def run() -> None:
+    def serve() -> None:
         try:
-            made.run([broker.worker], service)
+            run.run()
         except BaseException as fault:
-            handed.put(fault)
+            faults.append(fault)
 
-    thread = threading.Thread(target=run, name=f"zmws-test-{type(made).__name__}", daemon=True)
+    thread = threading.Thread(target=serve, name=f"zmws-test-{type(made).__name__}", daemon=True)
     thread.start()
-    io = handed.get(timeout=_START_S)
-    del vars(made)["_handle_signals"]  # nothing of the test's is left in it: it can be pickled
-    if isinstance(io, BaseException):
-        thread.join()
-        raise io
-    running = RunningWorker(made, service or made.service_name, thread, io)
+    running = RunningWorker(made, service or made.service_name, thread, run.line)
     try:
-        assert io.ready.wait(_START_S), f"the broker did not answer the worker within {_START_S:g} s"
+        assert run.line.registered.wait(_START_S), (
+            f"the broker did not answer the worker within {_START_S:g} s"
+        )
         yield running
     finally:
         running.stop()
-    if not handed.empty():
-        raise AssertionError(f"{type(made).__name__} failed") from cast(BaseException, handed.get())
+    if faults:
+        raise AssertionError(f"{type(made).__name__} failed") from faults[0]

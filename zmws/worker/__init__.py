@@ -1,6 +1,6 @@
 """WorkerBase, and what runs it."""
 
-from zmws.worker.base import JobInHand, WorkerBase
-from zmws.worker.io_thread import WorkerIO
+from zmws.worker.base import WorkerBase
+from zmws.worker.job import JobInHand
 
-__all__ = ["JobInHand", "WorkerBase", "WorkerIO"]
+__all__ = ["JobInHand", "WorkerBase"]

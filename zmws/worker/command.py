@@ -1,23 +1,34 @@
-"""Running a worker class: find the broker, log, run. For `zmws worker FILE` and `WorkerBase.main()`.
+"""The one command line of workers: `zmws worker FILE`, and `WorkerBase.main()` of a file that is its own.
 
 It knows WorkerBase only as something with `run(brokers, service)`: `base` stands above it.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import click
 
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_LEVELS = {name.lower(): name for name in _LEVELS} | {name[0].lower(): name for name in _LEVELS}
+USAGE = 2  # the exit code of a command that cannot be
+
+OPTIONS: tuple[click.Parameter, ...] = (
+    click.Option(["--broker"], multiple=True, help="Worker endpoint of a broker; may be repeated."),
+    click.Option(["--service"], help="Serve this service instead of the class's own."),
+    click.Option(["--log-level"], default="info", help="debug, info, warning or error."),
+    click.Option(
+        ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
+    ),
+)
 
 
 def set_up_log(level: str) -> None:
@@ -40,36 +51,47 @@ def importable(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def run_class(cls: type[Any], args: Sequence[str] | None = None) -> int:
-    """`Worker.main()`: options from the command line, the rest from the settings; the exit code."""
-    parser = argparse.ArgumentParser(description=(cls.__doc__ or f"The worker {cls.__name__}.").strip())
-    parser.add_argument("--broker", action="append", help="worker endpoint of a broker; may be repeated")
-    parser.add_argument("--service", help="serve this service instead of the class's own")
-    parser.add_argument("-c", "--config", type=Path, help="the settings file")
-    parser.add_argument("--log-level", default="info", help="debug, info, warning or error")
-    given = parser.parse_args(args)
+def command(
+    name: str, text: str, run: Callable[..., int], arguments: Sequence[click.Parameter] = ()
+) -> click.Command:
+    """A command with the options of workers. `text`: its help; `run` gets what is given."""
+    context: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    return click.Command(name, context, run, [*arguments, *OPTIONS], help=text)
+
+
+def main_of(cls: type[Any], args: Sequence[str] | None = None) -> int:
+    """`Worker.main()`; the exit code."""
+
+    def run(**given: Any) -> int:
+        return run_worker(lambda: cls, **given)
+
+    text = (cls.__doc__ or f"The worker {cls.__name__}.").strip()
     try:
-        set_up_log(given.log_level)
-        importable(settings.root_of(given.config))
-        return run(cls, given.broker, given.service, given.config)
-    except (ZmwsError, ValueError) as wrong:
-        sys.stderr.write(f"zmws: {wrong}\n")
-        return 2
+        code: int = command(cls.__name__, text, run).main(args, standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    return code
 
 
-def run(
-    cls: type[Any],
-    brokers: Sequence[str] | None,
+def run_worker(
+    load: Callable[[], type[Any]],
+    broker: Sequence[str] = (),
     service: str | None = None,
     config: Path | None = None,
+    log_level: str = "info",
 ) -> int:
-    """Run one worker process; brokers from the settings where none are given.
-
-    Raises SettingsError, and ValueError for an endpoint or a service that cannot be.
-    """
-    if not brokers:
-        brokers = [settings.connectable(settings.load(config).broker.worker)]
-    for endpoint in brokers:
-        sockets.check_endpoint(endpoint)
-    code: int = cls().run(brokers, service)
-    return code
+    """Run one worker process; the exit code. `load` gives its class; what is not given is as the settings
+    have it. What is wrong with any of that is told on standard error."""
+    try:
+        set_up_log(log_level)
+        importable(settings.root_of(config))
+        cls = load()
+        endpoints = list(broker) or [settings.connectable(settings.load(config).broker.worker)]
+        for endpoint in endpoints:
+            sockets.check_endpoint(endpoint)
+        code: int = cls().run(endpoints, service)
+        return code
+    except (ZmwsError, ValueError) as wrong:
+        sys.stderr.write(f"zmws: {wrong}\n")
+        return USAGE

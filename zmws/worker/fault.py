@@ -13,7 +13,7 @@ from zmws.wire.values import encode_value
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
 
 
-def is_a(fault: BaseException, kind: type[BaseException]) -> bool:
+def is_a(fault: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
     """As isinstance, which would ask the fault itself for its class."""
     return issubclass(type(fault), kind)
 

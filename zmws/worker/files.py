@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from zmws.errors import ZmwsError
@@ -50,7 +51,8 @@ def _class_of(file: Path, name: str, is_main: bool) -> type[WorkerBase]:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
         text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
-        raise WorkerFileError(text) from fault
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        raise WorkerFileError(f"{text}\n  {where.filename}:{where.lineno}: {where.line}") from fault
     found = [
         value
         for value in vars(module).values()

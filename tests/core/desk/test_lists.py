@@ -1,4 +1,4 @@
-"""Lists of what there is: each field, each filter, each page, and how many are made at once."""
+"""Lists of what there is, their pages and filters, and the counters."""
 
 from __future__ import annotations
 
@@ -10,276 +10,180 @@ import pytest
 
 from tests.stage import Scene
 from zmws.core.limits import Limits
-from zmws.core.options import service_options
 from zmws.wire import mdp
 
-START = "2023-11-14T22:13:20.000Z"
 
-
-def at(seconds: float) -> str:
-    """The stage's time so many seconds after its start (less than 40)."""
-    return f"2023-11-14T22:13:{20 + seconds:06.3f}Z"
-
-
-def ids(page: Any) -> list[str]:
-    status, body = page
-    assert status == 200, body
-    return [job["id"] for job in body["jobs"]]
-
-
-def of_old(scene: Scene, name: str) -> list[dict[str, Any]]:
-    scene.sent.pop("C", None)
-    scene.receive("client", "C", [mdp.MDPC02, b"\x01", name.encode()])
-    ((*_, frame),) = scene.sent.pop("C")
-    found: list[dict[str, Any]] = json.loads(frame)
+def old(scene: Scene, name: str) -> list[dict[str, Any]]:
+    """What SERVER-* answers."""
+    scene.receive("client", "O", [mdp.MDPC02, b"\x01", name.encode()])
+    found: list[dict[str, Any]] = json.loads(scene.sent.pop("O")[0][3])
     return found
 
 
-# ---------------------------------------------------------------- zmws.jobs
+def ids(scene: Scene, **asked: Any) -> tuple[list[str], str | None]:
+    status, page = scene.ask("zmws.jobs", **asked)
+    assert status == 200
+    return [job["id"] for job in page["jobs"]], page["next"]
 
 
 @pytest.mark.parametrize("memory", [False, True])
-def test_pages_of_jobs_come_newest_first_until_there_is_none_left(memory: bool) -> None:
+def test_jobs_come_in_pages_the_newest_first(memory: bool) -> None:
     scene = Scene()
     for n in range(5):
         scene.submit(f"j{n}", durability="memory" if memory else "disk")
-    first = scene.ask("zmws.jobs", limit=2, memory=memory)
-    assert ids(first) == ["j4", "j3"] and first[1]["next"] == "4"
-    second = scene.ask("zmws.jobs", limit=2, memory=memory, cursor=first[1]["next"])
-    assert ids(second) == ["j2", "j1"] and second[1]["next"] == "2"
-    third = scene.ask("zmws.jobs", limit=2, memory=memory, cursor=second[1]["next"])
-    assert ids(third) == ["j0"] and third[1]["next"] is None
-    assert scene.ask("zmws.jobs", limit=5, memory=memory)[1]["next"] is None
-    assert ids(scene.ask("zmws.jobs", memory=not memory)) == []
+    scene.submit("other", durability="disk" if memory else "memory")
+    page, cursor = ids(scene, limit=2, memory=memory)
+    assert page == ["j4", "j3"] and cursor is not None
+    page, cursor = ids(scene, limit=3, cursor=cursor, memory=memory)
+    assert page == ["j2", "j1", "j0"]
+    if memory:
+        assert cursor is None and ids(scene, limit=5, memory=True)[1] is None
+        assert ids(scene, limit=4, memory=True)[1] == "2"
 
 
-@pytest.mark.parametrize("durability", ["disk", "memory"])
+@pytest.mark.parametrize("memory", [False, True])
 @pytest.mark.parametrize(
-    ("where", "found"),
+    ("given", "hit"),
     [
-        ({}, ["d", "c", "b", "a"]),
-        ({"service": "F"}, ["b"]),
-        ({"service": "NOPE"}, []),
-        ({"group": "g"}, ["c"]),
-        ({"state": "waiting"}, ["c", "b", "a"]),
-        ({"state": "cancelled"}, ["d"]),
-        ({"state": "running"}, []),
-        ({"since": at(1)}, ["d", "c", "b"]),
-        ({"since": at(1.001)}, ["d", "c"]),
-        ({"before": at(1)}, ["a"]),
-        ({"before": at(1.001)}, ["b", "a"]),
-        ({"since": at(1), "before": at(3)}, ["c", "b"]),
-        ({"service": "E", "state": "waiting", "group": "g"}, ["c"]),
-        ({"service": "F", "group": "g"}, []),
-        ({"cursor": "3"}, ["b", "a"]),
-        ({"limit": 1}, ["d"]),
+        ({"service": "F"}, ["f"]),
+        ({"state": "scheduled"}, ["s"]),
+        ({"group": "g"}, ["g"]),
+        ({"since": "2023-11-14T22:13:30Z"}, ["late"]),
+        ({"before": "2023-11-14T22:13:30Z"}, ["g", "s", "f"]),
+        ({"since": "2023-11-14T22:13:20Z", "before": "2023-11-14T22:13:31Z"}, ["late", "g", "s", "f"]),
+        ({"group": "none"}, []),
     ],
-    ids=str,
 )
-def test_a_filter_of_jobs_holds_for_stored_and_memory_jobs(
-    durability: str, where: dict[str, Any], found: list[str]
-) -> None:
+def test_each_field_of_a_filter_counts(given: dict[str, Any], hit: list[str], memory: bool) -> None:
     scene = Scene()
-    scene.services["F"] = service_options({})
-    for job_id, service, group in (("a", "E", None), ("b", "F", None), ("c", "E", "g"), ("d", "E", None)):
-        scene.submit(job_id, service, durability=durability, group=group)
-        scene.pass_time(1)
-    scene.ask("zmws.cancel", id="d")
-    assert ids(scene.ask("zmws.jobs", memory=durability == "memory", **where)) == found
+    scene.services["F"] = scene.services["E"]
+    kind = {"durability": "memory" if memory else "disk"}
+    scene.submit("f", "F", **kind)
+    scene.submit("s", delay=100, **kind)
+    scene.submit("g", group="g", **kind)
+    scene.pass_time(10)
+    scene.submit("late", **kind)
+    assert ids(scene, memory=memory, **given)[0] == hit
 
 
-def test_a_page_has_at_most_a_hundred_jobs_unless_told_and_never_more_than_list_rows_max() -> None:
-    scene = Scene(limits={"list_rows_max": 120})
-    for n in range(121):
-        scene.submit(f"j{n}")
-    assert len(ids(scene.ask("zmws.jobs"))) == 100 and len(ids(scene.ask("zmws.jobs", limit=120))) == 120
-    status, body = scene.ask("zmws.jobs", limit=121)
-    assert status == 400 and body["error"] == "'limit' must be a whole number from 1 to 120"
-    assert scene.ask("zmws.jobs", limit=0)[0] == 400
-    assert len(ids(Scene(limits={"list_rows_max": 5}).ask("zmws.jobs"))) == 0
-
-
-def test_a_list_leaves_out_parameters_and_cuts_errors() -> None:
-    scene = Scene()
-    scene.submit("j", retries=0, durability="memory")
-    scene.ready("W")
-    error = json.dumps({"code": "c", "error": "e" * 300, "type": "T", "traceback": "long"}).encode()
-    scene.final("W", scene.token("W"), b"FAIL", b"PARAM-JSON: " + error)
-    ((job,), _) = scene.ask("zmws.jobs", memory=True)[1].values()
-    assert job["error"] == {"code": "c", "error": "e" * 200, "type": "T"}
-    assert not {"params", "result", "attempts", "partials", "log"} & set(job)
-
-
-def test_only_so_many_lists_are_made_at_once_and_those_of_memory_do_not_count() -> None:
+def test_only_so_many_lists_are_made_at_once() -> None:
     scene = Scene(limits={"lists_max": 2})
-    assert scene.node.recovered
-    settle, scene.settle = scene.settle, lambda: None  # type: ignore[method-assign]
-    for name in ("A", "B", "C"):
-        scene.ask("zmws.jobs", name)
-    scene.ask("zmws.jobs", "D", memory=True)
-    scene.settle = settle  # type: ignore[method-assign]
-    scene.settle()
-    assert [scene.answer(name)[0] for name in "ABD"] == [200, 200, 200]
-    status, body = scene.answer("C")
-    assert (status, body["code"]) == (429, "too_many_lists") and "lists_max" in body["error"]
-    for _ in range(4):
+    for _ in range(5):
         assert scene.ask("zmws.jobs")[0] == 200
+    scene.core.desk._lists._lists_asked = 1
+    assert scene.ask("zmws.jobs")[0] == 200
+    scene.core.desk._lists._lists_asked = 2
+    status, error = scene.ask("zmws.jobs")
+    assert (status, error["code"]) == (429, "too_many_lists")
+    assert scene.ask("zmws.jobs", memory=True)[0] == 200, "that one is in memory"
 
 
-# ---------------------------------------------------------------- services, workers, stats
-
-
-def test_a_row_of_services_counts_all_that_there_is() -> None:
+def test_services_are_told_by_name_with_all_their_counts() -> None:
     scene = Scene()
-    scene.services["A"] = service_options({"paused": True})
-    for n in range(3):
-        scene.submit(f"w{n}")
-    scene.submit("later", delay=60)
-    scene.submit("memory", durability="memory", priority=-5)
+    scene.services["A"] = scene.services["E"]
+    scene.ready("W", slots=2)
+    scene.submit("runs")
+    scene.submit("waits", "A")
     scene.pass_time(2)
-    names = [row["service"] for row in scene.ask("zmws.services")[1]]
-    assert names == ["A", "E"]
-    row = {
-        "service": "E",
-        "waiting": 4,
-        "scheduled": 1,
-        "running": 0,
-        "failed": 0,
-        "complete": 0,
-        "workers": 0,
-    }
-    row |= {"idle": 0, "oldest_s": 2.0, "paused": False, "calls_complete": 0, "calls_failed": 0}
-    assert scene.row() == row and scene.row("A")["paused"] is True
-    scene.ready("W", slots=5)
-    tokens = {frames[2].split(b"/")[0]: frames[2] for frames in scene.requests("W")}
-    row |= {"waiting": 0, "running": 4, "workers": 1, "idle": 1, "oldest_s": None}
-    assert scene.row() == row
-    scene.final("W", tokens[b"w0"])
-    scene.final("W", tokens[b"w1"], b"FAIL", b'PARAM-JSON: {"retry": false}')
-    scene.final("W", tokens[b"memory"])
-    assert scene.row() == row | {"running": 1, "failed": 1, "complete": 1, "calls_complete": 1}
-    scene.submit("call", "SYNC-E")
-    scene.final("W", scene.token("W"), b"FAIL")
-    assert scene.row() == row | {
-        "running": 1,
-        "failed": 1,
-        "complete": 1,
-        "calls_complete": 1,
-        "calls_failed": 1,
-    }
+    scene.submit("scheduled", "A", delay=9)
+    assert scene.ask("zmws.services")[1] == [
+        {
+            "service": name,
+            "waiting": waiting,
+            "scheduled": waiting,
+            "running": 1 - waiting,
+            "failed": 0,
+            "complete": 0,
+            "workers": 1 - waiting,
+            "idle": 1 - waiting,
+            "oldest_s": 2.0 if waiting else None,
+            "paused": False,
+            "calls_complete": 0,
+            "calls_failed": 0,
+        }
+        for name, waiting in (("A", 1), ("E", 0))
+    ]
 
 
-def test_a_forgotten_service_is_in_no_list() -> None:
+def test_workers_are_told_with_what_they_hold_and_when_they_were_heard() -> None:
     scene = Scene()
-    scene.ready("W", "F")
-    scene.submit("j", "F")
-    scene.final("W", scene.token("W"))
-    scene.work("W", mdp.W_DISCONNECT)
-    assert scene.ask("zmws.forget", service="F") == (200, {"service": "F"})
-    assert [row["service"] for row in scene.ask("zmws.services")[1]] == ["E"]
-
-
-def test_a_row_of_workers_says_all_of_each() -> None:
-    scene = Scene()
-    scene.ready("W", host="box", pid=7, slots=2)
+    scene.ready("W", host="box", pid=3)
+    scene.submit("j")
+    scene.pass_time(3)
     scene.foreign("F")
-    for job_id in ("a", "b", "c"):
-        scene.submit(job_id)
-    ours = {frames[2].split(b"/")[0]: frames[2] for frames in scene.requests("W")}
-    scene.pass_time(1)
-    scene.final("W", ours[b"a"])
-    scene.beat("W", b"MEMORY 4096")
-    scene.pass_time(1)
-    mine, foreign = scene.ask("zmws.workers")[1]
-    job = {"id": "c", "service": "E", "since": START, "state": "running"}
-    row: dict[str, Any] = {"id": "w", "host": "box", "pid": 7, "services": ["E"], "slots": 2, "state": "busy"}
-    row |= {"jobs": [job], "since": START, "done": 1, "failed": 0, "memory_bytes": 4_096, "heard_at": at(1)}
-    assert mine == row
-    assert foreign["id"].startswith("foreign-")
-    job = {"id": "b", "service": "E", "since": START, "state": "running"}
-    row = {"id": foreign["id"], "host": None, "pid": None, "services": ["E"], "slots": 1, "state": "busy"}
-    row |= {"jobs": [job], "since": START, "done": 0, "failed": 0, "memory_bytes": None, "heard_at": START}
-    assert foreign == row
-    scene.ask("zmws.cancel", id="c")
-    scene.pass_time(5)
-    scene.beat("W")
-    assert scene.ask("zmws.workers")[1][0]["jobs"][0]["state"] == "hung"
-    scene.final("W", ours[b"c"], b"FAIL")
-    assert scene.ask("zmws.workers")[1][0]["failed"] == 0, "what is over is none of its failures"
-
-
-def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> None:
-    scene = Scene(limits={"strict_held_bytes_max": 9_999}, max_waiting=4)
-    host = scene.core.desk.host
-    host.started_at, host.pid, host.installation = 1_700_000_000.0, 4_711, "abc"
-    host.store_is_full, host.store_waits_for, host.descriptors, host.descriptors_max = True, "a lock", 5, 64
-    scene.submit("stored")
-    for n in range(3):
-        scene.submit(f"m{n}", durability="memory")
-    for _ in range(2):
-        scene.receive("mdp", "S", [mdp.MDPC02, b"\x01", b"E", b"xy"])
-        scene.receive("mdp", "S", [mdp.MDPC02, b"\x01", b"E", b"xy"])
-    scene.ask("zmws.wait", "V", id="stored")
-    scene.foreign("F1", "F")
-    scene.pass_time(2.0006)
-    scene.hold = True
-    scene.submit("on-its-way", "F", delay=9)
-    _, stats = scene.ask("zmws.stats")
-    overflow = scene.core.held.overflow
-    told = {"started_at": START, "uptime_s": 2.001, "pid": 4_711, "installation": "abc", "durability": "disk"}
-    told |= {"store_is_full": True, "store_waits_for": "a lock", "descriptors": 5, "descriptors_max": 64}
-    told |= {"workers": 1, "services": 2, "memory_jobs": 4, "stored_jobs_held": 2, "waits": 1}
-    told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}
-    assert {name: stats[name] for name in told} == told and overflow.bytes == 3 * (400 + 64 + 2)
-    assert set(stats) == {*told, "counters", "limits"}
-    assert stats["counters"]["strict_requests_held"] == 3 and list(stats["counters"]) == sorted(
-        stats["counters"]
-    )
-    assert set(stats["limits"]) == {field.name for field in fields(Limits)}
-    assert stats["limits"]["strict_held_bytes_max"] == 9_999
-
-
-# ---------------------------------------------------------------- the PHP program's lists
-
-
-def test_server_jobs_lists_what_waits_and_what_is_scheduled_up_to_a_page() -> None:
-    scene = Scene(limits={"list_rows_max": 4})
-    scene.services["F"] = service_options({})
-    for n in range(2):
-        scene.submit(f"w{n}")
-    scene.submit("s", delay=60)
-    row = {"id": "w0", "service": "E", "state": "waiting", "attempt": 0, "created_at": START, "worker": None}
-    assert of_old(scene, "SERVER-JOBS")[0] == row
-    assert [(job["id"], job["state"]) for job in of_old(scene, "SERVER-JOBS")] == [
-        ("w0", "waiting"),
-        ("w1", "waiting"),
-        ("s", "scheduled"),
+    ours, foreign = scene.ask("zmws.workers")[1]
+    assert (ours["host"], ours["pid"], ours["heard_at"]) == ("box", 3, "2023-11-14T22:13:20.000Z")
+    assert ours["jobs"] == [
+        {"id": "j", "service": "E", "since": "2023-11-14T22:13:20.000Z", "state": "running"}
     ]
-    scene.submit("f0", "F")
-    scene.submit("f1", "F")
-    assert [job["id"] for job in of_old(scene, "SERVER-JOBS")] == ["w0", "w1", "s", "f0"]
+    assert (foreign["host"], foreign["pid"], foreign["slots"]) == (None, None, 1)
+    assert (foreign["since"], foreign["heard_at"]) == ("2023-11-14T22:13:23.000Z",) * 2
 
 
-def test_server_active_lists_what_runs_and_server_workers_who_is_there_up_to_a_page() -> None:
-    scene = Scene(limits={"list_rows_max": 2})
-    for n in range(3):
-        scene.submit(f"j{n}")
-        scene.ready(f"W{n}", services={"E": {}, "F": {}})
-    scene.pass_time(2.0012)
-    assert [(job["id"], job["worker"], job["attempt"]) for job in of_old(scene, "SERVER-ACTIVE")] == [
-        ("j0", "w0", 1),
-        ("j1", "w1", 1),
-    ]
-    rows = of_old(scene, "SERVER-WORKERS")
-    assert rows[0] == {"hb": 12.999, "service": "E", "workerid": "w0", "state": "busy"} and len(rows) == 2
-
-
-def test_server_hist_lists_the_last_that_ended_the_newest_last() -> None:
-    scene = Scene(limits={"history_max": 2})
+def test_the_statistics_count_what_there_is() -> None:
+    scene = Scene(limits={"history_max": 7})
     scene.ready("W")
+    scene.submit("runs")
+    scene.submit("waits")
+    scene.submit("memory", durability="memory")
+    scene.ask("zmws.wait", "A", id="waits")
+    host = scene.core.desk.host
+    host.version, host.pid, host.installation = "1", 7, "here"
+    host.store_waits_for, host.descriptors, host.descriptors_max = "a disk", 3, 9
+    scene.pass_time(2.5)
+    scene.hold = True
+    scene.submit("inserting")
+    stats = scene.ask("zmws.stats")[1]
+    limits, counters = stats.pop("limits"), stats.pop("counters")
+    assert limits == {f.name: getattr(scene.core.turn.limits, f.name) for f in fields(Limits)}
+    assert limits["history_max"] == 7 and counters == {"workers_ready": 1}
+    assert stats == {
+        "started_at": "2023-11-14T22:13:20.000Z",
+        "uptime_s": 2.5,
+        "pid": 7,
+        "installation": "here",
+        "durability": "disk",
+        "store_is_full": False,
+        "store_waits_for": "a disk",
+        "descriptors": 3,
+        "descriptors_max": 9,
+        "workers": 1,
+        "services": 1,
+        "memory_jobs": 1,
+        "stored_jobs_held": 3,
+        "waits": 1,
+        "strict_held": 0,
+        "strict_held_bytes": 0,
+    }
+
+
+def test_the_php_programs_lists() -> None:
+    scene = Scene(limits={"list_rows_max": 2, "history_max": 2})
+    scene.ready("W", slots=3)
     for n in range(3):
-        scene.submit(f"j{n}")
-        scene.pass_time(1)
-        scene.final("W", scene.token("W"))
-    row = {"id": "j1", "service": "E", "state": "complete", "ended_at": at(2), "attempt": 1}
-    assert of_old(scene, "SERVER-HIST") == [row, row | {"id": "j2", "ended_at": at(3)}]
+        scene.submit(f"r{n}")
+    scene.pass_time(4)
+    (worker,) = old(scene, "SERVER-WORKERS")
+    assert worker == {"hb": 11.0, "service": "E", "workerid": "w", "state": "busy"}
+    assert [job["id"] for job in old(scene, "SERVER-ACTIVE")] == ["r0", "r1"]
+    assert old(scene, "SERVER-JOBS") == []
+    for job_id, delay in (("w0", 0), ("s0", 9), ("w1", 0)):
+        scene.submit(job_id, delay=delay)
+    waiting = old(scene, "SERVER-JOBS")
+    assert len(waiting) == 2 and waiting[0] == {
+        "id": "w0",
+        "service": "E",
+        "state": "waiting",
+        "attempt": 0,
+        "created_at": "2023-11-14T22:13:24.000Z",
+        "worker": None,
+    }
+    for job_id in ("r0", "r1", "r2"):
+        scene.final("W", scene.job(job_id).token or b"")
+    assert old(scene, "SERVER-HIST") == [
+        {"id": n, "service": "E", "state": "complete", "ended_at": "2023-11-14T22:13:24.000Z", "attempt": 1}
+        for n in ("r1", "r2")
+    ]
+    for name in ("A", "B"):
+        scene.ready(name, id=f"id-{name}")
+    assert len(old(scene, "SERVER-WORKERS")) == 2

@@ -15,9 +15,9 @@ from zmws.core.held import Held
 from zmws.core.job import COMPLETE, Job, job_id_of, leased, make_token
 from zmws.core.lease import Lease
 from zmws.core.life import Life
-from zmws.core.options import ID_PATTERN
 from zmws.core.question import Question
 from zmws.core.results import Results
+from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob, Rows, job_of

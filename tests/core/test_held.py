@@ -1,0 +1,93 @@
+"""What memory holds: jobs by id and token, services by name."""
+
+from __future__ import annotations
+
+from zmws import ids
+from zmws.core.held import Held
+from zmws.core.job import Job
+from zmws.core.limits import Limits
+from zmws.core.options import ServiceOptions
+from zmws.core.taker import Assignment
+from zmws.core.turn import Turn
+from zmws.core.writes import ForgetService, RememberService
+
+
+def held(**limits: int) -> Held:
+    turn = Turn(Limits(**limits), ids.suppliers())  # type: ignore[arg-type]
+    return Held(turn, {"E": ServiceOptions(paused=True)}, "disk")
+
+
+def a_job(job_id: str, kind: str = "stored") -> Job:
+    return Job(job_id, "E", kind, (), 0.0, 0.0, 0.0)
+
+
+def test_a_job_is_found_by_its_id_memory_jobs_first_and_by_its_live_token() -> None:
+    some, memory, stored = held(), a_job("j", "memory"), a_job("j")
+    some.stored["j"] = stored
+    assert some.find("j") is stored
+    some.memory["j"] = memory
+    assert some.find("j") is memory and some.find("k") is None
+    assert some.live(b"t") is None and some.assignment_of(stored) is None
+    assignment = some.assignments[b"t"] = Assignment(b"t", "E", stored)
+    stored.token = b"t"
+    assert some.live(b"t") is stored and some.assignment_of(stored) is assignment
+
+
+def test_what_waits_or_is_scheduled_is_told_of_all_services() -> None:
+    some = held()
+    waits, scheduled = a_job("w"), a_job("s")
+    some.services["E"].push(waits)
+    some.service_of("F").scheduled["s"] = scheduled
+    assert list(some.waiting()) == [waits, scheduled]
+    assert [some.next_number(), some.next_number(), some.last_number] == [1, 2, 2]
+
+
+def test_a_worker_makes_a_service_known_and_that_is_written_once() -> None:
+    some = held(services_max=2)
+    assert some.services["E"].registered and not some.full
+    service = some.register("F")
+    assert service is not None and service.registered and some.full
+    assert [
+        (write.service, write.paused) for write in some.turn.writes if isinstance(write, RememberService)
+    ] == [("F", None)]
+    assert some.register("F") is service and some.register("E") is some.services["E"]
+    assert len(some.turn.writes) == 1
+    assert some.register("G") is None and set(some.services) == {"E", "F"}
+    assert some.known("G").registered, "a job in the store needs it"
+
+
+def test_a_forgotten_service_is_as_if_it_had_never_been() -> None:
+    some = held()
+    service = some.register("F")
+    assert service is not None
+    service.paused = True
+    write = some.forget(service)
+    assert isinstance(write, ForgetService) and write.service == "F" and some.turn.writes[-1] is write
+    assert not service.registered and not service.paused and "F" not in some.services
+
+
+def test_a_service_stays_while_something_of_it_is_here() -> None:
+    some = held()
+    for keep in ("ended", "unfinished", "registered", "nothing"):
+        service = some.service_of("F")
+        service.ended["complete"] = int(keep == "ended")
+        service.inserting = int(keep == "unfinished")
+        service.registered = keep == "registered"
+        some.drop_if_unused(service)
+        assert ("F" in some.services) is (keep != "nothing"), keep
+
+
+def test_what_keeps_a_service_from_being_forgotten() -> None:
+    some = held()
+    assert some.why_needed(some.services["E"]) == "the settings name it"
+    service = some.service_of("F")
+    assert some.why_needed(service) is None
+    service.beyond = 1
+    assert some.why_needed(service) == "it has jobs that have not ended"
+
+
+def test_the_jobs_that_ended_last_are_listed_as_many_as_may_be() -> None:
+    some = held(history_max=2)
+    for n in range(3):
+        some.history.append((f"j{n}", "E", "complete", 0.0, 1))
+    assert [entry[0] for entry in some.history] == ["j1", "j2"]

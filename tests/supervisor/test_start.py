@@ -1,0 +1,112 @@
+"""Starting: what is missing is started and ready, or all that was started is stopped again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers import wait_until
+from tests.system.installation import free_ports
+from zmws import settings
+from zmws.errors import BrokerUnreachable, ZmwsError
+from zmws.supervisor.broker import look, services_with_workers
+from zmws.supervisor.events import Ended, Event, GivingUp, HadDied
+from zmws.supervisor.processes import Installation
+from zmws.supervisor.start import NotReady, start
+from zmws.supervisor.status import status
+from zmws.supervisor.stop import end, stop
+
+# They outlive whoever has started them: that is what they are for.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+WORKER = """
+from zmws import WorkerBase
+
+class Echo(WorkerBase):
+    service_name = "ECHO"
+
+    def work(self, job_id, params):
+        return params
+"""
+
+
+@contextlib.contextmanager
+def folder(root: Path, worker: str) -> Iterator[Installation]:
+    """An installation with one worker; nothing of it runs at the end."""
+    client, at, news, mdp = (f'"tcp://127.0.0.1:{port}"' for port in free_ports(4))
+    for name in ("etc", "workers"):
+        (root / name).mkdir()
+    (root / "workers" / "one.py").write_text(worker)
+    text = (
+        f"[broker]\nclient = {client}\nworker = {at}\nnews = {news}\nmdp = {mdp}\n[store]\nurl = 'memory:'\n"
+    )
+    (root / "etc" / "zmws.toml").write_text(text)
+    made = Installation(settings.load(root / "etc" / "zmws.toml", environ={}))
+    try:
+        yield made
+    finally:
+        end(made, list(made.running()), 0.1, lambda event: None, with_all_they_started=True)
+
+
+def test_what_is_missing_is_started_and_is_ready_then(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with folder(tmp_path, WORKER) as made:
+        assert look(made).what == "absent"
+        first = start(made, True, True, (), 30.0, events.append)
+        assert (first.wanted, list(first.new), first.before) == (["broker", "one"], ["broker", "one"], {})
+        assert made.running() == first.new and services_with_workers(made) == ["ECHO"]
+        there = look(made)
+        assert (there.what, there.pid) == ("ours", first.new["broker"])
+        again = start(made, True, True, (), 30.0, events.append)
+        assert (again.new, again.before) == ({}, first.new) and events == []
+        found = status(made)
+        assert [one.state for one in found.processes] == ["running", "running"] and not found.has_died
+
+        os.kill(first.new["one"], signal.SIGKILL)
+        wait_until(lambda: status(made).has_died, what="the worker to be gone")
+        third = start(made, False, True, (), 30.0, events.append)
+        assert list(third.new) == ["one"]
+        (died,) = events
+        assert isinstance(died, HadDied) and [one.name for one in died.states] == ["one"]
+        stop(made, True, True, (), 10.0, events.append)
+        assert events[1:] == [Ended("one", False), Ended("broker", False)]
+
+
+def test_a_start_that_fails_leaves_nothing_and_says_what_the_log_ends_with(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with folder(tmp_path, "1 / 0") as made:
+        with pytest.raises(ZmwsError, match=r"(?s)one ended at once with exit code 2; the end of .*Division"):
+            start(made, True, True, (), 30.0, events.append)
+        assert events == [GivingUp(("broker", "one"))]
+        assert made.noted() == []
+
+
+def test_a_worker_that_is_not_ready_in_time_is_named(tmp_path: Path) -> None:
+    with folder(tmp_path, "import time\ntime.sleep(60)") as made:
+        start(made, True, False, (), 30.0, lambda event: None)
+        with pytest.raises(NotReady, match=r"not ready within 0\.3 s: one"):
+            start(made, False, True, (), 0.3, lambda event: None)
+        assert set(made.running()) == {"broker"}, "what ran before is left alone"
+
+
+def test_what_can_be_known_to_fail_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with folder(tmp_path, WORKER) as made:
+        port = int(made.settings.broker.news.rpartition(":")[2])
+        with (
+            socket.create_server(("127.0.0.1", port)),
+            pytest.raises(ZmwsError, match=r"another program has the address of broker\.news"),
+        ):
+            start(made, True, True, (), 30.0, events.append)
+        with pytest.raises(BrokerUnreachable):
+            start(made, False, True, (), 30.0, events.append)
+        assert events == [] and made.noted() == []

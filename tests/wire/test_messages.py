@@ -1,0 +1,33 @@
+"""Messages as values: what they are where nothing is said."""
+
+from __future__ import annotations
+
+from zmws.wire.messages import (
+    DISCONNECT,
+    HEARTBEAT,
+    RFC,
+    Beat,
+    Heartbeat,
+    Link,
+    Partial,
+    Progress,
+    ReplyTo,
+    Report,
+    ServiceSlots,
+    WorkerFinal,
+    WorkerInfo,
+    WorkerPartial,
+)
+
+
+def test_where_nothing_is_said_a_message_is_the_plainest() -> None:
+    assert Link() == Link(RFC, empty=False, ascii=False, ours=False)
+    assert ReplyTo("bare", ()).ascii is False
+    assert WorkerInfo("w") == WorkerInfo("w", [], [], 1, None, "", None, None)
+    assert ServiceSlots() == ServiceSlots(1)
+    assert WorkerFinal(b"t", ()) == WorkerFinal(b"t", (), None, None)
+    assert WorkerPartial(b"t", ()).link is None
+    assert Heartbeat((), None) == HEARTBEAT and DISCONNECT is not None
+    assert Report(True) == Report(True, (), True, {}, True, None, True)
+    assert Partial(()).plain is True and Progress(0.5).text is None
+    assert Beat() == Beat([], None, [], None, None)

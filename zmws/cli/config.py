@@ -1,0 +1,41 @@
+"""`zmws config`: whether the settings are right, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zmws import settings
+from zmws.cli.options import config_option, json_option
+from zmws.cli.output import echo, say
+from zmws.cli.tables import show_json
+
+
+@click.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command()
+@json_option
+@config_option
+def check(as_json: bool, config: Path | None) -> int:
+    """Check the whole settings file, and say what it comes to."""
+    known = settings.load(config)
+    if as_json:
+        show_json(known.as_shown())
+        return 0
+    where = known.path if known.path is not None else "no settings file: the defaults"
+    echo(f"ok: {where}")
+    broker = known.broker
+    echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
+    echo(f"  store {known.store.url}, services {len(known.services)} configured")
+    for worker in known.workers:
+        echo(f"  worker {worker.name}: {worker.file} x {worker.count}")
+    for name in ("client", "worker", "news", "mdp"):
+        if not settings.is_loopback(getattr(broker, name)):
+            say(
+                f"zmws: warning: broker.{name} is open to the network, and nothing authenticates who connects"
+            )
+    return 0

@@ -1,0 +1,142 @@
+"""`zmws status` and `logs`: how the processes of this installation are, and what they write."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zmws import settings
+from zmws.cli.ends import FAILED, NO_BROKER, zmws
+from zmws.cli.options import config_option, json_option
+from zmws.cli.output import echo, say
+from zmws.cli.tables import duration, show_json, show_table
+from zmws.core.job import iso
+from zmws.supervisor.broker import Broker
+from zmws.supervisor.logs import Log, follow, logs_of
+from zmws.supervisor.processes import DIED, Installation, State
+from zmws.supervisor.status import Status
+from zmws.supervisor.status import status as status_of
+
+_DROPS = (
+    "refused_",
+    "invalid_",
+    "results_refused",
+    "partials_",
+    "outbox_",
+    "news_dropped",
+    "connections_cut",
+    "out_of_descriptors",
+)
+
+
+@click.command()
+@json_option
+@config_option
+def status(as_json: bool, config: Path | None) -> int:
+    """What runs here, and how the broker is.
+
+    Exit code 1 if a process has died, 3 if no broker of this installation answers.
+    """
+    known = settings.load(config)
+    found = status_of(Installation(known))
+    stats, fault = found.broker.stats, _fault(found)
+    if as_json:
+        rows = [
+            {"name": one.name, "state": one.state, "pid": one.pid, "last_sign_at": iso(one.last_sign_at)}
+            for one in found.processes
+        ]
+        show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
+    else:
+        rows_shown = [
+            (one.name, f"died {after(one)}" if one.state == DIED else one.state, one.pid)
+            for one in found.processes
+        ]
+        show_table(("NAME", "STATE", "PID"), rows_shown)
+        if stats is None:
+            say(f"zmws: {fault}")
+        else:
+            _show_broker(found.broker.address, stats, known.broker.descriptors_warn_percent)
+    if stats is None:
+        return NO_BROKER
+    return FAILED if found.has_died else 0
+
+
+def after(died: State) -> str:
+    """When a process died, as far as anybody knows."""
+    return f"after {iso(died.last_sign_at)}"
+
+
+def what_is_wrong(broker: Broker) -> str:
+    """Why no broker of this installation answers, and what to do."""
+    if broker.what == "another":
+        return (
+            f"the broker at {broker.address} is of another installation (process {broker.pid}); "
+            "stop it there, or choose other addresses in etc/zmws.toml"
+        )
+    if broker.what == "absent":
+        return f"{broker.fault} ('{zmws()} start' starts one)"
+    own = f"its process {broker.pid} runs: '{zmws()} logs broker' may tell why, '{zmws()} stop' ends it"
+    return f"{broker.fault}; {own}"
+
+
+def _fault(found: Status) -> str:
+    if found.broker.stats is not None:
+        return ""
+    fault = what_is_wrong(found.broker)
+    if found.out_of_descriptors is None:
+        return fault
+    used, allowed = found.out_of_descriptors
+    return (
+        f"{fault}; it runs, but is out of descriptors ({used} of {allowed}) until some connections are "
+        "closed; 'ulimit -n' before a start gives more"
+    )
+
+
+def _show_broker(address: str, stats: dict[str, Any], warn_percent: int) -> None:
+    up = duration(stats["uptime_s"])
+    echo(f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services")
+    echo(f"accepted jobs are kept in: {stats['durability']}")
+    if stats["store_is_full"]:
+        echo("new jobs are refused: the disk of the job store is full")
+    if stats.get("store_waits_for"):
+        echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
+    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
+    if used * 100 >= allowed * warn_percent > 0:
+        echo(f"{used} of {allowed} descriptors are in use")
+    drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
+    if drops:
+        echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--follow", "go_on", is_flag=True, help="Go on as it grows; Ctrl-C ends.")
+@click.option(
+    "-n",
+    "--lines",
+    default=20,
+    type=click.IntRange(0),
+    show_default=True,
+    help="How many lines to begin with.",
+)
+@config_option
+def logs(name: str, go_on: bool, lines: int, config: Path | None) -> int:
+    """Show the log of a process."""
+    files = logs_of(Installation(settings.load(config)), name)
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for process, file in files.items():
+            if len(files) > 1:
+                echo(f"==> {process} <==")
+            log = stack.enter_context(contextlib.closing(Log(file)))
+            opened.append(log)
+            for line in log.last_lines(lines):
+                echo(line)
+        if go_on:
+            with contextlib.suppress(KeyboardInterrupt):
+                for text in follow(opened):
+                    echo(text, end="")
+    return 0

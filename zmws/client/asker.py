@@ -1,0 +1,93 @@
+"""`Asker`: a client's connection, and its questions to the broker itself, without waiting for the answers.
+
+What a job, a lease and a batch need of a client; the fronts stand above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from zmws import ids
+from zmws.client.answers import DEFAULT_BROKER, Steps, answer_of
+from zmws.client.asked import then
+from zmws.client.connection import Connection
+from zmws.client.given import Seconds, seconds, service_of
+from zmws.core.desk.questions import CHANGES
+from zmws.dialog.client import ClientSettings
+from zmws.errors import ServiceUnknown
+from zmws.wire import values
+
+_ANSWER_S = 10.0  # patience with the broker itself
+_LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
+
+
+class Asker:
+    """A connection to a broker, or to the first of several that answers."""
+
+    def __init__(
+        self,
+        broker: str | Sequence[str] = DEFAULT_BROKER,
+        *,
+        connect_timeout: Seconds = 1.5,
+        reconnect_timeout: Seconds = 15.0,
+        failover_duplicates: bool = False,
+        message_bytes_max: int | None = None,
+    ) -> None:
+        """`broker`: client endpoint(s), `tcp://HOST:PORT`.
+
+        `connect_timeout`: seconds until a broker that was never reached is given up;
+        `reconnect_timeout`: seconds that one with requests in flight may stay away.
+        `message_bytes_max`: larger parameters are refused here; None: those that the broker tells it would
+        not take.
+        `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
+        Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
+        cannot be, ZmwsError where threads have been replaced (gevent, eventlet).
+        """
+        brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
+        settings = ClientSettings(
+            connect_s=seconds("connect_timeout", connect_timeout, endless=True),
+            away_s=seconds("reconnect_timeout", reconnect_timeout, endless=True),
+            message_bytes_max=message_bytes_max,
+            failover_duplicates=failover_duplicates,
+        )
+        self._answer_s = max(_ANSWER_S, settings.connect_s)
+        self._connection = Connection(brokers, settings)
+
+    def ask_future(
+        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
+    ) -> Future[tuple[int, Any]]:
+        """As `ask_status`, without waiting."""
+        asked = dict(question or {})
+        if service in CHANGES:
+            asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
+        (body,) = values.encode_value(asked, "the question")
+        return self.raw_future(service, body, takes_s + self._answer_s)
+
+    def answer_future(
+        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
+    ) -> Future[Any]:
+        """As `ask`, without waiting."""
+        return then(self.ask_future(service, question, takes_s), lambda answer: answer[1])
+
+    def count_future(self, service: str, question: Mapping[str, Any]) -> Future[int]:
+        """How many jobs a question has acted on; the broker may work on it for minutes."""
+        return then(self.ask_future(service, question, _LONG_S), lambda answer: int(answer[1]["count"]))
+
+    def raw_future(self, service: str, body: bytes, timeout: float | None = None) -> Future[tuple[int, Any]]:
+        """Status and answer of a `zmws.*` service to a frame that is JSON already."""
+        return then(self._connection.request(service_of(service), True, {}, (body,), timeout), answer_of)
+
+    def limits_steps(self) -> Steps[tuple[int, int]]:
+        """How large a message may be, and of how many jobs; the broker may have to be asked."""
+        dialog = self._connection.dialog
+        if not dialog.greeted:
+            with suppress(ServiceUnknown):  # of an older broker
+                yield self.answer_future("zmws.hello")
+        return dialog.message_bytes_max, dialog.submit_many_max
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

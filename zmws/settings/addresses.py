@@ -1,0 +1,104 @@
+"""Addresses: endpoints to listen at, HOST:PORT, and the store's url."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+IPC_PATH_BYTES_MAX = 107  # sun_path of a Unix socket holds 108 with the final NUL
+
+_HOST_PORT = re.compile(r"(?P<host>\*|[A-Za-z0-9_.-]+|\[[^\[\]]+\]):(?P<port>\*|[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """What a store's url says. `path` is of sqlite only, as it was written."""
+
+    scheme: Literal["sqlite", "memory"]
+    path: Path | None = None
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether only this machine can reach the endpoint (or HOST:PORT); also true of "", turned off."""
+    scheme, _, rest = endpoint.rpartition("://")
+    if not endpoint or scheme in ("ipc", "inproc"):
+        return True
+    host = rest.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def connectable(endpoint: str) -> str:
+    """The address to connect to, of one that was bound: 0.0.0.0, * and [::] stand for every address."""
+    for every, one in (("//0.0.0.0:", "//127.0.0.1:"), ("//*:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        endpoint = endpoint.replace(every, one)
+    return endpoint
+
+
+def check_endpoint(value: Any) -> None:
+    """Whether it is an endpoint to listen at. Raises ValueError that says what is expected."""
+    if isinstance(value, str) and value.isprintable():
+        scheme, _, rest = value.partition("://")
+        match = _HOST_PORT.fullmatch(rest)
+        if (scheme == "tcp" and match is not None and _host_port_fits(match)) or (scheme == "ipc" and rest):
+            return
+    raise ValueError("tcp://HOST:PORT, tcp://[IPV6]:PORT or ipc://PATH")
+
+
+def within(endpoint: str, root: Path) -> str:
+    """The endpoint of an installation in this folder: the path of an ipc:// one is made absolute."""
+    path = endpoint.removeprefix("ipc://")
+    # libzmq: a name it makes up, an abstract socket of Linux.
+    if path == endpoint or path == "*" or path.startswith("@"):
+        return endpoint
+    if len(os.fsencode(root / path)) > IPC_PATH_BYTES_MAX:
+        raise ValueError(f"a path of at most {IPC_PATH_BYTES_MAX} bytes, with the installation folder")
+    return f"ipc://{root / path}"
+
+
+def parse_http(text: Any) -> tuple[str, int]:
+    """HOST and PORT of `HOST:PORT` or `[IPV6]:PORT`. Raises ValueError that says what is expected."""
+    match = _HOST_PORT.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match["port"] == "*" or match["host"] == "*" or not _host_port_fits(match):
+        raise ValueError("HOST:PORT, such as 127.0.0.1:5580")
+    return match["host"].removeprefix("[").removesuffix("]"), int(match["port"])
+
+
+def parse_store_url(url: Any) -> StoreUrl:
+    """What `[store] url` names. Raises ValueError that says what is expected."""
+    scheme, separator, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
+    if url == "memory:":
+        return StoreUrl("memory")
+    if separator and scheme == "sqlite" and rest.startswith("//"):
+        raise ValueError("sqlite:PATH, without slashes in front of the path that are not its own")
+    if separator and scheme == "sqlite" and rest.isprintable() and rest.strip("/. ") and rest[-1] not in "/.":
+        return StoreUrl("sqlite", Path(rest))
+    raise ValueError("sqlite:PATH, such as sqlite:var/zmws.db, or memory:")
+
+
+def place_taken(endpoint: str) -> str | None:
+    """What two sockets cannot share: a port, whatever the host, or a path. None: nothing."""
+    scheme, _, rest = endpoint.rpartition("://")
+    if scheme == "ipc":
+        return None if rest == "*" else endpoint
+    port = rest.rpartition(":")[2]
+    # Port 0 and `*` are any free port.
+    return None if port in ("", "*") or int(port) == 0 else f"port {int(port)}"
+
+
+def _host_port_fits(match: re.Match[str]) -> bool:
+    """What the pattern cannot say: the port's range and the form of an address in brackets."""
+    if match["port"] != "*" and int(match["port"]) > 65535:
+        return False
+    if match["host"].startswith("["):
+        try:
+            ipaddress.IPv6Address(match["host"][1:-1])
+        except ValueError:
+            return False
+    return True

@@ -1,0 +1,79 @@
+"""The settings file: where it is, which folder it makes an installation, and what TOML is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zmws.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The settings file (None: there is none), the installation's folder, and what people are shown of it."""
+
+    path: Path | None
+    root: Path
+    shown: str
+
+    def read(self) -> tuple[str, dict[str, Any]]:
+        """The text, and what it says. Raises SettingsError."""
+        if self.path is None:
+            return "", {}
+        try:
+            # A byte order mark is what some editors on Windows leave; TOML knows none.
+            text = self.path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as wrong:
+            # The decoder counts without the byte order mark; a mark holds no line end.
+            line = wrong.object[: wrong.start].count(b"\n") + 1
+            raise SettingsError(f"{self.shown}:{line}: the file is not UTF-8") from None
+        except IsADirectoryError:
+            raise SettingsError(f"{self.shown}: this is a folder; name the TOML file in it") from None
+        except OSError as wrong:
+            raise SettingsError(f"{self.shown}: cannot be read: {wrong.strerror}") from None
+        try:
+            tree = tomllib.loads(text)
+        except RecursionError:
+            raise SettingsError(f"{self.shown}: values are nested too deeply") from None
+        except ValueError as wrong:  # TOMLDecodeError, and int() of thousands of digits
+            found = re.search(r" \(at line (\d+), column (\d+)\)$", str(wrong))
+            line = int(found[1]) if found else text.count("\n") + 1
+            reason = re.sub(r" \(at (line \d+, column \d+|end of document)\)$", "", str(wrong))
+            raise SettingsError(f"{self.shown}:{line}: this is not TOML: {reason}") from None
+        return text, tree
+
+
+def place_of(path: Path | None, cwd: Path | None) -> Place:
+    """Where `path` leads, else the folder `cwd`; the file is not read. Raises SettingsError."""
+    try:
+        here = Path.cwd() if cwd is None else cwd.absolute()
+    except OSError as wrong:
+        raise SettingsError(f"the current folder cannot be used: {wrong.strerror}") from None
+    # normpath and not resolve(): a file or an etc/ that is a symbolic link belongs to the folder it is
+    # seen in, not to the one it is kept in.
+    if path is None:
+        root = Path(os.path.normpath(here))
+        file = root / "etc" / "zmws.toml"
+        if not _is_there(file):
+            return Place(None, root, "")
+        return Place(file, root, "etc/zmws.toml" if cwd is None else str(file))
+    file = Path(os.path.normpath(here / path))
+    root = file.parent.parent if file.parent.name == "etc" else file.parent
+    if not _is_there(file):
+        raise SettingsError(f"{path}: there is no such file")
+    return Place(file, root, str(path))
+
+
+def _is_there(file: Path) -> bool:
+    """False only where there is nothing of that name: what cannot be looked at is told by reading it."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,147 @@
+"""The settings as the program holds them: one frozen class for each section, and Settings over all.
+
+Rule: the default of a setting stands here, or in core/limits.py, and nowhere else in the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zmws.core.limits import Limits
+from zmws.core.options import ServiceOptions
+from zmws.settings.addresses import parse_store_url
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+Flag = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """`[broker]`: where it listens and what bounds it. `mdp` is "" when it is turned off."""
+
+    client: str = "tcp://127.0.0.1:5555"
+    worker: str = "tcp://127.0.0.1:5556"
+    news: str = "tcp://127.0.0.1:5557"
+    mdp: str = "tcp://127.0.0.1:5558"
+    limits: Limits = field(default_factory=Limits)
+    frames_max: int = 64
+    outbox_bytes_max: int = 16 * MIB
+    memory_max: int = 1 * GIB
+    high_water_mark: int = 1_000
+    descriptors_warn_percent: int = 80
+    log_level: str = "info"
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Bytes of one frame; a larger one is cut off with its connection."""
+        return self.limits.message_bytes_max
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """`[store]`: where stored jobs are kept."""
+
+    url: str = "sqlite:var/zmws.db"
+    reserve_bytes: int = 16 * MIB
+    free_bytes_min: int = 64 * MIB
+    cache_bytes: int = 16 * MIB
+    check: float = 2.0
+    open_patience: float = 10.0
+    memory_bytes_max: int = 512 * MIB
+    memory_ended_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """`[gateway]`: where HTTP is served, as HOST:PORT."""
+
+    http: str = "127.0.0.1:5580"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """One `[[workers]]`: a file of which `count` copies run. `name` names its logs and pid files."""
+
+    name: str
+    file: Path  # absolute
+    service: str | None = None  # None: the one the file's class names
+    count: int = 1
+    flags: dict[str, Flag] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """An installation. `path` is its file, None where there is none; `root` its folder; both absolute."""
+
+    broker: BrokerSettings
+    store: StoreSettings
+    gateway: GatewaySettings
+    services: dict[str, ServiceOptions]
+    workers: tuple[WorkerSettings, ...]
+    path: Path | None
+    root: Path
+
+    def as_shown(self) -> dict[str, Any]:
+        """As JSON has it: sections and keys as in the file, and where that is."""
+        return {
+            "path": str(self.path) if self.path else None,
+            "root": str(self.root),
+            "broker": keys_of(self.broker),
+            "store": keys_of(self.store),
+            "gateway": keys_of(self.gateway),
+            "services": {name: asdict(options) for name, options in self.services.items()},
+            "workers": [{**asdict(worker), "file": str(worker.file)} for worker in self.workers],
+        }
+
+    @property
+    def installation(self) -> str:
+        """Tells this installation from others of this machine and of others, and tells nothing else of it."""
+        # The folder of a container may have the name of another's on another machine.
+        machine = _text_of(Path("/proc/sys/kernel/random/boot_id"))
+        folder = os.fsencode(os.path.realpath(self.root))
+        return hashlib.blake2b(machine.encode() + folder, digest_size=8).hexdigest()
+
+    @property
+    def run_dir(self) -> Path:
+        """Where pid files lie. It need not exist yet."""
+        return self.root / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where logs lie. It need not exist yet."""
+        return self.root / "logs"
+
+    @property
+    def store_folder(self) -> Path:
+        """The one folder of stores that is made where it is missing. It need not exist yet."""
+        return self.root / "var"
+
+    @property
+    def store_path(self) -> Path | None:
+        """The store's file, None where jobs are kept in memory. It need not exist yet."""
+        path = parse_store_url(self.store.url).path
+        return None if path is None else Path(os.path.normpath(self.root / path))
+
+
+def limit_key(field_name: str) -> str:
+    """The key of `[broker]` that sets this field of Limits: the field's name without its unit."""
+    return field_name.removesuffix("_s").replace("_s_", "_")
+
+
+def keys_of(section: BrokerSettings | StoreSettings | GatewaySettings) -> dict[str, Any]:
+    """The values of a section under the keys of the file."""
+    held = asdict(section)
+    limits = held.pop("limits", {})
+    return held | {limit_key(name): value for name, value in limits.items()}
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,162 @@
+"""Every setting: its section and name, its kind and unit, its bounds, its default, and one comment.
+
+Rule 1: a setting stands once, here, and etc/zmws.toml shows it with the same default and comment. The default
+        is that of the class that holds it (sections.py, core/limits.py).
+Rule 2: the options of services are the core's table (core/options.py), and core/table.py checks all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from zmws.core.limits import Limits
+from zmws.core.options import SERVICE_OPTIONS
+from zmws.core.table import Row
+from zmws.settings.addresses import check_endpoint, parse_http, parse_store_url
+from zmws.settings.sections import (
+    GIB,
+    KIB,
+    MIB,
+    BrokerSettings,
+    GatewaySettings,
+    StoreSettings,
+    keys_of,
+    limit_key,
+)
+
+COUNT_MAX = 1_000_000_000  # libzmq takes counts as a C int
+BYTES_MAX = 1024 * GIB
+COPIES_MAX = 1_000
+HOUR_S = 3600.0
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _endpoint(comment: str, **more: Any) -> Row:
+    return Row("parsed", comment, parse=check_endpoint, **more)
+
+
+def _seconds(comment: str, high: float | None = None, word: str | None = None) -> Row:
+    return Row("seconds", comment, high=high, above_low=True, word=word)
+
+
+def _bytes(comment: str, low: int = 1) -> Row:
+    return Row("bytes", comment, low, BYTES_MAX)
+
+
+def _count(comment: str, low: int = 1, high: int = COUNT_MAX) -> Row:
+    return Row("int", comment, low, high)
+
+
+_BROKER = {
+    "client": _endpoint("clients"),
+    "worker": _endpoint("workers"),
+    "news": _endpoint("what happens to jobs and workers, for subscribers"),
+    "mdp": _endpoint('strict MDP/0.2 (RFC 18), clients and workers; "" turns it off', word="", word_value=""),
+    # libzmq counts heartbeats in milliseconds in a C int: an hour times 100 fits.
+    "heartbeat_interval": _seconds("seconds between heartbeats on an idle connection", HOUR_S),
+    # With 1, a worker would be dead the moment its heartbeat is due.
+    "heartbeat_liveness": _count("a peer silent for this many intervals is dead; at least 2", 2, 100),
+    "log_level": Row("choice", "debug, info, warning or error", choices=LOG_LEVELS),
+    "message_bytes_max": _bytes("a larger message is refused", KIB),
+    "frames_max": _count("a message of more frames is refused", 8, 65_536),
+    "outbox_bytes_max": _bytes("kept for a peer that reads slowly, before frames are dropped"),
+    "memory_max": _bytes("resident memory at which the greediest connection is shut"),
+    "high_water_mark": _count("messages that ZeroMQ queues per peer"),
+    "descriptors_warn_percent": _count(
+        "the log warns when so many of the allowed descriptors are in use", 1, 100
+    ),
+    "foreign_heartbeat_interval": _seconds(
+        "seconds between heartbeats to workers of other Majordomo programs", HOUR_S
+    ),
+    "foreign_expiry_min": _seconds("x liveness: such a worker is not given up sooner"),
+    "probe_interval": _seconds("a busy worker's connection is tried this often"),
+    "probe_gap": _seconds("shortest time between two such rounds"),
+    "reattach_window": _seconds("a worker that was cut off keeps its job for this long"),
+    "reattach_grace": _seconds("the same after a restart; auto: two heartbeat intervals", word="auto"),
+    "cancel_grace": _seconds("a worker that still runs a cancelled job after this is `hung`"),
+    "stuck_peer": _seconds("a worker that cannot be sent to is passed over for this long"),
+    "sessions_max": _count("workers connected"),
+    "strangers_max": _count("refused workers that are remembered, so that each is told once"),
+    "strangers_keep": _seconds("without a word from it for this long, and it is forgotten"),
+    "services_max": _count("services known"),
+    "groups_max": _count("groups with waiting jobs, per service"),
+    "window_jobs_max": _count("waiting jobs on disk that are held in memory too, per service"),
+    "window_bytes_max": _bytes("and bytes of them"),
+    "window_scheduled_max": _count(
+        "scheduled jobs on disk that are held in memory too, by each of two clocks"
+    ),
+    "waiting_memory_max": _count('waiting jobs of durability "memory", per service'),
+    "waiting_memory_bytes_max": _bytes("and bytes of all unfinished ones together"),
+    "strict_held_bytes_max": _bytes("of what strict clients ask beyond these, before the greediest is cut"),
+    "unknown_service_ttl": _seconds("on `mdp` a job of an unknown service waits this long"),
+    "memory_keep": _seconds('results of jobs of durability "memory" are kept this long'),
+    "memory_keep_bytes_max": _bytes("and at most so much of them"),
+    "history_max": _count("ended jobs that SERVER-HIST lists"),
+    "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
+    "log_bytes_max": _bytes("log lines kept per job"),
+    "partials_max": _count("partial results kept per job"),
+    "partials_bytes_max": _bytes("and their bytes"),
+    "waits_max": _count("callers that wait for a job's end at once"),
+    "wait_max": _seconds("longest that one of them may wait"),
+    "list_rows_max": _count("rows of one page of a list"),
+    "lists_max": _count("lists that are being made at once; more are refused"),
+    "asks_max": _count("answers that are kept for repeats of questions (for memory_keep)"),
+    # What comes in must be able to go out again, deeper in the stack; Python ends at 1,000 levels.
+    "json_depth_max": _count("levels of lists and objects in a question's JSON", 8, 400),
+    "submit_many_max": _count("jobs of one message of zmws.submit"),
+    "lease_ttr": _seconds("time to run of a lease that says nothing itself"),
+    "commit_patience": _seconds("what nobody waits for gathers for this long before a commit"),
+    "batch_rows_max": _count("rows of one commit"),
+    "batch_bytes_max": _bytes("bytes of one commit"),
+    "uncommitted_bytes_max": _bytes("more than this unwritten, and no client is read until less"),
+}
+_STORE = {
+    "url": Row(
+        "parsed", 'sqlite:PATH, or "memory:", which forgets all jobs at the end', parse=parse_store_url
+    ),
+    "reserve_bytes": _bytes("of sqlite: kept free so that running jobs can end on a full disk", 0),
+    "free_bytes_min": _bytes("of sqlite: with less room on the disk, new jobs are refused", 0),
+    "cache_bytes": _bytes("of sqlite: pages of the file kept in memory", MIB),
+    "check": _seconds("of sqlite: seconds that the start looks for damage, at most", HOUR_S),
+    "open_patience": _seconds("of sqlite: seconds that the start waits for another program's lock", HOUR_S),
+    "memory_bytes_max": _bytes("of memory: new jobs are refused past this"),
+    "memory_ended_max": _count("of memory: ended jobs that are kept, the newest"),
+}
+_GATEWAY = {
+    "http": Row("parsed", "HOST:PORT for HTTP", parse=parse_http),
+}
+WORKER_KEYS = {
+    "name": Row("text", "names its logs and its pid files"),
+    "file": Row("text", "the file that holds its class"),
+    "service": Row("service", "the one its class names, unless given"),
+    "count": _count("so many copies run", 1, COPIES_MAX),
+    "flags": Row("value", "go to its command line"),
+}
+
+
+# What may stand in each section; of services and workers there are several, each by its name.
+SECTIONS: dict[str, dict[str, Row]] = {
+    "broker": _BROKER,
+    "store": _STORE,
+    "gateway": _GATEWAY,
+    "services": SERVICE_OPTIONS,
+    "workers": WORKER_KEYS,
+}
+_HELD: dict[str, BrokerSettings | StoreSettings | GatewaySettings] = {
+    "broker": BrokerSettings(),
+    "store": StoreSettings(),
+    "gateway": GatewaySettings(),
+}
+# By the full name, section.name.
+SETTINGS: dict[str, Row] = {
+    f"{section}.{name}": replace(row, default=keys_of(held)[name])
+    for section, held in _HELD.items()
+    for name, row in SECTIONS[section].items()
+}
+LIMIT_FIELDS = {f"broker.{limit_key(field.name)}": field.name for field in fields(Limits)}
+LISTENING = ("broker.client", "broker.worker", "broker.news", "broker.mdp", "gateway.http")
+VARIABLES = {"ZMWS_" + name.upper().replace(".", "_"): name for name in SETTINGS}
+
+assert all(keys_of(held).keys() == SECTIONS[section].keys() for section, held in _HELD.items())
+assert len(VARIABLES) == len(SETTINGS) and set(LISTENING) <= set(SETTINGS)

@@ -1,0 +1,140 @@
+"""Stopping processes that are noted, and forgetting those that have died.
+
+Rule 1: workers stop before the broker, so that their last results find it.
+Rule 2: nothing that goes wrong with one keeps another from being stopped.
+Rule 3: what a worker had started that is killed, or has died, is ended too: its job runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from zmws.core.table import no_such
+from zmws.errors import SettingsError, ZmwsError
+from zmws.supervisor.broker import unnoted
+from zmws.supervisor.events import Ended, LeftEnded, Tell
+from zmws.supervisor.pidfile import PidFile, runs, send_signal
+from zmws.supervisor.processes import BROKER, Installation
+from zmws.supervisor.sessions import end_group, end_left
+
+_POLL_S = 0.05
+
+
+def stop(
+    installation: Installation, servers: bool, workers: bool, names: Sequence[str], wait_s: float, tell: Tell
+) -> int | None:
+    """Stop these processes, or those parts of the installation. What has not ended after `wait_s` seconds is
+    killed. The number of a broker that was meant too and still runs, for nobody has noted it; else None.
+
+    Raises SettingsError for an unknown name, and as `end`.
+    """
+    with installation.locked():
+        noted = installation.noted()
+        if names:
+            group = {process.name: process.group for process in installation.processes(True, True)}
+            known = {*noted, *group, *group.values()}
+            for name in names:
+                if name not in known:
+                    raise SettingsError(no_such(name, "process of this installation", sorted(known)))
+            chosen = [name for name in noted if name in names or group.get(name) in names]
+        else:
+            chosen = [name for name in noted if (servers if name == BROKER else workers)]
+        tidy(installation, chosen, tell)
+        running = installation.running()
+        end(installation, [name for name in chosen if name in running], wait_s, tell)
+        return unnoted(installation) if (BROKER in names if names else servers) else None
+
+
+def end(
+    installation: Installation,
+    names: Sequence[str],
+    wait_s: float,
+    tell: Tell,
+    with_all_they_started: bool = False,
+) -> None:
+    """End these that run, workers first; those that have not ended after `wait_s` seconds are killed, with
+    what their jobs have started. Each is told when it has ended.
+
+    `with_all_they_started`: what is left is ended too of those that end by themselves.
+
+    Raises ZmwsError (a pid file cannot be removed, a process is another user's), and what `tell` raised of
+    ZmwsError and OSError: the first of these, when all have ended.
+    """
+    ending = _Ending(installation, tell, with_all_they_started)
+    ending.end_together([name for name in names if name != BROKER], wait_s)
+    ending.end_together([name for name in names if name == BROKER], wait_s)
+    if ending.faults:
+        raise ending.faults[0]
+
+
+def tidy(installation: Installation, names: Sequence[str], tell: Tell) -> None:
+    """Forget those of these that have died. What they had started is ended, and told. Raises ZmwsError."""
+    for name in names:
+        file = PidFile(installation.run_dir, name)
+        if file.noted_at() is not None and file.running() is None:
+            ended = _forget(file, file.noted())
+            if ended:
+                tell(LeftEnded(name, ended))
+
+
+class _Ending:
+    """Processes that are to end, and what goes wrong with that."""
+
+    def __init__(self, installation: Installation, tell: Tell, with_all_they_started: bool) -> None:
+        self.faults: list[ZmwsError | OSError] = []
+        self._run_dir = installation.run_dir
+        self._tell = tell
+        self._everything = with_all_they_started
+
+    def end_together(self, names: Sequence[str], wait_s: float) -> None:
+        # By what is noted now: who ends well removes his file himself, a little before he has gone.
+        noted = {name: PidFile(self._run_dir, name).identity() for name in names}
+        left = {name: identity for name, identity in noted.items() if identity is not None}
+        for name in names:
+            if name not in left:  # it has just ended
+                self._ended(name, False, None)
+        for name, identity in list(left.items()):
+            try:
+                if runs(identity):
+                    send_signal(identity[0], signal.SIGTERM)
+            except PermissionError:
+                text = f"{name} (process {identity[0]}) belongs to another user; stop it as that user"
+                self.faults.append(ZmwsError(text))
+                del left[name]
+        until = time.monotonic() + wait_s
+        killed = False
+        while left:
+            for name, identity in list(left.items()):
+                if not runs(identity):
+                    self._ended(name, killed, identity[0] if killed or self._everything else None)
+                    del left[name]
+            if left and not killed and time.monotonic() >= until:
+                killed = True
+                for identity in left.values():
+                    if runs(identity):
+                        end_group(identity[0])
+            if left:
+                time.sleep(_POLL_S)
+
+    def _ended(self, name: str, killed: bool, ends_left_of: int | None) -> None:
+        self._try(lambda: _forget(PidFile(self._run_dir, name), ends_left_of))
+        self._try(lambda: self._tell(Ended(name, killed)))
+
+    def _try(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (ZmwsError, OSError) as fault:
+            self.faults.append(fault)
+
+
+def _forget(file: PidFile, ends_left_of: int | None) -> int:
+    """Remove the pid file of a process that has ended. `ends_left_of`: its number, if what it had started
+    is to end too; gives back how many those were."""
+    ended = end_left(ends_left_of, file.mark) if ends_left_of is not None else 0
+    try:
+        file.remove()
+    except OSError as wrong:
+        raise ZmwsError(f"cannot remove {wrong.filename}: {wrong.strerror}") from None
+    return ended
