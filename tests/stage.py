@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Send
 from zmws.core.job import Job
@@ -19,7 +20,6 @@ from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import ReadJob, Write
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp, values
 from zmws.wire.messages import Heartbeat, WorkerRequest
 
@@ -39,7 +39,7 @@ class Stage:
         self.news_wanted = False
         self.ignore_heartbeats = False
         self.now = 1000.0
-        self.store: Store = store or MemoryStore()
+        self.store: Store = store or ModelStore()
         self.peers: dict[str, str] = {}
         self.alive: set[str] = set()
         self.unreachable: dict[str, str] = {}

@@ -14,7 +14,7 @@ START = "2023-11-14T22:13:20.000Z"
 
 
 def at_once(scene: Scene, *asked: tuple[str, str, dict[str, Any]]) -> list[Any]:
-    """Ask several questions of zmws.*, each by a client of its own, before any is carried out; the answers."""
+    """Ask several questions, each by a client of its own, before any is carried out; the answers."""
     assert scene.node.recovered
     settle, scene.settle = scene.settle, lambda: None  # type: ignore[method-assign]
     for name, verb, given in asked:
@@ -167,7 +167,6 @@ def test_who_waits_for_a_job_that_is_forgotten_at_once_is_told_so() -> None:
     scene.ask("zmws.events", "B", id="j", after=after + 1, timeout=60)
     scene.hold = True
     scene.final("W", token)
-    scene.store._rows.pop("j", None) if False else None
     forget(scene, "j")
     assert scene.answer("A") == (
         404,
@@ -339,7 +338,6 @@ def test_of_a_job_that_does_not_run_there_is_no_stack(state: str) -> None:
 
 def test_a_foreign_worker_and_a_lease_cannot_be_asked_where_they_are() -> None:
     scene = Scene()
-    scene.ask("zmws.lease", "L", service="E", lease="l")
     scene.foreign("F")
     scene.submit("a")
     scene.ask("zmws.lease", "L", service="E", lease="l", wait=5)
