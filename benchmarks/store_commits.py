@@ -16,8 +16,8 @@ from typing import Any
 
 from zmws.core.job import Job
 from zmws.core.writes import FinishJob, InsertJob, UpdateJob, Write, row_of
-from zmws.store.memory import MemoryStore
-from zmws.store.sqlite import SqliteStore
+from zmws.store.sqlite.disk import SqliteStore
+from zmws.store.sqlite.memory import MemoryStore
 
 BODY = b"x" * 100
 
@@ -25,7 +25,14 @@ BODY = b"x" * 100
 def new(number: int, body: bytes = BODY) -> InsertJob:
     at = 1_700_000_000.0 + number / 1000
     job = Job(
-        f"0190-{number:028x}", "ECHO", "stored", (body,), created_at=at, ready_at=at, rank=at, number=number
+        id=f"0190-{number:028x}",
+        service="ECHO",
+        kind="stored",
+        body=(body,),
+        created_at=at,
+        ready_at=at,
+        rank=at,
+        number=number,
     )
     job.enter(at)
     return InsertJob(row=row_of(job))

@@ -10,7 +10,6 @@ from zmws.testing import RunningBroker
 from zmws.testing.fixtures import BrokerFactory
 
 pytest_plugins = ["zmws.testing"]
-pytest.register_assert_rewrite("tests.store_contract")  # before the first test imports it
 
 
 @pytest.fixture

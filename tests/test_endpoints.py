@@ -14,7 +14,7 @@ from tests.peers import wait_until
 from zmws import ipc_files, settings
 from zmws.client import Client
 from zmws.server import BrokerServer, StartFailed
-from zmws.store.memory import MemoryStore
+from zmws.store.sqlite.memory import MemoryStore
 from zmws.supervisor.ports import ports_in_use
 from zmws.testing.broker import broker_in_thread
 

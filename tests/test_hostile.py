@@ -15,8 +15,8 @@ from tests.hostile import JOBS, Request, commands, each_bad_value, requests
 from tests.stage import Stage
 from zmws.core.options import service_options
 from zmws.store.base import Store
-from zmws.store.memory import MemoryStore
-from zmws.store.sqlite import SqliteStore
+from zmws.store.sqlite.disk import SqliteStore
+from zmws.store.sqlite.memory import MemoryStore
 from zmws.wire import mdp
 
 WAIT_S = 0.05

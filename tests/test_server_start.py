@@ -12,7 +12,7 @@ from zmws import settings
 from zmws.core.writes import Read, ReadUnfinished, Rows
 from zmws.errors import StoreError
 from zmws.server import BrokerServer
-from zmws.store.memory import MemoryStore
+from zmws.store.sqlite.memory import MemoryStore
 
 FREE = {f"broker.{name}": "tcp://127.0.0.1:*" for name in ("client", "worker", "news", "mdp")}
 

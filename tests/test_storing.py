@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.store_contract import insert, listed
+from tests.store.contract import insert, listed
 from zmws import settings
 from zmws.cli import cli
 from zmws.cli.storing import backup, check, restore
 from zmws.errors import StoreError
 from zmws.store import open_store
-from zmws.store.memory import MemoryStore
-from zmws.store.sqlite import SqliteStore
+from zmws.store.sqlite.disk import SqliteStore
+from zmws.store.sqlite.memory import MemoryStore
 
 
 @pytest.fixture

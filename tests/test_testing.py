@@ -15,7 +15,7 @@ from tests.peers import REPOSITORY
 from tests.system.installation import environment
 from zmws import Client, JobFailed, Refused, WorkerBase
 from zmws.core.options import ServiceOptions
-from zmws.store.memory import MemoryStore
+from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing import RunningBroker, broker_in_thread, run_job, worker_in_thread
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
 

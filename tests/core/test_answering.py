@@ -13,7 +13,7 @@ from zmws.core.desk import records
 from zmws.core.options import service_options
 from zmws.core.writes import Read, ReadJob, ReadJobs, Rows
 from zmws.errors import Refused
-from zmws.store.memory import MemoryStore
+from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing.fixtures import BrokerFactory
 from zmws.wire import mdp
 

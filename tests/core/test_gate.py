@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from zmws.core.gate import Gate, Send
-from zmws.core.writes import DeleteJob, Filter, FinishJob, ReadJob, ReadJobs, UpdateJob
+from zmws.core.writes import DeleteJob, Filter, FinishJob, Read, ReadJob, ReadJobs, UpdateJob, Write
 
 PEER = ("client", b"c")
 
@@ -92,6 +96,54 @@ def test_the_end_of_a_job_takes_up_its_dispatch_unless_somebody_waits_for_that()
             assert batch.writes == [end] and end.changes == {"state": "complete", "attempt": 3}
         assert [send.message for send in gate.committed(batch.seq)[0]] == ["started"] * sends + ["done"]
         assert gate.idle and gate.uncommitted_bytes == 0
+
+
+def test_a_unit_takes_up_no_dispatch_for_the_job_runs_on_when_the_unit_is_refused() -> None:
+    gate = Gate(100, 10_000)
+    start = UpdateJob("a", {"state": "running", "attempt": 3})
+    end, follow_up = FinishJob("a", {"state": "complete"}, "S", 9.0), DeleteJob("b", unit=True)
+    gate.push([start], [], [])
+    gate.push([end, follow_up], [], [])
+    batch = gate.next_batch()
+    assert batch is not None and batch.writes == [start, end, follow_up] and not start.void
+
+
+def test_a_dispatch_that_is_in_a_unit_is_not_taken_up() -> None:
+    for first, second in ((True, False), (False, True)):
+        gate = Gate(100, 10_000)
+        start, end = UpdateJob("a", {"state": "running"}), FinishJob("a", {"state": "complete"}, "S", 9.0)
+        start.unit = second
+        writes: list[Write] = [DeleteJob("b"), start, DeleteJob("c", unit=first)]
+        gate.push(writes, [], [])
+        gate.push([end], [], [])
+        batch = gate.next_batch()
+        assert batch is not None and batch.writes == [*writes, end]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_unit_is_parted_and_all_leave_in_their_order(seed: int) -> None:
+    chance = random.Random(seed)
+    gate = Gate(chance.randint(1, 5), chance.choice((300, 1_000, 100_000)))
+    made: list[Write] = []
+    left: list[Write] = []
+
+    def take() -> None:
+        batch = gate.next_batch()
+        if batch is not None:
+            assert not (batch.writes and batch.writes[0].unit)
+            left.extend(batch.writes)
+            gate.committed(batch.seq)
+
+    for n in range(40):
+        writes: list[Write] = [DeleteJob(f"{n}-{k}", unit=k > 0 and chance.random() < 0.6) for k in range(4)]
+        reads: list[Read] = [ReadJob(None, "a")] * chance.randint(0, 1)
+        made += writes
+        gate.push(writes, reads, [])
+        if chance.random() < 0.5:
+            take()
+    while not gate.idle:
+        take()
+    assert left == made and gate.uncommitted_bytes == 0
 
 
 def test_a_send_about_what_is_on_disk_leaves_at_once() -> None:

@@ -12,7 +12,7 @@ from zmws.core.writes import Key
 
 
 def a_job(number: int, rank: float = 0.0, kind: str = "stored") -> Job:
-    job = Job(f"j{number}", "S", kind, (), created_at=0.0, ready_at=rank, rank=rank)
+    job = Job(id=f"j{number}", service="S", kind=kind, body=(), created_at=0.0, ready_at=rank, rank=rank)
     job.number = number
     return job
 

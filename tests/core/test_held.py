@@ -18,7 +18,7 @@ def held(**limits: int) -> Held:
 
 
 def a_job(job_id: str, kind: str = "stored") -> Job:
-    return Job(job_id, "E", kind, (), 0.0, 0.0, 0.0)
+    return Job(id=job_id, service="E", kind=kind, body=(), created_at=0.0, ready_at=0.0, rank=0.0)
 
 
 def test_a_job_is_found_by_its_id_memory_jobs_first_and_by_its_live_token() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zmws.core.job import (
@@ -45,7 +47,8 @@ EVENTS = sorted({event for _, event in ALLOWED})
 
 
 def a_job(**more: object) -> Job:
-    return Job("j", "S", "stored", (b"x",), created_at=0.0, ready_at=1.0, rank=1.0, **more)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"body": (b"x",), "created_at": 0.0, "ready_at": 1.0, "rank": 1.0, **more}
+    return Job(id="j", service="S", kind="stored", **given)
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -10,7 +10,16 @@ from zmws.core.service import Service
 
 
 def a_job(number: int, rank: float = 0.0, group: str | None = None) -> Job:
-    job = Job(f"j{number}", "S", "stored", (b"x",), created_at=0.0, ready_at=rank, rank=rank, group=group)
+    job = Job(
+        id=f"j{number}",
+        service="S",
+        kind="stored",
+        body=(b"x",),
+        created_at=0.0,
+        ready_at=rank,
+        rank=rank,
+        group=group,
+    )
     job.number = number
     return job
 

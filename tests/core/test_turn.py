@@ -78,7 +78,7 @@ def test_only_so_many_keys_are_known_the_latest() -> None:
 def test_a_memory_job_touches_no_store() -> None:
     turn = a_turn()
     for kind in ("stored", "memory"):
-        job = Job("j", "S", kind, (), 0.0, 0.0, 0.0)
+        job = Job(id="j", service="S", kind=kind, body=(), created_at=0.0, ready_at=0.0, rank=0.0)
         write = UpdateJob("j", {})
         turn.write(write, job)
         assert job.last_write is (write if kind == "stored" else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.world import Link, World, shown
+from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
 from zmws.core.node import Node
@@ -19,7 +20,6 @@ from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings
 from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, WorkerDialog
 from zmws.errors import ProtocolError
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp, messages
 from zmws.wire.messages import WorkerRequest
 
@@ -33,8 +33,7 @@ class SimBroker:
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
-        self.disk = MemoryStore()
-        self.disk.durability = "disk"
+        self.disk = ModelStore()
         self.links: dict[tuple[str, bytes], Link] = {}
         self.up = False
         self.life = 0

@@ -12,6 +12,7 @@ from tests.simulation.invariants import Violation, Watcher
 from tests.simulation.world import World
 from zmws.client.answers import accepted
 from zmws.core.options import ServiceOptions
+from zmws.core.writes import FULL
 from zmws.errors import Refused, ZmwsError
 from zmws.wire.mdp import PARAM_JSON
 from zmws.wire.messages import Reply
@@ -300,8 +301,8 @@ class History:
 
         def full_disk() -> None:
             self.watcher.punctual = False
-            self.broker.disk._bytes_max = 0
-            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "_bytes_max", 1 << 30))
+            self.broker.disk.no_room = FULL
+            world.after(random.uniform(1.0, 5.0), lambda: setattr(self.broker.disk, "no_room", None))
 
         def io_error() -> None:
             self.watcher.punctual = False
@@ -330,7 +331,7 @@ class History:
     def _mend(self) -> None:
         """Faults end: what is down comes back by itself, and nothing new happens."""
         self.broker.commit_s, self.broker.full_probability = (0.0005, 0.01), 0.0
-        self.broker.disk._bytes_max = 1 << 30
+        self.broker.disk.no_room = None
         self.broker.io_error = False
         self.broker.bad_read_probability = 0.0
         if not self.broker.up:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.simulation.world import World
+from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
@@ -15,7 +16,6 @@ from zmws.core.node import Node
 from zmws.core.session import Session
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
-from zmws.store.memory import MemoryStore
 from zmws.wire import mdp
 from zmws.wire.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
 
@@ -93,11 +93,11 @@ class Watcher:
         """One job at a time, and none to a worker that hangs on a job that is over."""
         self.demand(not holding - {token}, f"{worker} was given {token!r} while it runs {holding}")
 
-    def told_done(self, tokens: list[bytes], disk: MemoryStore) -> None:
+    def told_done(self, tokens: list[bytes], disk: ModelStore) -> None:
         """A worker forgets a result: then the disk must have taken it."""
         for token in tokens:
             job_id, _, nonce = token.decode().rsplit("/", 2)
-            row = disk._rows.get(job_id)
+            row = disk.rows.get(job_id)
             self.demand(
                 row is None or row["state"] != RUNNING or row["nonce"] != nonce,
                 f"a worker was told to forget {token.decode()}, which the disk has as running",
@@ -168,7 +168,7 @@ class Watcher:
         running = sum(len(service.running) for service in core.held.services.values())
         self.demand(running == len(core.held.assignments), "the running jobs are not those that are held")
 
-    def sent(self, send: Send, core: Broker, disk: MemoryStore) -> None:
+    def sent(self, send: Send, core: Broker, disk: ModelStore) -> None:
         """A message has left the gate."""
         message = send.message
         if isinstance(message, WorkerRequest):
@@ -182,22 +182,22 @@ class Watcher:
         self.answers[key] += 1
         self.demand(self.answers[key] <= self.requests[key], f"{key} got more answers than it asked")
         if isinstance(message, Accepted) and message.durability == "disk":
-            known = message.job_id in disk._rows or message.job_id in self.forgotten
+            known = message.job_id in disk.rows or message.job_id in self.forgotten
             self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
         if isinstance(message, Answer) and message.service == "zmws.lease" and message.body[0] == b"200":
             self._leased(json.loads(message.body[1]), disk)
         if isinstance(message, Answer) and message.service == "zmws.submit" and message.body[0] == b"200":
             for verdict in json.loads(message.body[1]):
-                known = "code" in verdict or verdict["id"] in disk._rows or verdict["id"] in self.forgotten
+                known = "code" in verdict or verdict["id"] in disk.rows or verdict["id"] in self.forgotten
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
         if isinstance(message, Answer) and message.service == "zmws.wait" and message.body[0] == b"200":
             self._told_of(json.loads(message.body[1]), disk)
 
-    def _leased(self, job: dict[str, Any], disk: MemoryStore) -> None:
+    def _leased(self, job: dict[str, Any], disk: ModelStore) -> None:
         """A job was leased: then a crash can undo it no more, and its time may pass."""
         token = job["token"].encode()
         self.last_token[job["id"]] = token
-        row = disk._rows.get(job["id"])
+        row = disk.rows.get(job["id"])
         if job["kind"] == "stored":
             written = job["id"] in self.forgotten or (row is not None and row["attempt"] >= job["attempt"])
             self.demand(written, f"{token!r} was leased before its write")
@@ -217,13 +217,13 @@ class Watcher:
         late = job.expires_at is not None and job.attempt == 1 and self.steady() >= job.expires_at
         self.demand(not late, f"{job_id} was started after it had expired")
 
-    def news(self, news: News, disk: MemoryStore) -> None:
+    def news(self, news: News, disk: ModelStore) -> None:
         if "state" in news.body:
             self._told_of(news.body, disk, exact=False)
 
-    def _told_of(self, told: dict[str, Any], disk: MemoryStore, exact: bool = True) -> None:
+    def _told_of(self, told: dict[str, Any], disk: ModelStore, exact: bool = True) -> None:
         """Somebody was told of an end: then a crash can undo it no more."""
-        row = disk._rows.get(told["id"])
+        row = disk.rows.get(told["id"])
         if row is None or told.get("kind") == "memory":
             return
         if told["state"] == RUNNING:
@@ -240,7 +240,7 @@ class Watcher:
                 row["state"] == told["state"], f"{told['id']}: told {told['state']}, disk {row['state']}"
             )
 
-    def committed(self, writes: list[Write], verdicts: list[Any], disk: MemoryStore) -> None:
+    def committed(self, writes: list[Write], verdicts: list[Any], disk: ModelStore) -> None:
         """A batch is on disk."""
         answers = iter(verdicts)
         for write in writes:
@@ -254,7 +254,7 @@ class Watcher:
                 self.forgotten.add(write.job_id)  # from now on it may be
                 self.finished[write.job_id] += 1
                 self.demand(self.finished[write.job_id] == 1, f"{write.job_id} ended twice")
-                row = disk._rows.get(write.job_id)
+                row = disk.rows.get(write.job_id)
                 if write.changes["state"] == "expired":
                     self.not_before(write.job_id, "expired")
                 if row is not None and row["state"] == "expired" and self.punctual:
@@ -265,7 +265,7 @@ class Watcher:
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
             elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
-                self._came_due(disk._rows.get(write.job_id))
+                self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.finished[write.job_id] -= verdict.verdict == NEW
                 if verdict.verdict == NEW and write.job_id in self.asked:
@@ -273,7 +273,7 @@ class Watcher:
                     self.asked[write.job_id] = (self.asked[write.job_id][0], 0.0, 0.0)
         keys = Counter(
             (row["service"], row["unique"])
-            for row in disk._rows.values()
+            for row in disk.rows.values()
             if row["unique"] is not None and row["state"] not in FINAL_STATES
         )
         for key, count in keys.items():
@@ -290,11 +290,11 @@ class Watcher:
     # ------------------------------------------------------------ the end
 
     def at_the_end(
-        self, core: Broker, node: Node, disk: MemoryStore, workers: list[Any], clients: list[Any]
+        self, core: Broker, node: Node, disk: ModelStore, workers: list[Any], clients: list[Any]
     ) -> None:
         """Faults have stopped and time has passed: everything must have come to its end."""
         for job_id, body in self.acknowledged.items():
-            row = disk._rows.get(job_id)
+            row = disk.rows.get(job_id)
             if row is None and job_id in self.forgotten:
                 continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")

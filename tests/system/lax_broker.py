@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zmws import settings
 from zmws.server import BrokerServer
-from zmws.store.sqlite import SqliteStore
+from zmws.store.sqlite.disk import SqliteStore
 from zmws.worker.command import set_up_log
 
 

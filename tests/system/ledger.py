@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from zmws.core.job import FINAL_STATES
-from zmws.store import upkeep
+from zmws.store.sqlite import upkeep
 
 SHOWN_MAX = 5  # of the jobs that are wrong in one way
 

@@ -35,7 +35,7 @@ from tests.system.load import SERVICE, WORKER
 from tests.system.power import cut_power
 from zmws.client import Job
 from zmws.errors import Refused
-from zmws.store import upkeep
+from zmws.store.sqlite import upkeep
 
 MIB = 1024 * 1024
 

@@ -22,7 +22,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
 
     'zmws restore FILE' goes back to it.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     source = _store_path(settings.load(config))
     upkeep.backup(source, file)
@@ -43,7 +43,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
 
     It reads the whole file. The broker may go on meanwhile.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     path = _store_path(settings.load(config)) if file is None else file
     problems = upkeep.check(path)
@@ -66,7 +66,7 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
 
     Jobs that were accepted after the backup are not in it, and jobs that ran since may run again.
     """
-    from zmws.store import upkeep
+    from zmws.store.sqlite import upkeep
 
     known = settings.load(config)
     path = _store_path(known)

@@ -1,7 +1,7 @@
 """The gate between core and shell: what may leave when (docs/architecture.md).
 
 Rule 1: writes are numbered in the order the core made them and leave in batches, bounded by rows and
-        bytes; one batch is under way at a time.
+        bytes; one batch is under way at a time. No unit is parted, however long it is.
 Rule 2: a send that speaks of a write is held until that write is on disk; all others leave at once.
         So nobody is told of what a crash could undo.
 Rule 3: reads of the feeding kind ride with the batches, in order with the writes.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from zmws.core.job import RUNNING
@@ -80,8 +81,9 @@ class Gate:
             return sends  # all that there is is on disk
         if not self._queue:
             self._since = now
-        for write in writes:
-            self._enqueue(write, sends)
+        assert not writes or not writes[0].unit, f"{writes[0]} is a unit with what has left already"
+        for write, after in zip_longest(writes, writes[1:]):
+            self._enqueue(write, sends, write.unit or (after is not None and after.unit))
         for read in reads:
             if isinstance(read, FOR_PEOPLE):
                 self.lists.append(read)
@@ -98,7 +100,7 @@ class Gate:
                 self._waited = max(self._waited, after.seq)
         return free
 
-    def _enqueue(self, write: Write, sends: list[Send]) -> None:
+    def _enqueue(self, write: Write, sends: list[Send], in_unit: bool) -> None:
         self._seq += 1
         write.seq = self._seq
         self.uncommitted_bytes += write.size
@@ -106,15 +108,16 @@ class Gate:
         if not isinstance(write, PATIENT) or isinstance(write, ReviveJob):
             self._waited = self._seq
         elif isinstance(write, FinishJob):
-            self._take_up_start(write, sends)
-        elif isinstance(write, UpdateJob) and write.changes.get("state") == RUNNING:
+            self._take_up_start(write, sends, in_unit)
+        elif isinstance(write, UpdateJob) and write.changes.get("state") == RUNNING and not in_unit:
             self._starts[write.job_id] = write
 
-    def _take_up_start(self, finish: FinishJob, sends: list[Send]) -> None:
+    def _take_up_start(self, finish: FinishJob, sends: list[Send], in_unit: bool) -> None:
         """A job that ends before its dispatch was written is written once. Not if somebody waits for the
-        dispatch itself, or is about to: what he is told must not be undone."""
+        dispatch itself, or is about to: what he is told must not be undone. Nor in a unit: when that is
+        refused, the job runs on."""
         start = self._starts.pop(finish.job_id, None)
-        if start is None or any(send.after is start for send in sends):
+        if start is None or in_unit or any(send.after is start for send in sends):
             return
         if start.seq not in self._held:
             start.void = True
@@ -145,8 +148,8 @@ class Gate:
                 full = len(batch.writes) >= self._rows_max or (
                     batch.writes and self._batch_bytes + item.size > self._bytes_max
                 )
-                if full and not (isinstance(item, InsertJob) and item.together):
-                    break  # the jobs of one message are in one commit
+                if full and not (item.unit or (isinstance(item, InsertJob) and item.together)):
+                    break  # a unit, and the jobs of one message, are in one commit
                 batch.writes.append(item)
                 batch.seq = item.seq
                 self._batch_bytes += item.size

@@ -21,8 +21,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
+from zmws.core.record import Record, marked
 from zmws.wire.values import shown
 
 SCHEDULED, WAITING, RUNNING = "scheduled", "waiting", "running"
@@ -50,63 +52,16 @@ REVIVABLE = tuple(state for state in STATES if "revive" in TRANSITIONS[state])
 STORED, MEMORY = "stored", "memory"
 LISTED_ERROR_CHARS = 200  # of a text, in lists
 STATES_KEPT = 100  # changes of state that a record keeps, the newest
-StateEvent = tuple[int, float, str, int]  # number, wall time, state, attempt
 Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, its frames or its text
 
 
-@dataclass(slots=True)
-class Job:
-    """One job, as the broker holds it. Times ending in `_at` are seconds since 1970 and go into the record:
-    by the wall, but for `ready_at` and `expires_at`, which go by the steady clock (turn.py; `ready_at` of a
-    job with `by_wall` by the wall). Those ending in `_mono` are the monotonic clock's and do not."""
+@dataclass(slots=True, kw_only=True)
+class Job(Record):
+    """One job, as the broker holds it: its record, and what a restart forgets. Times that end in `_mono` are
+    the monotonic clock's."""
 
-    id: str
-    service: str
     kind: str
-    body: tuple[bytes, ...]
-    created_at: float
-    ready_at: float
-    rank: float
     sync: bool = False
-    state: str = WAITING
-    durability: str = "disk"
-    by_wall: bool = False  # its time was given as `at`
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    retries: int = 3
-    priority: int = 0
-    group: str | None = None
-    unique: str | None = None
-    ttr: float = 3600.0
-    backoff: float = 2.0
-    keep: float | None = None
-    expires_at: float | None = None
-    started_at: float | None = None
-    ended_at: float | None = None
-    nonce: str | None = None
-    deadline_at: float | None = None  # when its attempt ends at the latest, where that is not by its ttr
-    worker: str | None = None
-    worker_ours: bool = False
-    lease: str | None = None  # zmws.lease: who runs it, where that is no worker
-    result: tuple[bytes, ...] = ()
-    result_plain: bool = False
-    error: dict[str, Any] | None = None
-    progress: float | None = None
-    progress_text: str | None = None
-    progress_at: float | None = None
-    progress_n: int = 0  # the number of that event
-    events: int = 0  # how many events there were: states, progress, partials and log lines
-    states: tuple[StateEvent, ...] = ()  # those it was in, and is in
-    attempts: tuple[dict[str, Any], ...] = ()
-    partials_count: int = 0  # that were kept
-    partials_cut: int = 0
-    log_bytes: int = 0
-    log_cut: int = 0
-    saved: str | None = None  # JSON that an attempt left for the next
-    number: int = 0  # the order of creation, and of jobs of one rank
-
-    # What a restart forgets.
     history: list[Event] | tuple[()] = ()  # partials and log lines: of a memory job, or read from the store
     light: bool = False  # read without its body, to be ended and no more
     body_bytes: int = 0
@@ -199,32 +154,23 @@ def iso(at: float | None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_SHOWN = marked("shown")
+_SHOWN = (*_SHOWN[:3], "kind", *_SHOWN[3:])
+_shown = attrgetter(*_SHOWN)
+_TIMES = tuple(name for name in _SHOWN if name.endswith("_at"))
+
+
 def summary(job: Job, lead: float) -> dict[str, Any]:
     """A job as lists show it: flat, as docs/protocol.md says, without its last fields. `lead`: turn.lead."""
-    ready_at = job.ready_at if job.by_wall else job.ready_at + lead
-    expires_at = None if job.expires_at is None else job.expires_at + lead
-    return {
-        "id": job.id,
-        "service": job.service,
-        "state": job.state,
-        "kind": job.kind,
-        "attempt": job.attempt,
-        "failures": job.failures,
-        "retries": job.retries,
-        "priority": job.priority,
-        "group": job.group,
-        "unique": job.unique,
-        "created_at": iso(job.created_at),
-        "ready_at": iso(ready_at),
-        "started_at": iso(job.started_at),
-        "ended_at": iso(job.ended_at),
-        "expires_at": iso(expires_at),
-        "ttr": job.ttr,
-        "worker": job.worker,
-        "progress": job.progress,
-        "progress_text": job.progress_text,
-        "error": listed_error(job.error),
-    }
+    values = dict(zip(_SHOWN, _shown(job), strict=True))
+    if not job.by_wall:
+        values["ready_at"] += lead
+    if job.expires_at is not None:
+        values["expires_at"] += lead
+    for name in _TIMES:
+        values[name] = iso(values[name])
+    values["error"] = listed_error(job.error)
+    return values
 
 
 def listed_error(error: dict[str, Any] | None) -> dict[str, Any] | None:

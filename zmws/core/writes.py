@@ -5,64 +5,21 @@ Rule 2: the gate gives each write its number (`seq`) in the order in which the c
 Rule 3: writes apply in order within a batch, so a finish frees its unique key for an insert behind it.
 Rule 4: what a write's fate decides (whether an id is new, what a prune forgot) comes back as its verdict,
         from the commit: only the store can know.
-Rule 5: jobs stand in the store by their `number`, which the core gives out in the order of creation.
+Rule 5: a write that is one `unit` with the one before it is in its commit, and all of a unit happens or none:
+        when one of its writes is refused, each that takes a verdict is told that refusal.
+Rule 6: jobs stand in the store by their `number`, which the core gives out in the order of creation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
 from zmws.core.job import Job
+from zmws.core.record import NAMES
 
-# The columns of a job's record: what survives a restart of the broker. The order is the store's.
-COLUMNS: tuple[str, ...] = (
-    "number",
-    "id",
-    "service",
-    "state",
-    "durability",
-    "created_at",
-    "ready_at",
-    "rank",
-    "by_wall",
-    "attempt",
-    "failures",
-    "losses",
-    "retries",
-    "priority",
-    "group",
-    "unique",
-    "ttr",
-    "backoff",
-    "keep",
-    "expires_at",
-    "started_at",
-    "ended_at",
-    "deadline_at",
-    "nonce",
-    "worker",
-    "worker_ours",
-    "lease",
-    "result",
-    "result_plain",
-    "error",
-    "progress",
-    "progress_text",
-    "progress_at",
-    "progress_n",
-    "events",
-    "states",
-    "attempts",
-    "partials_count",
-    "partials_cut",
-    "log_bytes",
-    "log_cut",
-    "saved",
-    "body",
-)
 Row = dict[str, Any]
 Key = tuple[float, int]  # what jobs are ordered by: rank or ready_at, then number
 
@@ -80,6 +37,7 @@ class Verdict:
     job_id: str
     service: str = ""  # of an existing job: another service means id_conflict
     state: str = ""  # of a deleted job: what it had ended as
+    by_unit: bool = False  # this was another write's of the unit, which did not happen for that
 
 
 @dataclass(slots=True)
@@ -101,6 +59,7 @@ class Write:
     seq: int = 0
     size: int = 200  # bytes it is worth, for the bounds on batches
     void: bool = False  # another write has taken it up
+    unit: bool = False  # one unit with the write before it: all of it happens, or nothing
     job: Job | None = field(default=None, repr=False)  # the core's own: whom it is of; no store looks at it
     told: Told | None = field(default=None, repr=False)  # or what is to be done with its verdict
 
@@ -108,7 +67,7 @@ class Write:
 @dataclass(slots=True)
 class InsertJob(Write):
     """A new job. Has a verdict. `only_if_known`: the service is full, so anything but a repeat is FULL.
-    `together`: of the same message as the write before it, and so in the same commit."""
+    `together`: of the same message as the write before it, and so in the same commit; but no unit."""
 
     row: Row
     only_if_known: bool = False
@@ -183,6 +142,32 @@ class PruneJobs(Write):
 
 PATIENT = (UpdateJob, AppendToJob)  # but for revivals: nobody waits for them, unless an answer does
 WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
+_REFUSALS = frozenset({UNIQUE_CONFLICT, FULL, DISK_FULL, UNKNOWN})
+
+
+def units(writes: Iterable[Write]) -> list[list[Write]]:
+    """The writes as what happens as a whole or not at all; most are a unit of their own."""
+    found: list[list[Write]] = []
+    for write in writes:
+        if write.unit:
+            found[-1].append(write)
+        else:
+            found.append([write])
+    return found
+
+
+def refuses(verdict: Verdict, write: Write) -> bool:
+    """Whether the write did not happen, and so no other of its unit may. A repeat is no refusal, for what it
+    asks for is there; but it is one if the id is that of another service's job."""
+    if verdict.verdict == EXISTING:
+        return isinstance(write, InsertJob) and verdict.service != write.row["service"]
+    return verdict.verdict in _REFUSALS
+
+
+def units_verdicts(unit: Iterable[Write], refused: Write, verdict: Verdict) -> list[Verdict]:
+    """What each write of a unit that takes a verdict is told when one of them was refused."""
+    told = replace(verdict, by_unit=True)
+    return [verdict if write is refused else told for write in unit if isinstance(write, WITH_VERDICT)]
 
 
 @dataclass(slots=True)
@@ -308,19 +293,17 @@ class Rows:
     fault: str | None = None  # of a read for a question: it could not be made, and why
 
 
-_columns = attrgetter(*COLUMNS)
+_values = attrgetter(*NAMES)
 
 
 def row_of(job: Job) -> Row:
     """The record of a job as values, detached from the job."""
-    return dict(zip(COLUMNS, _columns(job), strict=True))
+    return dict(zip(NAMES, _values(job), strict=True))
 
 
 def job_of(row: Row) -> Job:
     """A stored job from its record."""
-    values = {name: row[name] for name in COLUMNS}
-    values["attempts"] = tuple(row["attempts"])
-    job = Job(kind="stored", **values)
+    job = Job(kind="stored", **{name: row[name] for name in NAMES})
     job.history = row.get("history", ())
     job.body_bytes = size_of(job.body)
     return job

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, ready for use. Raises StoreError that says what to do."""
-    # Imported here: the core's own tests need the memory store, and no SQLite.
+    # Imported here: whoever knows `base` alone needs no SQLite.
     known = settings.store
     path = settings.store_path
     if path is None:
-        from zmws.store.memory import MemoryStore
+        from zmws.store.sqlite.memory import MemoryStore
 
         return MemoryStore(known.memory_bytes_max, known.memory_ended_max)
-    from zmws.store.sqlite import SqliteStore
+    from zmws.store.sqlite.disk import SqliteStore
 
     return SqliteStore(
         path,

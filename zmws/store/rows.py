@@ -13,69 +13,22 @@ from operator import itemgetter
 from typing import Any
 
 from zmws.core.job import listed_error
-from zmws.core.writes import COLUMNS, Row
+from zmws.core.record import COLUMNS, Frames, Object, State, marked
+from zmws.core.writes import Row
 
-RECORD = tuple(name for name in COLUMNS if name != "body")
-
-# What a new job fills; all else of its row is then as the table has it by default.
-BORN = (
-    "number",
-    "id",
-    "service",
-    "state",
-    "durability",
-    "created_at",
-    "ready_at",
-    "rank",
-    "by_wall",
-    "retries",
-    "priority",
-    "group",
-    "unique",
-    "ttr",
-    "backoff",
-    "keep",
-    "expires_at",
-    "events",
-    "states",
-)
-_LATER: dict[str, Any] = {
-    "attempt": 0,
-    "failures": 0,
-    "losses": 0,
-    "started_at": None,
-    "ended_at": None,
-    "deadline_at": None,
-    "nonce": None,
-    "worker": None,
-    "worker_ours": False,
-    "lease": None,
-    "result": (),
-    "result_plain": False,
-    "error": None,
-    "progress": None,
-    "progress_text": None,
-    "progress_at": None,
-    "progress_n": 0,
-    "attempts": (),
-    "partials_count": 0,
-    "partials_cut": 0,
-    "log_bytes": 0,
-    "log_cut": 0,
-    "saved": None,
-}
-assert {*BORN, *_LATER} == set(RECORD)
-# What no list shows, and may be large: a row that was read for a list has it as a new job has.
-UNLISTED = ("result", "attempts", "states", "saved")
+RECORD = tuple(column.name for column in COLUMNS if "apart" not in column.marks)
+BORN = tuple(name for name in RECORD if name in marked("born"))
 # What is read of a job that an operator acts on, or that has expired.
-LIGHT = tuple(name for name in RECORD if name not in ("result", "saved"))
-LISTED = tuple(name for name in RECORD if name not in UNLISTED)
+LIGHT = tuple(name for name in RECORD if name not in marked("bulk"))
+LISTED = tuple(name for name in RECORD if name not in marked("large"))
+_BLANK: Row = {column.name: column.blank for column in COLUMNS} | {"body": ()}
+_LATER = marked("later")
 _born = itemgetter(*BORN)
 _later = itemgetter(*_LATER)
-_blank = tuple(_LATER.values())
-_GROUP, _STATES = BORN.index("group"), BORN.index("states")
-assert BORN[-1] == "states"
+_later_blank = _later(_BLANK)
 
+Converter = Callable[[Any], Any]
+Converters = list[tuple[int, Converter]]  # of a row of values: where, and how
 _LENGTH = struct.Struct(">I")
 
 
@@ -89,42 +42,40 @@ def quoted(column: str) -> str:
     return f'"{column}"' if column in ("group", "unique") else column
 
 
-def born_values(row: Row) -> tuple[Any, ...] | None:
-    """The values for BORN, None if the row is more than a new job."""
-    if _later(row) != _blank:
-        return None
-    values: tuple[Any, ...] = _born(row)
-    return (*values[:_GROUP], values[_GROUP] or "", *values[_GROUP + 1 : _STATES], _states(values[_STATES]))
+def born_values(row: Row) -> Sequence[Any] | None:
+    """The values for BORN, None if the row is more than a new job: the table has the rest by default."""
+    return None if _later(row) != _later_blank else _converted(_born(row), _BORN_IN)
 
 
 def whole_values(row: Row) -> list[Any]:
     """The values for RECORD."""
-    return [stored(name, row[name]) for name in RECORD]
+    return _converted([row[name] for name in RECORD], _RECORD_IN)
 
 
-def stored(name: str, value: Any) -> Any:
-    """One column's value as the database takes it."""
-    convert = _IN.get(name)
-    return value if convert is None else convert(value)
+def _converted(values: Iterable[Any], how: Converters) -> list[Any]:
+    converted = [*values]
+    for index, convert in how:
+        converted[index] = convert(converted[index])
+    return converted
 
 
-def converters(columns: Sequence[str]) -> list[tuple[int, Callable[[Any], Any]]]:
-    """Of a row of values for these columns, those that do not go in as they are: where, and how."""
+def converters(columns: Sequence[str]) -> Converters:
+    """Of values for these columns, those that do not go in as they are."""
     return [(index, _IN[name]) for index, name in enumerate(columns) if name in _IN]
 
 
-def row_from(values: Sequence[Any], body: bool = False) -> Row:
-    """A row from the values of RECORD, and of the body behind them if it was read too."""
+def row_from(values: Sequence[Any]) -> Row:
+    """A row from the values of RECORD, and of the body behind them."""
     row: Row = dict(zip(RECORD, values, strict=False))
     for name, convert in _OUT.items():
         row[name] = convert(row[name])
-    row["body"] = unpacked(values[-1]) if body else ()
+    row["body"] = unpacked(values[-1])
     return row
 
 
 def row_of_columns(values: Sequence[Any], columns: Sequence[str]) -> Row:
     """A row from the values of these columns; the others are as a new job has them."""
-    row: Row = {**_UNREAD, **dict(zip(columns, values, strict=True))}
+    row: Row = {**_BLANK, **dict(zip(columns, values, strict=True))}
     for name, convert in _OUT.items():
         if name in columns:
             row[name] = convert(row[name])
@@ -136,9 +87,6 @@ def listed_row(values: Sequence[Any]) -> Row:
     row = row_of_columns(values, LISTED)
     row["error"] = listed_error(row["error"])
     return row
-
-
-_UNREAD: dict[str, Any] = {**_LATER, "states": (), "body": ()}
 
 
 def packed(frames: tuple[bytes, ...]) -> bytes:
@@ -180,14 +128,6 @@ def _said(value: str | None) -> str | None:
 _encode = json.JSONEncoder(default=str, check_circular=False).encode  # json.dumps would make it each time
 
 
-def _error_out(value: str | None) -> Any:
-    return None if value is None else json.loads(value)
-
-
-def _attempts_out(value: str | None) -> tuple[Any, ...]:
-    return () if value is None else tuple(json.loads(value))
-
-
 def _states(value: Iterable[Sequence[Any]]) -> str:
     """A line for each: as short as can be, for it is written with every change of state."""
     return "".join([f"{n} {at!r} {state} {attempt}\n" for n, at, state, attempt in value])
@@ -198,26 +138,37 @@ def _states_out(value: str) -> tuple[tuple[int, float, str, int], ...]:
     return tuple((int(n), float(at), state, int(attempt)) for n, at, state, attempt in parts)
 
 
-_IN: dict[str, Callable[[Any], Any]] = {
-    "group": lambda value: value or "",
-    "result": lambda value: packed(value) if value else None,
-    "error": lambda value: None if value is None else _encode(value),
-    "attempts": lambda value: _encode(value) if value else None,
-    "states": _states,
-    "by_wall": int,
-    "worker_ours": int,
-    "result_plain": int,
-    "worker": _said,
-    "lease": _said,
-    "progress_text": _said,
-}
-_OUT: dict[str, Callable[[Any], Any]] = {
-    "group": lambda value: value or None,
-    "result": unpacked,
-    "error": _error_out,
-    "attempts": _attempts_out,
-    "states": _states_out,
-    "by_wall": bool,
-    "worker_ours": bool,
-    "result_plain": bool,
-}
+def _or_null(convert: Converter) -> Converter:
+    return lambda value: convert(value) if value else None
+
+
+# By type, what does not go in and come out as it is.
+_TYPES_IN: list[tuple[Any, Converter]] = [
+    (Frames, _or_null(packed)),
+    (tuple[State, ...], _states),
+    (tuple[Object, ...], _or_null(_encode)),
+    (Object, lambda value: None if value is None else _encode(value)),
+]
+_TYPES_OUT: list[tuple[Any, Converter]] = [
+    (bool, bool),
+    (Frames, unpacked),
+    (tuple[State, ...], _states_out),
+    (tuple[Object, ...], lambda value: () if value is None else tuple(json.loads(value))),
+    (Object, lambda value: None if value is None else json.loads(value)),
+]
+
+
+def _by_name(types: list[tuple[Any, Converter]]) -> dict[str, Converter]:
+    return {
+        column.name: convert
+        for column in COLUMNS
+        for kind, convert in types
+        if column.type == kind and column.name in RECORD
+    }
+
+
+_SAID = [column.name for column in COLUMNS if column.type is str and column.name in _LATER]
+# '' and not null, so that the index of the waiting jobs finds those without a group.
+_IN = _by_name(_TYPES_IN) | {"group": lambda value: value or ""} | dict.fromkeys(_SAID, _said)
+_OUT = _by_name(_TYPES_OUT) | {"group": lambda value: value or None}
+_BORN_IN, _RECORD_IN = converters(BORN), converters(RECORD)

@@ -2,7 +2,8 @@
 
 Rule 1: every read is bounded in rows and time, whatever the table holds, and goes by an index.
 Rule 2: no statement is left half read: it would hold an old state of the file, and the WAL would grow.
-Rule 3: a list walks the numbers in windows and stops when its time is up: it is told where to go on.
+Rule 3: a list walks the numbers in windows and stops when its time is up: it is told where to go on. Whoever
+        shares its connection gets a turn between any two statements.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
@@ -40,6 +42,9 @@ PAGE_S = 0.04  # and for how long it goes on to the next window
 _NUMBER_MAX = (1 << 63) - 1
 
 
+_ALONE = contextlib.nullcontext()
+
+
 class Reads:
     """The reads over one connection. `counts` are the ended jobs by (service, state), kept by the writer."""
 
@@ -48,10 +53,15 @@ class Reads:
         connection: sqlite3.Connection,
         queries: Mapping[str, str],
         counts: Mapping[tuple[str, str], int],
+        turn: AbstractContextManager[object] = _ALONE,
+        rows_max: int = WINDOW_ROWS,
     ) -> None:
+        """`turn` is taken for each statement of a list; a window has no more than `rows_max` rows."""
         self._execute = connection.execute
         self._queries = queries
         self._counts = counts
+        self._turn = turn
+        self._rows_max = rows_max
 
     def answer(self, read: Read) -> Rows:
         """Answer any read. Raises sqlite3.Error."""
@@ -76,14 +86,18 @@ class Reads:
     # ------------------------------------------------------------ jobs and pages
 
     def _all(self, name: str, *values: Any) -> list[Any]:
-        return self._execute(self._queries[name], values).fetchall()
+        return self._fetch(self._queries[name], values)
+
+    def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        with self._turn:
+            return self._execute(text, values).fetchall()
 
     def _job(self, read: ReadJob) -> Rows:
         whole = read.whole and read.past is None
         found = self._all("job_and_body" if whole else "job", read.job_id)
         if not found:
             return Rows()
-        row = row_from(found[0], body=True) if whole else row_of_columns(found[0], LIGHT)
+        row = row_from(found[0]) if whole else row_of_columns(found[0], LIGHT)
         if whole or read.past is not None:
             past = -1 if read.past is None else read.past
             row["history"] = [event_from(one) for one in self._all("history", row["number"], past)]
@@ -104,7 +118,7 @@ class Reads:
             ) as after,
         ):
             for values in chain(same, after):
-                row = row_from(values, body=True)
+                row = row_from(values)
                 size += size_of(row["body"])
                 if len(rows) == read.limit or (rows and size > read.bytes_max):
                     return Rows(rows, more=_key(row, key))
@@ -129,7 +143,7 @@ class Reads:
             number=self._all("highest_number")[0][0] or 0,
             forget_at=self._all("first_due")[0][0],
         )
-        running = [row_from(one, body=True) for one in self._all("running")]
+        running = [row_from(one) for one in self._all("running")]
         for row in running:
             # What its history counts was not written into it yet.
             n, partials, log_bytes = self._all("history_of_running", row["number"])[0]
@@ -189,9 +203,7 @@ class Reads:
             else:
                 return None
             # Whether they are many is asked first: to fetch thousands of numbers takes longer than a page.
-            if self._execute(
-                f"SELECT 1 FROM ({self._queries[name]}) LIMIT 1 OFFSET {FEW}", values
-            ).fetchone():
+            if self._fetch(f"SELECT 1 FROM ({self._queries[name]}) LIMIT 1 OFFSET {FEW}", values):
                 return None
             numbers += [number for (number,) in self._all(name, *values)]
             if len(numbers) > FEW:
@@ -235,14 +247,15 @@ class Reads:
         edge += f" ORDER BY number {order} LIMIT 1 OFFSET ?"
         until = time.monotonic() + PAGE_S
         rows: list[Row] = []
-        window = min(4 * limit, WINDOW_ROWS)
+        window = min(4 * limit, self._rows_max)
         while True:
-            last = self._execute(edge, (*path_values, above, below, window)).fetchone()
+            edges = self._fetch(edge, (*path_values, above, below, window))
+            last = edges[0][0] if edges else None
             low, high = above, below
             if last is not None and order == "DESC":
-                low = last[0] - 1
+                low = last - 1
             elif last is not None:
-                high = last[0] + 1
+                high = last + 1
             missing = limit + 1 - len(rows)
             rows += self._made(text, (*path_values, *values, low, high, missing), columns)
             if len(rows) > limit:
@@ -251,18 +264,19 @@ class Reads:
             if last is None:
                 return Rows(rows)
             if time.monotonic() > until:
-                return Rows(rows, next=last[0])
+                return Rows(rows, next=last)
             if order == "DESC":
-                below = last[0]
+                below = last
             else:
-                above = last[0]
-            window = WINDOW_ROWS
+                above = last
+            window = self._rows_max
 
     def _made(self, text: str, values: tuple[Any, ...], columns: tuple[str, ...]) -> list[Row]:
         """The rows of a statement, each made as it is read: a list must not hold a thousand long errors."""
-        if columns is LISTED:
-            return [listed_row(found) for found in self._execute(text, values)]
-        return [row_of_columns(found, columns) for found in self._execute(text, values)]
+        with self._turn:
+            if columns is LISTED:
+                return [listed_row(found) for found in self._execute(text, values)]
+            return [row_of_columns(found, columns) for found in self._execute(text, values)]
 
 
 def _path(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:

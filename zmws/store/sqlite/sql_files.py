@@ -1,9 +1,9 @@
-"""The SQL of the durable stores, kept in `sql/`: migrations by number, statements by name.
+"""The SQL of these stores, kept in `sql/`: migrations by number, statements by name.
 
 Rule 1: `NNNN_name.sql` brings a file from version NNNN - 1 to NNNN; what was shipped never changes.
 Rule 2: a migration holds no BEGIN and no COMMIT: it runs in a transaction that also sets the version.
-Rule 3: `queries.sql` holds every statement; only the SETs of an update and the WHERE of a list are put
-        together in Python.
+Rule 3: `queries.sql` holds every statement; only the SETs of an update, the WHERE of a list, and as many
+        rows as one statement writes are put together in Python.
 """
 
 from __future__ import annotations

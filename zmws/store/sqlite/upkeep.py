@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zmws.errors import StoreError
-from zmws.store import sqlite_file
-from zmws.store.patience import is_locked, locked
-from zmws.store.sql_files import migrations, queries
+from zmws.store.sqlite import file as sqlite_file
+from zmws.store.sqlite.patience import is_locked, locked
+from zmws.store.sqlite.sql_files import migrations, queries
 
 STEP_PAGES = 1_000  # of a backup at once
 PATIENCE_S = 5.0  # for another program that has locked the file

@@ -163,3 +163,15 @@ WHERE (forget_at IS NOT NULL) <> (state IN ('complete', 'failed', 'cancelled', '
 -- name: check_counts
 SELECT service, state, count(*) FROM jobs
 WHERE state IN ('complete', 'failed', 'cancelled', 'expired') GROUP BY service, state
+
+-- Of the store in memory alone, which keeps so many ended jobs and no more.
+
+-- name: index_of_ends
+CREATE INDEX jobs_ends ON jobs (ended_at) WHERE forget_at IS NOT NULL
+
+-- name: oldest_ends
+SELECT number, service, state FROM jobs WHERE forget_at IS NOT NULL ORDER BY ended_at, number LIMIT ?
+
+-- name: used_bytes
+SELECT (page_count - freelist_count) * page_size
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size

@@ -1,0 +1,122 @@
+"""What the tests of stores write, and how they ask. Each file `test_*` of this folder that takes the fixture
+`store` is a part of the contract, and runs over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any
+
+from zmws.core.job import STATES, Job
+from zmws.core.writes import (
+    DeleteJob,
+    Filter,
+    FinishJob,
+    InsertJob,
+    ReadJob,
+    ReadJobs,
+    ReadMatching,
+    ReadUnfinished,
+    ReadWaiting,
+    ReviveJob,
+    Row,
+    Unfinished,
+    UpdateJob,
+    Verdict,
+    Write,
+    row_of,
+)
+from zmws.store.base import Store
+
+NUMBERS = count(1)
+LAST = 1 << 40
+
+
+def insert(job_id: str, body: bytes = b"body", only_if_known: bool = False, **changes: Any) -> InsertJob:
+    values = {"service": "S", "number": next(NUMBERS), "created_at": 1.0, "ready_at": 2.0, "rank": 3.0}
+    job = Job(id=job_id, kind="stored", body=(body,), **(values | changes))  # type: ignore[arg-type]
+    job.enter(1.0)
+    return InsertJob(row=row_of(job), only_if_known=only_if_known)
+
+
+def update(job_id: str, **changes: Any) -> UpdateJob:
+    return UpdateJob(job_id=job_id, changes=changes)
+
+
+def finish(
+    job_id: str, state: str = "complete", forget_at: float = 100.0, service: str = "S", **changes: Any
+) -> FinishJob:
+    return FinishJob(job_id, {"state": state, **changes}, service, forget_at)
+
+
+def revive(job_id: str, **changes: Any) -> ReviveJob:
+    return ReviveJob(job_id=job_id, changes={"state": "waiting", **changes})
+
+
+def delete(job_id: str) -> DeleteJob:
+    return DeleteJob(job_id=job_id)
+
+
+def unit(*writes: Write) -> list[Write]:
+    """Of which all happen, or none."""
+    for write in writes[1:]:
+        write.unit = True
+    return list(writes)
+
+
+def said(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    return [(verdict.verdict, verdict.job_id) for verdict in verdicts]
+
+
+def ids(rows: Iterable[Row]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+def job(store: Store, job_id: str, whole: bool = True) -> Row | None:
+    rows = store.read(ReadJob(None, job_id, whole)).rows
+    return rows[0] if rows else None
+
+
+def unfinished(store: Store) -> Unfinished:
+    found = store.read(ReadUnfinished(None)).unfinished
+    assert found is not None
+    return found
+
+
+def waiting(store: Store, limit: int = 100, bytes_max: int = 1 << 20, **keys: Any) -> Any:
+    known = {"service": "S", "group": None, "since": (float("-inf"), 0)} | keys
+    return store.read(ReadWaiting(None, limit=limit, bytes_max=bytes_max, **known))
+
+
+def listed(store: Store, limit: int = 100, **where: Any) -> list[str]:
+    """A whole list, page after page."""
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = store.read(ReadJobs(None, Filter(**where), limit, cursor))
+        assert len(page.rows) <= limit and all(row["body"] == () for row in page.rows)
+        found += ids(page.rows)
+        if page.next is None:
+            return found
+        assert cursor is None or page.next < cursor
+        cursor = page.next
+
+
+def matching(
+    store: Store,
+    states: tuple[str, ...] = STATES,
+    limit: int = 100,
+    after: int = 0,
+    last: int = LAST,
+    **where: Any,
+) -> list[str]:
+    """All that a filter names, page after page."""
+    found: list[str] = []
+    while True:
+        page = store.read(ReadMatching(None, Filter(**where), states, after, last, limit))
+        assert len(page.rows) <= limit and all(row["body"] == () for row in page.rows)
+        found += ids(page.rows)
+        if page.next is None:
+            return found
+        assert page.next > after
+        after = page.next

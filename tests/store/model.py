@@ -1,0 +1,288 @@
+"""What a store is, in as few words as can be: the reference that every other is compared with.
+
+Rule 1: rows in a dict, and each answer worked out anew from all of them. No index, no count that is kept.
+Rule 2: it is also the disk of the simulator and of the transcripts, so it keeps what it holds in the open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+from zmws.core.job import FINAL_STATES, REVIVABLE, Event, listed_error
+from zmws.core.writes import (
+    DELETED,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    UNKNOWN,
+    AppendToJob,
+    DeleteJob,
+    Filter,
+    FinishJob,
+    ForgetService,
+    InsertJob,
+    Key,
+    Pruned,
+    PruneJobs,
+    Read,
+    ReadExpired,
+    ReadJob,
+    ReadJobs,
+    ReadMatching,
+    ReadScheduled,
+    ReadUnfinished,
+    ReadWaiting,
+    RememberService,
+    ReviveJob,
+    Row,
+    Rows,
+    Unfinished,
+    UpdateJob,
+    Verdict,
+    Write,
+    refuses,
+    size_of,
+    units,
+    units_verdicts,
+)
+
+
+class ModelStore:
+    """All that there is of a job is in `rows`, `histories` and, once it has ended, `forget_at`."""
+
+    durability = "disk"
+    refuses_inserts = False
+    waits_for: str | None = None
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.histories: dict[str, list[Event]] = {}
+        self.forget_at: dict[str, float] = {}
+        self.services: dict[str, bool | None] = {}
+        self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
+
+    def commit(self, writes: Sequence[Write]) -> list[Verdict]:
+        """Apply the writes, unit after unit."""
+        verdicts: list[Verdict] = []
+        for unit in units(writes):
+            verdicts += self._unit(unit) if len(unit) > 1 else _there([self._apply(unit[0])])
+        return verdicts
+
+    def read(self, read: Read) -> Rows:
+        """Answer a read."""
+        rows = sorted(self.rows.values(), key=lambda row: int(row["number"]))
+        if isinstance(read, ReadJob):
+            return Rows([self._job(row, read) for row in rows if row["id"] == read.job_id])
+        if isinstance(read, ReadWaiting):
+            mine = [row for row in rows if (row["service"], row["group"]) == (read.service, read.group)]
+            return _page(mine, "waiting", "rank", read)
+        if isinstance(read, ReadScheduled):
+            return _page(
+                [row for row in rows if row["by_wall"] == read.by_wall], "scheduled", "ready_at", read
+            )
+        if isinstance(read, ReadExpired):
+            return _expired(rows, read)
+        if isinstance(read, ReadMatching):
+            some = [row for row in rows if row["state"] in read.states]
+            return _list(some, read.where, read.limit, lambda n: read.after < n <= read.last)
+        if isinstance(read, ReadJobs):
+            found = _list(
+                rows[::-1], read.where, read.limit, lambda n: read.cursor is None or n < read.cursor
+            )
+            unlisted: Row = {"attempts": (), "states": ()}
+            found.rows = [row | unlisted | {"error": listed_error(row["error"])} for row in found.rows]
+            return found
+        assert isinstance(read, ReadUnfinished), read
+        running = [self._as_its_history_says(row) for row in rows if row["state"] == "running"]
+        return Rows(running, unfinished=self._unfinished(rows))
+
+    def give_up(self) -> None:
+        """Nothing here waits."""
+
+    def close(self) -> None:
+        """Nothing to let go of: a broker that starts anew finds all of it."""
+
+    # ------------------------------------------------------------ writes
+
+    def _unit(self, unit: list[Write]) -> list[Verdict]:
+        before = deepcopy((self.rows, self.histories, self.forget_at, self.services))
+        verdicts = []
+        for write in unit:
+            verdict = self._apply(write)
+            if verdict is not None and refuses(verdict, write):
+                self.rows, self.histories, self.forget_at, self.services = before
+                return units_verdicts(unit, write, verdict)
+            verdicts.append(verdict)
+        return _there(verdicts)
+
+    def _apply(self, write: Write) -> Verdict | None:
+        if isinstance(write, InsertJob):
+            return self._insert(write)
+        if isinstance(write, ReviveJob):
+            return self._revive(write)
+        if isinstance(write, DeleteJob):
+            row = self.rows.get(write.job_id)
+            if row is None or row["state"] not in FINAL_STATES:
+                return Verdict(UNKNOWN, write.job_id)
+            self._remove(write.job_id)
+            return Verdict(DELETED, write.job_id, row["service"], row["state"])
+        if isinstance(write, PruneJobs):
+            return self._prune(write)
+        if isinstance(write, UpdateJob):
+            row = self.rows[write.job_id]
+            if isinstance(write, FinishJob):
+                assert row["state"] not in FINAL_STATES and write.changes["state"] in FINAL_STATES, write
+                self.forget_at[write.job_id] = write.forget_at
+            row |= write.changes
+        elif isinstance(write, AppendToJob):
+            assert write.job_id in self.rows, write
+            event = (write.n, write.at, write.kind, write.value)
+            self.histories.setdefault(write.job_id, []).append(event)
+        elif isinstance(write, ForgetService):
+            self.services.pop(write.service, None)
+        else:
+            assert isinstance(write, RememberService), write
+            known = self.services.get(write.service)
+            self.services[write.service] = known if write.paused is None else write.paused
+        return None
+
+    def _insert(self, write: InsertJob) -> Verdict:
+        row = write.row
+        if row["id"] in self.rows:
+            return Verdict(EXISTING, row["id"], self.rows[row["id"]]["service"])
+        if (holder := self._holder(row)) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, row["service"])
+        if write.only_if_known or self.no_room is not None:
+            return Verdict(FULL if write.only_if_known else self.no_room or "", row["id"], row["service"])
+        assert row["number"] not in {one["number"] for one in self.rows.values()}, row
+        assert row["state"] not in FINAL_STATES, row
+        self.rows[row["id"]] = dict(row)
+        return Verdict(NEW, row["id"], row["service"])
+
+    def _holder(self, row: Row) -> str | None:
+        """Who holds the unique key of this row."""
+        for one in self.rows.values():
+            same = (one["service"], one["unique"]) == (row["service"], row["unique"])
+            if same and one["unique"] is not None and one["state"] not in FINAL_STATES:
+                return str(one["id"])
+        return None
+
+    def _revive(self, write: ReviveJob) -> Verdict:
+        row = self.rows.get(write.job_id)
+        if row is None or row["state"] not in REVIVABLE:
+            return Verdict(UNKNOWN, write.job_id)
+        if (holder := self._holder(row)) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, row["service"])
+        row |= write.changes
+        del self.forget_at[write.job_id]
+        return Verdict(NEW, write.job_id, row["service"])
+
+    def _remove(self, job_id: str) -> None:
+        for table in (self.rows, self.histories, self.forget_at):
+            table.pop(job_id, None)  # type: ignore[attr-defined]
+
+    def _prune(self, write: PruneJobs) -> Verdict:
+        counts: Counter[tuple[str, str]] = Counter()
+        left = write.limit
+        for job_id in sorted(self.forget_at, key=self.forget_at.__getitem__):
+            history = sorted(self.histories.get(job_id, []), key=lambda event: event[0])
+            if self.forget_at[job_id] > write.at:
+                break
+            if left <= len(history):  # more than the rest of the step: the oldest of it, and no more
+                self.histories[job_id] = history[left:]
+                break
+            left -= len(history) + 1
+            counts[self.rows[job_id]["service"], self.rows[job_id]["state"]] += 1
+            self._remove(job_id)
+        return Pruned("pruned", "", counts=dict(counts), next_at=min(self.forget_at.values(), default=None))
+
+    # ------------------------------------------------------------ reads
+
+    def _history(self, row: Row, past: int = -1) -> list[Event]:
+        events = sorted(self.histories.get(row["id"], []), key=lambda event: event[0])
+        return [event for event in events if event[0] > past]
+
+    def _job(self, row: Row, read: ReadJob) -> Row:
+        if read.past is not None:
+            return _light(row) | {"history": self._history(row, read.past)}
+        return row | {"history": self._history(row)} if read.whole else _light(row)
+
+    def _as_its_history_says(self, row: Row) -> Row:
+        history = self._history(row)
+        partials = sum(kind == "partial" for _, _, kind, _ in history)
+        log_bytes = sum(len(value.encode()) for _, _, kind, value in history if kind == "log")
+        return row | {
+            "events": max([row["events"], *(n for n, *_ in history)]),
+            "partials_count": max(row["partials_count"], partials),
+            "log_bytes": max(row["log_bytes"], log_bytes),
+        }
+
+    def _unfinished(self, rows: list[Row]) -> Unfinished:
+        waiting = Counter((row["service"], row["group"]) for row in rows if row["state"] == "waiting")
+        scheduled = Counter(row["service"] for row in rows if row["state"] == "scheduled")
+        return Unfinished(
+            services=sorted(self.services.items()),
+            waiting=sorted(((*key, n) for key, n in waiting.items()), key=lambda one: (one[0], one[1] or "")),
+            scheduled=sorted(scheduled.items()),
+            ended=dict(
+                Counter((row["service"], row["state"]) for row in rows if row["state"] in FINAL_STATES)
+            ),
+            number=rows[-1]["number"] if rows else 0,
+            forget_at=min(self.forget_at.values(), default=None),
+        )
+
+
+def _there(verdicts: Iterable[Verdict | None]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _light(row: Row) -> Row:
+    return row | {"body": (), "result": (), "saved": None}
+
+
+def _page(rows: list[Row], state: str, name: str, read: ReadWaiting | ReadScheduled) -> Rows:
+    """In the order of their keys, as long as they fit."""
+
+    def key(row: Row) -> Key:
+        return row[name], row["number"]
+
+    page: list[Row] = []
+    size = 0
+    for row in sorted((row for row in rows if row["state"] == state and key(row) >= read.since), key=key):
+        size += size_of(row["body"])
+        if len(page) == read.limit or (page and size > read.bytes_max):
+            return Rows(page, more=key(row))
+        page.append(dict(row))
+    return Rows(page)
+
+
+def _expired(rows: list[Row], read: ReadExpired) -> Rows:
+    due = [
+        row
+        for row in rows
+        if row["state"] in ("waiting", "scheduled") and not row["attempt"] and row["expires_at"] is not None
+        if row["expires_at"] <= read.at
+    ]
+    due.sort(key=lambda row: (row["expires_at"], row["number"]))
+    left = due[read.limit :]
+    more = (left[0]["expires_at"], left[0]["number"]) if left else None
+    return Rows([_light(row) for row in due[: read.limit]], more=more)
+
+
+def _list(rows: list[Row], where: Filter, limit: int, wanted: Callable[[Any], bool]) -> Rows:
+    found = [_light(row) for row in rows if wanted(row["number"]) and _matches(row, where)]
+    return Rows(found[:limit], next=found[limit - 1]["number"] if len(found) > limit else None)
+
+
+def _matches(row: Row, where: Filter) -> bool:
+    return (
+        (where.service is None or row["service"] == where.service)
+        and (where.state is None or row["state"] == where.state)
+        and (where.group is None or row["group"] == where.group)
+        and (where.since is None or row["created_at"] >= where.since)
+        and (where.before is None or row["created_at"] < where.before)
+    )

@@ -1,0 +1,376 @@
+"""Writes over one connection: a batch is one transaction.
+
+Rule 1: new jobs are taken at a run, as if none were known; when one is, all is rolled back and each is
+        looked up. Repeats are rare, and the common way is three times as fast.
+Rule 2: at a run nothing is refused, so units need no savepoint; one by one each unit has its own.
+Rule 3: what the host fails at goes up as sqlite3.Error, and what a broken core asks for as an assertion;
+        either leaves nothing of the batch behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import Any
+
+from zmws.core.job import FINAL_STATES, REVIVABLE
+from zmws.core.writes import (
+    DELETED,
+    DISK_FULL,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    UNKNOWN,
+    AppendToJob,
+    DeleteJob,
+    FinishJob,
+    ForgetService,
+    InsertJob,
+    Pruned,
+    PruneJobs,
+    RememberService,
+    ReviveJob,
+    UpdateJob,
+    Verdict,
+    Write,
+    refuses,
+    units,
+    units_verdicts,
+)
+from zmws.store.rows import Converters, born_values, converters, event_value, packed, quoted, whole_values
+
+INSERT_ROWS = (64, 16, 4, 1)  # that one statement inserts
+UPDATE_ROWS = (64, 16, 4) if sqlite3.sqlite_version_info >= (3, 33) else ()  # that one statement updates
+
+
+class Writer:
+    """What commits. `counts` are those of the ended jobs by (service, state), as committed."""
+
+    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._many = connection.executemany
+        self._queries = queries
+        self._inserts = {name: _inserts_of_many(queries[name]) for name in ("insert_born", "insert_body")}
+        self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
+        self._refusing = False  # it takes no new job
+        self._room = math.inf  # bytes that it has left for new jobs
+        for service, state, n in self._execute(queries["counts"]).fetchall():
+            self.counts[service, state] = n
+
+    def commit(
+        self, writes: Sequence[Write], refusing: bool = False, room: float = math.inf
+    ) -> list[Verdict]:
+        """Apply the writes; verdicts of those that have one, in order. `refusing`: the disk has no room for
+        new jobs. `room`: for how many bytes of them there is some. Raises sqlite3.Error."""
+        self._refusing = refusing
+        if not refusing:
+            self._room = room
+            try:
+                with self._transaction():
+                    return self._apply_run(writes, at_a_run=True)
+            except _NotAtARun:
+                pass
+        verdicts: list[Verdict] = []
+        self._room = room
+        with self._transaction():
+            for single, some in groupby(units(writes), lambda unit: len(unit) == 1):
+                if single:
+                    verdicts += self._apply_run([*chain.from_iterable(some)])
+                else:
+                    for unit in some:
+                        verdicts += self._apply_unit(unit)
+        return verdicts
+
+    def drop_oldest(self, count: int) -> Counter[tuple[str, str]]:
+        """Forget those that ended first, so many; give back how many of which service and state."""
+        with self._transaction():
+            found = self._execute(self._queries["oldest_ends"], (count,)).fetchall()
+            self._many(self._queries["delete_history"], [(number,) for number, *_ in found])
+            self._forget([number for number, *_ in found])
+            dropped = Counter((service, state) for _, service, state in found)
+            self._ended.subtract(dropped)
+        return dropped
+
+    # ------------------------------------------------------------ transactions
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._ended = Counter()
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            for service, state in self._ended:
+                n = self.counts[service, state] + self._ended[service, state]
+                self._execute(self._queries["set_count"], (service, state, n))
+            self._execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite has rolled back by itself after some failures
+                with contextlib.suppress(sqlite3.Error):
+                    self._execute("ROLLBACK")
+            raise
+        for key, n in self._ended.items():
+            self.counts[key] += n
+
+    def _apply_run(self, writes: Sequence[Write], at_a_run: bool = False) -> list[Verdict]:
+        """Those of one shape with one statement. `at_a_run`: raises _NotAtARun if that cannot be."""
+        verdicts: list[Verdict] = []
+        for (kind, _), run in groupby(writes, _shape):
+            if kind is UpdateJob:
+                self._update_all(list(run))
+            elif kind is FinishJob:
+                self._finish_all(list(run))
+            elif kind is InsertJob and at_a_run:
+                self._insert_all(list(run), verdicts)
+            else:
+                for write in run:
+                    verdict = self._apply(write)
+                    if verdict is not None:
+                        verdicts.append(verdict)
+                        if at_a_run and refuses(verdict, write) and any(one.unit for one in writes):
+                            raise _NotAtARun
+        return verdicts
+
+    def _apply_unit(self, unit: Sequence[Write]) -> list[Verdict]:
+        """All of it or none."""
+        before = self._ended.copy(), self._room
+        verdicts: list[Verdict] = []
+        self._execute("SAVEPOINT unit")
+        for write in unit:
+            verdict = self._apply(write)
+            if verdict is not None:
+                verdicts.append(verdict)
+                if refuses(verdict, write):
+                    self._execute("ROLLBACK TO unit")
+                    self._ended, self._room = before
+                    verdicts = units_verdicts(unit, write, verdict)
+                    break
+        self._execute("RELEASE unit")
+        return verdicts
+
+    # ------------------------------------------------------------ writes
+
+    def _apply(self, write: Write) -> Verdict | None:
+        if isinstance(write, InsertJob):
+            return self._insert(write)
+        if isinstance(write, ReviveJob):
+            return self._revive(write)
+        if isinstance(write, DeleteJob):
+            return self._delete(write)
+        if isinstance(write, PruneJobs):
+            return self._prune(write)
+        if isinstance(write, FinishJob):
+            self._finish_all([write])
+        elif isinstance(write, UpdateJob):
+            self._update_all([write])
+        elif isinstance(write, AppendToJob):
+            value = event_value(write.kind, write.value)
+            found = self._execute(
+                self._queries["append"], (write.n, write.at, write.kind, value, write.job_id)
+            )
+            _require(found.rowcount == 1, write.job_id)
+        elif isinstance(write, ForgetService):
+            self._execute(self._queries["forget_service"], (write.service,))
+        else:
+            assert isinstance(write, RememberService), write
+            paused = None if write.paused is None else int(write.paused)
+            self._execute(self._queries["remember_service"], (write.service, paused))
+        return None
+
+    def _insert_all(self, writes: Sequence[Write], verdicts: list[Verdict]) -> None:
+        """A run of new jobs. Raises _NotAtARun if one of them is not new, or may not be taken."""
+        born, bodies = [], []
+        for write in writes:
+            assert isinstance(write, InsertJob)
+            row = write.row
+            values = born_values(row)
+            if values is None or write.only_if_known:
+                raise _NotAtARun
+            born.append(values)
+            bodies.append((row["number"], packed(row["body"])))
+            verdicts.append(Verdict(NEW, row["id"], row["service"]))
+            self._room -= write.size
+        if self._room < 0 or self._insert_rows("insert_born", born) != len(born):
+            raise _NotAtARun
+        self._insert_rows("insert_body", bodies)
+
+    def _insert_rows(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert rows, many with one statement: each step of SQLite lets go of Python's lock, and getting
+        it back from a busy loop costs more than the row. Gives back how many were inserted."""
+        done, at = 0, 0
+        for count, text in self._inserts[name]:
+            while len(rows) - at >= count:
+                values = [*chain.from_iterable(rows[at : at + count])]
+                done += self._execute(text, values).rowcount
+                at += count
+        return done
+
+    def _insert(self, write: InsertJob) -> Verdict:
+        row = write.row
+        job_id, service = row["id"], row["service"]
+        known = self._find(job_id)
+        if known is not None:
+            return Verdict(EXISTING, job_id, known[1])
+        if row["unique"] is not None and (holder := self._holder(service, row["unique"])) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, service)
+        if write.only_if_known or write.size > self._room:
+            return Verdict(FULL, job_id, service)
+        if self._refusing:
+            return Verdict(DISK_FULL, job_id, service)
+        assert row["state"] not in FINAL_STATES, f"job {job_id}: new, and {row['state']} already"
+        self._room -= write.size
+        self._execute(self._queries["insert_whole"], whole_values(row))
+        self._execute(self._queries["insert_body"], (row["number"], packed(row["body"])))
+        return Verdict(NEW, job_id, service)
+
+    def _update_all(self, writes: Sequence[Any]) -> None:
+        """A run of updates of the same columns."""
+        update = self._update(tuple(writes[0].changes), "id")
+        self._set(update, [update.values(write.changes.values(), write.job_id) for write in writes])
+
+    def _set(self, update: _Update, rows: Sequence[list[Any]]) -> None:
+        """Update a job with each of these, many with one statement where they are for as many jobs."""
+        done, at = 0, 0
+        if len({row[-1] for row in rows}) == len(rows):
+            for count, text in update.of_many:
+                while len(rows) - at >= count:
+                    done += self._execute(text, [*chain.from_iterable(rows[at : at + count])]).rowcount
+                    at += count
+        if at < len(rows):
+            done += self._many(update.text, rows[at:]).rowcount
+        _require(done == len(rows), ", ".join(str(row[-1]) for row in rows[:10]))
+
+    def _finish_all(self, writes: Sequence[Any]) -> None:
+        """A run of ends with the same columns."""
+        update = self._update((*writes[0].changes, "forget_at"), "id", " AND " + self._queries["unfinished"])
+        self._set(update, [update.values(one.changes.values(), one.forget_at, one.job_id) for one in writes])
+        for write in writes:
+            state = write.changes["state"]
+            assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
+            self._ended[write.service, state] += 1
+
+    def _revive(self, write: ReviveJob) -> Verdict:
+        known = self._find(write.job_id)
+        if known is None or known[2] not in REVIVABLE:
+            return Verdict(UNKNOWN, write.job_id)
+        number, service, was, unique = known
+        if unique is not None and (holder := self._holder(service, unique)) is not None:
+            return Verdict(UNIQUE_CONFLICT, holder, service)
+        self._change(number, write.changes, None)
+        self._ended[service, was] -= 1
+        return Verdict(NEW, write.job_id, service)
+
+    def _delete(self, write: DeleteJob) -> Verdict:
+        known = self._find(write.job_id)
+        if known is None or known[2] not in FINAL_STATES:
+            return Verdict(UNKNOWN, write.job_id)
+        number, service, state, _ = known
+        self._execute(self._queries["delete_history"], (number,))
+        self._forget([number])
+        self._ended[service, state] -= 1
+        return Verdict(DELETED, write.job_id, service, state)
+
+    def _prune(self, write: PruneJobs) -> Verdict:
+        counts: Counter[tuple[str, str]] = Counter()
+        left = write.limit
+        numbers: list[int] = []
+        for number, service, state, pieces in self._execute(
+            self._queries["due"], (write.at, write.limit)
+        ).fetchall():
+            if left <= pieces:
+                # More than the rest of the step: this step takes a part, the oldest, and the next goes on.
+                self._execute(self._queries["delete_oldest_history"], (number, left))
+                break
+            if pieces:
+                self._execute(self._queries["delete_history"], (number,))
+            left -= pieces + 1
+            numbers.append(number)
+            counts[service, state] += 1
+        self._forget(numbers)
+        self._ended.subtract(counts)
+        (next_at,) = self._execute(self._queries["first_due"]).fetchone()
+        return Pruned("pruned", "", counts=dict(counts), next_at=next_at)
+
+    # ------------------------------------------------------------ rows
+
+    def _find(self, job_id: str) -> tuple[int, str, str, str | None] | None:
+        """Number, service, state and unique key."""
+        found: tuple[int, str, str, str | None] | None = self._execute(
+            self._queries["find"], (job_id,)
+        ).fetchone()
+        return found
+
+    def _holder(self, service: str, unique: str) -> str | None:
+        """The job that holds a unique key."""
+        found = self._execute(self._queries["holder"], (service, unique)).fetchone()
+        return None if found is None else found[0]
+
+    def _change(self, number: int, changes: Mapping[str, Any], forget_at: float | None) -> None:
+        update = self._update((*changes, "forget_at"), "number")
+        self._execute(update.text, update.values(changes.values(), forget_at, number))
+
+    def _forget(self, numbers: Sequence[int]) -> None:
+        """Remove ended jobs, which have no history any more."""
+        keys = [(number,) for number in numbers]
+        self._many(self._queries["delete_job"], keys)
+        self._many(self._queries["delete_body"], keys)
+
+    def _update(self, columns: tuple[str, ...], key: str, also: str = "") -> _Update:
+        update = self._updates.get((*columns, key, also))
+        if update is None:
+            sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
+            text = f"UPDATE jobs SET {sets} WHERE {key} = ?{also}"
+            of_many = [(count, _update_of_many(columns, key, also, count)) for count in UPDATE_ROWS]
+            update = self._updates[(*columns, key, also)] = _Update(text, of_many, converters(columns))
+        return update
+
+
+@dataclass(slots=True)
+class _Update:
+    """The statement that sets certain columns of one job."""
+
+    text: str
+    of_many: list[tuple[int, str]]  # the same for so many jobs
+    converters: Converters
+
+    def values(self, changes: Iterable[Any], *more: Any) -> list[Any]:
+        """What goes in for the question marks: the new values, then `more`."""
+        values = [*changes, *more]
+        for index, convert in self.converters:
+            values[index] = convert(values[index])
+        return values
+
+
+def _inserts_of_many(text: str) -> list[tuple[int, str]]:
+    """Statements that insert so many rows; the list of one row's values stands at the end."""
+    head, _, values = text.rpartition("VALUES ")
+    return [(count, f"{head}VALUES {', '.join([values] * count)}") for count in INSERT_ROWS]
+
+
+def _update_of_many(columns: Sequence[str], key: str, also: str, count: int) -> str:
+    sets = ", ".join(f"{quoted(name)} = new.column{n}" for n, name in enumerate(columns, 1))
+    values = f"({', '.join('?' * (len(columns) + 1))})"
+    new = f"(VALUES {', '.join([values] * count)}) AS new"
+    return f"UPDATE jobs SET {sets} FROM {new} WHERE {key} = new.column{len(columns) + 1}{also}"
+
+
+class _NotAtARun(Exception):
+    """One of the writes has to be looked at by itself."""
+
+
+def _shape(write: Write) -> tuple[type[Write], tuple[str, ...]]:
+    """What writes of a run have in common."""
+    kind = type(write)
+    return kind, tuple(write.changes) if kind in (UpdateJob, FinishJob) else ()  # type: ignore[attr-defined]
+
+
+def _require(held: bool, job_id: str) -> None:
+    assert held, f"a write for job {job_id}, which is not in the store or not in that state"
