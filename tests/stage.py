@@ -1,5 +1,5 @@
-"""A broker without sockets: the real codec, core, gate and memory store, on a clock of its own. Transcripts
-(test_dialogues.py) and the tests of the core's modules play on it."""
+"""A broker without sockets: the real codec, core and gate, and the model of a store, on a clock of its own.
+Transcripts (test_dialogues.py) and the tests of the core's modules play on it."""
 
 from __future__ import annotations
 

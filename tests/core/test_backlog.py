@@ -160,6 +160,7 @@ def test_of_the_scheduled_jobs_those_that_are_due_first_are_here(by_wall: bool) 
     assert (scene.here, scene.service().scheduled_beyond) == (4, 2), "the horizon is lower now"
     assert scene.row()["scheduled"] == 6
     scene.reads.clear()
+    assert AHEAD_S == 5.0
     scene.pass_time(10 - AHEAD_S - 1.1)
     assert not scene.of(ReadScheduled)
     scene.pass_time(1.2)

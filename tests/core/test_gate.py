@@ -7,7 +7,19 @@ import random
 import pytest
 
 from zmws.core.gate import Gate, Send
-from zmws.core.writes import DeleteJob, Filter, FinishJob, Read, ReadJob, ReadJobs, UpdateJob, Write
+from zmws.core.writes import (
+    AppendToJob,
+    DeleteJob,
+    Filter,
+    FinishJob,
+    InsertJob,
+    Read,
+    ReadJob,
+    ReadJobs,
+    ReviveJob,
+    UpdateJob,
+    Write,
+)
 
 PEER = ("client", b"c")
 
@@ -155,3 +167,121 @@ def test_a_send_about_what_is_on_disk_leaves_at_once() -> None:
     gate.committed(batch.seq)
     about = Send(PEER, "a", write)
     assert gate.push([], [], [about]) == [about]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([200] * 3, [3]),
+        ([200] * 4, [3, 1]),
+        ([500, 500], [2]),
+        ([500, 501], [1, 1]),
+        ([5_000, 1], [1, 1]),
+    ],
+)
+def test_a_batch_is_as_large_as_its_bounds(sizes: list[int], batches: list[int]) -> None:
+    gate = Gate(3, 1_000)
+    gate.push([DeleteJob(str(n), size=size) for n, size in enumerate(sizes)], [], [])
+    found = []
+    while (batch := gate.next_batch()) is not None:
+        found.append(len(batch.writes))
+        gate.committed(batch.seq)
+    assert found == batches and gate.uncommitted_bytes == 0
+
+
+def test_the_jobs_of_one_message_are_in_one_commit_whatever_its_bounds() -> None:
+    gate = Gate(2, 1_000_000)
+    gate.push([InsertJob({}, False, n > 0) for n in range(5)] + [InsertJob({})], [], [])
+    batch = gate.next_batch()
+    assert batch is not None and len(batch.writes) == 5
+
+
+@pytest.mark.parametrize(("whole", "most"), [(True, 8), (False, 64)])
+def test_the_reads_of_a_batch_are_bounded_by_what_they_weigh(whole: bool, most: int) -> None:
+    gate = Gate(10, 1_000)
+    gate.push([], [ReadJob(None, str(n), whole) for n in range(most + 1)], [])
+    found = []
+    while (batch := gate.next_batch()) is not None:
+        found.append(len(batch.reads))
+        gate.committed(batch.seq)
+    assert found == [most, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "at_once"), [(9, 10, False), (10, 10, True), (2, 499, False), (2, 500, True)]
+)
+def test_what_gathers_goes_when_it_fills_a_batch(rows: int, size: int, at_once: bool) -> None:
+    gate = Gate(10, 1_000, patience_s=5.0)
+    gate.push([UpdateJob(str(n), {}, size=size) for n in range(rows)], [], [], now=1.0)
+    assert (gate.next_batch(1.0) is not None) is at_once
+    assert at_once or gate.due() == 6.0
+
+
+def test_the_patience_counts_from_the_first_that_gathered_and_then_from_the_last_batch() -> None:
+    gate = Gate(10, 1_000, patience_s=0.5)
+    gate.push([UpdateJob("a", {})], [], [], now=1.0)
+    gate.push([UpdateJob("b", {})], [], [], now=1.3)
+    assert gate.due() == 1.5 and gate.next_batch(1.49) is None
+    batch = gate.next_batch(1.5)
+    assert batch is not None and gate.due() is None
+    gate.push([UpdateJob("c", {})], [], [], now=1.7)
+    gate.committed(batch.seq)
+    assert gate.due() == 2.2
+
+
+def test_a_revival_is_waited_for_and_progress_is_not() -> None:
+    for write, at_once in (
+        (ReviveJob("a", {}), True),
+        (UpdateJob("a", {}), False),
+        (AppendToJob("a", "log", "x"), False),
+        (DeleteJob("a"), True),
+        (InsertJob({}), True),
+        (FinishJob("a", {}, "S", 0.0), False),
+    ):
+        gate = Gate(10, 1_000, patience_s=0.5)
+        gate.push([write], [], [], now=1.0)
+        assert (gate.next_batch(1.0) is not None) is at_once, write
+
+
+def test_a_dispatch_that_has_left_is_not_taken_up_any_more() -> None:
+    gate = Gate(10, 1_000)
+    start, end = UpdateJob("a", {"state": "running"}), FinishJob("a", {"state": "complete"}, "S", 0.0)
+    gate.push([start], [], [])
+    batch = gate.next_batch(1.0)
+    assert batch is not None
+    gate.push([end], [], [])
+    assert not start.void and gate.uncommitted_bytes == 400
+    gate.committed(batch.seq)
+    batch = gate.next_batch(1.0)
+    assert batch is not None and batch.writes == [end] and end.changes == {"state": "complete"}
+
+
+def test_a_dispatch_that_somebody_is_about_to_wait_for_is_not_taken_up() -> None:
+    gate = Gate(10, 1_000)
+    start, end = UpdateJob("a", {"state": "running"}), FinishJob("a", {}, "S", 0.0)
+    gate.push([start, end], [], [Send(PEER, "started", start)])
+    batch = gate.next_batch(1.0)
+    assert batch is not None and batch.writes == [start, end]
+
+
+def test_a_batch_of_what_was_taken_up_alone_ends_at_its_number() -> None:
+    gate = Gate(1, 1_000)
+    start, end = UpdateJob("a", {"state": "running"}), FinishJob("a", {}, "S", 0.0)
+    gate.push([start, end, DeleteJob("x")], [], [])
+    batch = gate.next_batch(1.0)
+    assert batch is not None and (batch.writes, batch.seq) == ([end], 2)
+    assert gate.uncommitted_bytes == 400
+    gate.committed(2)
+    batch = gate.next_batch(1.0)
+    assert batch is not None and batch.seq == 3
+
+
+def test_a_send_waits_for_its_own_write_and_not_for_the_others() -> None:
+    gate = Gate(1, 1_000)
+    writes = [DeleteJob(str(n)) for n in range(3)]
+    assert gate.push(list(writes), [], [Send(PEER, n, write) for n, write in enumerate(writes)]) == []
+    for n in range(3):
+        assert gate.held == 3 - n
+        batch = gate.next_batch()
+        assert batch is not None
+        assert [send.message for send in gate.committed(batch.seq)[0]] == [n]

@@ -6,15 +6,9 @@ import random
 
 import pytest
 
+from tests.core.jobs import a_job
 from zmws.core.group import ALL_IN_STORE, Group, Queue
-from zmws.core.job import Job
 from zmws.core.writes import Key
-
-
-def a_job(number: int, rank: float = 0.0, kind: str = "stored") -> Job:
-    job = Job(id=f"j{number}", service="S", kind=kind, body=(), created_at=0.0, ready_at=rank, rank=rank)
-    job.number = number
-    return job
 
 
 def order(queue: Queue) -> list[int]:
@@ -74,7 +68,7 @@ def test_stale_entries_are_few() -> None:
 
 def test_memory_and_stored_jobs_of_a_group_go_by_one_order() -> None:
     group = Group()
-    for job in (a_job(1, 1.0), a_job(2, 2.0, "memory"), a_job(3, 3.0), a_job(4, 0.0, "memory")):
+    for job in (a_job(1, 1.0), a_job(2, 2.0, kind="memory"), a_job(3, 3.0), a_job(4, 0.0, kind="memory")):
         group.queue_of(job).push(job)
     assert (group.stored.live, group.memory.live) == (2, 2)
     found = []

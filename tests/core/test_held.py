@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.core.jobs import a_job
 from zmws import ids
 from zmws.core.held import Held
-from zmws.core.job import Job
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.taker import Assignment
@@ -17,16 +17,12 @@ def held(**limits: int) -> Held:
     return Held(turn, {"E": ServiceOptions(paused=True)}, "disk")
 
 
-def a_job(job_id: str, kind: str = "stored") -> Job:
-    return Job(id=job_id, service="E", kind=kind, body=(), created_at=0.0, ready_at=0.0, rank=0.0)
-
-
 def test_a_job_is_found_by_its_id_memory_jobs_first_and_by_its_live_token() -> None:
-    some, memory, stored = held(), a_job("j", "memory"), a_job("j")
-    some.stored["j"] = stored
-    assert some.find("j") is stored
-    some.memory["j"] = memory
-    assert some.find("j") is memory and some.find("k") is None
+    some, memory, stored = held(), a_job(1, kind="memory"), a_job(1)
+    some.stored["j1"] = stored
+    assert some.find("j1") is stored
+    some.memory["j1"] = memory
+    assert some.find("j1") is memory and some.find("k") is None
     assert some.live(b"t") is None and some.assignment_of(stored) is None
     assignment = some.assignments[b"t"] = Assignment(b"t", "E", stored)
     stored.token = b"t"
@@ -35,7 +31,7 @@ def test_a_job_is_found_by_its_id_memory_jobs_first_and_by_its_live_token() -> N
 
 def test_what_waits_or_is_scheduled_is_told_of_all_services() -> None:
     some = held()
-    waits, scheduled = a_job("w"), a_job("s")
+    waits, scheduled = a_job(1), a_job(2)
     some.services["E"].push(waits)
     some.service_of("F").scheduled["s"] = scheduled
     assert list(some.waiting()) == [waits, scheduled]

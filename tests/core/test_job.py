@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from tests.core.jobs import a_job
 from zmws.core.job import (
     FINAL_STATES,
     LISTED_ERROR_CHARS,
@@ -14,7 +13,6 @@ from zmws.core.job import (
     STATES_KEPT,
     TRANSITIONS,
     Caller,
-    Job,
     error_json,
     events,
     iso,
@@ -44,11 +42,6 @@ ALLOWED = {
     ("expired", "revive"): "waiting",
 }
 EVENTS = sorted({event for _, event in ALLOWED})
-
-
-def a_job(**more: object) -> Job:
-    given: dict[str, Any] = {"body": (b"x",), "created_at": 0.0, "ready_at": 1.0, "rank": 1.0, **more}
-    return Job(id="j", service="S", kind="stored", **given)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -138,10 +131,10 @@ def test_times_are_iso_8601_where_a_calendar_has_them(at: float | None, text: st
 
 
 def test_a_summary_has_the_times_as_the_wall_has_them() -> None:
-    job = a_job(expires_at=9.0, by_wall=False)
+    job = a_job(ready_at=1.0, expires_at=9.0)
     shown = summary(job, lead=60.0)
     assert (shown["ready_at"], shown["expires_at"], shown["created_at"]) == (iso(61.0), iso(69.0), iso(0.0))
-    assert summary(a_job(by_wall=True), lead=60.0)["ready_at"] == iso(1.0)
+    assert summary(a_job(ready_at=1.0, by_wall=True), lead=60.0)["ready_at"] == iso(1.0)
     assert list(shown) == [
         *("id", "service", "state", "kind", "attempt", "failures", "retries", "priority", "group", "unique"),
         *("created_at", "ready_at", "started_at", "ended_at", "expires_at", "ttr", "worker"),

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zmws.core.options import (
+    BACKOFF_S_MAX,
     JOB_OPTIONS,
+    KEEP_S,
     SERVICE_OPTIONS,
     JobOptions,
     ServiceOptions,
@@ -284,3 +286,40 @@ def test_an_option_of_a_service_out_of_its_range_is_refused(name: str, value: An
 def test_what_belongs_to_one_job_is_no_option_of_a_service(name: str) -> None:
     with pytest.raises(OptionError, match=f"'{name}' is no option of a service"):
         service_options({name: "x"})
+
+
+YEAR_S = 366 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("priority", [-1000, 1000], [-1001, 1001]),
+        ("delay", [0, YEAR_S], [-0.001, YEAR_S + 1]),
+        ("ttr", [0.001, YEAR_S], [0, YEAR_S + 1]),
+        ("retries", [0, 1_000_000], [-1, 1_000_001]),
+        ("backoff", [0, YEAR_S], [-0.001, YEAR_S + 1]),
+        ("expires", [0.001, YEAR_S], [0, YEAR_S + 1]),
+        ("keep", [0, YEAR_S], [-0.001, YEAR_S + 1]),
+        ("ageing", [0.001, YEAR_S], [0, YEAR_S + 1]),
+        ("max_running", [1, 1_000_000], [0, 1_000_001]),
+        ("rate", [0.001, 1_000_000], [0, 1_000_001]),
+        ("max_waiting", [1, 1_000_000_000], [0, 1_000_000_001]),
+    ],
+)
+def test_the_edges_of_each_range_are_taken_and_what_is_beyond_is_not(
+    name: str, taken: list[float], refused: list[float]
+) -> None:
+    for value in taken:
+        assert getattr(service_options({name: value}), name) == value
+        if name in JOB_OPTIONS:
+            assert getattr(job_options_of({name: value}), name) == value
+    for value in refused:
+        with pytest.raises(OptionError, match=f"'{name}'"):
+            service_options({name: value})
+
+
+def test_records_are_kept_for_a_day_and_a_failed_jobs_for_thirty() -> None:
+    day = 24 * 3600
+    assert {"complete": day, "cancelled": day, "expired": day, "failed": 30 * day} == KEEP_S
+    assert BACKOFF_S_MAX == 3600

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zmws.core.job import Job
+from tests.core.jobs import a_job
 from zmws.core.options import ServiceOptions
 from zmws.core.service import Service
-
-
-def a_job(number: int, rank: float = 0.0, group: str | None = None) -> Job:
-    job = Job(
-        id=f"j{number}",
-        service="S",
-        kind="stored",
-        body=(b"x",),
-        created_at=0.0,
-        ready_at=rank,
-        rank=rank,
-        group=group,
-    )
-    job.number = number
-    return job
 
 
 def test_jobs_go_by_rank_and_then_in_the_order_they_came() -> None:

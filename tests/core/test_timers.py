@@ -26,6 +26,15 @@ def test_reminders_come_by_their_time_and_then_in_the_order_they_were_made() -> 
     assert timers.next() == 9.0 and len(timers) == 1
 
 
+def test_what_is_due_comes_in_the_order_of_its_times_and_not_more_than_is_asked_for() -> None:
+    timers, reminder = Timers(), Reminder[int](lambda whom: None)
+    assert timers.next() is None and timers.due(9.0) == [] and KEPT_MIN == timers.kept_min == 1_000
+    for n in range(10_001):
+        timers.add(1.0, reminder, n)
+    assert timers.due(0.999) == [] and len(timers.due(1.0)) == 10_000
+    assert [whom for _, whom in timers.due(1.0)] == [10_000] and len(timers) == 0
+
+
 def test_what_nobody_wants_is_thrown_out_and_what_is_wanted_stays() -> None:
     timers, reminder = Timers(), Reminder[int](lambda whom: None, lambda whom, at: whom % 100 == 0)
     for n in range(100 * KEPT_MIN):

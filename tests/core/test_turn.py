@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.core.jobs import a_job
 from zmws import ids
-from zmws.core.job import Job
 from zmws.core.limits import Limits
 from zmws.core.timers import Reminder
 from zmws.core.turn import NEWS_PEER, NOTE_GAP_S, NOTES_KEPT, Turn
@@ -78,7 +78,7 @@ def test_only_so_many_keys_are_known_the_latest() -> None:
 def test_a_memory_job_touches_no_store() -> None:
     turn = a_turn()
     for kind in ("stored", "memory"):
-        job = Job(id="j", service="S", kind=kind, body=(), created_at=0.0, ready_at=0.0, rank=0.0)
+        job = a_job(kind=kind)
         write = UpdateJob("j", {})
         turn.write(write, job)
         assert job.last_write is (write if kind == "stored" else None)
