@@ -2,60 +2,102 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.simulation.answers import Answers
+from tests.simulation.clocks import Clocks
+from tests.simulation.counts import counts_agree, window_is_kept
+from tests.simulation.hands import Hands
+from tests.simulation.leases import LeaseTokens
+from tests.simulation.turns import Before, Turns
+from tests.simulation.violation import demand
 from tests.simulation.world import World
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
 from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
+from zmws.core.lease import Lease
 from zmws.core.node import Node
-from zmws.core.session import Session
+from zmws.core.options import ServiceOptions
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
-from zmws.wire import mdp
-from zmws.wire.messages import Accepted, Answer, ClientRequest, Completed, Failed, WorkerFinal, WorkerRequest
-
-
-class Violation(AssertionError):
-    """An invariant is broken."""
+from zmws.wire.messages import (
+    Accepted,
+    Answer,
+    ClientRequest,
+    Completed,
+    Failed,
+    Heartbeat,
+    WorkerFinal,
+    WorkerPartial,
+    WorkerRequest,
+)
+from zmws.wire.words import beat_of
 
 
 class Watcher:
     """Sees every message, commit and step, and complains at once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, services: dict[str, ServiceOptions]) -> None:
         self.world = world
-        self.requests: Counter[Any] = Counter()
-        self.answers: Counter[Any] = Counter()
+        self.turns = Turns(world, services)
+        self.hands = Hands()
+        self.clocks = Clocks(world)
+        self.answers = Answers(world)
+        self.leases = LeaseTokens(world)
         self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
         self.finished: Counter[str] = Counter()
         self.may_fail: Counter[str] = Counter()
         self.tokens: set[bytes] = set()
         self.last_attempt: dict[str, int] = {}
         self.last_token: dict[str, bytes] = {}
-        self.free_since: dict[Session, int] = {}
         self.steps = 0
         self.work_of: defaultdict[str, list[tuple[str, bytes, float]]] = defaultdict(list)
         self.forgotten: set[str] = set()
-        self.first_answers: dict[str, tuple[bytes, ...]] = {}
+        self.released: set[str] = set()  # jobs of which a dispatch was taken back
         self.punctual = True  # nothing has happened that holds up what is due
         self.steady: Callable[[], float] = lambda: 0.0  # the broker's steady clock
-        self.excused = False  # a restart has taken a stepped wall's word for the time
         # By id: when it was asked for (a time that goes on in a suspend), its delay, and its `expires`.
         self.asked: dict[str, tuple[float, float, float]] = {}
 
     def demand(self, true: bool, text: str) -> None:
-        if not true:
-            raise Violation(text)
+        demand(true, text)
 
     # ------------------------------------------------------------ what is observed
 
     def requested(self, peer: Any, message: ClientRequest) -> None:
-        self.requests[peer, message.reply_to.envelope] += 1
+        """A client's request has come to the broker."""
+        self.answers.requested(peer, message)
+        if peer[0] == "client":
+            self.hands.asked(message)
+            self.leases.asked(peer, message)
+            if message.service == "zmws.extend":
+                said = json.loads(message.body[0])
+                self.clocks.extended(said["token"].encode(), said["seconds"])
+            if message.service in ("zmws.resume", "zmws.forget"):
+                self.turns.paused.discard(json.loads(message.body[0])["service"])
+
+    def crashed(self) -> None:
+        """What is not on disk is undone, dispatches too: an attempt's number may come again, its token never
+        does."""
+        self.last_attempt.clear()
+        self.last_token.clear()
+        self.turns.restarted()
+        self.hands.restarted()
+        self.answers.restarted()
+
+    def restarted(self, steady: Callable[[], float], grace_s: float, disk: ModelStore) -> None:
+        """A broker starts on what an earlier one left. How long an attempt has run it knows by the wall. That
+        was stepped, perhaps, or went on while the machine was suspended: then its ttr may have passed."""
+        if self.world.clock_jumped or self.world.suspended:
+            self.may_fail.update(row["id"] for row in disk.rows.values() if row["state"] == RUNNING)
+        self.steady = self.clocks.steady = steady
+        self.clocks.restarted(30.0, grace_s)
+        self.leases.restarted()
 
     def may_have_failed(self, token: bytes) -> None:
         """Something happened that may count as a failure of this token's job."""
@@ -81,12 +123,13 @@ class Watcher:
         at, delay, expires = self.asked.get(job_id, (0.0, 0.0, 0.0))
         least = expires if what == "expired" else delay
         early = at + least - self.world.boot
-        self.demand(self.excused or early < 0.001, f"{job_id} {what} {early:.1f} s early")
+        self.demand(self.clocks.excused or early < 0.001, f"{job_id} {what} {early:.1f} s early")
 
     def began(self, worker: str, request: WorkerRequest, world: World) -> None:
         job_id = job_id_of(request.token)
         assert job_id is not None
         self.not_before(job_id, "began")
+        self.hands.began(job_id)
         self.work_of[job_id].append((worker, request.token, world.now))
 
     def given(self, worker: str, token: bytes, holding: set[bytes]) -> None:
@@ -103,95 +146,86 @@ class Watcher:
                 f"a worker was told to forget {token.decode()}, which the disk has as running",
             )
 
-    def told(self, ask: str, answer: tuple[bytes, ...], same_life: bool) -> None:
-        """Whoever asks the same question again gets the first answer, as long as the broker lives."""
-        if same_life:
-            first = self.first_answers.setdefault(ask, answer)
-            self.demand(first == answer, f"{ask} was answered {first!r} and then {answer!r}")
+    def heard(self, peer: Any, message: Any, core: Broker, before: Before, adoptable: list[bytes]) -> None:
+        """A worker's message has been taken in."""
+        if isinstance(message, WorkerPartial) and message.body[:1] == (b"TOUCH",):
+            self.clocks.extended(message.token, float(message.body[1]))
+        if isinstance(message, Heartbeat):
+            self._released(peer, message, core, before)
+        self.hands.heard(peer, message, core, before, adoptable)
+
+    def _released(self, peer: Any, message: Heartbeat, core: Broker, before: Before) -> None:
+        """Attempts that were taken back: their number comes again, and the rate has its start back."""
+        session = core.roster.by_peer.get(peer)
+        held = before.sessions.get(session, {}) if session is not None else {}
+        for token in beat_of(message.frames).release:
+            job = held.get(token)
+            if job is not None:
+                self.last_attempt[job.id] = min(
+                    self.last_attempt.get(job.id, 0), int(token.split(b"/")[-2]) - 1
+                )
+                self.turns.taken_back(job.service)
+                self.released.add(job.id)
 
     # ------------------------------------------------------------ the core, step by step
 
-    def before_input(self, core: Broker) -> dict[str, list[Session]]:
-        return {name: list(service.ring) for name, service in core.held.services.items()}
+    @contextlib.contextmanager
+    def input(self, core: Broker, disk: ModelStore) -> Iterator[Before]:
+        """What the broker does with one input, and with what that woke."""
+        before = self.turns.before(core)
+        yield before
+        self.turns.after(core, before, disk)
+        self.hands.after(core, before)
+        self._leases_started(core, before)
+        self.stepped(core, disk)
 
-    def after_input(self, core: Broker, before: dict[str, list[Session]]) -> None:
-        """Round-robin: who was taken out of a ring waited longest of those that could be sent to."""
+    def stepped(self, core: Broker, disk: ModelStore) -> None:
+        """After each input, and now and then a look at everything."""
         self.steps += 1
-        sends = [s for s in core.turn.sends if isinstance(s.message, WorkerRequest)]
-        taken = {s.peer for s in sends}
-        for name, ring in before.items():
-            service = core.held.services.get(name)
-            still = set(service.ring) if service is not None else set()
-            left = [s for s in ring if s not in still]
-            chosen_from = [s for s in left if isinstance(s, Session) and s.peer in taken]
-            passed_over = [s for s in ring if s in still and s.blocked_until <= self.world.now]
-            for session in chosen_from:
-                earlier = [s for s in passed_over if ring.index(s) < ring.index(session)]
-                self.demand(
-                    not earlier, f"round-robin of {name}: a worker that waited longer was passed over"
-                )
+        self.answers.overdue(self.punctual)
         if self.steps % 50 == 0:
-            self.counts_agree(core)
+            counts_agree(core)
+            window_is_kept(core)
+            self.clocks.look(core)
+            self.clocks.kept(disk, self.punctual)
 
-    def counts_agree(self, core: Broker) -> None:
-        """The counts that are kept as jobs move are the counts there are."""
-        for service in core.held.services.values():
-            waiting = list(service.waiting())
-            memory = sum(job.kind == "memory" for job in waiting)
-            self.demand(memory == service.waiting_memory, f"waiting_memory of {service.name}")
-            self.demand(len(waiting) - memory == service.held, f"held of {service.name}")
-            for session in service.ring:
-                self.demand(
-                    session.has_room(service.name), f"who is in the ring of {service.name} has no room"
-                )
-            for session in service.ring.workers:
-                left_out = session.has_room(service.name) and session not in service.ring
-                self.demand(not left_out, f"a worker of {service.name} has room, and is not in its ring")
-        overflow = core.held.overflow
-        kept = sum(overflow.count_of(name) for name in overflow.services(100))
-        self.demand(kept == overflow.count, "count of the overflow")
-        self.demand(sum(overflow.bytes_of.values()) == overflow.bytes, "bytes of the overflow")
-        answers = core.watchers
-        waits = [*answers.waits.values(), *answers.watches.values()]
-        self.demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
-        for session in core.roster.by_peer.values():
-            for token, assignment in session.holding.items():
-                self.demand(assignment.taker is session, "what a session holds has another taker")
-                live = assignment.job is not None and assignment.job.token == token
-                self.demand(live or assignment.job is None, "a session holds a job under a dead token")
+    def _leases_started(self, core: Broker, before: Before) -> None:
         for token, assignment in core.held.assignments.items():
-            job = assignment.job
-            self.demand(job is not None and job.token == token, f"{token!r} is live, and its job is not")
-            holder = assignment.taker
-            held = not isinstance(holder, Session) or token in holder.holding
-            self.demand(held, f"{token!r} is held by nobody")
-        running = sum(len(service.running) for service in core.held.services.values())
-        self.demand(running == len(core.held.assignments), "the running jobs are not those that are held")
+            if token not in before.tokens and isinstance(assignment.taker, Lease):
+                self.clocks.started(token, assignment.taker.ttr_s or 0.0)
 
     def sent(self, send: Send, core: Broker, disk: ModelStore) -> None:
         """A message has left the gate."""
         message = send.message
         if isinstance(message, WorkerRequest):
-            self._request_sent(message, core)
-            return
+            return self._request_sent(send.peer, message, core)
+        if isinstance(message, Heartbeat):
+            return self.hands.told(send.peer, message)
         if not isinstance(message, (Accepted, Completed, Failed, Answer)):
-            return
-        asked_well = not isinstance(message, Answer) or message.body[0] != b"400"
-        self.demand(asked_well, f"the simulator's own question is none: {message}")
-        key = (send.peer, message.reply_to.envelope)
-        self.answers[key] += 1
-        self.demand(self.answers[key] <= self.requests[key], f"{key} got more answers than it asked")
+            return None
+        self.answers.left(send.peer, message, disk)
+        if isinstance(message, Answer):
+            self._answered(send.peer, message, core, disk)
         if isinstance(message, Accepted) and message.durability == "disk":
             known = message.job_id in disk.rows or message.job_id in self.forgotten
             self.demand(known, f"{message.job_id} was acknowledged before it was on disk")
-        if isinstance(message, Answer) and message.service == "zmws.lease" and message.body[0] == b"200":
-            self._leased(json.loads(message.body[1]), disk)
-        if isinstance(message, Answer) and message.service == "zmws.submit" and message.body[0] == b"200":
-            for verdict in json.loads(message.body[1]):
+        return None
+
+    def _answered(self, peer: Any, message: Answer, core: Broker, disk: ModelStore) -> None:
+        name, status, told = message.service, message.body[0], json.loads(message.body[1])
+        self.leases.answered(peer, message, told, core)
+        if status != b"200":
+            return
+        if name == "zmws.lease":
+            self._leased(told, disk)
+        elif name == "zmws.submit":
+            for verdict in told:
                 known = "code" in verdict or verdict["id"] in disk.rows or verdict["id"] in self.forgotten
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
-        if isinstance(message, Answer) and message.service == "zmws.wait" and message.body[0] == b"200":
-            self._told_of(json.loads(message.body[1]), disk)
+        elif name == "zmws.wait":
+            self._told_of(told, disk)
+        elif name == "zmws.pause":
+            self.turns.paused.add(told["service"])
 
     def _leased(self, job: dict[str, Any], disk: ModelStore) -> None:
         """A job was leased: then a crash can undo it no more, and its time may pass."""
@@ -202,7 +236,7 @@ class Watcher:
             written = job["id"] in self.forgotten or (row is not None and row["attempt"] >= job["attempt"])
             self.demand(written, f"{token!r} was leased before its write")
 
-    def _request_sent(self, message: WorkerRequest, core: Broker) -> None:
+    def _request_sent(self, peer: Any, message: WorkerRequest, core: Broker) -> None:
         self.demand(message.token not in self.tokens, f"token {message.token!r} was given out twice")
         self.tokens.add(message.token)
         job_id, attempt, _ = message.token.decode().rsplit("/", 2)
@@ -216,6 +250,10 @@ class Watcher:
         assert job is not None
         late = job.expires_at is not None and job.attempt == 1 and self.steady() >= job.expires_at
         self.demand(not late, f"{job_id} was started after it had expired")
+        self.clocks.started(message.token, job.ttr)
+        self.clocks.may_start(job_id)
+        if job.worker_ours:
+            self.hands.given(peer, message, core)
 
     def news(self, news: News, disk: ModelStore) -> None:
         if "state" in news.body:
@@ -227,9 +265,8 @@ class Watcher:
         if row is None or told.get("kind") == "memory":
             return
         if told["state"] == RUNNING:
-            self.demand(
-                row["attempt"] >= told["attempt"], f"{told['id']}: told of a dispatch not yet written"
-            )
+            written = row["attempt"] >= told["attempt"] or told["id"] in self.released
+            self.demand(written, f"{told['id']}: told of a dispatch not yet written")
         if told["state"] not in FINAL_STATES:
             return
         self.demand(
@@ -244,6 +281,7 @@ class Watcher:
         """A batch is on disk."""
         answers = iter(verdicts)
         for write in writes:
+            self.clocks.committed(write, disk)
             verdict = next(answers) if isinstance(write, WITH_VERDICT) else None
             if isinstance(write, InsertJob) and verdict.verdict == NEW:
                 # Perhaps once more, of an id that had been forgotten.
@@ -259,7 +297,9 @@ class Watcher:
                     self.not_before(write.job_id, "expired")
                 if row is not None and row["state"] == "expired" and self.punctual:
                     late = self.steady() - row["expires_at"]
-                    self.demand(self.excused or late < 3.0, f"{write.job_id} expired {late:.1f} s late")
+                    self.demand(
+                        self.clocks.excused or late < 3.0, f"{write.job_id} expired {late:.1f} s late"
+                    )
                 if row is not None and row["state"] == "failed":
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
@@ -267,6 +307,7 @@ class Watcher:
             elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
                 self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
+                self.hands.begun.pop(write.job_id, None)
                 self.finished[write.job_id] -= verdict.verdict == NEW
                 if verdict.verdict == NEW and write.job_id in self.asked:
                     # It waits from now on, whatever its delay was, and expires no more.
@@ -283,7 +324,7 @@ class Watcher:
         if row is None:
             return  # it has ended in the same commit, and is forgotten already
         late = self.steady() - row["ready_at"]
-        if row["state"] == "waiting" and self.punctual and not self.excused:
+        if row["state"] == "waiting" and self.punctual and not self.clocks.excused:
             # (In the same commit it may have run and failed: then this is its backoff's.)
             self.demand(late < 3.0, f"{row['id']} came due {late:.1f} s late")
 
@@ -299,7 +340,9 @@ class Watcher:
                 continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")
             assert row is not None
-            if row["state"] == "scheduled" and (self.excused or (row["by_wall"] and self.world.clock_jumped)):
+            if row["state"] == "scheduled" and (
+                self.clocks.excused or (row["by_wall"] and self.world.clock_jumped)
+            ):
                 continue  # recovered under another wall time, or asked for at one: an hour later, perhaps
             self.demand(row["state"] in FINAL_STATES, f"acknowledged job {job_id} is still {row['state']}")
             if row["state"] == COMPLETE:
@@ -310,13 +353,16 @@ class Watcher:
             self.demand(
                 client.asked == client.answered, f"{client.name}: {client.asked - client.answered} unanswered"
             )
-        self.counts_agree(core)
+        counts_agree(core)
+        window_is_kept(core)
+        self.clocks.look(core)
+        self.answers.none_open()
         # While jobs stand in the store alone (excused, below) there is a look at them each second.
         looks = any(service.beyond or service.scheduled_beyond for service in core.held.services.values())
         self.demand((node.idle or looks) and node.held == 0, "the gate holds something back")
         scheduled = [job for service in core.held.services.values() for job in service.scheduled.values()]
         early = {job.id for job in scheduled}
-        excused = self.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))
+        excused = self.clocks.excused or (self.world.clock_jumped and all(job.by_wall for job in scheduled))
         self.demand(not early or excused, f"still scheduled: {early}")
         self.demand(not core.held.overflow, "a strict request never became a job")
         self.demand(not core.held.inserting, "an insert was never answered")
@@ -329,12 +375,5 @@ class Watcher:
         free = [session for service in core.held.services.values() for session in service.ring]
         in_rings = {session.name for session in free} | {getattr(session, "peer", None) for session in free}
         for worker in workers:
-            # A foreign worker does not know the name that the broker gives it.
-            ours = hasattr(worker, "dialog")
-            known_as = worker.dialog.worker_id if ours else (worker.socket, worker.name.encode())
-            self.demand(known_as in in_rings, f"worker {worker.name} is forgotten")
-            if hasattr(worker, "dialog"):
-                self.demand(not worker.dialog.unconfirmed, f"{worker.name} still keeps results")
-
-
-__all__ = ["Violation", "Watcher", "mdp"]
+            self.demand(worker.known_as in in_rings, f"worker {worker.name} is forgotten")
+            self.demand(not list(worker.unconfirmed), f"{worker.name} still keeps results")

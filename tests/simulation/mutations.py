@@ -1,17 +1,8 @@
-"""Faults put into the shipped modules, one at a time, to show that the invariants can fail.
-
-A mutation replaces a piece of a method's source text and puts the method back afterwards. If the text
-is no longer there, the mutation says so instead of proving nothing.
-"""
+"""Faults in the ways of jobs, results and questions, one at a time."""
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
-
+from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
 from zmws.core.desk.desk import Desk
 from zmws.core.dispatch import Dispatch
@@ -26,19 +17,6 @@ from zmws.core.submission import Submission
 from zmws.core.watchers import Watchers
 from zmws.dialog.client import ClientDialog
 from zmws.dialog.worker import WorkerDialog
-from zmws.wire import mdp
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """In `owner.method`, `old` becomes `new`."""
-
-    name: str
-    owner: type
-    method: str
-    old: str
-    new: str
-
 
 MUTATIONS = [
     Mutation(
@@ -204,29 +182,3 @@ MUTATIONS = [
         "or self.turn.wall < job.expires_at",
     ),
 ]
-
-
-@contextlib.contextmanager
-def applied(mutation: Mutation) -> Iterator[None]:
-    """The mutation holds inside the block."""
-    original = getattr(mutation.owner, mutation.method)
-    source = textwrap.dedent(inspect.getsource(original))
-    # The new text is written for a method's body at four spaces; it stands deeper in most.
-    at = source.find(mutation.old)
-    assert at >= 0, (
-        f"'{mutation.name}': {mutation.owner.__name__}.{mutation.method} has no '{mutation.old}' any more"
-    )
-    column = at - source.rfind("\n", 0, at) - 1
-    new = mutation.new.replace("\n    ", "\n" + " " * column)
-    names = {**vars(mdp), **vars(inspect.getmodule(original))}
-    exec(
-        compile(
-            "from __future__ import annotations\n" + source.replace(mutation.old, new), "<mutation>", "exec"
-        ),
-        names,
-    )
-    setattr(mutation.owner, mutation.method, names[mutation.method])
-    try:
-        yield
-    finally:
-        setattr(mutation.owner, mutation.method, original)

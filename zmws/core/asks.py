@@ -12,10 +12,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from zmws.core.job import Caller
+from zmws.core.job import Caller, Pending
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import Write
 from zmws.wire.messages import Answer
 
 
@@ -27,7 +26,7 @@ class Asked:
     asked: dict[str, Any]
     callers: list[Caller] = field(default_factory=list)
     frames: tuple[bytes, ...] | None = None
-    after: Write | None = None  # the write that the answer speaks of
+    after: Pending | None = None  # the write that the answer speaks of
     until: float = 0.0  # monotonic: how long the answer is kept
 
 
@@ -60,7 +59,7 @@ class Asks:
         elif not any(one.same_as(caller) for one in known.callers):
             known.callers.append(caller)
 
-    def answer(self, ask: str, frames: tuple[bytes, ...], after: Write | None) -> None:
+    def answer(self, ask: str, frames: tuple[bytes, ...], after: Pending | None) -> None:
         """It is answered: all who asked are told."""
         known = self._under_way.pop(ask)
         known.frames, known.after = frames, after

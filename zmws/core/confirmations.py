@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from zmws.core.job import Pending
 from zmws.core.session import Session
-from zmws.core.writes import Write
 
 TAKEN_TOKENS_MAX = 10_000
 
@@ -20,7 +20,7 @@ class Confirmations:
 
     def __init__(self) -> None:
         # Results taken whose write is not on disk: token -> that write, and who is then told DONE.
-        self.unconfirmed: OrderedDict[bytes, tuple[Write, Session]] = OrderedDict()
+        self.unconfirmed: OrderedDict[bytes, tuple[Pending, Session]] = OrderedDict()
         self._taken: OrderedDict[bytes, bool] = OrderedDict()  # and whether that completed the job
 
     def remember(self, token: bytes, completed: bool) -> None:
@@ -37,7 +37,7 @@ class Confirmations:
         """Whether this token completed its job, as far as memory reaches."""
         return self._taken.get(token, False)
 
-    def await_write(self, session: Session, token: bytes, write: Write) -> None:
+    def await_write(self, session: Session, token: bytes, write: Pending) -> None:
         """DONE for this token follows when `write` is on disk."""
         self.unconfirmed[token] = (write, session)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from zmws.core.job import RUNNING
+from zmws.core.job import RUNNING, Pending
 from zmws.core.writes import (
     FOR_PEOPLE,
     PATIENT,
@@ -38,7 +38,7 @@ class Send:
 
     peer: tuple[str, bytes]
     message: Any
-    after: Write | None = None
+    after: Pending | None = None
     link: Link | None = None
 
 

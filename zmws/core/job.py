@@ -22,9 +22,10 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from zmws.core.record import Record, marked
+from zmws.wire.messages import ReplyTo
 from zmws.wire.values import shown
 
 SCHEDULED, WAITING, RUNNING = "scheduled", "waiting", "running"
@@ -55,6 +56,12 @@ STATES_KEPT = 100  # changes of state that a record keeps, the newest
 Event = tuple[int, float, str, Any]  # number, wall time, `partial` or `log`, its frames or its text
 
 
+class Pending(Protocol):
+    """A write that is not known to be on disk (writes.py), by its number: 0 until the gate gives it one."""
+
+    seq: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Job(Record):
     """One job, as the broker holds it: its record, and what a restart forgets. Times that end in `_mono` are
@@ -69,7 +76,7 @@ class Job(Record):
     token: bytes | None = None  # live while running, else None
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0
-    last_write: Any = None  # the writes.Write that an answer about this job has to wait for
+    last_write: Pending | None = None  # what an answer about this job has to wait for
     final_token: bytes | None = None  # the token whose FINAL was taken last
     lease_written: bool = False  # the store has a lease or a deadline of the attempt
     saved_written: str | None = None  # of that, what is on its way to the store
@@ -96,8 +103,13 @@ class Job(Record):
 
     @property
     def suspect(self) -> bool:
-        """Whether its worker died with it at the last attempt: it may do so again (taker.py)."""
-        return bool(self.attempts) and self.attempts[-1].get("error", {}).get("code") == "worker_lost"
+        """Whether its worker died with it at the last attempt: it may do so again (taker.py). An attempt that
+        was given back tells nothing."""
+        for attempt in reversed(self.attempts):
+            code = attempt.get("error", {}).get("code")
+            if code != "given_back":
+                return bool(code == "worker_lost")
+        return False
 
     def ends_attempt(self, at: float, error: dict[str, Any] | None, kept_max: int) -> None:
         """Write the attempt that just ended into the history; times are wall seconds there too."""
@@ -113,14 +125,21 @@ class Job(Record):
         self.attempts = (*self.attempts[-kept_max + 1 :], entry) if self.attempts else (entry,)
 
 
+class Bundle(Protocol):
+    """The answers to one message, which go out together (desk/submitting.py)."""
+
+    def put(self, place: int, told: dict[str, Any], after: Pending | None = None) -> None:
+        """What became of one job; `after`: the write that this speaks of."""
+
+
 @dataclass(slots=True, eq=False)
 class Caller:
     """Who waits for an answer: a peer, and how the answer goes back."""
 
     peer: tuple[str, bytes] = field(repr=False)  # a failed assertion shows no routing id
-    reply_to: Any  # messages.ReplyTo
+    reply_to: ReplyTo
     named: bool = False  # the request gave the id
-    bundle: Any = None  # answers.Bundle: one of many that are answered together
+    bundle: Bundle | None = None  # one of many that are answered together
     place: int = 0  # and its place among them
 
     def same_as(self, other: Caller) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core.asks import Asks
-from zmws.core.job import Caller
+from zmws.core.job import Caller, Pending
 from zmws.core.turn import Turn
-from zmws.core.writes import Filter, Write
+from zmws.core.writes import Filter
 from zmws.wire.messages import Answer
 
 FILTER_KEYS = ("service", "state", "group", "since", "before")
@@ -29,14 +29,14 @@ class Question:
     asked: Any
     asks: Asks | None = None  # it may be asked again, under its `ask`
 
-    def answer(self, status: int, body: Any, after: Write | None = None) -> None:
+    def answer(self, status: int, body: Any, after: Pending | None = None) -> None:
         """The answer leaves as soon as `after` is on disk."""
         frames = (str(status).encode(), json.dumps(body, default=str).encode())
         if self.asks is not None:
             return self.asks.answer(self.asked["ask"], frames, after)
         return self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
 
-    def refuse(self, status: int, code: str, text: str, after: Write | None = None) -> None:
+    def refuse(self, status: int, code: str, text: str, after: Pending | None = None) -> None:
         """An ERROR; `code` is one word of docs/errors.md."""
         self.answer(status, {"code": code, "error": text}, after)
 

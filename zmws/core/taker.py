@@ -92,6 +92,9 @@ class Taker:
             elif self not in ring:
                 ring[self] = None
                 self.turn.woken[ring.service] = None
+            elif not self.holding:
+                # A suspect may wait for just that, or it was kept free for one, and passed over.
+                self.turn.woken[ring.service] = None
 
     def leave_line(self) -> None:
         """Get no job any more."""

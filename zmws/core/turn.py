@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core.gate import Send
-from zmws.core.job import MEMORY, Job
+from zmws.core.job import MEMORY, Job, Pending
 from zmws.core.limits import Limits
 from zmws.core.timers import Timers
 from zmws.core.writes import Read, Told, Write
@@ -105,7 +105,7 @@ class Turn:
         write.told = told
         self.writes.append(write)
 
-    def send(self, peer: Peer, message: object, after: Write | None = None) -> None:
+    def send(self, peer: Peer, message: object, after: Pending | None = None) -> None:
         """A message leaves, as soon as `after` is on disk."""
         self.sends.append(Send(peer, message, after))
 
@@ -113,7 +113,7 @@ class Turn:
         """A command leaves for a worker, at once."""
         self.sends.append(Send(peer, message, None, link))
 
-    def news(self, topic: str, body: dict[str, Any], after: Write | None = None) -> None:
+    def news(self, topic: str, body: dict[str, Any], after: Pending | None = None) -> None:
         """An announcement, if anybody listens."""
         if self.news_wanted:
             self.sends.append(Send(NEWS_PEER, News(topic, body), after))

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.job import COMPLETE, STORED, Caller, Job, error_json, events, iso, record
+from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, record
 from zmws.core.question import Question
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import ReadJob, Write
+from zmws.core.writes import ReadJob
 from zmws.wire.messages import Accepted, ClientPartial, Completed, Failed
 
 
@@ -70,7 +70,7 @@ class Watchers:
         job_id: str,
         durability: str,
         caller: Caller,
-        after: Write | None,
+        after: Pending | None,
         existing: bool = True,
     ) -> None:
         """This job stands for the one that was asked for, perhaps another."""
@@ -183,7 +183,7 @@ class Watchers:
         else:
             self.tell_record(callers, job, job.last_write)
 
-    def tell_record(self, callers: list[Caller], job: Job, after: Write | None = None) -> None:
+    def tell_record(self, callers: list[Caller], job: Job, after: Pending | None = None) -> None:
         """The answer of zmws.wait."""
         for caller in callers:
             question = Question(self.turn, caller, "zmws.wait", {})
@@ -208,7 +208,7 @@ class Watchers:
         for caller, after, _ in watching:
             self.tell_events(caller, job, after)
 
-    def announce(self, job: Job, after: Write | None) -> None:
+    def announce(self, job: Job, after: Pending | None) -> None:
         """A job is in a new state: to those who watch it, and as news."""
         self.happened(job)
         if self.turn.news_wanted:

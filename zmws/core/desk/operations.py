@@ -15,7 +15,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.held import Held
-from zmws.core.job import FAILED, FINAL_STATES, MEMORY, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING, Job
+from zmws.core.job import (
+    FAILED,
+    FINAL_STATES,
+    MEMORY,
+    REVIVABLE,
+    RUNNING,
+    SCHEDULED,
+    STATES,
+    WAITING,
+    Job,
+    Pending,
+)
 from zmws.core.life import Life, error
 from zmws.core.question import FILTER_KEYS, Question
 from zmws.core.service import Service
@@ -30,7 +41,6 @@ from zmws.core.writes import (
     ReadMatching,
     Rows,
     Verdict,
-    Write,
     job_of,
 )
 from zmws.wire.messages import Failed
@@ -53,7 +63,7 @@ class Operation:
     passed_over: int = 0  # that could not be done after all: a unique key is taken, a record is gone
     pending: int = 0  # verdicts that are not in yet
     read_all: bool = False
-    after: Write | None = None  # its last write
+    after: Pending | None = None  # its last write
 
 
 class Operations:

@@ -9,13 +9,12 @@ from typing import Any
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
-from zmws.core.job import Caller
+from zmws.core.job import Caller, Pending
 from zmws.core.options import job_options_of
 from zmws.core.question import Question
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import Write
 from zmws.errors import BadJson, OptionError
 from zmws.wire.messages import Answer
 from zmws.wire.values import frames_of
@@ -31,9 +30,9 @@ class Bundle:
         self._caller = caller
         self._told: list[dict[str, Any] | None] = [None] * size
         self._missing = size
-        self._after: Write | None = None
+        self._after: Pending | None = None
 
-    def put(self, place: int, told: dict[str, Any], after: Write | None = None) -> None:
+    def put(self, place: int, told: dict[str, Any], after: Pending | None = None) -> None:
         """What became of one job; `after`: the write that this speaks of."""
         self._told[place] = told
         self._missing -= 1

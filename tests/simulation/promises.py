@@ -1,0 +1,372 @@
+"""Faults in who is given what and when, and in what is promised of slots, suspects and times."""
+
+from __future__ import annotations
+
+from tests.simulation.mutation import Mutation
+from zmws.core.backlog import Backlog
+from zmws.core.dispatch import Dispatch
+from zmws.core.group import Group
+from zmws.core.job import Job
+from zmws.core.life import Life
+from zmws.core.progress import Progress
+from zmws.core.recovery import Recovery
+from zmws.core.results import Results
+from zmws.core.roster import Roster
+from zmws.core.service import Service
+from zmws.core.session import Session
+from zmws.core.submission import Submission
+from zmws.core.taker import Taker
+from zmws.core.watchers import Watchers
+
+PROMISES = [
+    Mutation(
+        "a call is answered with nothing",
+        Watchers,
+        "ended",
+        "job.result, job.result_plain, to",
+        "(), job.result_plain, to",
+    ),
+    Mutation(
+        "one more runs than max_running",
+        Service,
+        "may_start_at",
+        "len(self.running) >= limit",
+        "len(self.running) > limit",
+    ),
+    Mutation(
+        "a start uses up half of what the rate allows",
+        Service,
+        "started",
+        "self._allowance -= 1.0",
+        "self._allowance -= 0.5",
+    ),
+    Mutation("a paused service goes on", Service, "may_start_at", "if self.paused or not", "if not"),
+    Mutation(
+        "an attempt has more time than its ttr",
+        Roster,
+        "check",
+        "now >= job.deadline_mono:",
+        "now >= job.deadline_mono + 5.0:",
+    ),
+    Mutation(
+        "the time of a lease has no end",
+        Life,
+        "_on_lease_over",
+        "if job is not None and job.lease",
+        "if False and job.lease",
+    ),
+    Mutation(
+        "the backoff is half of what it is to be",
+        Life,
+        "_backoff_s",
+        "max(job.failures - 1, 0)",
+        "max(job.failures - 2, -1)",
+    ),
+    Mutation(
+        "a delay that a worker asks for is not kept",
+        Life,
+        "fail",
+        "if delay_s is None else delay_s",
+        "if True else delay_s",
+    ),
+    Mutation(
+        "a record is forgotten too early",
+        Life,
+        "_finish",
+        "job.keep if job.keep is not None else KEEP_S[job.state]",
+        "0.0",
+    ),
+    Mutation(
+        "a record is kept too long",
+        Life,
+        "_finish",
+        "forget_at = self.turn.steady + (",
+        "forget_at = self.turn.steady + 6.0 + (",
+    ),
+    Mutation(
+        "a point of priority is a burden", Service, "rank", "ready_at - priority", "ready_at + priority"
+    ),
+    Mutation("a group keeps its turn", Service, "pop", "ready.move_to_end(name)", "pass"),
+    Mutation(
+        "a job is given out before the page that is before it",
+        Group,
+        "next",
+        "if first is None or (self.horizon is not None and first[:2] >= self.horizon):",
+        "if first is None:",
+    ),
+    Mutation(
+        "the window is not kept to",
+        Backlog,
+        "trim",
+        "service.held > limits.window_jobs_max or service.held_bytes > limits.window_bytes_max",
+        "False",
+    ),
+    Mutation(
+        "who waits for a job is not told that its time is over",
+        Watchers,
+        "_waits_timed_out",
+        'Question(self.turn, caller, "zmws.wait", {}).answer(202, {"id": job_id})',
+        "pass",
+    ),
+    Mutation(
+        "who waits for events is not told that there are none",
+        Watchers,
+        "_watches_timed_out",
+        'Question(self.turn, watch[0], "zmws.events", {}).answer(200, [])',
+        "pass",
+    ),
+    Mutation(
+        "only the repeat of a submit is answered",
+        Submission,
+        "inserted",
+        "enumerate(callers):",
+        "enumerate(callers[1:]):",
+    ),
+    Mutation(
+        "a wait is answered with a job that has not ended",
+        Watchers,
+        "wait_for",
+        "waiters.append((caller, until))",
+        "self.tell_record([caller], job)\n    return",
+    ),
+    Mutation(
+        "a start that a crash has undone is not adopted",
+        Recovery,
+        "adopt",
+        "attempt != str(old.attempt + 1)",
+        "attempt != str(old.attempt)",
+    ),
+    Mutation(
+        "a full disk is called a full queue",
+        Submission,
+        "inserted",
+        "if answer.verdict == DISK_FULL:",
+        "if False:",
+    ),
+    Mutation(
+        "a worker is given one more than its slots",
+        Session,
+        "has_room",
+        "len(holding) >= self.slots",
+        "len(holding) > self.slots",
+    ),
+    Mutation(
+        "the slots of each service are not counted",
+        Session,
+        "has_room",
+        "return of_service < self._slots[service]",
+        "return True",
+    ),
+    Mutation(
+        "a worker with a slot left keeps its place in the line",
+        Taker,
+        "go_to_the_tail",
+        "if ring.pop(self, self) is None and self.has_room(ring.service):",
+        "if not self.has_room(ring.service) and ring.pop(self, self) and False:",
+    ),
+    Mutation(
+        "a worker that takes no more jobs is given some",
+        Roster,
+        "on_heartbeat",
+        "session.slots = beat.slots",
+        "pass",
+    ),
+    Mutation(
+        "a worker that waits for DONE is given a job",
+        Session,
+        "has_room",
+        "self.confirming or",
+        "",
+    ),
+    Mutation("a released dispatch counts as an attempt", Life, "take_back", "job.attempt -= 1", "pass"),
+    Mutation(
+        "a released dispatch stands in the attempts",
+        Life,
+        "take_back",
+        "self._leave_taker(job)",
+        "self._attempt_over(job, None)\n    job.token = job.token",
+    ),
+    Mutation(
+        "all that a dead worker held are charged",
+        Roster,
+        "_lose",
+        "alone or job.retries == 0",
+        "True",
+    ),
+    Mutation(
+        "a job that may run once is not charged in company",
+        Roster,
+        "_lose",
+        "alone or job.retries == 0",
+        "alone",
+    ),
+    Mutation(
+        "a suspect is given to a worker that holds others",
+        Dispatch,
+        "_dispatch",
+        "if taker.holding and job.suspect:",
+        "if False:",
+    ),
+    Mutation(
+        "others are given to a worker that holds a suspect",
+        Session,
+        "has_room",
+        "if assignment.job is not None and assignment.job.suspect:",
+        "if False:",
+    ),
+    Mutation(
+        "a suspect that is given back is none any more",
+        Job,
+        "suspect",
+        'if code != "given_back":',
+        "if True:",
+    ),
+    Mutation(
+        "a suspect is not given to a worker that becomes empty",
+        Taker,
+        "stand_in_line",
+        "elif not self.holding:",
+        "elif False:",
+    ),
+    Mutation(
+        "a worker that can be sent to again is passed over",
+        Roster,
+        "heard_from",
+        "self._wake(session)",
+        "pass",
+    ),
+    Mutation(
+        "what an attempt saves first stands",
+        Progress,
+        "save",
+        "job.saved = text",
+        "job.saved = text = job.saved or text",
+    ),
+    Mutation(
+        "who asks for a stack is not told that none came",
+        Watchers,
+        "_stacks_timed_out",
+        'Question(self.turn, caller, "zmws.stack", {}).refuse(503, "no_answer", text)',
+        "pass",
+    ),
+]
+
+# What a transcript shows, and the simulator would only by contrivance: the file beside each.
+BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "a session that is over is given jobs",
+            Session,
+            "has_room",
+            " or self.gone",
+            "",
+        ),
+        "suspects_gone",
+    ),
+    (
+        Mutation(
+            "a leased token dies with the broker",
+            Recovery,
+            "_recover_running",
+            "if job.lease is not None:",
+            "if False:",
+        ),
+        "lease_restart",
+    ),
+    (
+        Mutation("a pause ends with the broker", Recovery, "recover", "service.paused = paused", "pass"),
+        "pause_restart",
+    ),
+    (
+        Mutation(
+            "a released dispatch uses up the rate",
+            Life,
+            "take_back",
+            "service.not_started(self.turn.now)",
+            "pass",
+        ),
+        "slots_rate",
+    ),
+    (
+        Mutation(
+            "a worker that was kept free wakes nobody",
+            Taker,
+            "stand_in_line",
+            "elif not self.holding:",
+            "elif False:",
+        ),
+        "suspects_rate",
+    ),
+    (
+        Mutation(
+            "a suspect that ends keeps its worker",
+            Life,
+            "_leave_queue",
+            "if service.ring.reserved is not None:",
+            "if False:",
+        ),
+        "suspects_reserve",
+    ),
+    (
+        Mutation(
+            "what is over is not in hand", Roster, "_lose", "len(session.holding) == 1", "len(jobs) == 1"
+        ),
+        "suspects_hung",
+    ),
+    (
+        Mutation(
+            "a job that may run once is not charged in company", Roster, "_lose", " or job.retries == 0", ""
+        ),
+        "suspects",
+    ),
+    (
+        Mutation(
+            "a suspect that is given back is none any more",
+            Job,
+            "suspect",
+            'if code != "given_back":',
+            "if True:",
+        ),
+        "suspects",
+    ),
+    (
+        Mutation(
+            "a hung slot is free",
+            Roster,
+            "check",
+            "assignment.drop_by, assignment.hung = None, True",
+            "session.let_go(assignment.token)",
+        ),
+        "slots",
+    ),
+    (
+        Mutation(
+            "what was saved under a dead token stands",
+            Results,
+            "on_partial",
+            "if job is None:",
+            "job = job or self.held.find(message.token.decode().split('/')[0])\n    if job is None:",
+        ),
+        "save",
+    ),
+    (
+        Mutation(
+            "one answer to the question for a stack",
+            Watchers,
+            "tell_stack",
+            "for caller, _ in waiting:",
+            "for caller, _ in waiting[:1]:",
+        ),
+        "stack",
+    ),
+    (
+        Mutation(
+            "the services of a READY need not name its own",
+            Roster,
+            "_fault_of",
+            "services is not None and message.service not in services",
+            "False",
+        ),
+        "bad_services",
+    ),
+]
