@@ -193,3 +193,17 @@ def test_nobody_is_kept_who_hangs_is_lost_or_takes_nothing(how: str, name: str |
     assert states == {"hung": "hung", "w": {"fine": "busy", "lost": "lost"}.get(how, "draining")}
     scene.ask("zmws.resume", service="E")
     assert list(scene.service().parked) and kept(scene) == name
+
+
+def test_a_parked_call_that_has_expired_ends_instead_of_starting() -> None:
+    scene = Scene()
+    scene.ready("X", slots=2)
+    for job_id in ("bad", "worse"):
+        scene.submit(job_id, "SYNC-E", expires=10)
+    scene.work("X", b"\x09")
+    scene.ready("W", slots=3)
+    assert given(scene, "W") == {"W": ["bad"]} and scene.state("worse") == "waiting"
+    scene.now += 20  # nothing has reminded of it yet
+    scene.final("W", scene.job("bad").token or b"")
+    assert scene.state("worse") == "expired" and not scene.requests("W")
+    assert scene.row()["waiting"] == 0

@@ -285,3 +285,12 @@ def test_a_send_waits_for_its_own_write_and_not_for_the_others() -> None:
         batch = gate.next_batch()
         assert batch is not None
         assert [send.message for send in gate.committed(batch.seq)[0]] == [n]
+
+
+def test_what_a_batch_has_left_gathers_from_then_on() -> None:
+    gate = Gate(2, 10_000, patience_s=0.5)
+    gate.push([UpdateJob(str(n), {}) for n in range(3)], [], [], now=1.0)
+    batch = gate.next_batch(1.2)
+    assert batch is not None and len(batch.writes) == 2
+    gate.committed(batch.seq)
+    assert gate.due() == 1.7 and gate.next_batch(1.6) is None and gate.next_batch(1.7) is not None

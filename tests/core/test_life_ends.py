@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.test_life import FAIL, at, lose
 from tests.stage import WALL_AT_START, Scene
+from zmws.core.writes import FinishJob
 
 # ---------------------------------------------------------------- ends
 
@@ -174,3 +175,17 @@ def test_what_an_attempt_saved_is_there_until_the_job_is_complete() -> None:
     scene.pass_time(1)
     scene.final("W", scene.token("W"))
     assert scene.state("j") == "complete" and scene.stored("j")["saved"] is None
+
+
+def test_an_extension_is_cleared_with_its_attempt_and_not_written_again() -> None:
+    scene = Scene(backoff=0.5)
+    scene.ready("W")
+    scene.submit("j")
+    scene.partial("W", scene.token("W"), b"TOUCH", b"50")
+    scene.final("W", scene.job("j").token or b"", *FAIL)
+    scene.pass_time(1)
+    scene.written.clear()
+    scene.final("W", scene.token("W"))
+    (finish,) = [write for write in scene.written if isinstance(write, FinishJob)]
+    assert finish.changes["state"] == "complete" and "deadline_at" not in finish.changes
+    assert finish.size == 400 and finish.service == "E" and finish.forget_at == WALL_AT_START + 1 + 86_400

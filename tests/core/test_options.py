@@ -323,3 +323,9 @@ def test_records_are_kept_for_a_day_and_a_failed_jobs_for_thirty() -> None:
     day = 24 * 3600
     assert {"complete": day, "cancelled": day, "expired": day, "failed": 30 * day} == KEEP_S
     assert BACKOFF_S_MAX == 3600
+
+
+def test_a_services_jobs_must_be_able_to_start_before_they_expire() -> None:
+    assert service_options({"delay": 4.5, "expires": 5}).expires == 5
+    with pytest.raises(OptionError, match="its jobs can only expire: 'delay' is 5 s, and 'expires' 5 s"):
+        service_options({"delay": 5, "expires": 5})

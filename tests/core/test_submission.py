@@ -9,6 +9,7 @@ import pytest
 
 from tests.stage import WALL_AT_START, Scene
 from zmws.core.submission import LET_IN_MAX, LOOK_GAP_S, LOOK_MAX
+from zmws.core.writes import InsertJob, Verdict
 from zmws.wire import mdp
 
 
@@ -100,6 +101,24 @@ def test_the_first_jobs_of_groups_may_fill_two_windows() -> None:
 )
 def test_what_makes_no_sense_together_is_refused(given: dict[str, Any], code: str) -> None:
     assert many(Scene(), given) == [code]
+
+
+def test_a_full_disk_and_a_full_store_are_told_apart() -> None:
+    for verdict, code, counted in (("disk_full", "disk_full", 0), ("full", "queue_full", 1)):
+        scene = Scene()
+        commit = scene.store.commit
+
+        def refusing(writes: Any, commit: Any = commit, verdict: str = verdict) -> Any:
+            inserts = [write for write in writes if isinstance(write, InsertJob)]
+            return [Verdict(verdict, write.row["id"]) for write in inserts] or commit(writes)
+
+        scene.store.commit = refusing  # type: ignore[method-assign]
+        assert said(scene.submit("j")) == code
+        assert scene.counted("refused_queue_full") == counted
+        assert scene.counted("refused_disk_full") == 1 - counted
+        assert scene.service().inserting == 0 and scene.core.held.inserting == {}
+        scene.store.commit = commit  # type: ignore[method-assign]
+        assert said(scene.submit("j")) == "job"
 
 
 # ---------------------------------------------------------------- repeats

@@ -15,9 +15,13 @@ from zmws.core.writes import (
     ReadJobs,
     Rows,
     UpdateJob,
+    Verdict,
     job_of,
+    refuses,
     row_of,
     size_of,
+    units,
+    units_verdicts,
 )
 
 
@@ -45,3 +49,31 @@ def test_where_nothing_is_said_a_write_waits_for_nothing_and_weighs_a_little() -
     assert not insert.only_if_known and not insert.together
     assert ReadJob("asker", "j").whole and ReadJob("asker", "j").past is None
     assert ReadJobs("asker", Filter()).limit == 100 and Rows().rows == [] and Rows().fault is None
+
+
+def test_what_is_one_unit_stands_together() -> None:
+    writes = [DeleteJob("a"), DeleteJob("b", unit=True), DeleteJob("c"), DeleteJob("d")]
+    assert units(writes) == [writes[:2], writes[2:3], writes[3:]] and units([]) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "refused"),
+    [
+        (Verdict("new", "j"), False),
+        (Verdict("deleted", "j"), False),
+        (Verdict("existing", "j", service="E"), False),
+        (Verdict("existing", "j", service="F"), True),
+        (Verdict("full", "j"), True),
+        (Verdict("disk_full", "j"), True),
+        (Verdict("unique_conflict", "j"), True),
+        (Verdict("unknown", "j"), True),
+    ],
+)
+def test_what_refuses_a_unit(verdict: Verdict, refused: bool) -> None:
+    assert refuses(verdict, InsertJob({"service": "E"})) is refused
+
+
+def test_all_of_a_unit_that_take_a_verdict_are_told_which_was_refused() -> None:
+    unit = [DeleteJob("a"), UpdateJob("b", {}), DeleteJob("c")]
+    told = units_verdicts(unit, unit[2], Verdict("unknown", "c"))
+    assert told == [Verdict("unknown", "c", by_unit=True), Verdict("unknown", "c")]

@@ -173,7 +173,6 @@ class Gate:
         assert self._busy and seq >= self._committed, (seq, self._committed)
         self._busy = False
         self.uncommitted_bytes -= self._batch_bytes
-        self._batch_bytes = 0
         free: list[Send] = []
         if self._held:
             for number in range(self._committed + 1, seq + 1):

@@ -71,23 +71,20 @@ class Service:
     def pop(self) -> Job | None:
         """Take out the next job: from the group whose turn it is, the smallest rank."""
         ready = self.ready
-        while ready:
-            name, group = next(iter(ready.items()))
-            entry = group.next()
-            if entry is None:
-                del ready[name]
-                self._drop_if_empty(name, group)
-                continue
-            job = entry[3]
-            group.queue_of(job).pop()
-            self._count(job, -1)
-            if group.next() is None:
-                del ready[name]
-                self._drop_if_empty(name, group)
-            elif len(ready) > 1:
-                ready.move_to_end(name)
-            return job
-        return None
+        if not ready:
+            return None
+        name, group = next(iter(ready.items()))
+        entry = group.next()
+        assert entry is not None, f"{self.name}: group {name} is ready and has no job to give"
+        job = entry[3]
+        group.queue_of(job).pop()
+        self._count(job, -1)
+        if group.next() is None:
+            del ready[name]
+            self._drop_if_empty(name, group)
+        else:
+            ready.move_to_end(name)
+        return job
 
     def park(self, job: Job) -> None:
         """A job that was just popped waits for a taker that can hold it alone."""

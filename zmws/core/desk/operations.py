@@ -175,8 +175,6 @@ class Operations:
                 "delete": "; cancel it first",
             }
             return f"it is {job.state}{hint.get(operation.verb, ' already')}"
-        if not operation.one and job.kind == MEMORY:
-            return "a filter is for stored jobs"
         return None
 
     # ------------------------------------------------------------ many
