@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -236,3 +237,28 @@ def test_a_foreign_worker_and_a_lease_cannot_be_asked_where_they_are() -> None:
         status, body = scene.ask("zmws.stack", id=job_id)
         assert (status, body["code"]) == (503, "no_answer")
     assert "lease:l" in body["error"]
+
+
+def test_a_call_that_fails_is_told_its_whole_error() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.submit("j", "SYNC-E")
+    scene.final("W", scene.token("W"), b"FAIL", b'PARAM-JSON: {"code": "mine", "error": "why", "type": "T"}')
+    head, error = scene.sent["C"][-1][3:]
+    assert head == b"FAIL: E [j]"
+    told = {"code": "mine", "error": "why", "type": "T", "attempts": 1}
+    assert json.loads(error.removeprefix(b"PARAM-JSON: ")) == told
+
+
+@pytest.mark.parametrize("why", ["workers", "jobs", "settings"])
+def test_a_service_that_is_needed_is_not_forgotten_and_that_is_said_once(why: str) -> None:
+    scene = Scene()
+    name = "E" if why == "settings" else "F"
+    if why != "settings":
+        scene.ready("W", "F")
+    if why == "jobs":
+        scene.submit("j", "F", delay=60)
+        scene.work("W", mdp.W_DISCONNECT)
+    scene.receive("client", "C", [mdp.MDPC02, b"\x01", b"zmws.forget", b'{"service": "%b"}' % name.encode()])
+    answers = [frames[3] for frames in scene.sent["C"] if frames[2] == b"zmws.forget"]
+    assert answers == [b"409"] and scene.row(name)["service"] == name
