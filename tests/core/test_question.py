@@ -9,6 +9,7 @@ import pytest
 from tests.stage import Scene
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operations
+from zmws.core.writes import DISK_FULL, FULL, InsertJob, Verdict
 from zmws.wire import mdp
 
 
@@ -111,3 +112,21 @@ def test_answers_are_kept_for_memory_keep_and_no_longer() -> None:
     assert scene.ask("zmws.cancel", id="k", ask="a2")[0] == 409
     scene.pass_time(100)
     assert scene.ask("zmws.cancel", id="k", ask="a2")[0] == 409 and scene.core.desk.asks.known("a1") is None
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(FULL, "queue_full"), (DISK_FULL, "disk_full")])
+def test_what_the_store_refuses_is_told_with_the_id_that_was_given_and_with_none_else(
+    verdict: str, code: str
+) -> None:
+    scene = Scene()
+    assert scene.node.recovered
+    scene.store.commit = lambda writes: [  # type: ignore[method-assign]
+        Verdict(verdict, write.row["id"], "E") for write in writes if isinstance(write, InsertJob)
+    ]
+    status, told = scene.asked("zmws.submit", [{"service": "E", "id": "mine"}, {"service": "E"}])
+    assert status == 200 and [(one["id"], one["code"]) for one in told] == [("mine", code), (None, code)]
+    scene.submit("mine")
+    scene.receive("client", "D", [mdp.MDPC02, b"\x01", b"E"])
+    assert [scene.sent[name][-1][3] for name in "CD"] == [b"FAIL: E [mine]", b"FAIL: E"]
+    assert scene.counted("refused_queue_full") == (4 if verdict == FULL else 0)
+    assert scene.counted("refused_disk_full") == (4 if verdict == DISK_FULL else 0)
