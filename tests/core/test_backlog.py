@@ -284,3 +284,23 @@ def test_after_a_restart_what_expires_in_the_store_alone_ends_too() -> None:
     assert scene.service().beyond > 0
     scene.pass_time(21)
     assert scene.row()["waiting"] == 0 and scene.counted("jobs_expired") == 12
+
+
+def test_the_store_is_asked_for_what_has_expired_one_page_at_a_time() -> None:
+    scene = Reading(limits={"window_jobs_max": 4})
+    for n in range(LOOK_ROWS_MAX + 50):
+        scene.submit(f"j{n}", expires=10)
+    scene.pass_time(9.5)
+    scene.reads.clear()
+    scene.hold = True
+    scene.pass_time(4)
+    scene.commit()
+    looks = scene.of(ReadExpired)
+    assert len(looks) == 1 and scene.counted("jobs_expired") >= LOOK_ROWS_MAX
+    scene.pass_time(3)
+    scene.hold = False
+    scene.settle()
+    assert len(scene.of(ReadExpired)) == 1, "the rest, asked for when the first page was in"
+    assert scene.row()["waiting"] == 0 and scene.counted("jobs_expired") == LOOK_ROWS_MAX + 50
+    scene.pass_time(3)
+    assert not scene.of(ReadExpired)

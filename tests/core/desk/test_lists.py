@@ -70,6 +70,7 @@ def test_only_so_many_lists_are_made_at_once() -> None:
     scene = Scene(limits={"lists_max": 2})
     for _ in range(5):
         assert scene.ask("zmws.jobs")[0] == 200
+    assert scene.core.desk._lists._lists_asked == 0
     scene.core.desk._lists._lists_asked = 1
     assert scene.ask("zmws.jobs")[0] == 200
     scene.core.desk._lists._lists_asked = 2

@@ -20,6 +20,10 @@ def test_only_so_many_records_are_read_at_once() -> None:
     assert scene.answer("A")[0] == scene.answer("B")[0] == 200
     for _ in range(4):
         assert scene.ask("zmws.job", id="j")[0] == 200
+    scene.hold = True
+    scene.ask("zmws.pause", "P", service="E")
+    answers = [scene.ask("zmws.job", f"R{n}", id="j") for n in range(3)]
+    assert answers[:2] == [None, None] and answers[2][0] == 429, "as many as before"
 
 
 def test_a_record_shows_what_is_on_its_way_to_the_store() -> None:
