@@ -262,3 +262,25 @@ def test_a_service_that_is_needed_is_not_forgotten_and_that_is_said_once(why: st
     scene.receive("client", "C", [mdp.MDPC02, b"\x01", b"zmws.forget", b'{"service": "%b"}' % name.encode()])
     answers = [frames[3] for frames in scene.sent["C"] if frames[2] == b"zmws.forget"]
     assert answers == [b"409"] and scene.row(name)["service"] == name
+
+
+@pytest.mark.parametrize("verb", ["zmws.cancel", "zmws.delete", "zmws.retry"])
+def test_what_is_done_to_a_job_whose_end_is_being_written_is_done_behind_that(verb: str) -> None:
+    scene = Scene(retries=0)
+    scene.ready("W")
+    scene.submit("j")
+    scene.hold = True
+    scene.final("W", scene.token("W"), b"FAIL")
+    assert scene.ask(verb, id="j") is None
+    scene.hold = False
+    scene.settle()
+    status, told = scene.answer()
+    assert (status, told.get("count")) == ((409, None) if verb == "zmws.cancel" else (200, 1))
+    scene.hold = True
+    scene.submit("k", delay=60)
+    scene.hold = False
+    scene.settle()
+    reads: list[Any] = []
+    read = scene.store.read
+    scene.store.read = lambda asked: reads.append(asked) or read(asked)  # type: ignore[method-assign,func-returns-value]
+    assert scene.ask("zmws.cancel", id="k") == (200, {"count": 1}) and not reads, "memory has it"
