@@ -284,3 +284,17 @@ def test_what_is_done_to_a_job_whose_end_is_being_written_is_done_behind_that(ve
     read = scene.store.read
     scene.store.read = lambda asked: reads.append(asked) or read(asked)  # type: ignore[method-assign,func-returns-value]
     assert scene.ask("zmws.cancel", id="k") == (200, {"count": 1}) and not reads, "memory has it"
+
+
+@pytest.mark.parametrize("asked", [{"id": "k"}, {"service": "E"}])
+def test_the_answer_to_a_cancel_waits_until_that_is_on_disk(asked: dict[str, Any]) -> None:
+    scene = Scene()
+    scene.submit("k", delay=60)
+    scene.submit("l", delay=60)
+    scene.hold = True
+    assert scene.ask("zmws.cancel", **asked) is None
+    if "service" in asked:
+        scene.commit()  # with it what the filter names is read
+    assert scene.answer() is None
+    scene.commit()
+    assert scene.answer() == (200, {"count": 1 if "id" in asked else 2})
