@@ -117,6 +117,7 @@ def test_a_forgotten_service_is_in_no_list() -> None:
     scene.work("W", mdp.W_DISCONNECT)
     assert scene.ask("zmws.forget", service="F") == (200, {"service": "F"})
     assert [row["service"] for row in scene.ask("zmws.services")[1]] == ["E"]
+    assert [scene.ask(f"zmws.{verb}")[0] for verb in ("services", "workers", "stats")] == [200] * 3
 
 
 def test_a_row_of_workers_says_all_of_each() -> None:
