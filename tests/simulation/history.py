@@ -17,7 +17,7 @@ from tests.simulation.world import World
 from zmws.core.options import ServiceOptions
 
 LOAD_S = 20.0
-QUIET_S = 110.0
+QUIET_S = 140.0  # at most; it is over when all has come to its end
 
 
 class History:
@@ -60,9 +60,22 @@ class History:
                 world.after(random.uniform(0.5, LOAD_S + 5), fault)
         world.run(LOAD_S + 10)
         self.faults.mend()
-        world.run(LOAD_S + 10 + QUIET_S)
-        clients = [*self.clients, self.strict]
+        until, clients = world.now + QUIET_S, [*self.clients, self.strict]
+        while world.now < until and not self._is_over():
+            world.run(world.now + 10)
+        world.run(world.now + 20)
         self.watcher.at_the_end(self.broker.core, self.broker.node, self.broker.disk, self.workers, clients)
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do: what remains is to see that all is told and nobody forgotten."""
+        held = self.broker.core.held
+        jobs = held.stored or held.overflow or any(one.unfinished_count for one in held.services.values())
+        free = [session for service in held.services.values() for session in service.ring]
+        known = {session.name for session in free} | {getattr(session, "peer", None) for session in free}
+        if any(worker.known_as not in known for worker in self.workers):
+            return False
+        asked = any(client.asked != client.answered for client in [*self.clients, self.strict])
+        return not (jobs or asked or any(list(worker.unconfirmed) for worker in self.workers))
 
 
 def run_seed(seed: int) -> None:

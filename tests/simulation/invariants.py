@@ -48,7 +48,7 @@ class Watcher:
         self.hands = Hands()
         self.clocks = Clocks(world)
         self.answers = Answers(world)
-        self.leases = LeaseTokens(world)
+        self.leases = LeaseTokens(world, self.clocks)
         self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
         self.finished: Counter[str] = Counter()
         self.may_fail: Counter[str] = Counter()

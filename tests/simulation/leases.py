@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.simulation.clocks import Clocks
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 from zmws.core.broker import Broker
@@ -17,8 +18,8 @@ ENDS = ("complete", "fail", "release")
 class LeaseTokens:
     """The tokens that were leased, and until when they are good."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, clocks: Clocks) -> None:
+        self.world, self._clocks = world, clocks
         self._good: dict[str, tuple[float, bool]] = {}  # until when, and whether its job is stored
         self._asked: dict[
             Any, tuple[str, bool]
@@ -46,8 +47,9 @@ class LeaseTokens:
     def answered(self, peer: Any, message: Answer, told: dict[str, Any], core: Broker) -> None:
         """An answer leaves."""
         if message.service == "zmws.lease" and message.body[0] == b"200":
-            until = self.world.now + told["ttr"]
-            self._good.setdefault(told["token"], (until - 1.0, told["kind"] == "stored"))
+            # Its time began before the write that its answer waits for.
+            until = min(self.world.now + told["ttr"] - 1.0, self._clocks.over_at(told["token"].encode()))
+            self._good.setdefault(told["token"], (until, told["kind"] == "stored"))
             return
         if message.service not in ("zmws.report", "zmws.extend"):
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
+from zmws.core.forgetting import Prune
 from zmws.core.group import Group
 from zmws.core.job import Job
 from zmws.core.life import Life
@@ -43,10 +44,10 @@ PROMISES = [
     Mutation("a paused service goes on", Service, "may_start_at", "if self.paused or not", "if not"),
     Mutation(
         "an attempt has more time than its ttr",
-        Roster,
-        "check",
-        "now >= job.deadline_mono:",
-        "now >= job.deadline_mono + 5.0:",
+        Life,
+        "start",
+        "job.deadline_mono = turn.now + ttr_s",
+        "job.deadline_mono = turn.now + ttr_s + 5.0",
     ),
     Mutation(
         "the time of a lease has no end",
@@ -255,6 +256,12 @@ PROMISES = [
 BY_TRANSCRIPT = [
     (
         Mutation(
+            "what ended during a prune is kept", Prune, "_pruned", "if meanwhile is not None:", "if False:"
+        ),
+        "prune_meanwhile",
+    ),
+    (
+        Mutation(
             "a session that is over is given jobs",
             Session,
             "has_room",
@@ -282,7 +289,7 @@ BY_TRANSCRIPT = [
             "a released dispatch uses up the rate",
             Life,
             "take_back",
-            "service.not_started(self.turn.now)",
+            "service.not_started()",
             "pass",
         ),
         "slots_rate",

@@ -168,6 +168,7 @@ class SimSlotsWorker(OurWorker):
             return
         del life.holding[token]
         if token in life.begun:
+            self.watcher.may_have_failed(token)  # a crash may undo what it was dropped for
             self._final(life, token, _failure({"code": "cancelled", "error": "dropped"}))
         else:
             self._send(mdp.W_HEARTBEAT, b"RELEASE " + token)

@@ -141,6 +141,10 @@ class Broker:
         self.turn.counters["invalid_messages"] += 1
         self.turn.counters[f"invalid_{fault.reason}"] += 1
         session = self.roster.by_peer.get(peer)
+        if session is None and fault.reason == "bad_ready":
+            self.turn.note_rarely(
+                f"bad_ready {fault}", "warning", f"a worker's READY cannot be taken: {fault}"
+            )
         if session is not None:
             text = f"worker {session.id} sent an invalid message: {fault}"
             self.turn.note_rarely(f"invalid {session.id} {fault.reason}", "warning", text)

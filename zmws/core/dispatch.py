@@ -13,7 +13,6 @@ from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.service import Service
-from zmws.core.session import Session
 from zmws.core.taker import Taker
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
@@ -62,6 +61,8 @@ class Dispatch:
                     if not life.expire_if_late(job, in_queue=False):
                         self._start(service, job, alone)
                     continue
+                if not service.may_overtake:
+                    break
             taker = self._next(service, alone=False)
             if taker is None:
                 break
@@ -81,7 +82,7 @@ class Dispatch:
 
     def _start(self, service: Service, job: Job, taker: Taker) -> None:
         self.life.start(service, job, taker)
-        taker.go_to_the_tail()
+        taker.go_to_the_tail(service.ring)
 
     def _next(self, service: Service, alone: bool) -> Taker | None:
         """The taker that has waited longest. `alone`: of those with nothing in hand."""
@@ -95,24 +96,22 @@ class Dispatch:
 
     def _reserve(self, service: Service) -> None:
         """Keep a worker free for what is parked, or let it go again."""
-        ring, reserved = service.ring, service.ring.reserved
-        wanted = bool(service.parked) and not service.paused
-        if reserved is not None and (not wanted or reserved not in ring.workers):
+        ring, reserved, now = service.ring, service.ring.reserved, self.turn.now
+        at = service.may_start_at(now) if service.parked else None
+        wanted = at is not None and at <= now
+        if reserved is not None and not (wanted and reserved in ring.workers and reserved.can_be_emptied):
             ring.reserved = reserved.reserved = None
             reserved.stand_in_line()  # no one that is gone has room
             reserved = None
         if not wanted or reserved is not None:
             return
-        sessions = [
-            taker
-            for taker in ring.workers
-            if isinstance(taker, Session)
-            and taker.reserved is None
-            and taker.lost_until is None
-            and not taker.hung
-            and taker.slots
-        ]
-        if sessions:
-            chosen = min(sessions, key=lambda taker: len(taker.holding))
+        workers = [worker for worker in ring.workers if worker.reserved is None and worker.can_be_emptied]
+        if workers:
+            chosen = min(workers, key=lambda worker: len(worker.holding))
             ring.reserved, chosen.reserved = chosen, ring
             chosen.stand_in_line()
+        elif ring.workers:
+            text = (
+                f"jobs of {service.name} whose worker died with them wait for a worker with nothing in hand"
+            )
+            self.turn.note_rarely(f"parked {service.name}", "warning", f"{text}, and none can get empty")

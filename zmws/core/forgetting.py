@@ -108,11 +108,14 @@ class Prune:
         self._held = held
         self._forget_at: float | None = None  # steady time at which the first is to be forgotten
         self._pruning = False
+        self._meanwhile: float | None = None  # of jobs that ended during a step, which does not know of them
 
     def ended(self, forget_at: float) -> None:
         """A stored job has ended, to be forgotten then."""
         if self._forget_at is None or forget_at < self._forget_at:
             self._forget_at = forget_at
+        if self._pruning and (self._meanwhile is None or forget_at < self._meanwhile):
+            self._meanwhile = forget_at
 
     def recover(self, forget_at: float | None) -> None:
         """What an earlier run left is to be forgotten from then on."""
@@ -130,6 +133,9 @@ class Prune:
         assert isinstance(verdict, Pruned), verdict
         self._pruning = False
         self._forget_at = verdict.next_at
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            self.ended(meanwhile)
         for (name, state), count in verdict.counts.items():
             service = self._held.services.get(name)
             if service is not None:

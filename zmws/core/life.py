@@ -329,6 +329,7 @@ class Life:
         service.running.pop(job.id, None)
         assert job.token is not None, job
         self.held.assignments.pop(job.token).job = None
+        self.watchers.attempt_over(job.token)
         job.lease = job.deadline_at = None
         if service.options.max_running is not None:
             self.turn.wake(service.name)

@@ -115,17 +115,17 @@ class Roster:
             return f"READY is for '{message.service}', and its services do not name that"
         return None
 
-    def _slots_of(self, message: Ready) -> dict[Ring, int] | None:
+    def _slots_of(self, message: Ready) -> dict[Ring, int | None] | None:
         """How many jobs of each of its services a worker takes at once; None if there are too many
         services."""
         info, held = message.info, self.held
-        given = {message.service: info.slots if info is not None else 1}
+        given: dict[str, int | None] = {message.service: None}
         if info is not None and info.services is not None:
             given = {name: service.slots for name, service in info.services.items()}
         missing = sum(name not in held.services for name in given)
         if missing and len(held.services) + missing > self.turn.limits.services_max:
             return None
-        slots = {}
+        slots: dict[Ring, int | None] = {}
         for name, most in given.items():
             service = held.register(name)
             assert service is not None, name
@@ -175,18 +175,19 @@ class Roster:
         return True
 
     def _end_older(self, peer: Peer, session: Session, named: set[bytes]) -> None:
-        """End older sessions. What a foreign worker held counts as a lost worker's; what ours held
-        and does not name never arrived, which is no failure."""
+        """End older sessions. What a foreign worker held counts as a lost worker's, and so does what another
+        process held; what ours held and does not name never arrived, which is no failure."""
         older = self.by_id.get(session.id) if session.ours else None
         for old in {self.by_peer.get(peer), older} - {None}:
             assert old is not None
+            same_process = _same_process(old, session)
             for token, assignment in list(old.holding.items()):
                 if assignment.job is None:
                     continue
                 if token in named:
                     assignment.taker = None  # taken over in a moment
                     old.let_go(token)
-                elif old.ours and session.ours:
+                elif same_process:
                     self._remove(old)
                     self.life.give_back(assignment.job, "the request never reached its worker")
             self.end(old, "registered anew")
@@ -209,6 +210,7 @@ class Roster:
             self._release(session, token)
         if beat.slots is not None:
             session.slots = beat.slots
+            self._look_for_another(session)
         if beat.memory_bytes is not None:
             session.memory_bytes = beat.memory_bytes
         if beat.confirm is not None:
@@ -237,6 +239,11 @@ class Roster:
         if session.blocked_until > self.turn.now:
             session.blocked_until = 0.0
             self._wake(session)
+
+    def _look_for_another(self, session: Session) -> None:
+        """It was kept free for a suspect, perhaps, and cannot get empty any more."""
+        if session.reserved is not None:
+            self.turn.wake(session.reserved.service)
 
     def _wake(self, session: Session) -> None:
         for name in session.service_names:
@@ -278,6 +285,7 @@ class Roster:
         elif session.lost_until is None:
             session.lost_until = self.turn.now + self.turn.limits.reattach_window_s
             session.plan()
+            self._look_for_another(session)
             self.turn.counters["workers_lost"] += 1
 
     def end(self, session: Session, why: str, known: bool = False) -> None:
@@ -358,6 +366,7 @@ class Roster:
                 if session.ours:
                     self._hangs(session, assignment.job_id)
                     assignment.drop_by, assignment.hung = None, True
+                    self._wake(session)
                 elif assignment.hung:
                     session.let_go(assignment.token)
                     session.stand_in_line()
@@ -412,6 +421,15 @@ class Roster:
             if why is not None:
                 body["why"] = why
             self.turn.news(topic, body)
+
+
+def _same_process(old: Session, new: Session) -> bool:
+    """Whether a worker of ours has come back, and not another one in its place: what that one ran died with
+    it, whatever name or routing id they share."""
+    if old.info is None or new.info is None:
+        return False
+    told = (old.info.id, old.info.host, old.info.pid)
+    return told == (new.info.id, new.info.host, new.info.pid)
 
 
 def _foreign_id(peer: Peer, secret: bytes) -> str:

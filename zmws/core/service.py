@@ -112,8 +112,8 @@ class Service:
 
     def let_go_last(self, name: str | None) -> Job | None:
         """Take the last stored job of a group out, for the store alone to keep; None if none can go."""
-        group = self.groups[name]
-        job = group.stored.pop_last()
+        group = self.groups.get(name)  # none where all of it is parked
+        job = group.stored.pop_last() if group is not None else None
         if job is not None:
             self._count(job, -1)
             self.let_go(job)
@@ -203,6 +203,15 @@ class Service:
         self._refill(now, rate)
         # The comparison must not fail by a rounding error at the very time that was asked for.
         return now if self._allowance >= 1.0 - 1e-9 else now + (1.0 - self._allowance) / rate
+
+    @property
+    def may_overtake(self) -> bool:
+        """Whether a job may start before what is parked: not with the last start that the limits allow, and
+        after `may_start_at` has allowed one."""
+        limit, rate = self.options.max_running, self.options.rate
+        if limit is not None and len(self.running) + 1 >= limit:
+            return False
+        return rate is None or self._allowance >= 2.0 - 1e-9
 
     def started(self, job: Job, now: float) -> None:
         """A job was dispatched: it counts in max_running and uses up the rate."""

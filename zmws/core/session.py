@@ -31,11 +31,12 @@ class Session(Taker):
         peer: Peer,
         link: Link,
         worker_id: str,
-        slots: Mapping[Ring, int],
+        slots: Mapping[Ring, int | None],
         info: WorkerInfo | None,
         check: Reminder[Session],
     ) -> None:
-        """`slots`: how many jobs of each of its services it takes at once. `check`: reminds of it."""
+        """`slots`: how many jobs of each of its services it takes at once, None: as many as it has slots.
+        `check`: reminds of it."""
         super().__init__(turn, slots)
         self.peer = peer
         self.link = link
@@ -83,7 +84,13 @@ class Session(Taker):
             if assignment.job is not None and assignment.job.suspect:
                 return False
             of_service += assignment.service == service
-        return of_service < self._slots[service]
+        most = self._slots[service]
+        return most is None or of_service < most
+
+    @property
+    def can_be_emptied(self) -> bool:
+        """A hung slot may never be free, and who takes no more jobs takes no suspect."""
+        return not (self.gone or self.hung or self.lost_until is not None or self.slots == 0)
 
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""

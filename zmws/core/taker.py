@@ -67,6 +67,11 @@ class Taker:
         self.rings = tuple(rings)
         self.holding: dict[bytes, Assignment] = {}  # by token, the oldest first
 
+    @property
+    def can_be_emptied(self) -> bool:
+        """Whether it will have nothing in hand when what it runs has ended."""
+        return False
+
     def has_room(self, service: str) -> bool:
         """Whether it may get a job of this service now."""
         raise NotImplementedError
@@ -85,13 +90,16 @@ class Taker:
         raise NotImplementedError
 
     def stand_in_line(self) -> None:
-        """Stand in the ring of each service that there is room for, and in no other."""
+        """Stand in the ring of each service that there is room for, and in no other. The services take turns:
+        the one that was given a job least lately is dispatched first."""
+        woken = self.turn.woken
         for ring in self.rings:
             if not self.has_room(ring.service):
                 ring.pop(self, None)
             elif self not in ring:
                 ring[self] = None
-                self.turn.woken[ring.service] = None
+                woken.pop(ring.service, None)
+                woken[ring.service] = None
             elif not self.holding:
                 # A suspect may wait for just that, or it was kept free for one, and passed over.
                 self.turn.woken[ring.service] = None
@@ -101,8 +109,10 @@ class Taker:
         for ring in self.rings:
             ring.pop(self, None)
 
-    def go_to_the_tail(self) -> None:
-        """It was given a job."""
+    def go_to_the_tail(self, given: Ring) -> None:
+        """It was given a job out of this ring."""
+        if len(self.rings) > 1:
+            self.rings = (*(ring for ring in self.rings if ring is not given), given)
         for ring in self.rings:
             if ring.pop(self, self) is None and self.has_room(ring.service):
                 ring[self] = None

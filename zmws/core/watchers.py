@@ -153,6 +153,14 @@ class Watchers:
             told = {"stack": text, "worker": worker, "at": iso(self.turn.wall)}
             Question(self.turn, caller, "zmws.stack", {}).answer(200, told)
 
+    def attempt_over(self, token: bytes) -> None:
+        """Nobody will tell its stack any more."""
+        waiting = self._stacks.pop(token, None) if self._stacks else None
+        for caller, _ in waiting or ():
+            self.waits_count -= 1
+            text = "the job does not run any more"
+            Question(self.turn, caller, "zmws.stack", {}).refuse(409, "not_possible", text)
+
     def _stacks_timed_out(self, token: bytes) -> None:
         waiting = self._stacks.get(token, [])
         for caller, until in list(waiting):

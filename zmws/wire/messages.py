@@ -109,9 +109,9 @@ class Link:
 
 @dataclass(slots=True)
 class ServiceSlots:
-    """How many jobs of one service a worker takes at once."""
+    """How many jobs of one service a worker takes at once; None: as many as it has slots in all."""
 
-    slots: int = 1
+    slots: int | None = None
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ def worker_info(frame: bytes) -> WorkerInfo | None:
     if not _is_ascii_text(worker_id, WORKER_ID_MAX):
         raise ProtocolError("bad_ready", "'id' of READY is not a worker's id")
     info = WorkerInfo(worker_id, _tokens(told, "holding"), _tokens(told, "finished"))
-    info.slots = _slots(told, 1)
+    info.slots = _slots(told) if "slots" in told else 1
     host, pid, ping = told.get("host", ""), told.get("pid"), told.get("ping")
     info.host = printable(str(host), HOST_MAX)
     if isinstance(pid, int):
@@ -79,12 +79,12 @@ def worker_info(frame: bytes) -> WorkerInfo | None:
         for name, given in services.items():
             if not isinstance(given, dict):
                 raise ProtocolError("bad_ready", f"'services' of READY says nothing of '{name[:80]}'")
-            info.services[name] = ServiceSlots(_slots(given, info.slots))
+            info.services[name] = ServiceSlots(_slots(given) if "slots" in given else None)
     return info
 
 
-def _slots(told: dict[str, Any], default: int) -> int:
-    slots = told.get("slots", default)
+def _slots(told: dict[str, Any]) -> int:
+    slots = told["slots"]
     if not isinstance(slots, int) or isinstance(slots, bool) or not 1 <= slots <= SLOTS_MAX:
         raise ProtocolError("bad_ready", f"'slots' of READY is not a whole number from 1 to {SLOTS_MAX}")
     return slots
