@@ -201,7 +201,7 @@ def test_server_active_lists_what_runs_and_server_workers_who_is_there_up_to_a_p
     scene = Scene(limits={"list_rows_max": 2})
     for n in range(3):
         scene.submit(f"j{n}")
-        scene.ready(f"W{n}", services={"E": {}, "F": {}})
+        scene.ready(f"W{n}")
     scene.pass_time(2.0012)
     assert [(job["id"], job["worker"], job["attempt"]) for job in of_old(scene, "SERVER-ACTIVE")] == [
         ("j0", "w0", 1),

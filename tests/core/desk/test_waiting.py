@@ -298,3 +298,14 @@ def test_the_answer_to_a_cancel_waits_until_that_is_on_disk(asked: dict[str, Any
     assert scene.answer() is None
     scene.commit()
     assert scene.answer() == (200, {"count": 1 if "id" in asked else 2})
+
+
+def test_a_list_of_jobs_is_answered_behind_the_writes_of_those_that_stand_for_them() -> None:
+    scene = Scene()
+    scene.submit("j")
+    scene.hold = True
+    scene.ready("W")
+    assert scene.asked("zmws.submit", [{"service": "E", "id": "j"}]) is None, "its start is not on disk"
+    scene.hold = False
+    scene.settle()
+    assert scene.answer() == (200, [{"id": "j", "existing": True, "durability": "disk"}])
