@@ -48,7 +48,7 @@ def test_all_that_a_worker_tells_of_itself_is_read() -> None:
         pid=7,
         ping=0.75,
     )
-    services = {"A": ServiceSlots(3), "B": ServiceSlots(2)}
+    services = {"A": ServiceSlots(None), "B": ServiceSlots(2)}
     assert told == WorkerInfo("w", [b"a/1/x"], [b"b/1/y"], 3, services, "box", 7, 0.75)
 
 
