@@ -112,7 +112,7 @@ def _decode_client(frames: list[bytes], strict: bool) -> ClientRequest:
         except ValueError:
             raise ProtocolError("no_command", "neither a command nor an envelope") from None
         envelope = tuple(frames[:start])
-        if start > 1 and sum(map(len, envelope)) > ENVELOPE_BYTES_MAX:
+        if sum(map(len, envelope)) > ENVELOPE_BYTES_MAX:
             raise ProtocolError("bad_envelope", f"an envelope of more than {ENVELOPE_BYTES_MAX} bytes")
         if start == len(frames):
             raise ProtocolError("empty", "an envelope and nothing in it")
