@@ -22,9 +22,9 @@ from harness import (
     Broken,
     CannotRun,
     Disk,
-    Process,
     Processes,
     Verdict,
+    Watched,
     as_json,
     check_alive,
     cpu_of,
@@ -116,7 +116,7 @@ def drain(load: Load, checkout: Path) -> Measured:
 WORKS: dict[str, Work] = {"calls": calls, "submits": submits, "drain": drain}
 
 
-def _timed(do: Callable[[int], float], jobs: int, processes: Sequence[Process]) -> Measured:
+def _timed(do: Callable[[int], float], jobs: int, processes: Sequence[Watched]) -> Measured:
     """`do` so many jobs, after some to warm up; it says how many seconds they took."""
 
     def used() -> float:

@@ -190,7 +190,7 @@ class Run:
 
     def restart(self, name: str, broker: Broker, cold: bool) -> None:
         """kill -9, a new start, and a worker that waits for its first job."""
-        broker.process.kill()
+        broker.kill()
         if cold:
             DROP_CACHES.write_text("3\n")
         [worker] = broker.c_workers(self.programs["echo_worker"], BACKLOG, 1, answer="1")

@@ -121,34 +121,19 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-class Process:
-    """A started program with its output in files."""
+def pythonpath(checkout: Path) -> str:
+    paths = [str(checkout), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)
 
-    def __init__(
-        self,
-        command: Sequence[str | Path],
-        folder: Path,
-        name: str,
-        environment: Mapping[str, str] | None = None,
-        checkout: Path = REPOSITORY,
-    ) -> None:
-        """`checkout`: whose zmws it imports."""
+
+class Watched:
+    """A process that runs: whether it has ended, and what it takes."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], said: Callable[[], str]) -> None:
+        """`said`: what it has written, for when it ends by itself."""
         self.name = name
-        self._output = folder / f"{name}.out"
-        self._errors = folder / f"{name}.err"
-        paths = [str(checkout), os.environ.get("PYTHONPATH", "")]
-        pythonpath = os.pathsep.join(path for path in paths if path)
-        # What the developer has set for an installation of theirs is none of ours.
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("ZMWS_")}
-        with self._output.open("wb") as output, self._errors.open("wb") as errors:
-            self._popen = subprocess.Popen(
-                [str(word) for word in command],
-                cwd=folder,
-                env={**kept, "PYTHONPATH": pythonpath, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-            )
+        self._popen = popen
+        self._said = said
 
     @property
     def pid(self) -> int:
@@ -158,13 +143,8 @@ class Process:
     def ended(self) -> bool:
         return self._popen.poll() is not None
 
-    @property
-    def output(self) -> str:
-        return self._output.read_text(errors="replace")
-
     def why_ended(self) -> str:
-        said = _last_line(self._errors.read_text(errors="replace")) or _last_line(self.output)
-        return f"{self.name} ended with {self._popen.poll()}: {said or 'it said nothing'}"
+        return f"{self.name} ended with {self._popen.poll()}: {_last_line(self._said()) or 'it said nothing'}"
 
     def cpu_s(self) -> float | None:
         """User and system time of all its threads so far; None where there is no /proc."""
@@ -187,6 +167,41 @@ class Process:
             found += started
             to_ask += started
         return found
+
+
+class Process(Watched):
+    """A started program with its output in files."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        checkout: Path = REPOSITORY,
+    ) -> None:
+        """`checkout`: whose zmws it imports."""
+        self._output = folder / f"{name}.out"
+        self._errors = folder / f"{name}.err"
+        # What the developer has set for an installation of theirs is none of ours.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ZMWS_")}
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            popen = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=folder,
+                env={**kept, "PYTHONPATH": pythonpath(checkout), **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
+        super().__init__(name, popen, self._all_it_said)
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def _all_it_said(self) -> str:
+        return self.output + self._errors.read_text(errors="replace")
 
     def wait(self, timeout_s: float) -> int:
         try:
@@ -228,7 +243,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def cpu_of(processes: Iterable[Process]) -> float | None:
+def cpu_of(processes: Iterable[Watched]) -> float | None:
     """User and system time of several processes and of those that they have started; None where there is no
     /proc."""
     total = 0.0
@@ -240,7 +255,7 @@ def cpu_of(processes: Iterable[Process]) -> float | None:
     return total
 
 
-def check_alive(processes: Iterable[Process]) -> None:
+def check_alive(processes: Iterable[Watched]) -> None:
     """Raises Broken when one has ended."""
     for process in processes:
         if process.ended:
@@ -291,6 +306,17 @@ class Processes:
             process = Process(command, self.folder, name, environment, self._checkout)
             self._stack.callback(process.end)
         return process
+
+    def started(self, start: Callable[[], Watched], end: Callable[[], None]) -> Watched:
+        """What `start` starts in a way of its own, and `end` ends."""
+        with uninterrupted():
+            self._stack.callback(end)
+            return start()
+
+    @property
+    def pythonpath(self) -> str:
+        """What a program's PYTHONPATH has to be, so that it imports the checkout's zmws."""
+        return pythonpath(self._checkout)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

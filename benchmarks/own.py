@@ -18,9 +18,10 @@ from harness import (
     Drained,
     Process,
     Processes,
+    Watched,
     check_alive,
     cpu_of,
-    free_endpoint,
+    uninterrupted,
     wait_until,
     watch_drain,
 )
@@ -28,6 +29,7 @@ from wire import Wire
 
 from zmws import Client, Job, ids
 from zmws.errors import ZmwsError
+from zmws.testing import BrokerProcess
 
 START_TIMEOUT_S = 30.0
 JOBS_A_MESSAGE = 1000
@@ -56,23 +58,33 @@ class Broker:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """`services`: known without a worker. Returns when it answers. Raises CannotRun."""
-        self.client_endpoint, self.worker_endpoint = free_endpoint(), free_endpoint()
         self.store = processes.folder / f"{name}.db"
         self._processes = processes
         self._name = name
-        self._environment = environment
-        settings = processes.folder / f"{name}.toml"
-        settings.write_text("".join(f"[services.{service}]\n" for service in services))
-        endpoints = ["--client", self.client_endpoint, "--worker", self.worker_endpoint]
-        others = ["--news", free_endpoint(), "--mdp", "", "--store", f"sqlite:{self.store}"]
-        self._command = [sys.executable, "-m", "zmws", "broker", "-c", str(settings), *endpoints, *others]
-        self.process = self.start()
+        self._life = BrokerProcess(
+            processes.folder / name,
+            *("--store", f"sqlite:{self.store}"),
+            toml="".join(f"[services.{service}]\n" for service in services),
+            mdp=False,
+            more={"PYTHONPATH": processes.pythonpath, **(environment or {})},
+        )
+        self.client_endpoint, self.worker_endpoint = self._life.client, self._life.worker
+        self.process = processes.started(self._start, self._life.close)
         self.await_answer()
 
-    def start(self) -> Process:
-        """Again, on the same store and ports."""
-        self.process = self._processes.start(self._name, self._command, self._environment)
-        return self.process
+    def kill(self) -> None:
+        """kill -9."""
+        self._life.close()
+
+    def start(self) -> None:
+        """Again, on the same store and ports, without waiting for it."""
+        with uninterrupted():
+            self.process = self._start()
+
+    def _start(self) -> Watched:
+        self._life.start()
+        assert self._life.running is not None
+        return Watched(self._name, self._life.running.popen, self._life.said)
 
     def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until it answers. Raises CannotRun."""
@@ -203,7 +215,7 @@ def drained(
     """What it takes to do the jobs that wait, from `start` on, which may add to `workers`; the CPU is the
     broker's and theirs. Raises Broken if a worker's 1 is not the result that is kept."""
 
-    def running() -> list[Process]:
+    def running() -> list[Watched]:
         return [broker.process, *workers]
 
     with broker.connect() as client:

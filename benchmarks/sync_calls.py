@@ -21,6 +21,7 @@ from harness import (
     CannotRun,
     Process,
     Processes,
+    Watched,
     as_json,
     build_c,
     exit_on_sigterm,
@@ -36,6 +37,7 @@ from harness import (
     verdict_table,
     wait_until,
 )
+from own import Broker
 
 SERVICE = "ECHO"
 CALL = f"SYNC-{SERVICE}"
@@ -68,30 +70,32 @@ class Measured:
     broker_cpu_us: float | None  # a call; None where there is no /proc
 
 
-BrokerCommand = Callable[[str, str, Load], list[str]]
+BrokerStart = Callable[[Processes, Load], tuple[Watched, str, str]]
 
 
-def contestants(programs: dict[str, Path]) -> dict[str, BrokerCommand]:
-    """Name -> the command line of a broker, given its client and worker endpoints."""
+def contestants(programs: dict[str, Path]) -> dict[str, BrokerStart]:
+    """Name -> what starts a broker: its process, and its client and worker endpoints."""
 
-    def floor(client: str, worker: str, load: Load) -> list[str]:
-        return [str(programs["floor"]), client, worker, str(load.lifetime_s)]
+    def program(*command: str | Path) -> BrokerStart:
+        def start(processes: Processes, load: Load) -> tuple[Watched, str, str]:
+            client, worker = free_endpoint(), free_endpoint()
+            broker = processes.start("broker", [*command, client, worker, str(load.lifetime_s)])
+            return broker, client, worker
 
-    def python(client: str, worker: str, load: Load) -> list[str]:
-        return [sys.executable, str(HERE / "python_floor.py"), client, worker, str(load.lifetime_s)]
+        return start
 
-    def zmws(client: str, worker: str, _load: Load) -> list[str]:
-        endpoints = ["--client", client, "--worker", worker, "--news", free_endpoint(), "--mdp", ""]
-        return [sys.executable, "-m", "zmws", "broker", *endpoints]
+    def zmws(processes: Processes, _load: Load) -> tuple[Watched, str, str]:
+        broker = Broker(processes, [])
+        return broker.process, broker.client_endpoint, broker.worker_endpoint
 
-    return {"floor": floor, "zmws": zmws, "python": python}
+    python = program(sys.executable, HERE / "python_floor.py")
+    return {"floor": program(programs["floor"]), "zmws": zmws, "python": python}
 
 
-def measure(broker_command: BrokerCommand, programs: dict[str, Path], load: Load) -> Measured:
+def measure(start: BrokerStart, programs: dict[str, Path], load: Load) -> Measured:
     """One broker, its workers, one load. Raises CannotRun before the load began, Broken after."""
-    client, worker = free_endpoint(), free_endpoint()
     with Processes() as processes:
-        broker = processes.start("broker", broker_command(client, worker, load))
+        broker, client, worker = start(processes, load)
         echo: list[str | Path] = [programs["echo_worker"], worker, SERVICE, str(load.lifetime_s)]
         workers = [processes.start(f"worker-{number}", echo) for number in range(load.workers)]
         _wait_for_answers(client, broker, workers)
@@ -105,7 +109,7 @@ def measure(broker_command: BrokerCommand, programs: dict[str, Path], load: Load
     return Measured(load.calls / seconds, cpu_us)
 
 
-def _wait_for_answers(client_endpoint: str, broker: Process, workers: Sequence[Process]) -> None:
+def _wait_for_answers(client_endpoint: str, broker: Watched, workers: Sequence[Process]) -> None:
     """Call until the broker answers and every worker has had a call."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     caller = context.socket(zmq.DEALER)
@@ -139,7 +143,7 @@ def _run_load(
     processes: Processes,
     name: str,
     client: str,
-    broker: Process,
+    broker: Watched,
     programs: dict[str, Path],
     load: Load,
     calls: int,

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import socket
-import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +20,11 @@ import pytest
 import zmq
 
 from zmws.client import Client
-from zmws.testing import RunningBroker, broker_in_thread
-from zmws.testing.broker import FREE
+from zmws.testing import BrokerProcess, RunningBroker, broker_in_thread
+from zmws.testing.processes import RunningProcess, process
 
-__all__ = ["RunningBroker", "broker_in_thread"]  # what a test takes from here, and more
+# What a test takes from here, and more.
+__all__ = ["BrokerProcess", "RunningBroker", "RunningProcess", "broker_in_thread", "process"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -73,43 +70,6 @@ def peer(endpoint: str, kind: int = zmq.DEALER, identity: bytes | None = None) -
             socket.close()
 
 
-@dataclass
-class RunningProcess:
-    """A process of a test's."""
-
-    popen: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def pid(self) -> int:
-        return self.popen.pid
-
-    def signal(self, number: signal.Signals) -> None:
-        self.popen.send_signal(number)
-
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-
-@contextlib.contextmanager
-def process(command: list[str], log: Path, cwd: Path | None = None) -> Iterator[RunningProcess]:
-    """Run a command; at the end it is killed if it has not ended."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ZMWS_")}
-    environ["PYTHONPATH"] = str(REPOSITORY)
-    environ["PYTHONUNBUFFERED"] = "1"
-    with log.open("ab") as out:
-        popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env=environ
-        )
-    try:
-        yield RunningProcess(popen, log)
-    finally:
-        if popen.poll() is None:
-            popen.send_signal(signal.SIGCONT)
-            popen.kill()
-        popen.wait(10)
-
-
 @contextlib.contextmanager
 def worker_process(
     folder: Path, endpoint: str, body: str, name: str = "worker", also: Sequence[str] = ()
@@ -144,66 +104,11 @@ def counters(client: Client) -> dict[str, int]:
     return client.ask("zmws.stats")["counters"]
 
 
-# ---------------------------------------------------------------- a broker process of its own
-
-
-@dataclass
-class BrokerProcess:
-    """A broker in a process of its own, with the addresses it is bound to."""
-
-    process: RunningProcess
-    client: str
-    worker: str
-    news: str
-    mdp: str
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def connect(self, **settings_of_client: Any) -> Client:
-        return Client(self.client, **settings_of_client)
-
-    def resident_bytes(self) -> int:
-        """Its resident memory."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    def cpu_s(self) -> float:
-        """Processor time it has used, all its threads together."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextlib.contextmanager
 def broker_process(
-    folder: Path,
-    *flags: str,
-    at: BrokerProcess | None = None,
-    heartbeat_interval_s: float = 0.5,
-    toml: str = "",
-    program: Sequence[str] = ("-m", "zmws"),
-) -> Iterator[BrokerProcess]:
-    """A real `zmws broker` on free ports, or on those of an earlier one (`at`); its log in `folder`.
-    `toml`: what its settings file says. `program`: what Python runs in place of `zmws`."""
-    (folder / "etc").mkdir(exist_ok=True)
-    (folder / "etc" / "zmws.toml").write_text(toml)
-    names = ("client", "worker", "news", "mdp")
-    log = folder / "broker.log"
-    before = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, *program, "broker", "--heartbeat-interval", str(heartbeat_interval_s)]
-    for name in names:
-        command += [f"--{name}", getattr(at, name) if at is not None else FREE]
-    command += ["-c", str(folder / "etc" / "zmws.toml")]
-    with process([*command, *flags], log, cwd=folder) as running:
-
-        def bound() -> dict[str, str]:
-            found = re.findall(r": (client|worker|news|mdp): (\S+)$", running.text()[before:], re.M)
-            assert running.popen.poll() is None, running.text()
-            return dict(found) if len(found) == len(names) else {}
-
-        addresses = wait_until(bound, 20, "the broker's addresses in its log")
-        yield BrokerProcess(running, **addresses)
+    folder: Path, *flags: str, heartbeat_interval_s: float = 0.5, **given: Any
+) -> BrokerProcess:
+    """A `zmws broker` with quick heartbeats, which a `with` block starts; takes what BrokerProcess does."""
+    return BrokerProcess(folder, "--heartbeat-interval", str(heartbeat_interval_s), *flags, **given)
 
 
 # ---------------------------------------------------------------- a network that breaks

@@ -15,7 +15,7 @@ import pytest
 
 from tests import shipped
 from tests.peers import REPOSITORY, process, wait_until
-from tests.system.installation import ZMWS, environment, free_ports, installation, run
+from tests.system.installation import ZMWS, environment, installation, run
 from zmws.cli import cli
 from zmws.core import job
 from zmws.core.broker import Broker
@@ -25,6 +25,7 @@ from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
 from zmws.core.question import Question
 from zmws.ids import suppliers
 from zmws.settings import StoreSettings
+from zmws.testing import free_ports
 from zmws.wire import mdp
 
 README = (REPOSITORY / "README.md").read_text()

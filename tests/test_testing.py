@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -12,11 +13,18 @@ from typing import Any
 import pytest
 
 from tests.peers import REPOSITORY
-from tests.system.installation import environment
+from tests.system.installation import environment, run
 from zmws import Client, JobFailed, Refused, WorkerBase
 from zmws.core.options import ServiceOptions
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.testing import RunningBroker, broker_in_thread, run_job, worker_in_thread
+from zmws.testing import (
+    BrokerProcess,
+    RunningBroker,
+    broker_in_thread,
+    free_ports,
+    run_job,
+    worker_in_thread,
+)
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
 
 
@@ -269,6 +277,72 @@ def test_a_users_test_file_runs_with_the_plugin(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "3 passed" in ended.stdout
+
+
+def test_a_broker_process_keeps_its_jobs_over_its_death(tmp_path: Path) -> None:
+    with BrokerProcess(tmp_path, toml="[services.S]\n") as broker, broker.connect() as client:
+        job = client.submit("S", 1)
+        first, endpoints = broker.pid, (broker.client, broker.worker, broker.news, broker.mdp)
+        assert broker.resident_bytes() > 1024 * 1024 and broker.cpu_s() >= 0
+        broker.restart()
+        assert broker.pid != first
+        assert (broker.client, broker.worker, broker.news, broker.mdp) == endpoints
+        assert job.status()["state"] == "waiting"
+        shown = run("stats", "--json", "-c", str(broker.settings), cwd=tmp_path)
+        assert shown.json()["pid"] == broker.pid
+        assert broker.stop() == 0 and broker.ended and "stopped" in broker.said()
+        broker.start()
+        broker.await_ready()
+        last = broker.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
+
+
+def test_a_broker_process_takes_settings_with_a_table_of_the_brokers(tmp_path: Path) -> None:
+    toml = "[store]\ncheck = 0.5\n[broker]\nsubmit_many_max = 7\n[services.S]\n"
+    with BrokerProcess(tmp_path, toml=toml, mdp=False) as broker, broker.connect() as client:
+        assert broker.mdp == "" and client.ask("zmws.services")[0]["service"] == "S"
+
+
+def test_a_broker_process_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="heartbeats") as told,
+        BrokerProcess(tmp_path, toml="[broker]\nheartbeats = 1\n"),
+    ):
+        pass
+    assert "the broker ended by itself" in str(told.value)
+
+
+def test_what_ends_the_block_of_a_broker_process_carries_its_log(tmp_path: Path) -> None:
+    with pytest.raises(KeyError) as told, BrokerProcess(tmp_path):
+        raise KeyError("x")
+    assert f"{tmp_path}/broker.log" in told.value.__notes__[0] and "client: tcp" in told.value.__notes__[0]
+
+
+def test_free_ports_are_given_once() -> None:
+    ports = free_ports(50)
+    assert len(set(ports + free_ports(50))) == 100
+
+
+FAILING = """
+pytest_plugins = ["zmws.testing"]
+
+
+def test_it(zmws_broker_process_factory):
+    broker = zmws_broker_process_factory("--heartbeat-interval", "0.5")
+    with broker.connect() as client:
+        assert client.ask("zmws.stats")["pid"] == 0
+"""
+
+
+def test_with_a_test_that_fails_the_log_of_its_broker_process_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(FAILING)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+    )
+    assert ended.returncode == 1 and "1 failed" in ended.stdout, ended.stdout + ended.stderr
+    assert "client: tcp://127.0.0.1:" in ended.stdout
 
 
 def test_one_job_needs_no_pytest() -> None:

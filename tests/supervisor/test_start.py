@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.peers import wait_until
-from tests.system.installation import free_ports
 from zmws import settings
 from zmws.errors import BrokerUnreachable, ZmwsError
 from zmws.supervisor.broker import look, services_with_workers
@@ -21,6 +20,7 @@ from zmws.supervisor.processes import Installation
 from zmws.supervisor.start import NotReady, start
 from zmws.supervisor.status import status
 from zmws.supervisor.stop import end, stop
+from zmws.testing import free_ports
 
 # They outlive whoever has started them: that is what they are for.
 pytestmark = [

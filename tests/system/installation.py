@@ -6,41 +6,24 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests import shipped
 from tests.peers import REPOSITORY, wait_until
+from zmws.testing.processes import HeldPorts
+from zmws.testing.processes import environment as environment_of_zmws
 
 ZMWS = [sys.executable, "-P", "-m", "zmws"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without what a developer has set for zmws."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("ZMWS_")}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **more}
-
-
-_given: set[int] = set()  # the system may name a port again that nobody has bound yet
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, and that were not given to another installation before."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            one = stack.enter_context(socket.socket())
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port not in _given:
-                _given.add(port)
-                ports.append(port)
-        return ports
+    """This process's, without what a developer has set for zmws; tables are as wide as these tests want."""
+    return environment_of_zmws({"PYTHONPATH": str(REPOSITORY), "COLUMNS": "120", **more})
 
 
 @dataclass
@@ -76,7 +59,7 @@ class Installation:
     """A folder with etc/zmws.toml."""
 
     root: Path
-    ports: list[int] = field(default_factory=lambda: free_ports(5))
+    ports: list[int]
 
     def configure(self, workers: str, broker: str = "", more: str = "") -> None:
         """Write etc/zmws.toml."""
@@ -119,6 +102,7 @@ def worker_table(name: str, file: str, count: int = 1) -> str:
     return f'[[workers]]\nname = "{name}"\nfile = "{file}"\ncount = {count}\n'
 
 
+ONE = worker_table("reverse", "workers/reverse.py")
 SAMPLES = "".join(
     worker_table(name, f"workers/{name}.py", count)
     for name, count in (("reverse", 2), ("sleep", 2), ("random_stream", 1), ("logger", 1), ("wordcount", 1))
@@ -129,12 +113,17 @@ SAMPLES = "".join(
 def installation(root: Path, workers: str = SAMPLES, **settings: str) -> Iterator[Installation]:
     """A configured installation with the samples; what still runs at the end is killed."""
     shipped.copy_workers(root / "workers")
-    made = Installation(root)
-    made.configure(workers, **settings)
-    try:
-        yield made
-    finally:
-        for pid in processes_in(root):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not processes_in(root), what="processes of the installation to end")
+    with HeldPorts(5) as ports:
+        made = Installation(root, ports)
+        made.configure(workers, **settings)
+        try:
+            yield made
+        finally:
+            _end_processes_in(root)
+
+
+def _end_processes_in(root: Path) -> None:
+    for pid in processes_in(root):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes_in(root), what="processes of the installation to end")

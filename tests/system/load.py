@@ -47,6 +47,8 @@ def work(self, job_id, params):
     self.note("start")
     if params.get("sleep"):
         time.sleep(params["sleep"])
+    while "gate" in params and not os.path.exists(params["gate"]):
+        time.sleep(0.01)
     for n in range(params.get("say", 0)):
         self.job.log(f"line {{n}}")
         self.job.partial({{"n": n}})

@@ -19,13 +19,14 @@ import time
 from pathlib import Path
 
 from tests.peers import await_workers, wait_until
-from tests.system.crash import CrashingBroker, await_drained, folder_of_run
+from tests.system.crash import await_drained, folder_of_run
 from tests.system.disks import NotPossible, PowerlessDisk
+from tests.system.lasting import lasting_broker, patient
 from tests.system.ledger import Findings, Ledger, check, read_runs
 from tests.system.load import SERVICE, Load, Workers
 
 IMAGE_MIB = 256
-LAX = ("tests.system.lax_broker",)
+LAX = ("-m", "tests.system.lax_broker")
 
 
 def cut_power(folder: Path, cuts: int, seed: int, lax: bool = False, progress: bool = False) -> Findings:
@@ -37,17 +38,12 @@ def cut_power(folder: Path, cuts: int, seed: int, lax: bool = False, progress: b
         # A small reserve makes for a short WAL: many checkpoints, among which the cuts fall. The lax broker
         # syncs at checkpoints alone; it forgets even which services there are.
         store += f"[services.{SERVICE}]" if lax else 'reserve_bytes = "1 MiB"'
-        command = {"command": LAX} if lax else {}
-        broker = stack.enter_context(CrashingBroker(folder, store, **command))
-        broker.start()
-        broker.await_up()
-        addresses = broker.addresses
-        workers = stack.enter_context(Workers(folder, addresses["worker"], 2))
-        with broker.connect() as client:
+        program = {"program": LAX} if lax else {}
+        broker = stack.enter_context(lasting_broker(folder, store, **program))
+        workers = stack.enter_context(Workers(folder, broker.worker, 2))
+        with patient(broker) as client:
             await_workers(client, 2, SERVICE)
-        load = stack.enter_context(
-            Load(addresses["client"], addresses["news"], folder, ledger, chance.randrange(2**32))
-        )
+        load = stack.enter_context(Load(broker.client, broker.news, folder, ledger, chance.randrange(2**32)))
         for n in range(1, cuts + 1):
             before, few = ledger.counts["acknowledgements"], chance.randint(20, 300)
             enough = lambda most=before + few: ledger.counts["acknowledgements"] >= most  # noqa: E731
@@ -60,7 +56,7 @@ def cut_power(folder: Path, cuts: int, seed: int, lax: bool = False, progress: b
             disk.unmount()
             disk.mount()
             broker.start()
-            broker.await_up()
+            broker.await_ready()
             assert not workers.faults(), workers.faults()
             if load.failed:
                 break

@@ -33,8 +33,10 @@ from tests.peers import (
     wait_until,
     worker_process,
 )
-from tests.system.test_garbage import ECHO, Honest
+from tests.system.under_watch import ECHO, Honest
 from zmws.client import Client
+
+pytestmark = pytest.mark.timed  # the honest are to be answered in time
 
 SOCKETS = ("client", "worker", "mdp")  # in the order in which the broker makes them
 CLAIMS = 300
@@ -137,8 +139,7 @@ def living_broker(folder: Path) -> Iterator[BrokerProcess]:
         try:
             yield broker
         finally:
-            ended = broker.process.popen.poll()
-            assert ended is None, f"the broker ended with {ended}: {broker.process.text()[-3_000:]}"
+            broker.check()
 
 
 UNSEEDED = """
@@ -159,8 +160,8 @@ def test_without_a_seed_such_claims_end_the_broker(tmp_path: Path, endpoint: str
         claim(stack, getattr(broker, endpoint), integral(start))
         with contextlib.suppress(OSError, AssertionError), RawZmtp(getattr(broker, endpoint)) as unnamed:
             unnamed.handshake()
-        wait_until(lambda: broker.process.popen.poll() == -signal.SIGABRT, 10, "it ends")
-        assert "Assertion failed" in broker.process.text()
+        assert broker.await_end(10) == -signal.SIGABRT
+        assert "Assertion failed" in broker.said()
 
 
 @pytest.mark.parametrize("endpoint", SOCKETS)
@@ -256,11 +257,11 @@ def test_a_routing_id_that_a_worker_chose_is_shown_nowhere(tmp_path: Path, endpo
         second = request()
         worker.send_multipart([b"MDPW02", b"\x04", first, b"", b"late"])
         worker.send_multipart([b"MDPW02", b"\x04"])
-        wait_until(lambda: "sent an invalid message" in broker.process.text(), 10, "the log tells of it")
+        wait_until(lambda: "sent an invalid message" in broker.said(), 10, "the log tells of it")
         worker.send_multipart([b"MDPW02", b"\x04", second, b"", b"late"])
         while "worker.gone" not in shown or "E.complete" not in shown:
             shown += " ".join(frame.decode() for frame in news.recv_multipart())
-        shown += lists_of(broker, client) + json.dumps([job.status() for job in jobs]) + broker.process.text()
+        shown += lists_of(broker, client) + json.dumps([job.status() for job in jobs]) + broker.said()
         assert name in shown
         for secret in (CHOSEN.decode(), CHOSEN.hex(), repr(CHOSEN), CHOSEN.decode().replace("-", "")):
             assert secret.lower() not in shown.lower()

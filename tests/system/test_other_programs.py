@@ -192,7 +192,7 @@ def test_the_greediest_strict_client_is_cut_off_and_others_are_answered(tmp_path
         greedy.disable_monitor()
         events.close()
         wait_until(lambda: counters(client).get("connections_cut_for_strict_requests"), what="it is counted")
-        assert "strict_held_bytes_max is passed" in broker.process.text()
+        assert "strict_held_bytes_max is passed" in broker.said()
         with worker_process(tmp_path, broker.worker, ECHO):
             answers = [modest.recv_multipart()[3] for _ in range(20)]
         assert answers == [b"%d" % n for n in range(20)]

@@ -1,14 +1,11 @@
-"""Starting and stopping an installation, and what may go wrong on the way."""
+"""`zmws start` and `zmws stop`: what runs afterwards, what does not, and what is said."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,17 +16,15 @@ import pytest
 
 from tests.peers import REPOSITORY, wait_until
 from tests.system.installation import (
+    ONE,
     ZMWS,
-    Installation,
     environment,
-    free_ports,
     installation,
     processes_in,
     run,
     worker_table,
 )
-
-ONE = worker_table("reverse", "workers/reverse.py")
+from zmws.testing import free_ports
 
 
 def test_start_runs_what_the_file_names_and_stop_leaves_nothing(tmp_path: Path) -> None:
@@ -135,6 +130,7 @@ def test_a_worker_file_that_is_broken_is_named_with_its_fault(tmp_path: Path) ->
             assert zmws.run("worker", wrong).code == 2
 
 
+@pytest.mark.timed
 def test_workers_without_a_broker_are_not_started(tmp_path: Path) -> None:
     with installation(tmp_path, ONE) as zmws:
         began = time.monotonic()
@@ -344,252 +340,3 @@ def test_a_stop_whose_reader_has_gone_stops_everything(tmp_path: Path) -> None:
         stop = subprocess.run([*ZMWS, "stop"], cwd=tmp_path, env=environment(), stdout=writing, timeout=60)
         os.close(writing)
         assert (stop.returncode, processes_in(tmp_path)) == (141, [])
-
-
-# ------------------------------------------------------------ programs that work() has started
-
-PARENT = """
-import subprocess, sys, time
-from zmws import WorkerBase
-
-
-class Parent(WorkerBase):
-    service_name = "PARENT"
-
-    def work(self, job_id, params):
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        subprocess.Popen([sys.executable, "-c", "import os, time; os.setpgid(0, 0); time.sleep(600)"])
-        open("begun", "w").close()
-        time.sleep(600)
-"""
-
-
-def _with_programs(zmws: Installation) -> int:
-    """A worker whose job has started two programs: its number."""
-    root = zmws.root
-    (root / "parent.py").write_text(PARENT)
-    assert zmws.run("start").code == 0
-    assert zmws.run("submit", "PARENT").code == 0
-    wait_until(lambda: (root / "begun").exists() and len(processes_in(root)) == 4, what="the programs")
-    return zmws.pids()["parent"]
-
-
-def test_a_worker_that_has_to_be_killed_takes_along_what_it_started(tmp_path: Path) -> None:
-    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
-        _with_programs(zmws)
-        stopped = zmws.run("stop", "--wait", "0.5")
-        assert "killed: parent" in stopped.out and "stopped: broker" in stopped.out
-        assert processes_in(tmp_path) == []
-
-
-@pytest.mark.parametrize("verb", ["stop", "start"])
-def test_what_a_worker_left_that_was_killed_by_hand_is_ended(tmp_path: Path, verb: str) -> None:
-    with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
-        parent = _with_programs(zmws)
-        (tmp_path / "begun").unlink()
-        left = set(processes_in(tmp_path)) - set(zmws.pids().values())
-        os.kill(parent, signal.SIGKILL)
-        wait_until(lambda: parent not in processes_in(tmp_path), what="the worker to be gone")
-        assert left < set(processes_in(tmp_path))
-        ended = zmws.run(verb)
-        assert ended.code == 0 and "ended 2 processes that parent had left" in ended.err, (
-            ended.out,
-            ended.err,
-        )
-        assert not left & set(processes_in(tmp_path))
-
-
-def test_a_strangers_processes_in_a_group_of_that_number_are_left_alone(tmp_path: Path) -> None:
-    with installation(tmp_path, "") as zmws:
-        # A daemon leads no session: who made the session has ended. Its number was a worker's of ours once.
-        daemon = "import os, time\nif os.fork(): os._exit(0)\ntime.sleep(600)"
-        leader = subprocess.Popen([sys.executable, "-c", daemon], start_new_session=True, cwd=tmp_path)
-        assert leader.wait(10) == 0
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "old.pid").write_text(f"{leader.pid}\n")
-        (tmp_path / "run" / "old.json").write_text(json.dumps({"pid": leader.pid, "began": "1"}))
-        assert zmws.run("stop").out == "nothing is running\n"
-        (stranger,) = processes_in(tmp_path)
-        assert os.getsid(stranger) == leader.pid
-
-
-def test_ctrl_c_in_start_ends_the_programs_too(tmp_path: Path) -> None:
-    program = "import subprocess, sys, time\n"
-    program += "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    with installation(tmp_path, worker_table("slow", "slow.py")) as zmws:
-        (tmp_path / "slow.py").write_text(deaf + program + "time.sleep(600)\n")
-        process = zmws.popen("start", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-        wait_until(lambda: len(processes_in(tmp_path)) == 4, what="the worker's program to be started")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        assert process.returncode == 130, err
-        assert processes_in(tmp_path) == [] and zmws.pids() == {}
-
-
-# ------------------------------------------------------------ whose broker it is, and who has died
-
-
-def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path) -> None:
-    with installation(tmp_path / "a", ONE) as a, installation(tmp_path / "b", ONE) as b:
-        b.ports = a.ports
-        b.configure(ONE)
-        assert a.run("start").code == 0
-        assert a.run("status").code == 0
-        told = b.run("status")
-        assert told.code == 3 and "another installation" in told.err and a.client in told.err
-        assert "up " not in told.out and str(a.pids()["broker"]) in told.err
-        shown = b.run("status", "--json")
-        assert shown.code == 3 and shown.json()["broker"] is None
-        assert "another installation" in shown.json()["error"]
-        assert "another program has the address" in b.run("start").err
-        # Workers may serve another's broker, if they are told to: not without a word.
-        started = b.run("start", "--workers")
-        assert started.code == 0 and "another installation" in started.err
-        assert f"broker at {a.client}" not in started.out
-        assert b.run("stop").code == 0 and a.run("stop").code == 0
-
-
-def test_in_a_copy_of_an_installation_the_originals_processes_are_left_alone(tmp_path: Path) -> None:
-    with installation(tmp_path / "a", ONE) as zmws:
-        assert zmws.run("start").code == 0
-        shutil.copytree(tmp_path / "a", tmp_path / "b")
-        copied = run("stop", cwd=tmp_path / "b")
-        assert zmws.run("status").code == 0
-        assert copied.out == "nothing is running\n"
-        assert "stopped  -" in run("status", cwd=tmp_path / "b").out
-
-
-def test_a_folder_whose_name_is_not_utf_8_works_as_any(tmp_path: Path) -> None:
-    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/od\xff"))
-    with installation(root, ONE) as zmws:
-        for verb in ("start", "status", "check", "stop"):
-            ended = zmws.run(verb)
-            assert ended.code == 0 and "Traceback" not in ended.err, ended
-
-
-def test_a_broker_that_was_not_started_from_here_is_known_to_start_and_stop(tmp_path: Path) -> None:
-    with installation(tmp_path, ONE) as zmws, contextlib.ExitStack() as stack:
-        child = subprocess.Popen(
-            [*ZMWS, "broker"], cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
-        )
-        stack.callback(child.wait)
-        stack.callback(child.terminate)
-        wait_until(lambda: zmws.run("stats").code == 0, what="the broker to answer")
-        started = zmws.run("start")
-        assert (started.code, started.out.splitlines()[:2]) == (
-            0,
-            ["already running: broker", "started: reverse"],
-        ), started
-        assert f"not from here (process {child.pid})" in started.err
-        stopped = zmws.run("stop")
-        assert (stopped.code, stopped.out) == (1, "stopped: reverse\n"), stopped
-        assert f"'kill {child.pid}'" in stopped.err
-
-
-def test_a_broker_that_runs_and_does_not_answer_is_told_by_start(tmp_path: Path) -> None:
-    with installation(tmp_path, "") as zmws:
-        assert zmws.run("start").code == 0
-        pid = zmws.pids()["broker"]
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            for verb in ("start", "status"):
-                told = zmws.run(verb)
-                assert told.code == 3 and f"its process {pid} runs" in told.err, told
-                assert "start' starts one" not in told.err
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-
-def test_start_waits_for_a_slow_broker_as_long_as_it_is_told_to(tmp_path: Path) -> None:
-    with installation(tmp_path, "") as zmws, contextlib.ExitStack() as stack:
-        assert (zmws.run("start").code, zmws.run("stop").code) == (0, 0)
-        other = stack.enter_context(contextlib.closing(sqlite3.connect(tmp_path / "var" / "zmws.db")))
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
-        told = zmws.run("start", "--timeout", "3")
-        assert told.code == 1 and "was not ready within 3 s" in told.err and "locked" in told.err, told
-        with (tmp_path / "etc" / "zmws.toml").open("a") as file:
-            file.write("\n[store]\nopen_patience = 60\n")
-        starting = subprocess.Popen([*ZMWS, "start", "--timeout", "60"], cwd=tmp_path, env=environment())
-        time.sleep(11)  # longer than a question's patience
-        assert starting.poll() is None
-        other.close()
-        assert starting.wait(60) == 0
-
-
-def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:
-    with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py")) as zmws:
-        assert zmws.run("start").code == 0 and zmws.run("stop", "sleep").code == 0
-        good = zmws.run("status")
-        assert good.code == 0 and "stopped" in good.out and "died" not in good.out
-        worker = zmws.pids()["reverse"]
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: worker not in processes_in(tmp_path), what="the worker to be gone")
-        told = zmws.run("status")
-        assert told.code == 1, (told.out, told.err)
-        (line,) = [line for line in told.out.splitlines() if line.startswith("reverse")]
-        assert "died" in line and "after 20" in line, line
-        rows = {row["name"]: row for row in zmws.run("status", "--json").json()["processes"]}
-        assert [rows[name]["state"] for name in ("broker", "reverse", "sleep")] == [
-            "running",
-            "died",
-            "stopped",
-        ]
-        assert rows["reverse"]["pid"] is None and rows["reverse"]["last_sign_at"].endswith("Z")
-        # Who starts it again is told of it, and then it runs.
-        assert zmws.run("start").code == 0
-        assert zmws.run("stop", "sleep").code == 0 and zmws.run("status").code == 0
-        broker = zmws.pids()["broker"]
-        os.kill(broker, signal.SIGKILL)
-        wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
-        assert zmws.run("status").code == 3 and "died" in zmws.run("status").out
-        # What was stopped on purpose has not died, by whatever means, nor whatever had become of it.
-        assert zmws.run("start").code == 0
-        pids = zmws.pids()
-        for name in ("reverse", "sleep", "broker"):
-            os.kill(pids[name], signal.SIGTERM)
-            wait_until(lambda name=name: pids[name] not in processes_in(tmp_path), what=f"{name} to end")
-        assert zmws.pids() == {} and "died" not in zmws.run("status").out
-        assert zmws.run("start", "--servers").code == 0
-        os.kill(zmws.pids()["broker"], signal.SIGKILL)
-        assert zmws.run("stop").code == 0
-        assert "died" not in zmws.run("status").out
-
-
-# ------------------------------------------------------------ out of descriptors
-
-
-def test_a_broker_that_is_out_of_descriptors_says_so_and_comes_back(tmp_path: Path) -> None:
-    warn = "descriptors_warn_percent = 70"
-    with contextlib.ExitStack() as stack:
-        zmws = stack.enter_context(installation(tmp_path, "", broker=warn))
-        # Of the hard limit: the broker takes all that it may have.
-        few = ["sh", "-c", 'ulimit -n 90 && exec "$@"', "sh", *ZMWS, "start"]
-        started = subprocess.run(few, cwd=tmp_path, env=environment(), capture_output=True, timeout=60)
-        assert started.returncode == 0, started.stderr
-        log = tmp_path / "logs" / "broker.txt"
-        said = lambda what: what in log.read_text()  # noqa: E731
-        known = zmws.run("stats", "--json").json()
-        assert known["descriptors_max"] == 90 and 10 < known["descriptors"] < 63
-        assert "descriptors" not in zmws.run("status").out
-        many = contextlib.ExitStack()
-        stack.callback(many.close)
-
-        def connect(count: int) -> None:
-            for _ in range(count):
-                many.enter_context(socket.create_connection(("127.0.0.1", zmws.ports[0])))
-
-        connect(70 - known["descriptors"])
-        wait_until(lambda: said("of 90 descriptors are in use"), what="the warning")
-        assert "of 90 descriptors are in use" in zmws.run("status").out
-        connect(40)
-        wait_until(lambda: said("out of descriptors"), what="it to be said")
-        # It can accept nobody who asks, so status looks from outside.
-        told = zmws.run("status")
-        assert told.code == 3 and "out of descriptors (90 of 90)" in told.err, told.err
-        many.close()
-        wait_until(lambda: said("there are descriptors again"), what="it to be over")
-        assert zmws.run("status").code == 0
-        assert zmws.run("stats", "--json").json()["counters"]["out_of_descriptors"] >= 1
-        assert zmws.run("stop").code == 0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import await_workers, report, wait_until, worker_process
-from tests.system.crash import CrashingBroker
+from tests.peers import BrokerProcess, await_workers, report, wait_until, worker_process
 from tests.system.installation import run
+from tests.system.lasting import lasting_broker, patient
 from zmws.client import Client
 from zmws.errors import JobFailed, Refused
 
@@ -36,24 +36,21 @@ def work(self, job_id, params):
 
 
 @contextlib.contextmanager
-def started(folder: Path, services: str = "") -> Iterator[tuple[CrashingBroker, Client]]:
+def started(folder: Path, services: str = "") -> Iterator[tuple[BrokerProcess, Client]]:
     """A broker on a store of its own, and a client."""
-    with CrashingBroker(folder, services) as broker:
-        broker.start()
-        broker.await_up()
-        with broker.connect() as client:
-            yield broker, client
+    with lasting_broker(folder, services) as broker, patient(broker) as client:
+        yield broker, client
 
 
 @contextlib.contextmanager
-def noting(folder: Path, broker: CrashingBroker, service: str, count: int = 1) -> Iterator[None]:
+def noting(folder: Path, broker: BrokerProcess, service: str, count: int = 1) -> Iterator[None]:
     """Workers of a service, known to the broker."""
     body = NOTING.replace("NOTED", service)
     with contextlib.ExitStack() as stack:
         for n in range(count):
             name = f"{service.lower()}-{n}"
-            stack.enter_context(worker_process(folder, broker.addresses["worker"], body, name))
-        with broker.connect() as client:
+            stack.enter_context(worker_process(folder, broker.worker, body, name))
+        with patient(broker) as client:
             await_workers(client, count, service)
         yield
 
@@ -71,9 +68,7 @@ def test_a_poison_job_is_a_dead_letter_with_its_history_and_is_brought_back(tmp_
             with pytest.raises(JobFailed) as failed:
                 job.result(20)
         assert failed.value.code == "worker_lost"
-        broker.kill()
-        broker.start()
-        broker.await_up()
+        broker.restart()
         record = job.status()
         assert (record["state"], record["attempt"], record["failures"]) == ("failed", 3, 3)
         assert [(one["attempt"], one["error"]["code"]) for one in record["attempts"]] == [
@@ -82,7 +77,7 @@ def test_a_poison_job_is_a_dead_letter_with_its_history_and_is_brought_back(tmp_
         assert len({one["worker"] for one in record["attempts"]}) == 3
         assert [row["id"] for row in client.jobs(state="failed")] == [job.id]
         antidote.touch()
-        address = ("--broker", broker.addresses["client"])
+        address = ("--broker", broker.client)
         again = run("job", "retry", job.id, *address, cwd=tmp_path)
         assert again.code == 0, again.err
         with noting(tmp_path, broker, "NOTED"):

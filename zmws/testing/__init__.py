@@ -1,4 +1,5 @@
-"""For the tests of whoever uses zmws: a real broker on free ports, workers in threads, one job alone.
+"""For the tests of whoever uses zmws: a real broker on free ports, in a thread or in a process of its own,
+workers in threads, one job alone.
 
     pytest_plugins = ["zmws.testing"]            in conftest.py: the fixtures of zmws/testing/fixtures.py
 
@@ -17,8 +18,18 @@ have imported before: PYTEST_DONT_REWRITE.)
 
 from zmws.testing.broker import RunningBroker, broker_in_thread
 from zmws.testing.one_job import JobOutcome, run_job
+from zmws.testing.processes import BrokerProcess, free_ports
 from zmws.testing.worker import RunningWorker, worker_in_thread
 
-__all__ = ["JobOutcome", "RunningBroker", "RunningWorker", "broker_in_thread", "run_job", "worker_in_thread"]
+__all__ = [
+    "BrokerProcess",
+    "JobOutcome",
+    "RunningBroker",
+    "RunningWorker",
+    "broker_in_thread",
+    "free_ports",
+    "run_job",
+    "worker_in_thread",
+]
 
 pytest_plugins = ["zmws.testing.fixtures"]

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from zmws.client import Client
 from zmws.testing.broker import RunningBroker, broker_in_thread
+from zmws.testing.processes import BrokerProcess
 from zmws.testing.worker import RunningWorker, worker_in_thread
 from zmws.worker import WorkerBase
 
@@ -21,6 +25,12 @@ class BrokerFactory(Protocol):
     """Starts a broker; takes what `broker_in_thread` does: services=, store=, file=, any limit."""
 
     def __call__(self, **given: Any) -> RunningBroker: ...
+
+
+class BrokerProcessFactory(Protocol):
+    """Starts a broker in a process of its own; takes what BrokerProcess does, but for the folder."""
+
+    def __call__(self, *flags: str, **given: Any) -> BrokerProcess: ...
 
 
 class WorkerFactory(Protocol):
@@ -39,6 +49,21 @@ def zmws_broker_factory() -> Iterator[BrokerFactory]:
     """Starts brokers of this test's own: `zmws_broker_factory(heartbeat_interval_s=0.5)`."""
     with contextlib.ExitStack() as stack:
         yield lambda **given: stack.enter_context(broker_in_thread(**given))
+
+
+@pytest.fixture
+def zmws_broker_process_factory(tmp_path: Path) -> Iterator[BrokerProcessFactory]:
+    """Starts `zmws broker` processes, each in a folder of its own; with a test that fails pytest shows what
+    they have written."""
+    numbers = itertools.count(1)
+    with contextlib.ExitStack() as stack:
+
+        def start(*flags: str, **given: Any) -> BrokerProcess:
+            broker = BrokerProcess(tmp_path / f"broker-{next(numbers)}", *flags, **given)
+            stack.callback(lambda: sys.stderr.write(f"the broker{broker.wrote()}\n"))
+            return stack.enter_context(broker)
+
+        yield start
 
 
 @pytest.fixture

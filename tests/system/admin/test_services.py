@@ -1,0 +1,61 @@
+"""Services that are purged, paused and resumed; the rows of services, workers and stats."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.admin.echo import Echo, Held, failed_job, service
+from zmws import Client, ServiceUnknown
+from zmws.testing.fixtures import WorkerFactory
+
+
+def test_a_purge_cancels_what_waits_and_leaves_what_runs(client: Client, held: Held) -> None:
+    running = client.submit("SLOW")
+    assert held.begun.wait(10)
+    waiting = [client.submit("SLOW"), client.submit("SLOW", delay=900), client.submit("SLOW", group="g")]
+    other = client.submit("OTHER")
+    assert client.purge("SLOW") == 3
+    assert {job.status()["state"] for job in waiting} == {"cancelled"}
+    assert other.status()["state"] == "waiting"
+    held.go.set()
+    assert running.result(10) == "done"
+    with pytest.raises(ServiceUnknown):
+        client.purge("NOPE")
+
+
+def test_a_paused_service_starts_nothing_until_it_is_resumed(
+    client: Client, zmws_worker: WorkerFactory
+) -> None:
+    zmws_worker(Echo)
+    zmws_worker(Echo, service="OTHER")
+    client.pause("ECHO")
+    client.pause("ECHO")
+    assert service(client, "ECHO")["paused"] and not service(client, "OTHER")["paused"]
+    job = client.submit("ECHO", 1)
+    assert client.submit("OTHER", 2).result(10) == 2
+    assert job.status()["state"] == "waiting" and service(client, "ECHO")["waiting"] == 1
+    client.resume("ECHO")
+    assert job.result(10) == 1 and not service(client, "ECHO")["paused"]
+    for act in (client.pause, client.resume):
+        with pytest.raises(ServiceUnknown):
+            act("NOPE")
+
+
+def test_the_rows_of_services_workers_and_stats(client: Client, zmws_worker: WorkerFactory) -> None:
+    running = zmws_worker(Echo)
+    assert client.call("ECHO", 1, timeout=10) == 1
+    assert client.submit("ECHO", 1).result(10) == 1
+    failed_job(client)
+    with pytest.raises(Exception, match="False"):
+        client.call("ECHO", {"fail": 9}, timeout=10)
+    row = service(client, "ECHO")
+    assert {k: row[k] for k in ("complete", "failed", "calls_complete", "calls_failed", "paused")} == {
+        "complete": 1,
+        "failed": 1,
+        "calls_complete": 1,
+        "calls_failed": 1,
+        "paused": False,
+    }
+    assert (row["workers"], row["waiting"], row["oldest_s"]) == (1, 0, None)
+    assert [worker["id"] for worker in client.workers()] == [running.id]
+    assert client.stats()["workers"] == 1
