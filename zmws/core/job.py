@@ -227,10 +227,12 @@ def record(job: Job, lead: float) -> dict[str, Any]:
 
 
 def leased(job: Job, lead: float) -> dict[str, Any]:
-    """What zmws.lease answers: the record, its token, and the time to run that the lease gives."""
+    """What zmws.lease answers: the record, its token, the time to run that the lease gives, and what an
+    attempt before has saved, if one has."""
     assert job.token is not None and job.started_at is not None and job.deadline_at is not None, job
     ttr = round(job.deadline_at - job.started_at, 3)
-    return {**record(job, lead), "token": job.token.decode(), "ttr": ttr}
+    told = {**record(job, lead), "token": job.token.decode(), "ttr": ttr}
+    return told if job.saved is None else told | {"saved": json.loads(job.saved)}
 
 
 def events(job: Job, after: int) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def note_of(partial: WorkerPartial, ours: bool, rfc: bool) -> Note | None:
     if verb == b"TOUCH":
         return _touch(value)
     if verb == b"SAVE":
-        return _save(value)
+        return saved_of(value)
     if verb == b"STACK":
         return Stack(value.decode("utf-8", "replace")[:STACK_CHARS_MAX])
     return None
@@ -192,7 +192,8 @@ def _touch(value: bytes) -> Touch | None:
     return Touch(seconds) if 0 < seconds <= SECONDS_MAX else None
 
 
-def _save(value: bytes) -> Save | None:
+def saved_of(value: bytes) -> Save | None:
+    """What is to be saved, None if it cannot be: it is no JSON, or too large."""
     if len(value) > SAVE_BYTES_MAX:
         return None
     # It will stand within other JSON: as plain text, and one level deeper.

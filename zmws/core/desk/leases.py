@@ -8,6 +8,7 @@ Rule 3: a lease has no heartbeats: its job is bounded by `ttr`, which `extend` m
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from zmws.core.desk.questions import BadQuestion
@@ -24,7 +25,7 @@ from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson
 from zmws.wire.messages import Log, Note, Partial, Progress, Report
 from zmws.wire.values import frames_of, json_object
-from zmws.wire.words import TEXT_MAX, failure_of, printable
+from zmws.wire.words import SAVE_BYTES_MAX, TEXT_MAX, failure_of, printable, saved_of
 
 
 class Leases:
@@ -179,6 +180,13 @@ def report_in(asked: dict[str, Any]) -> Report | Note | None:
         if "text" not in asked:
             raise BadQuestion("a report of a log line needs 'text'")
         return Log(printable(asked["text"], len(asked["text"])))
+    if kind == "save":
+        if "value" not in asked:
+            raise BadQuestion("a report of what is to be saved needs 'value'")
+        saved = saved_of(json.dumps(asked["value"]).encode())
+        if saved is None:
+            raise BadQuestion(f"'value' must be JSON of at most {SAVE_BYTES_MAX} bytes")
+        return saved
     if kind == "complete":
         return Report(False, _frames(asked, "result"))
     return failure_of(asked, "the job failed") if kind == "fail" else None

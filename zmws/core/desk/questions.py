@@ -18,7 +18,7 @@ from zmws.errors import BadJson
 from zmws.wire.values import json_in
 
 WHOLE_MAX = 2**63 - 1
-REPORTS = ("progress", "partial", "log", "complete", "fail", "release")
+REPORTS = ("progress", "partial", "log", "save", "complete", "fail", "release")
 
 
 class BadQuestion(Exception):
