@@ -238,3 +238,14 @@ def test_a_session_is_looked_at_when_something_is_due_and_not_oftener() -> None:
     assert one.timer_at == scene.now + 3, "the next heartbeat comes before the end of the grace"
     scene.pass_time(3)
     assert one.timer_at == scene.now + 1
+
+
+def test_a_token_that_is_named_twice_takes_one_slot() -> None:
+    scene = Scene()
+    scene.ready("W", "E", slots=3, services={"E": {"slots": 2}}, holding=["a/1/x", "a/1/x"])
+    (session,) = scene.core.roster.by_peer.values()
+    assert len(session.holding) == 1 and session.has_room("E")
+    session.let_go(b"a/1/x")
+    scene.submit("j", "E")
+    scene.submit("k", "E")
+    assert len(session.holding) == 2 and not session.has_room("E")

@@ -58,7 +58,7 @@ class Recovery:
         self.held.stored[job.id] = job
         self.held.known(job.service).running[job.id] = job
         job.token = token = make_token(job.id, job.attempt, job.nonce)
-        assignment = Assignment(token, job.service, job, since_at=job.started_at)
+        assignment = Assignment(token, job.service, job, since_at=job.started_at, alone=job.suspect)
         self.held.assignments[token] = assignment
         left = job.ttr - max(0.0, turn.wall - job.started_at)
         job.lease_written = job.lease is not None or job.deadline_at is not None

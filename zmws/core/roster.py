@@ -177,7 +177,7 @@ class Roster:
             self.results.not_coming(holder, token)
             holder.stand_in_line()
         assignment.taker = session
-        session.holding[token] = assignment
+        session.now_holds(assignment)
         self.turn.counters["reattached"] += 1
         return True
 
@@ -265,7 +265,8 @@ class Roster:
         self._remove(session)
         for job in session.jobs:
             self.life.give_back(job, "its worker left")
-        session.holding.clear()  # it brings nothing more
+        for token in list(session.holding):
+            session.let_go(token)  # it brings nothing more
         self.end(session, "left", known=True)
 
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:

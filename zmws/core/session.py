@@ -10,6 +10,7 @@ Rule 4: a slot of ours whose job is over and that has not let go of it within `c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from zmws.core.job import Job
@@ -45,6 +46,8 @@ class Session(Taker):
         self.info = info
         self.slots = info.slots if info is not None else 1  # of all its services
         self._slots = {ring.service: most for ring, most in slots.items()}
+        self._of_service: Counter[str | None] = Counter()  # how many it holds of each
+        self._alone = 0  # how many of them suffer no other beside them
         self._check = check
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
@@ -77,15 +80,10 @@ class Session(Taker):
             return False
         if not holding:
             return True
-        if self.reserved is not None:
+        if self.reserved is not None or self._alone:
             return False
-        of_service = 0
-        for assignment in holding.values():
-            if assignment.alone:
-                return False
-            of_service += assignment.service == service
         most = self._slots[service]
-        return most is None or of_service < most
+        return most is None or self._of_service[service] < most
 
     @property
     def can_be_emptied(self) -> bool:
@@ -94,8 +92,8 @@ class Session(Taker):
 
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""
-        self.holding[assignment.token] = assignment
         assignment.ttr_s, assignment.alone = job.ttr, job.suspect
+        self.now_holds(assignment)
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
@@ -122,12 +120,23 @@ class Session(Taker):
 
     def hold(self, token: bytes, service: str | None) -> Assignment:
         """It says that it holds this, or it must: the slot is taken. Of no job, unless one is given it."""
-        assignment = self.holding[token] = Assignment(token, service, None, self)
+        assignment = Assignment(token, service, None, self)
+        self.now_holds(assignment)
         return assignment
+
+    def now_holds(self, assignment: Assignment) -> None:
+        """This takes a slot, until it lets go of it."""
+        self.let_go(assignment.token)  # a READY may name a token twice
+        self.holding[assignment.token] = assignment
+        self._of_service[assignment.service] += 1
+        self._alone += assignment.alone
 
     def let_go(self, token: bytes) -> None:
         """It does not hold this token any more."""
-        self.holding.pop(token, None)
+        assignment = self.holding.pop(token, None)
+        if assignment is not None:
+            self._of_service[assignment.service] -= 1
+            self._alone -= assignment.alone
 
     @property
     def jobs(self) -> list[Job]:
