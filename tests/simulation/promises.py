@@ -31,8 +31,8 @@ PROMISES = [
         "one more runs than max_running",
         Service,
         "may_start_at",
-        "len(self.running) >= limit",
-        "len(self.running) > limit",
+        "len(self.running) + kept >= limit",
+        "len(self.running) + kept > limit",
     ),
     Mutation(
         "a start uses up half of what the rate allows",
@@ -155,7 +155,7 @@ PROMISES = [
         "the slots of each service are not counted",
         Session,
         "has_room",
-        "return of_service < self._slots[service]",
+        "return most is None or self._of_service[service] < most",
         "return True",
     ),
     Mutation(
@@ -212,8 +212,8 @@ PROMISES = [
         "others are given to a worker that holds a suspect",
         Session,
         "has_room",
-        "if assignment.job is not None and assignment.job.suspect:",
-        "if False:",
+        "if self.reserved is not None or self._alone:",
+        "if self.reserved is not None:",
     ),
     Mutation(
         "a suspect that is given back is none any more",
@@ -296,13 +296,13 @@ BY_TRANSCRIPT = [
     ),
     (
         Mutation(
-            "a worker that was kept free wakes nobody",
+            "a worker that gets empty wakes nobody",
             Taker,
             "stand_in_line",
             "elif not self.holding:",
             "elif False:",
         ),
-        "suspects_rate",
+        "suspects_other",
     ),
     (
         Mutation(

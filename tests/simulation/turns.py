@@ -138,6 +138,9 @@ class Turns:
         if at is None or at > self.world.now:
             return
         gives = any(group.next() is not None for group in service.ready.values())
+        # The last start that the limits allow is the parked suspect's, which waits for an empty worker.
+        kept = service.may_start_at(self.world.now, kept=1) if service.parked else at
+        gives = gives and kept is not None and kept <= self.world.now
         for taker in service.ring:
             if not _can_be_given(taker, service.ring, self.world.now):
                 continue

@@ -44,15 +44,9 @@ class Dispatch:
 
     def _dispatch(self, service: Service) -> None:
         """Give waiting jobs to waiting takers, as far as both reach and the limits allow."""
-        turn, life, ring = self.turn, self.life, service.ring
+        life, ring = self.life, service.ring
         while (service.ready or service.parked) and ring:
-            at = service.may_start_at(turn.now)
-            if at is None:
-                break
-            if at > turn.now:
-                if service.start_timer_at is None or at < service.start_timer_at:
-                    service.start_timer_at = at
-                    turn.timers.add(at, self._allowed, service)
+            if not self._may_start(service, 0):
                 break
             if service.parked:
                 alone = self._next(service, alone=True)
@@ -61,8 +55,8 @@ class Dispatch:
                     if not life.expire_if_late(job, in_queue=False):
                         self._start(service, job, alone)
                     continue
-                if not service.may_overtake:
-                    break
+                if not self._may_start(service, 1):
+                    break  # the last start that the limits allow is the suspect's
             taker = self._next(service, alone=False)
             if taker is None:
                 break
@@ -79,6 +73,19 @@ class Dispatch:
             self._start(service, job, taker)
         if service.parked or ring.reserved is not None:
             self._reserve(service)
+
+    def _may_start(self, service: Service, kept: int) -> bool:
+        """Whether the limits allow a start now, beside `kept` others; if a time does, be reminded of it."""
+        turn = self.turn
+        at = service.may_start_at(turn.now, kept)
+        if (
+            at is not None
+            and at > turn.now
+            and (service.start_timer_at is None or at < service.start_timer_at)
+        ):
+            service.start_timer_at = at
+            turn.timers.add(at, self._allowed, service)
+        return at is not None and at <= turn.now
 
     def _start(self, service: Service, job: Job, taker: Taker) -> None:
         self.life.start(service, job, taker)

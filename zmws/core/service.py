@@ -189,29 +189,24 @@ class Service:
 
     # ------------------------------------------------------------ starts
 
-    def may_start_at(self, now: float) -> float | None:
+    def may_start_at(self, now: float, kept: int = 0) -> float | None:
         """When the next job may start: `now` or earlier if at once, None while only a change can
-        allow it (paused, max_running reached, nothing waiting)."""
+        allow it (paused, max_running reached, nothing waiting). `kept`: so many starts are left for
+        others."""
         if self.paused or not (self.ready or self.parked):
             return None
         limit = self.options.max_running
-        if limit is not None and len(self.running) >= limit:
+        if limit is not None and len(self.running) + kept >= limit:
             return None
         rate = self.options.rate
         if rate is None:
             return now
+        needed = 1.0 + kept
+        if needed > max(1.0, rate):
+            return None  # so much is never saved up
         self._refill(now, rate)
         # The comparison must not fail by a rounding error at the very time that was asked for.
-        return now if self._allowance >= 1.0 - 1e-9 else now + (1.0 - self._allowance) / rate
-
-    @property
-    def may_overtake(self) -> bool:
-        """Whether a job may start before what is parked: not with the last start that the limits allow, and
-        after `may_start_at` has allowed one."""
-        limit, rate = self.options.max_running, self.options.rate
-        if limit is not None and len(self.running) + 1 >= limit:
-            return False
-        return rate is None or self._allowance >= 2.0 - 1e-9
+        return now if self._allowance >= needed - 1e-9 else now + (needed - self._allowance) / rate
 
     def started(self, job: Job, now: float) -> None:
         """A job was dispatched: it counts in max_running and uses up the rate."""
