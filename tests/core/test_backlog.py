@@ -318,3 +318,13 @@ def test_what_is_due_later_than_something_in_the_store_alone_goes_there_too() ->
     assert set(scene.core.held.stored) == {"j2", "j3", "early"} and scene.service().scheduled_beyond == 2
     scene.pass_time(50)
     assert scene.row()["scheduled"] == 0 and scene.row()["waiting"] == 5
+
+
+def test_what_expires_in_the_store_alone_is_looked_for_after_a_restart_too() -> None:
+    scene = Scene(limits={"window_jobs_max": 1})
+    for n in range(9):
+        scene.submit(f"j{n}", expires=20)
+    scene.restart()
+    assert len(scene.core.held.stored) < 9, "some of them stand in the store alone"
+    scene.pass_time(25)
+    assert {scene.state(f"j{n}") for n in range(9)} == {"expired"}

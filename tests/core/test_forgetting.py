@@ -141,3 +141,25 @@ def test_a_forgotten_service_is_gone_with_its_last_record() -> None:
     assert "X" in scene.core.held.services and scene.service("X").ended["complete"] == 1
     scene.pass_time(5)
     assert "X" not in scene.core.held.services
+
+
+def test_the_next_to_expire_is_known_though_all_were_looked_through() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.submit("busy", "SYNC-E")
+    for n in range(1_001):
+        scene.submit(f"j{n}", "SYNC-E", expires=5_000.0 - n)
+    job = scene.core.held.memory["j1000"]
+    assert scene.core.life.expiry.next_at() == job.expires_at
+
+
+def test_a_reminder_of_a_job_before_under_the_same_id_starts_nothing() -> None:
+    scene = Scene()
+    scene.submit("j", delay=10)
+    assert scene.ask("zmws.cancel", id="j")[0] == 200
+    assert scene.ask("zmws.delete", id="j")[0] == 200
+    scene.submit("j", delay=100)
+    scene.pass_time(11)
+    assert scene.state("j") == "scheduled"
+    scene.pass_time(90)
+    assert scene.state("j") == "waiting"

@@ -110,3 +110,17 @@ def test_a_caller_is_sent_all_partial_results_though_they_are_not_all_kept() -> 
         scene.partial("W", token, b"CONT", b"PARAM-JSON: %d" % n)
     assert [frames[4] for frames in scene.sent["C"]] == [b"PARAM-JSON: 0", b"PARAM-JSON: 1", b"PARAM-JSON: 2"]
     assert scene.sent["C"][0][1:4] == [b"\x02", b"E", b"CONT: E [j]"]
+
+
+@pytest.mark.parametrize("kind", ["stored", "memory"])
+@pytest.mark.parametrize(
+    "word", [(b"PROGRESS", b'{"done": 0.5}'), (b"CONT", b"PARAM-JSON: 1"), (b"LOG", b"x")]
+)
+def test_who_looks_on_is_told_of_each_word(kind: str, word: tuple[bytes, ...]) -> None:
+    scene, token = running(kind)
+    _, before = scene.ask("zmws.events", "L", id="j", after=0)
+    scene.sent.clear()
+    assert scene.ask("zmws.events", "L", id="j", after=before[-1]["n"], timeout=60) is None
+    scene.partial("W", token, *word)
+    status, told = scene.answer("L")
+    assert status == 200 and len(told) == 1 and told[0]["n"] == before[-1]["n"] + 1
