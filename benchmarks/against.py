@@ -61,6 +61,7 @@ class Load:
     workers: int
     body_bytes: int
     disk: Disk
+    memory: bool = False  # the store is `memory:`
 
 
 @dataclass
@@ -76,7 +77,7 @@ Work = Callable[[Load, Path], Measured]
 def calls(load: Load, checkout: Path) -> Measured:
     """Synchronous calls of Python workers that echo."""
     with Processes(load.disk.folder, checkout) as processes:
-        broker = Broker(processes, [SERVICE], environment=load.disk.environment())
+        broker = Broker(processes, [SERVICE], environment=load.disk.environment(), memory=load.memory)
         workers = broker.python_workers(SERVICE, load.workers, answer="params")
         await_workers(broker, SERVICE, workers)
         with Wire(broker.client_endpoint) as wire:
@@ -87,7 +88,7 @@ def calls(load: Load, checkout: Path) -> Measured:
 def submits(load: Load, checkout: Path) -> Measured:
     """Single submits that are on disk when acknowledged, into an empty store; no workers."""
     with Processes(load.disk.folder, checkout) as processes:
-        broker = Broker(processes, [SERVICE], environment=load.disk.environment())
+        broker = Broker(processes, [SERVICE], environment=load.disk.environment(), memory=load.memory)
         with Wire(broker.client_endpoint) as wire:
             submit = functools.partial(
                 wire.submit, SERVICE, in_flight=load.in_flight, body_bytes=load.body_bytes
@@ -101,7 +102,7 @@ def drain(load: Load, checkout: Path) -> Measured:
     """Jobs drained by Python workers, results stored. The service is paused until all workers are ready:
     what their start takes is in no figure."""
     with Processes(load.disk.folder, checkout) as processes:
-        broker = Broker(processes, [SERVICE], environment=load.disk.environment())
+        broker = Broker(processes, [SERVICE], environment=load.disk.environment(), memory=load.memory)
         fill(broker, SERVICE, load.drained, None)
         with broker.connect() as client:
             client.pause(SERVICE)
@@ -239,6 +240,7 @@ def run() -> int:
         body=(100, "bytes of a call's or submit's body"),
     )
     asked.add_argument("checkout", type=Path, help="the other checkout: a folder with zmws/ in it")
+    asked.add_argument("--memory", action="store_true", help="both with the store `memory:`")
     asked.add_argument("--only", type=works, default=list(WORKS), help=f"of these works: {','.join(WORKS)}")
     options = asked.parse_args()
     if cpu_s(os.getpid()) is None:
@@ -246,7 +248,8 @@ def run() -> int:
     if options.json and not options.json.absolute().parent.is_dir():
         raise CannotRun(f"{options.json} cannot be written: its folder is not there")
     jobs = (options.calls, options.submits, options.drained)
-    load = Load(*jobs, options.in_flight, options.workers, options.body, disk(options))
+    sizes = (options.in_flight, options.workers, options.body)
+    load = Load(*jobs, *sizes, disk(options), options.memory)
     sides = {
         BEFORE: find_checkout(options.checkout, load.disk.folder),
         THIS: find_checkout(REPOSITORY, load.disk.folder),

@@ -56,14 +56,16 @@ class Broker:
         services: Sequence[str],
         name: str = "broker",
         environment: Mapping[str, str] | None = None,
+        memory: bool = False,
     ) -> None:
-        """`services`: known without a worker. Returns when it answers. Raises CannotRun."""
+        """`services`: known without a worker. `memory`: nothing is on disk. Returns when it answers. Raises
+        CannotRun."""
         self.store = processes.folder / f"{name}.db"
         self._processes = processes
         self._name = name
         self._life = BrokerProcess(
             processes.folder / name,
-            *("--store", f"sqlite:{self.store}"),
+            *("--store", "memory:" if memory else f"sqlite:{self.store}"),
             toml="".join(f"[services.{service}]\n" for service in services),
             mdp=False,
             more={"PYTHONPATH": processes.pythonpath, **(environment or {})},
