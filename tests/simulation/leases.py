@@ -9,7 +9,7 @@ from tests.simulation.clocks import Clocks
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 from zmws.core.broker import Broker
-from zmws.core.job import CANCELLED
+from zmws.core.job import CANCELLED, Job
 from zmws.wire.messages import Answer, ClientRequest
 
 ENDS = ("complete", "fail", "release")
@@ -57,5 +57,12 @@ class LeaseTokens:
         if message.body[0] == b"409" and good:
             until, _ = self._good.get(token, (0.0, False))
             job = core.held.find(token.rsplit("/", 2)[0])
-            cancelled = job is None or job.state == CANCELLED
+            attempt = int(token.rsplit("/", 2)[1])
+            cancelled = job is None or job.state == CANCELLED or _was_cancelled(job, attempt)
             demand(self.world.now > until or cancelled, f"the leased {token} is dead before its time")
+
+
+def _was_cancelled(job: Job, attempt: int) -> bool:
+    """Whether this attempt was, though the job was retried since."""
+    ended = [entry for entry in job.attempts if entry["attempt"] == attempt]
+    return any(entry.get("error", {}).get("code") == "cancelled" for entry in ended)
