@@ -137,6 +137,9 @@ class Turns:
         at = service.may_start_at(self.world.now)
         if at is None or at > self.world.now:
             return
+        timer = service.start_timer_at
+        if timer is not None and timer <= self.world.now + 1e-6:
+            return  # the rate allows it at this very moment, and the reminder of that is to come
         gives = any(group.next() is not None for group in service.ready.values())
         # The last start that the limits allow is the parked suspect's, which waits for an empty worker.
         kept = service.may_start_at(self.world.now, kept=1) if service.parked else at
@@ -188,9 +191,12 @@ class Turns:
             for group in now | was:
                 if lost or group not in was or group not in now:
                     self._ready_since[name, group] = self._tick()
+            if lost:  # whose turn that was is not known here: all begin anew
+                self._turn = {key: turn for key, turn in self._turn.items() if key[0] != name}
+                continue
             for start in starts:
                 if start.service == name and start.job is not None and start.job.id not in before.parked:
-                    self._its_turn(name, start.job.group, set() if lost else was & now)
+                    self._its_turn(name, start.job.group, was & now)
 
     def _its_turn(self, name: str, group: str | None, ready: set[str | None]) -> None:
         last = self._turn.get((name, group), 0)
