@@ -70,6 +70,9 @@ class SimBroker:
         if not self.up:
             return
         self.world.say("broker crashes")
+        for token, assignment in self.core.held.assignments.items():
+            if assignment.job is not None and assignment.job.retries == 0:
+                self.watcher.may_have_failed(token)  # if its worker does not come back
         self.watcher.crashed()
         self.up = self.accepting = False
         self.life += 1

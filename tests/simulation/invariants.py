@@ -225,7 +225,9 @@ class Watcher:
         elif name == "zmws.wait":
             self._told_of(told, disk)
         elif name == "zmws.pause":
-            self.turns.paused.add(told["service"])
+            service = core.held.services.get(told["service"])
+            if service is not None and service.paused:  # else it was resumed before this answer left
+                self.turns.paused.add(told["service"])
 
     def _leased(self, job: dict[str, Any], disk: ModelStore) -> None:
         """A job was leased: then a crash can undo it no more, and its time may pass."""

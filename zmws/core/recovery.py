@@ -2,7 +2,8 @@
 (docs/architecture.md, "After a crash").
 
 Rule 1: a running job waits `reattach_grace` for its worker, then goes back to the head of its group, which is
-        no failure. A leased one keeps its token until its time is over.
+        no failure (but one of `retries: 0` has failed, for it may have run). A leased one keeps its token
+        until its time is over.
 Rule 2: a dispatch that was not on disk when the broker died is adopted from the worker that was given it.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from zmws.core.held import Held
 from zmws.core.job import CANCELLED, WAITING, Job, job_id_of, make_token
-from zmws.core.life import STARTED, Life
+from zmws.core.life import LOST, STARTED, Life, error
 from zmws.core.session import Session
 from zmws.core.taker import Assignment
 from zmws.core.timers import Reminder
@@ -89,7 +90,13 @@ class Recovery:
 
     def _on_not_reattached(self, token: bytes) -> None:
         assignment = self.held.assignments.get(token)
-        if assignment is not None and assignment.taker is None and assignment.job is not None:
+        if assignment is None or assignment.taker is not None or assignment.job is None:
+            return
+        if assignment.job.retries == 0:
+            # It is to run at most once, and may have run.
+            why = "its worker did not come back after the broker's restart"
+            self.life.fail(assignment.job, error("worker_lost", why), LOST)
+        else:
             self.life.give_back(assignment.job, "its worker did not come back after the broker's restart")
 
     def adopt(self, token: bytes, session: Session) -> Job | None:
