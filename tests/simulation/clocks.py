@@ -27,6 +27,7 @@ class Clocks:
         self.excused = False  # a restart has taken a stepped wall's word for the time
         self.crashed = False
         self.delays: dict[bytes, float] = {}  # by token: until the next try, as its worker said
+        self._adopted = 0  # attempts that the broker has, in this life
         self._latest: dict[bytes, float] = {}  # by token: when its attempt is over, at the latest
         self._ends: dict[str, tuple[float, float]] = {}  # by job: when its end was written, and its keep
         self._ready_at: dict[str, float] = {}  # by job: when its backoff is over
@@ -55,7 +56,13 @@ class Clocks:
             self._latest[token] = max(at, least)
 
     def look(self, core: Broker) -> None:
-        """No attempt runs past its time."""
+        """No attempt runs past its time. Of one that was adopted nobody knows when it began."""
+        adopted, self._adopted = self._adopted, core.turn.counters["adopted"]
+        if self._adopted != adopted:
+            for token, assignment in core.held.assignments.items():
+                if assignment.job is not None:
+                    until = self.world.now + assignment.job.ttr
+                    self._latest[token] = max(self._latest.get(token, 0.0), until)
         for token in core.held.assignments:
             late = self.world.now - self._latest.get(token, self.world.now)
             demand(late < 0.5, f"{token!r} runs {late:.1f} s past its ttr")
