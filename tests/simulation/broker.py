@@ -70,9 +70,11 @@ class SimBroker:
         if not self.up:
             return
         self.world.say("broker crashes")
-        for token, assignment in self.core.held.assignments.items():
-            if assignment.job is not None and assignment.job.retries == 0:
-                self.watcher.may_have_failed(token)  # if its worker does not come back
+        for job in self.core.held.stored.values():
+            if job.retries == 0:
+                self.watcher.may_fail[job.id] += (
+                    1  # its worker may not come back, nor say again that it is done
+                )
         self.watcher.crashed()
         self.up = self.accepting = False
         self.life += 1
@@ -104,6 +106,7 @@ class SimBroker:
             # No socket is read before the recovery.
             return self._early.append((link, frames))
         self.world.say(f"{link.socket} {link.routing_id!r} -> {shown(frames)}")
+        self.watcher.released |= {f[8:] for f in frames if f.startswith(b"RELEASE ")}
         self._time()
         peer = (link.socket, link.routing_id)
         session = self.core.roster.by_peer.get(peer)
