@@ -218,7 +218,7 @@ class Life:
         job.token, job.started_at = token, turn.wall
         job.worker, job.worker_ours = taker.name, taker.ours
         service.started(job, turn.now)
-        assignment = Assignment(token, service.name, job, taker, turn.wall)
+        assignment = Assignment(token, service.name, job, taker, turn.wall, alone=job.suspect)
         self.held.assignments[token] = assignment
         return assignment
 

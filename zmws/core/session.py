@@ -92,7 +92,7 @@ class Session(Taker):
 
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""
-        assignment.ttr_s, assignment.alone = job.ttr, job.suspect
+        assignment.ttr_s = job.ttr
         self.now_holds(assignment)
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
