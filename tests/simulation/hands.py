@@ -128,6 +128,8 @@ class Hands:
         told = json.loads(message.job)
         job = core.held.live(message.token)
         assert job is not None, message
+        if job.attempt == 1:
+            self.saved.pop(job.id, None)  # a new job, under the id of one that was forgotten
         left, says = self.saved.get(job.id), told.get("saved")
         if left is not None:
             demand(says == json.loads(left), f"{job.id} was given {says!r} as saved, and not {left}")
