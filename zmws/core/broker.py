@@ -206,7 +206,7 @@ class Broker:
         if peer[0] != "client":
             self.roster.undeliverable(peer, message, why)
         if isinstance(message, Answer) and message.service == "zmws.lease" and why == "gone":
-            self.desk.leases.undeliverable(message.body)
+            self.desk.leases.undeliverable(peer, message.body)
         self.dispatch.settle()
 
     def connection_lost(self) -> None:

@@ -20,7 +20,7 @@ from zmws.core.question import Question
 from zmws.core.results import Results
 from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
-from zmws.core.turn import Turn
+from zmws.core.turn import Peer, Turn
 from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson
 from zmws.wire.messages import Log, Note, Partial, Progress, Report
@@ -38,6 +38,7 @@ class Leases:
         self.results = results
         self._waiting: dict[str, Lease] = {}
         self._given: dict[str, bytes] = {}  # lease id -> token
+        self._told: dict[str, Peer] = {}  # lease id -> who was told of its job last
         self._waited = Reminder(self._on_waited, lambda lease, at: self._is_waiting(lease))
 
     # ------------------------------------------------------------ zmws.lease
@@ -52,6 +53,7 @@ class Leases:
         job = self.held.live(self._given.get(lease_id, b""))
         if job is not None and job.lease == lease_id:
             assert job.token is not None, job
+            self._told[lease_id] = question.caller.peer
             return question.answer(200, leased(job, self.turn.lead), job.last_write)
         self._given.pop(lease_id, None)
         self._forget_dead()
@@ -81,6 +83,7 @@ class Leases:
     def _on_given(self, lease: Lease, token: bytes) -> None:
         del self._waiting[lease.id]
         self._given[lease.id] = token
+        self._told[lease.id] = lease.caller.peer
 
     def _on_waited(self, lease: Lease) -> None:
         """Its time to wait may be over."""
@@ -92,16 +95,18 @@ class Leases:
     def _is_waiting(self, lease: Lease) -> bool:
         return self._waiting.get(lease.id) is lease
 
-    def undeliverable(self, body: tuple[bytes, ...]) -> None:
+    def undeliverable(self, peer: Peer, body: tuple[bytes, ...]) -> None:
         """The asker went away before its job reached it: no failure, and to the next."""
         said = json_object(body[1]) if body[0] == b"200" else None
         job = self.held.live(str((said or {}).get("token", "")).encode())
-        if job is not None and job.lease is not None:
+        # Not if the asker has come back meanwhile, and is told over another connection.
+        if job is not None and job.lease is not None and self._told.get(job.lease, peer) == peer:
             self.life.give_back(job, "the answer could not be sent to who leased it")
 
     def _forget_dead(self) -> None:
         if len(self._given) > 2 * len(self._waiting) + 1_000:
             self._given = {k: token for k, token in self._given.items() if self.held.live(token)}
+            self._told = {k: peer for k, peer in self._told.items() if k in self._given}
 
     # ------------------------------------------------------------ zmws.extend, zmws.report
 
