@@ -84,8 +84,15 @@ class Turns:
             if job.id not in before.parked:
                 self._first_of_its_group(core, service, job, disk)
         self._groups(core, before, starts)
-        for service in core.held.services.values():
+        for name, service in core.held.services.items():
             self._nothing_idle(service)
+            if starts:
+                # Who came and who was given a job within one input stand in the order in which that was.
+                was = set(before.rings.get(name, ()))
+                given = {start.taker for start in starts}
+                for taker in service.ring:
+                    if taker not in was or taker in given:
+                        self._since[taker, name] = self._tick()
 
     def _starts(
         self, core: Broker, before: Before, fresh: list[tuple[bytes, Assignment]]
