@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.stage import Scene
 from zmws import ids
 from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
@@ -112,3 +113,16 @@ def test_at_the_end_nothing_gathers_any_more() -> None:
     assert take(node).commit is None and not node.idle
     node.stopping = True
     assert take(node).commit is not None
+
+
+def test_what_was_said_before_a_commit_leaves_before_what_waited_for_it() -> None:
+    scene = Scene()
+    scene.hold = True
+    scene.submit("j")
+    node, batch = scene.node, scene._batch
+    assert batch is not None
+    hello = mdp.decode("client", [mdp.MDPC02, b"\x01", b"zmws.hello"])
+    node.receive(("client", b"H"), hello)
+    node.committed(batch.seq, scene.store.commit(batch.writes))
+    out = node.take()
+    assert out is not None and [send.peer[1] for send in out.sends] == [b"H", b"C"]

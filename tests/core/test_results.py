@@ -175,3 +175,19 @@ def test_a_worker_that_asks_is_told_of_all_that_it_need_not_keep() -> None:
     assert dones(scene, "W") == [b"old/1/x", token]
     scene.beat("W", b"CONFIRM")
     assert scene.sent.get("W") is None or dones(scene, "W") == []
+
+
+def test_a_lost_worker_that_brings_all_it_held_is_there_and_one_that_brings_a_part_is_not() -> None:
+    for held, there in ((1, True), (2, False)):
+        scene = Scene()
+        scene.ready("W", slots=2)
+        for n in range(held):
+            scene.submit(f"j{n}", retries=0)
+        token = scene.job("j0").token or b""
+        scene.unreach("W", "gone")
+        scene.pass_time(0.2)
+        del scene.unreachable["W"]
+        scene.final("W", token)
+        scene.pass_time(1.5)
+        assert bool(scene.core.roster.by_peer) is there
+        assert scene.state("j0") == "complete"

@@ -352,3 +352,14 @@ def test_an_invalid_message_ends_the_session_and_is_counted() -> None:
     assert scene.sent["W"] == [DISCONNECT], "it was told already"
     scene.work("V", b"\x09")
     assert scene.counted("invalid_messages") == 2 and "V" not in scene.sent
+
+
+def test_a_worker_that_could_not_be_sent_to_and_says_something_is_given_a_job_at_once() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.unreach("W", "full")
+    scene.submit("j")
+    assert scene.state("j") == "waiting"
+    del scene.unreachable["W"]
+    scene.beat("W", b"MEMORY 1")
+    assert scene.state("j") == "running"

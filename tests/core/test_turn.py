@@ -99,3 +99,15 @@ def test_what_has_come_out_is_taken_once() -> None:
     turn.news_wanted = False
     turn.news("t", {})
     assert turn.take() == ([], [], [])
+
+
+def test_what_is_noted_again_is_forgotten_last() -> None:
+    turn = a_turn()
+    for n in range(NOTES_KEPT):
+        turn.note_rarely(str(n), "info", "x")
+    turn.now += NOTE_GAP_S
+    turn.note_rarely("0", "info", "again")
+    turn.note_rarely("new", "info", "x")  # one is too many: "1" is the oldest now
+    told = len(turn.log)
+    turn.note_rarely("0", "info", "x")
+    assert len(turn.log) == told

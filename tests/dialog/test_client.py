@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from tests.clocked import Clocked
-from zmws.dialog.client import TRANSITIONS, Answered, ClientDialog, ClientSettings, State, Unanswered
+from zmws.dialog.client import (
+    BYTES_MAX_UNTOLD,
+    TRANSITIONS,
+    Answered,
+    ClientDialog,
+    ClientSettings,
+    State,
+    Unanswered,
+)
 from zmws.errors import BrokerUnreachable, JobTimeout, Refused
 from zmws.wire import mdp
 
@@ -438,4 +446,21 @@ def test_it_says_whether_the_broker_has_told_its_limits() -> None:
     talk.up()
     assert not talk.dialog.greeted
     talk.answer(b"0", b"zmws.hello", b"200", json.dumps(TOLD).encode())
+    assert talk.dialog.greeted
+
+
+def test_of_limits_the_least_that_means_something_is_one() -> None:
+    for many, known in ((1, 1), (0, 1_000), (-1, 1_000)):
+        talk = Talk()
+        talk.ask()
+        talk.up(TOLD | {"submit_many_max": many, "message_bytes_max": many})
+        assert talk.dialog.submit_many_max == known
+        assert (talk.dialog.message_bytes_max == 1) is (many == 1)
+
+
+def test_before_a_broker_has_told_its_limits_the_settings_and_the_usual_ones_hold() -> None:
+    talk = Talk()
+    assert not talk.dialog.greeted and talk.dialog.message_bytes_max == BYTES_MAX_UNTOLD
+    talk.ask()
+    talk.up(TOLD)
     assert talk.dialog.greeted

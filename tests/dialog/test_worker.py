@@ -306,8 +306,8 @@ def test_the_broker_sets_the_pace_and_nonsense_does_not() -> None:
         life.hear(HEARTBEAT, text)
     dialog = life.dialog
     assert (dialog.interval_s, dialog.liveness, dialog.message_bytes_max) == (5.0, 3, 8 * 1024 * 1024)
-    life.hear(HEARTBEAT, b'{"interval": 0.5, "liveness": 4, "message_bytes_max": 20}')
-    assert (life.dialog.interval_s, life.dialog.message_bytes_max) == (0.5, 20)
+    life.hear(HEARTBEAT, b'{"interval": 0.5, "liveness": 4, "message_bytes_max": 1}')
+    assert (life.dialog.interval_s, life.dialog.message_bytes_max) == (0.5, 1)
     life.pass_time(1.1)
     assert len(life.said(HEARTBEAT)) == 2, "also the one that was due later before"
 

@@ -360,3 +360,9 @@ def test_keys_that_json_writes_alike_are_an_error_wherever_they_stand() -> None:
         with pytest.raises(BadValue, match="keys that JSON writes alike"):
             encode_json(value, "x")
     assert encode_json({1: 0, "2": 0, "1.0": {2: 1}}, "x") == b'{"1": 0, "2": 0, "1.0": {"2": 1}}'
+
+
+def test_a_whole_number_is_too_long_from_so_many_bits_on() -> None:
+    for bits, part in ((14_280, r"\[1\] is a"), (14_281, r"\[0\] is a whole number of too many digits")):
+        with pytest.raises(BadValue, match=part):
+            values.encode_value([1 << (bits - 1), object()])

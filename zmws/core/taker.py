@@ -10,6 +10,7 @@ Rule 3: a suspect, a job whose worker died with it, is held alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class Ring(dict["Taker", None]):
         self.reserved: Taker | None = None  # who is given nothing until a suspect can be held alone
 
 
-class Taker:
+class Taker(ABC):
     """The root of both kinds. `name` stands in records as the worker."""
 
     name: str
@@ -74,22 +75,22 @@ class Taker:
         """Whether it will have nothing in hand when what it runs has ended."""
         return False
 
+    @abstractmethod
     def has_room(self, service: str) -> bool:
         """Whether it may get a job of this service now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give(self, assignment: Assignment, job: Job) -> None:
         """Hand a job over: it holds it from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """The attempt, which was to end at `deadline`, is over by another's word (a cancel, its ttr): tell
         it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ends_by(self, at: float) -> None:
         """What it holds ends at monotonic `at`, at the latest: be reminded of it."""
-        raise NotImplementedError
 
     def stand_in_line(self) -> None:
         """Stand in the ring of each service that there is room for, and in no other. The services take turns:
