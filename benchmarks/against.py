@@ -80,7 +80,7 @@ def calls(load: Load, checkout: Path) -> Measured:
         broker = Broker(processes, [SERVICE], environment=load.disk.environment(), memory=load.memory)
         workers = broker.python_workers(SERVICE, load.workers, answer="params")
         await_workers(broker, SERVICE, workers)
-        with Wire(broker.client_endpoint) as wire:
+        with Wire(broker.client_endpoint, broker.durability) as wire:
             call = functools.partial(wire.call, SERVICE, in_flight=load.in_flight, body_bytes=load.body_bytes)
             return _timed(call, load.calls, [broker.process, *workers])
 
@@ -89,7 +89,7 @@ def submits(load: Load, checkout: Path) -> Measured:
     """Single submits that are on disk when acknowledged, into an empty store; no workers."""
     with Processes(load.disk.folder, checkout) as processes:
         broker = Broker(processes, [SERVICE], environment=load.disk.environment(), memory=load.memory)
-        with Wire(broker.client_endpoint) as wire:
+        with Wire(broker.client_endpoint, broker.durability) as wire:
             submit = functools.partial(
                 wire.submit, SERVICE, in_flight=load.in_flight, body_bytes=load.body_bytes
             )

@@ -61,6 +61,7 @@ class Broker:
         """`services`: known without a worker. `memory`: nothing is on disk. Returns when it answers. Raises
         CannotRun."""
         self.store = processes.folder / f"{name}.db"
+        self.durability = "memory" if memory else "disk"
         self._processes = processes
         self._name = name
         self._life = BrokerProcess(
@@ -200,7 +201,7 @@ def many_message(listed: list[dict[str, Any]]) -> bytes:
 
 def fill(broker: Broker, service: str, jobs: int, params: Any) -> None:
     """Submit many, whatever it takes."""
-    with Wire(broker.client_endpoint) as wire:
+    with Wire(broker.client_endpoint, broker.durability) as wire:
         accepted = wire.submit_many(many_message(listed) for listed in many_jobs(service, jobs, params))
     if accepted != jobs:
         raise Broken(f"{accepted} of {jobs} jobs were accepted")

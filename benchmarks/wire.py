@@ -18,7 +18,9 @@ ANSWER_TIMEOUT_S = 60.0
 class Wire:
     """Keeps requests under way on one DEALER, and checks every answer."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, durability: str = "disk") -> None:
+        """`durability`: what each accepted job has to have got."""
+        self._durability = durability
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
@@ -40,13 +42,13 @@ class Wire:
 
     def submit(self, service: str, jobs: int, in_flight: int, body_bytes: int) -> float:
         """Jobs with ids, one a message; the seconds from the first to the last acknowledgement. Raises
-        Broken for any that is not accepted on the disk, as new."""
+        Broken for any that is not accepted, as new and with that durability."""
         listed = [(ids.new_id(), _body(number, body_bytes)) for number in range(jobs)]
         requests = [[b'OPTS-JSON: {"id": "%s"}' % name.encode(), body] for name, body in listed]
 
         def take(place: int, answer: list[bytes]) -> None:
             accepted = f"JOB: {listed[place][0]} {service}".encode()
-            if answer[-2] != accepted or not _new_on_disk(json.loads(answer[-1].partition(b": ")[2])):
+            if answer[-2] != accepted or not self._is_new(json.loads(answer[-1].partition(b": ")[2])):
                 raise Broken(f"a submit was answered {_shown(answer)}")
 
         return self._ask(service, requests, in_flight, take)
@@ -59,9 +61,7 @@ class Wire:
             nonlocal accepted
             status, body = answer[-2:]
             verdicts = json.loads(body)
-            if status != b"200" or any(
-                one.get("durability") != "disk" or one["existing"] for one in verdicts
-            ):
+            if status != b"200" or not all(map(self._is_new, verdicts)):
                 raise Broken(f"zmws.submit answered {status!r} {body[:200]!r}")
             accepted += len(verdicts)
 
@@ -102,6 +102,9 @@ class Wire:
             one_answer()
         return time.monotonic() - begun
 
+    def _is_new(self, verdict: dict[str, Any]) -> bool:
+        return verdict.get("durability") == self._durability and not verdict["existing"]
+
     def close(self) -> None:
         self._context.destroy(linger=0)
 
@@ -115,10 +118,6 @@ class Wire:
 def _body(number: int, body_bytes: int) -> bytes:
     """Text as JSON, each another, of so many bytes unless the number needs more."""
     return b'PARAM-JSON: "%s"' % (b"%010d" % number).ljust(body_bytes - 2, b"x")
-
-
-def _new_on_disk(verdict: dict[str, Any]) -> bool:
-    return verdict.get("durability") == "disk" and not verdict["existing"]
 
 
 def _failed(answer: Sequence[bytes]) -> bool:
