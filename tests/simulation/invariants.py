@@ -114,7 +114,7 @@ class Watcher:
         token = message.token
         last = self.last_token.get(job_id_of(token) or "", token)
         # What was released is as if it had never been given out: one before may be adopted after a crash.
-        # So may one with a later attempt: a crash has undone it, and the end of the one before, which ran anew.
+        # So may one with a later attempt: a crash has undone it, and the end of the one before it.
         later = int(token.rsplit(b"/", 2)[1]) > int(last.rsplit(b"/", 2)[1])
         good = last == token or last in self.released or later
         self.demand(good, f"a FINAL with {token!r} was taken, though {last!r} was given out last")
