@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.stage import Scene
 from zmws import ids
 from zmws.core.limits import Limits
@@ -15,15 +17,15 @@ from zmws.wire import mdp
 C = ("client", b"C")
 
 
-def a_node(**limits: Any) -> Node:
-    node = Node(Limits(**limits), {"E": service_options({})}, ids.suppliers(), "disk")
+def a_node(durability: str = "disk", **limits: Any) -> Node:
+    node = Node(Limits(**limits), {"E": service_options({})}, ids.suppliers(), durability)
     node.set_time(100.0, 1_000.0, 1_000.0)
     node.start()
     return node
 
 
-def recovered(**limits: Any) -> Node:
-    node = a_node(**limits)
+def recovered(durability: str = "disk", **limits: Any) -> Node:
+    node = a_node(durability, **limits)
     out = take(node)
     assert out.commit is not None
     (read,) = out.commit.reads
@@ -84,8 +86,17 @@ def test_lists_go_beside_the_writes_and_lines_and_cuts_are_taken_once() -> None:
     assert (out.cuts, out.log) == ([C], []) and node.take() is None
 
 
-def test_the_deadline_is_the_first_of_the_reminders_and_of_what_gathers() -> None:
-    node = recovered(commit_patience_s=0.25, probe_interval_s=3.0)
+@pytest.mark.parametrize(
+    "durability, patience",
+    [
+        ("disk", {"commit_patience_s": 0.25, "memory_commit_patience_s": 0.75}),
+        ("memory", {"commit_patience_s": 0.75, "memory_commit_patience_s": 0.25}),
+    ],
+)
+def test_the_deadline_is_the_first_of_the_reminders_and_of_what_gathers(
+    durability: str, patience: dict[str, float]
+) -> None:
+    node = recovered(durability, probe_interval_s=3.0, **patience)
     assert node.next_deadline() == 101.0, "the prune of each second"
     node.receive(("worker", b"W"), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
     submit(node)

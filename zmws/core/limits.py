@@ -55,6 +55,7 @@ class Limits:
     message_bytes_max: int = 8 * 1024 * 1024  # of one frame; our workers are told
 
     commit_patience_s: float = 0.005  # what nobody waits for may gather for this long before a commit
+    memory_commit_patience_s: float = 0.03  # the same for jobs in memory, which no crash leaves anyhow
     batch_rows_max: int = 1_000
     batch_bytes_max: int = 4 * 1024 * 1024
     uncommitted_bytes_max: int = 64 * 1024 * 1024

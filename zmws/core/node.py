@@ -56,7 +56,9 @@ class Node:
     ) -> None:
         """`durability`: what a stored job's acknowledgement may promise, from the store."""
         self.broker = Broker(limits, services, suppliers, durability)
-        self._gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, limits.commit_patience_s)
+        in_memory = durability == "memory"
+        patience_s = limits.memory_commit_patience_s if in_memory else limits.commit_patience_s
+        self._gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, patience_s)
         self._turn = self.broker.turn
         self._free: list[Send] = []  # may leave, and has not been taken yet
         self.stopping = False  # nothing gathers any more: what there is is committed at once

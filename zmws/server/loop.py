@@ -184,7 +184,7 @@ class BrokerServer:
             self.node.start()
             self._flush()
             while not self.node.recovered and not self._stopping:
-                self._storekeeper.reports.poll(100)
+                self._storekeeper.reports.poll(0 if self._reports else 100)
                 self._on_reports()
                 self._flush()
             if self.node.recovered:
@@ -271,7 +271,7 @@ class BrokerServer:
         self.node.stopping = True
         self._flush()
         while (self._reports or not self.node.idle) and self.fault is None and time.monotonic() < until:
-            self._storekeeper.reports.poll(50)
+            self._storekeeper.reports.poll(0 if self._reports else 50)
             self._set_time()
             self._on_reports()
             self._flush()
@@ -423,7 +423,9 @@ class BrokerServer:
         """Carry out what has come out of the node, and what comes of that."""
         while (out := self.node.take()) is not None:
             if out.commit is not None:
-                self._storekeeper.commit(out.commit)
+                report = self._storekeeper.commit(out.commit)
+                if report is not None:
+                    self._reports.append(report)
             for read in out.reads:
                 self._storekeeper.read_list(read)
             if out.cuts:

@@ -107,6 +107,7 @@ _BROKER = {
     "submit_many_max": _count("jobs of one message of zmws.submit"),
     "lease_ttr": _seconds("time to run of a lease that says nothing itself"),
     "commit_patience": _seconds("what nobody waits for gathers for this long before a commit"),
+    "memory_commit_patience": _seconds('the same with url "memory:", where waiting costs no safety'),
     "batch_rows_max": _count("rows of one commit"),
     "batch_bytes_max": _bytes("bytes of one commit"),
     "uncommitted_bytes_max": _bytes("more than this unwritten, and no client is read until less"),
