@@ -12,7 +12,7 @@ from tests import shipped
 from tests.peers import REPOSITORY
 from zmws.wire.messages import WorkerRequest
 from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.base import work_fault
+from zmws.worker.declared import work_fault
 from zmws.worker.files import WorkerFileError, load_class
 
 

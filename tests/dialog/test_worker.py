@@ -188,7 +188,7 @@ def test_what_comes_in_a_state_that_does_not_expect_it_changes_nothing(state: St
     life.dialog.receive(life.now, [mdp.MDPW02, b"\x09"])
     life.dialog.receive(life.now, [])
     life.returned(b"9/9/9")
-    life.dialog.partial(b"9/9/9", (b"CONT",))
+    life.dialog.partial(life.now, b"9/9/9", (b"CONT",))
     life.dialog.tick(life.now)
     if state not in (State.GREETING, State.REGISTERED):
         life.lose()
@@ -322,8 +322,8 @@ def test_a_job_is_started_once_and_its_words_and_its_result_go_out_with_its_toke
     life.give()  # a repeat
     (started,) = [action for action in life.did if isinstance(action, StartJob)]
     assert (started.request.token, started.request.body) == (b"1/1/a", (b"body",))
-    life.dialog.partial(b"1/1/a", (b"LOG", b"x"))
-    life.dialog.partial(b"0/1/z", (b"LOG", b"of a job before"))
+    life.dialog.partial(life.now, b"1/1/a", (b"LOG", b"x"))
+    life.dialog.partial(life.now, b"0/1/z", (b"LOG", b"of a job before"))
     life.returned()
     life.returned()
     assert life.said(PARTIAL) == [[b"1/1/a", b"", b"LOG", b"x"]]
@@ -356,7 +356,7 @@ def test_a_result_is_sent_again_after_a_reconnection_until_it_is_done() -> None:
     life.register()
     life.give()
     life.lose()
-    life.dialog.partial(b"1/1/a", (b"LOG", b"nobody hears it"))
+    life.dialog.partial(life.now, b"1/1/a", (b"LOG", b"nobody hears it"))
     life.returned()
     assert life.said(FINAL) == [] and life.said(PARTIAL) == []
     life.pass_time(0.1)

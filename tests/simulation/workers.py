@@ -136,7 +136,7 @@ class SimWorker(OurWorker):
             self.act()
 
         if self.world.chance(0.3):
-            dialog.partial(request.token, (b"CONT", b"PARAM-JSON: 1"))
-            dialog.partial(request.token, (b"PROGRESS", b'{"done": 0.5}'))
+            dialog.partial(self.world.now, request.token, (b"CONT", b"PARAM-JSON: 1"))
+            dialog.partial(self.world.now, request.token, (b"PROGRESS", b'{"done": 0.5}'))
             self.act()
         self.world.after(takes, end)
