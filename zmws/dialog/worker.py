@@ -308,8 +308,9 @@ class WorkerDialog:
         for token in hung:
             self._drop(token)
             self._owner.pop(token, None)
-        self.stop(now)
-        if not self.holding and self._leave_by is None:
+        if not self.stopping:
+            self.stop(now)
+        elif not self.holding and self._leave_by is None and self.state is not STOPPED:
             self._leave(now)
 
     def tick(self, now: float) -> None:
