@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "WorkerBase": "zmws.worker",
     "JobInHand": "zmws.worker",
+    "Fail": "zmws.worker",
+    "Retry": "zmws.worker",
+    "worker": "zmws.worker",
     "Client": "zmws.client",
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
@@ -41,13 +44,14 @@ if TYPE_CHECKING:
         ServiceUnknown,
         ZmwsError,
     )
-    from zmws.worker import JobInHand, WorkerBase
+    from zmws.worker import Fail, JobInHand, Retry, WorkerBase, worker
 
 __all__ = [
     "AsyncClient",
     "BadValue",
     "BrokerUnreachable",
     "Client",
+    "Fail",
     "Job",
     "JobCancelled",
     "JobFailed",
@@ -56,9 +60,11 @@ __all__ = [
     "Lease",
     "OptionError",
     "Refused",
+    "Retry",
     "ServiceUnknown",
     "WorkerBase",
     "ZmwsError",
+    "worker",
 ]
 
 

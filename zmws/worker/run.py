@@ -35,6 +35,7 @@ from zmws.worker.job import JobInHand
 from zmws.worker.job_log import in_hand, installed
 from zmws.worker.line import WorkerLine
 from zmws.worker.own_client import OwnClient
+from zmws.worker.raised import Retry
 from zmws.worker.recycling import Recycling
 
 log = logging.getLogger("zmws.worker")
@@ -210,12 +211,14 @@ class Run:
         if error is None:
             if log.isEnabledFor(logging.INFO):
                 _say_of(job, logging.INFO, "complete in %.3f s", now - begun)
-            return
+            return None
+        if error.get("type") == Retry.__name__:
+            return _say_of(job, logging.INFO, "after %.3f s: %s", now - begun, error["error"])
         told = error.get("traceback") or ""
         kind = f"{error['type']}: " if "type" in error else ""
         text, separator = f"{kind}{error['error']}", "\n" if told else ""
-        what = (error["code"], now - begun, text, separator, told)
-        _say_of(job, logging.WARNING, "failed (%s) after %.3f s: %s%s%s", *what)
+        what = (error["code"], now - begun, text, separator, told.rstrip())
+        return _say_of(job, logging.WARNING, "failed (%s) after %.3f s: %s%s%s", *what)
 
     def _idle_at(self) -> dict[str, float | None]:
         """When each service's idle() is due, None where it was called."""
