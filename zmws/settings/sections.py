@@ -72,6 +72,12 @@ class WorkerSettings:
     service: str | None = None  # None: the one the file's class names
     count: int = 1
     flags: dict[str, Flag] = field(default_factory=dict)
+    only: tuple[str, ...] = ()  # which of the workers that the file defines; none named: all
+
+    @property
+    def what(self) -> str:
+        """As `zmws worker` takes it: FILE, or FILE:NAME,NAME."""
+        return f"{self.file}:{','.join(self.only)}" if self.only else str(self.file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zmws.core.table import no_such
 from zmws.errors import ZmwsError
+from zmws.settings.workers import file_and_names
 from zmws.worker.base import WorkerBase
 from zmws.worker.command import importable
 from zmws.worker.declared import work_fault
@@ -41,7 +42,7 @@ def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
     loaded: dict[Path, dict[str, type[WorkerBase]]] = {}
     chosen: dict[tuple[Path, str], type[WorkerBase]] = {}
     for text in named:
-        file, names = _parts(text)
+        file, names = file_and_names(text, Path.cwd())
         if file not in loaded:
             is_main = not loaded
             module = "__mp_main__" if is_main else f"zmws_worker_{file.stem}"
@@ -52,14 +53,6 @@ def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
                 raise WorkerFileError(f"{file}: {no_such(name, 'worker of this file', found)}")
             chosen[file, name] = found[name]
     return list(chosen.values())
-
-
-def _parts(text: str) -> tuple[Path, list[str]]:
-    """The file and the names of FILE[:NAME[,NAME]]."""
-    path, colon, names = text.rpartition(":")
-    if not colon or Path(text).exists():
-        return Path(text), []
-    return Path(path), [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _workers_of(file: Path, name: str, is_main: bool) -> dict[str, type[WorkerBase]]:
