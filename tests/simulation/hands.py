@@ -161,8 +161,8 @@ class Hands:
     # ------------------------------------------------------------ attempts
 
     def began(self, job_id: str) -> None:
-        """A job without retries runs at most once, whatever becomes of its worker; once more for each time that
-        an operator has retried it."""
+        """A job without retries runs at most once, whatever becomes of its worker; once more for each time
+        that an operator has retried it."""
         self.begun[job_id] += 1
         if self.retries.get(job_id) == 0:
             most = 1 + self.revived.get(job_id, 0)
