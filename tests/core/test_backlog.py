@@ -8,24 +8,14 @@ import pytest
 
 from tests.stage import WALL_AT_START, Scene
 from zmws.core.backlog import AHEAD_S, LOOK_ROWS_MAX, PAGE_ROWS_MAX, PAGE_ROWS_MIN
-from zmws.core.writes import Read, ReadExpired, ReadScheduled, ReadWaiting
+from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting
 
 
 class Reading(Scene):
-    """A scene that writes down what is read from the store."""
-
-    def __init__(self, limits: dict[str, Any] | None = None, **e: Any) -> None:
-        super().__init__(limits=limits, **e)
-        self.reads: list[Read] = []
-        read = self.store.read
-
-        def noted(asked: Read) -> Any:
-            self.reads.append(asked)
-            return read(asked)
-
-        self.store.read = noted  # type: ignore[method-assign]
+    """A scene with words for what is here and what is read."""
 
     def of(self, kind: type) -> list[Any]:
+        """What was read of this kind since this was asked last."""
         found = [read for read in self.reads if isinstance(read, kind)]
         self.reads = []
         return found

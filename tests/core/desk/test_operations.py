@@ -148,13 +148,10 @@ def test_a_filter_works_in_chunks_and_touches_nothing_that_came_after_it() -> No
     scene.hold = True
     assert scene.ask("zmws.cancel", service="E") is None
     scene.submit("later", name="D")
-    reads: list[Any] = []
-    read = scene.store.read
-    scene.store.read = lambda asked: (reads.append(asked), read(asked))[1]  # type: ignore[method-assign]
     scene.hold = False
     scene.settle()
     assert scene.answer() == (200, {"count": CHUNK_ROWS + 5}) and scene.state("later") == "waiting"
-    pages = [one for one in reads if isinstance(one, ReadMatching)]
+    pages = [one for one in scene.reads if isinstance(one, ReadMatching)]
     assert [(one.after, one.limit, one.last) for one in pages][:2] == [(0, 250, 255), (250, 250, 255)]
 
 
