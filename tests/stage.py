@@ -283,7 +283,9 @@ class Scene(Stage):
 
     def token(self, name: str) -> bytes:
         """The token of the last REQUEST that a worker was sent since this was asked last."""
-        return self.requests(name)[-1][2]
+        requests = self.requests(name)
+        assert requests, f"{name} was sent no job"
+        return requests[-1][2]
 
     def record(self, job_id: str) -> dict[str, Any]:
         """A job's record, as zmws.job has it."""

@@ -24,13 +24,20 @@ from zmws.wire import mdp
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
 
 
+class Ended(dict[bytes, Any]):
+    """How each request has ended, by its number."""
+
+    def __missing__(self, number: bytes) -> Any:
+        raise AssertionError(f"request {number!r} has not ended")
+
+
 class Talk(Clocked):
     """A dialog and the broker it talks to."""
 
     def __init__(self, *brokers: str, **settings: Any) -> None:
         self.dialog = ClientDialog(brokers or ["tcp://here:1"], ClientSettings(**settings))
         super().__init__(self.dialog)
-        self.ended: dict[bytes, Any] = {}
+        self.ended = Ended()
         self.partials: list[bytes] = []
 
     def on_action(self, action: Any) -> None:
@@ -183,6 +190,14 @@ def test_a_timeout_goes_along_as_what_is_left_of_it() -> None:
     assert talk.dialog.pending == {}
 
 
+def test_what_is_left_of_a_timeout_is_told_to_the_millisecond_and_is_never_nothing() -> None:
+    for timeout_s, left in ((1.2344, 1.234), (0.0001, 0.001)):
+        talk = Talk()
+        talk.ask(timeout_s=timeout_s)
+        talk.up(TOLD)
+        assert json.loads(talk.sent[-1][5].removeprefix(mdp.OPTS_JSON))["expires"] == left
+
+
 def test_a_timeout_that_passes_before_a_broker_is_found_says_that_none_is() -> None:
     talk = Talk()
     number = talk.ask(timeout_s=0.5)
@@ -289,6 +304,20 @@ def test_a_broker_that_takes_the_connection_and_says_nothing_is_given_up() -> No
     talk.pass_time(0.2)
     assert isinstance(talk.ended[number], BrokerUnreachable)
     assert not talk.ended[number].maybe_accepted
+
+
+def test_tries_come_less_and_less_often_but_at_least_each_second() -> None:
+    talk = Talk(connect_s=60.0)
+    talk.ask()
+    gaps = []
+    for _ in range(9):
+        talk.down()
+        talk.pass_time(0.0)
+        due = talk.dialog.next_deadline()
+        assert due is not None
+        gaps.append(round(due - talk.now, 2))
+        talk.pass_time(due - talk.now)
+    assert gaps == [0.1, 0.15, 0.23, 0.34, 0.51, 0.76, 1.0, 1.0, 1.0] and len(talk.opened) == 10
 
 
 def test_cuts_without_end_do_not_set_the_patience_back() -> None:
