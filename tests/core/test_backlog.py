@@ -185,6 +185,17 @@ def test_a_scheduled_job_that_is_cancelled_makes_room_for_the_next() -> None:
     assert "j4" in scene.core.held.stored and scene.service().scheduled_beyond == 2
 
 
+def test_a_scheduled_job_that_is_let_go_is_here_again_before_it_is_due() -> None:
+    scene = Reading(limits={"window_scheduled_max": 4})
+    scene.ready("W")
+    scene.alive.add("W")
+    for n in range(4):
+        scene.submit(f"j{n}", delay=100)
+    scene.submit("soon", delay=0.5)
+    scene.pass_time(0.5)
+    assert scene.state("soon") == "running"
+
+
 def test_a_failed_job_that_finds_its_agenda_full_waits_in_the_store_alone() -> None:
     scene = Reading(limits={"window_scheduled_max": 1}, backoff=30)
     scene.alive.add("W")
