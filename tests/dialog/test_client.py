@@ -413,6 +413,18 @@ def test_a_broker_that_takes_the_connection_and_says_nothing_has_a_longer_share(
     assert talk.opened == ["tcp://busy:1", "tcp://here:2"]
 
 
+def test_after_a_broker_that_hung_nothing_is_due_before_the_next_try() -> None:
+    talk = Talk("tcp://gone:1", "tcp://hangs:2")
+    talk.ask()
+    talk.down()
+    talk.pass_time(0.0)
+    talk.now = 0.75  # its share
+    talk.dialog.tick(talk.now)
+    talk.take()
+    assert talk.dialog.state is State.AWAY
+    assert talk.dialog.next_deadline() == pytest.approx(0.85)
+
+
 def test_where_all_hang_the_caller_is_told_when_the_patience_is_over() -> None:
     talk = Talk("tcp://hangs:1", "tcp://hangs:2", "tcp://hangs:3")
     number = talk.ask()
