@@ -269,7 +269,7 @@ class Roster:
         self.end(session, "left")
 
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
-        """A send to a worker could not be made: its connection is `gone`, or its pipe is `full`."""
+        """A send could not be made: the connection is `gone`, or the pipe `full`; perhaps a worker's."""
         session = self.by_peer.get(peer)
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
