@@ -452,8 +452,9 @@ def test_a_result_that_is_too_large_fails_the_job_for_good() -> None:
     life.register()
     life.returned(life.give(), (b"COMPLETE", b"x" * 21))
     ((_, _, verb, error),) = life.said(FINAL)
+    assert verb == b"FAIL"
     told = json.loads(error.removeprefix(b"PARAM-JSON: "))
-    assert (verb, told["code"], told["retry"]) == (b"FAIL", "result_too_large", False)
+    assert (told["code"], told["retry"]) == ("result_too_large", False)
 
 
 def test_many_unconfirmed_bytes_make_it_ask_before_it_says_the_next() -> None:
@@ -470,6 +471,29 @@ def test_many_unconfirmed_bytes_make_it_ask_before_it_says_the_next() -> None:
     life.hear(HEARTBEAT, b"DONE 2/1/b 3/1/c")
     life.returned(life.give(b"4/1/d"))
     assert len(life.said(HEARTBEAT)) == 2
+
+
+def test_just_as_many_bytes_as_may_be_unconfirmed_are_no_reason_to_ask() -> None:
+    life = Life(unconfirmed_bytes_max=2 * sum(map(len, DONE_1)))
+    life.register()
+    life.returned(life.give(b"1/1/a"))
+    life.returned(life.give(b"2/1/b"))
+    assert life.said(HEARTBEAT) == []
+    life.come_back()
+    assert life.said(HEARTBEAT) == []
+    life.returned(life.give(b"3/1/c"))
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a 2/1/b 3/1/c"]]
+
+
+def test_who_leaves_asks_anew_though_all_that_it_asked_before_is_confirmed() -> None:
+    life = Life(unconfirmed_bytes_max=0)
+    life.register()
+    life.returned(life.give(b"1/1/a"))
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    life.dialog.settings.unconfirmed_bytes_max = 1_000
+    life.returned(life.give(b"2/1/b"))
+    life.stop()
+    assert life.said(HEARTBEAT) == [[b"CONFIRM 1/1/a"], [b"CONFIRM 2/1/b"]]
 
 
 def test_what_was_asked_on_a_lost_connection_is_asked_anew_by_who_leaves() -> None:
@@ -555,6 +579,18 @@ def test_results_that_nobody_confirms_are_counted_when_it_leaves() -> None:
     assert life.dialog.state is State.REGISTERED
     life.pass_time(0.2)
     assert life.did[-1] == Stopped(1)
+
+
+def test_who_has_left_while_cut_off_connects_no_more() -> None:
+    life = Life(leave_s=0.1)
+    life.register()
+    life.returned(life.give())
+    life.stop()
+    life.lose()
+    assert life.dialog.next_deadline() == 0.1, "to leave, and to connect"
+    life.pass_time(0.1)
+    assert life.did[-1] == Stopped(1) and len(life.opened) == 1
+    assert life.dialog.state is State.STOPPED and life.dialog.next_deadline() is None
 
 
 def test_who_leaves_while_cut_off_comes_back_to_have_its_result_confirmed() -> None:

@@ -203,8 +203,7 @@ class Broker:
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
         """A send could not be made: the peer is `gone`, or its pipe is `full` (REQUEST only)."""
         self.turn.counters[f"undeliverable_{why}"] += 1
-        if peer[0] != "client":
-            self.roster.undeliverable(peer, message, why)
+        self.roster.undeliverable(peer, message, why)
         if isinstance(message, Answer) and message.service == "zmws.lease" and why == "gone":
             self.desk.leases.undeliverable(peer, message.body)
         self.dispatch.settle()

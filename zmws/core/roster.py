@@ -188,7 +188,6 @@ class Roster:
         for old in {self.by_peer.get(peer), older} - {None}:
             assert old is not None
             same_process = _same_process(old, session)
-            known = any(old in ring.workers for ring in old.rings)
             for token, assignment in list(old.holding.items()):
                 if assignment.job is None:
                     continue
@@ -198,7 +197,7 @@ class Roster:
                 elif same_process:
                     self._remove(old)
                     self.life.give_back(assignment.job, "the request never reached its worker")
-            self.end(old, "registered anew", known)
+            self.end(old, "registered anew")
 
     # ------------------------------------------------------------ living
 
@@ -267,10 +266,10 @@ class Roster:
             self.life.give_back(job, "its worker left")
         for token in list(session.holding):
             session.let_go(token)  # it brings nothing more
-        self.end(session, "left", known=True)
+        self.end(session, "left")
 
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
-        """A send to a worker could not be made: its connection is `gone`, or its pipe is `full`."""
+        """A send could not be made: the connection is `gone`, or the pipe `full`; perhaps a worker's."""
         session = self.by_peer.get(peer)
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
@@ -298,18 +297,15 @@ class Roster:
             self._look_for_another(session)
             self.turn.counters["workers_lost"] += 1
 
-    def end(self, session: Session, why: str, known: bool = False) -> None:
-        """The session is over. What it still holds has lost its worker. `known`: it was registered just
-        now."""
+    def end(self, session: Session, why: str) -> None:
+        """The session is over. What it still holds has lost its worker."""
         jobs = session.jobs
-        known = known or any(session in ring.workers for ring in session.rings)
         self._remove(session)
         self._keep_owed(session)
         self._lose(session, jobs, why)
-        if known or jobs:
-            names = ", ".join(session.service_names[:20])
-            self.turn.note("info", f"worker {session.id} of {names} is gone: {why}")
-            self._announce("worker.gone", session, why)
+        names = ", ".join(session.service_names[:20])
+        self.turn.note("info", f"worker {session.id} of {names} is gone: {why}")
+        self._announce("worker.gone", session, why)
 
     def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
         """A worker died with these. With one in hand, that is charged. With several nobody can know which it

@@ -186,7 +186,6 @@ FromWorker = Ready | WorkerPartial | WorkerFinal | Heartbeat | Disconnect
 ToWorker = WorkerRequest | Heartbeat | Disconnect
 FromPeer = ClientRequest | FromWorker
 
-HEARTBEAT = Heartbeat()
 DISCONNECT = Disconnect()
 
 
