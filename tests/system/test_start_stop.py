@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from tests.peers import REPOSITORY, wait_until
 from tests.system.installation import (
     ONE,
@@ -156,7 +157,7 @@ def test_a_folder_without_a_settings_file_runs_its_workers(tmp_path: Path) -> No
         (tmp_path / "zmws").mkdir()
         started = run("start", cwd=tmp_path, **ports)
         assert started.code == 0, started.err
-        assert set(zmws.pids()) == {"broker", "logger", "random_stream", "reverse", "sleep", "wordcount"}
+        assert set(zmws.pids()) == {"broker", *shipped.WORKERS}
         assert run("call", "STR-REV", "str=ab", cwd=tmp_path, **ports).out == "ba\n"
         assert run("stop", cwd=tmp_path, **ports).code == 0
     empty = tmp_path / "empty"
