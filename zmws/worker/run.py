@@ -41,7 +41,7 @@ from zmws.worker.recycling import Recycling
 log = logging.getLogger("zmws.worker")
 
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
-_KILLED = 130  # of who was stopped twice by hand, as shells have it
+_GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
 
 
@@ -141,9 +141,9 @@ class Run:
         self._signals.append(number)
         if number == signal.SIGHUP and len(self._signals) == 1:
             self._code = RECYCLED
-        if number == signal.SIGINT and self._signals.count(signal.SIGINT) > 1:
-            self._code = _KILLED
-            self.line.stop(0)  # asked twice by hand: the job in hand is given back now
+        if number == signal.SIGINT and len(self._signals) > 1:
+            self._code = _GAVE_BACK
+            self.line.stop(0)  # asked twice: the job in hand is given back now
         else:
             self.line.stop(self._stop_timeout_s)
 
@@ -275,6 +275,8 @@ class Run:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # closed, or in use by whoever hangs
                     stream.flush()
+            if os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGTERM)  # what the job has started: it will be started anew elsewhere
             os._exit(self._code)
 
 
