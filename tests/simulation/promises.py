@@ -7,6 +7,7 @@ from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
 from zmws.core.forgetting import Prune
 from zmws.core.group import Group
+from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.progress import Progress
@@ -281,7 +282,7 @@ BY_TRANSCRIPT = [
         "lease_restart",
     ),
     (
-        Mutation("a pause ends with the broker", Recovery, "recover", "service.paused = paused", "pass"),
+        Mutation("a pause ends with the broker", Held, "recall", "service.paused = known.paused", "pass"),
         "pause_restart",
     ),
     (

@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
+from zmws.core.options import with_defaults, worker_options
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
+from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
+from zmws.errors import OptionError
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
@@ -32,6 +36,7 @@ from zmws.wire.messages import (
     Heartbeat,
     Link,
     Ready,
+    ServiceInfo,
     WorkerRequest,
 )
 from zmws.wire.names import is_reserved, service_name_fault
@@ -39,6 +44,7 @@ from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
+PARAMS_BYTES_MAX = 64 * 1024  # of the JSON Schema of a service's parameters
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
 
 
@@ -72,12 +78,13 @@ class Roster:
     def on_ready(self, peer: Peer, message: Ready) -> None:
         """A worker registers, or comes back."""
         turn, info = self.turn, message.info
-        fault = self._fault_of(peer, message)
+        offered = _offered(message)
+        fault = self._fault_of(peer, message) or self._fault_of_offer(offered)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
-        slots = self._slots_of(message)
+        slots = self._slots_of(offered)
         if slots is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
         worker_id = info.id if info is not None else _foreign_id(peer, turn.suppliers.secret)
@@ -90,6 +97,8 @@ class Roster:
             self.by_id[worker_id] = session
         for ring in session.rings:
             ring.workers[session] = None
+        for name, told in offered.items():
+            self.held.told(self.held.services[name], told.defaults, told.params)
         turn.counters["workers_ready"] += 1
         if info is not None:
             self._greet(session, info.holding, info.finished)
@@ -116,21 +125,35 @@ class Roster:
             return f"READY is for '{message.service}', and its services do not name that"
         return None
 
-    def _slots_of(self, message: Ready) -> dict[Ring, int | None] | None:
+    def _fault_of_offer(self, offered: Mapping[str, ServiceInfo]) -> str | None:
+        """What is wrong with what a READY says of its services' jobs. Where it is right, the options in it
+        are then in their types."""
+        for name, told in offered.items():
+            service = self.held.services.get(name) or Service(name)
+            try:
+                if told.defaults is not None:
+                    told.defaults = worker_options(told.defaults)
+                    with_defaults(service.configured, told.defaults)
+            except OptionError as wrong:
+                return f"its 'defaults' of {name}: {wrong}"
+            if told.params is not None and not isinstance(told.params, dict):
+                return f"its 'params' of {name} are no JSON Schema: they must be a JSON object"
+            if told.params is not None and (size := len(json.dumps(told.params))) > PARAMS_BYTES_MAX:
+                return f"its 'params' of {name} are {size} bytes of JSON, and may be {PARAMS_BYTES_MAX}"
+        return None
+
+    def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
         """How many jobs of each of its services a worker takes at once; None if there are too many
         services."""
-        info, held = message.info, self.held
-        given: dict[str, int | None] = {message.service: None}
-        if info is not None and info.services is not None:
-            given = {name: service.slots for name, service in info.services.items()}
-        missing = sum(name not in held.services for name in given)
+        held = self.held
+        missing = sum(name not in held.services for name in offered)
         if missing and len(held.services) + missing > self.turn.limits.services_max:
             return None
         slots: dict[Ring, int | None] = {}
-        for name, most in given.items():
+        for name, told in offered.items():
             service = held.register(name)
             assert service is not None, name
-            slots[service.ring] = most
+            slots[service.ring] = told.slots
         return slots
 
     def _greet(self, session: Session, holding: list[bytes], finished: list[bytes]) -> None:
@@ -432,6 +455,13 @@ class Roster:
             if why is not None:
                 body["why"] = why
             self.turn.news(topic, body)
+
+
+def _offered(message: Ready) -> dict[str, ServiceInfo]:
+    """The services that a READY is for."""
+    if message.info is not None and message.info.services is not None:
+        return message.info.services
+    return {message.service: ServiceInfo()}
 
 
 def _same_process(old: Session, new: Session) -> bool:
