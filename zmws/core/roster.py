@@ -6,17 +6,21 @@ Rule 2: a silent worker is not a dead one: only an idle worker is expired for si
 Rule 3: nothing rests on a send having worked; what was sent into a dying connection is lost without
         an error, so every busy worker is probed, and what a new READY does not name never arrived.
 Rule 4: READY ends any older session of the same routing id and of the same worker id.
-Rule 5: a routing id is shown to nobody, for who knows it can claim it and gets what is sent to it.
+Rule 5: a worker of ours that is drained (zmws.drain) is told DRAIN, and again when the same process comes
+        back: it gets no more jobs. Another gets DISCONNECT, as soon as it holds nothing.
+Rule 6: a routing id is shown to nobody, for who knows it can claim it and gets what is sent to it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
 from zmws.core.options import with_defaults, worker_options
@@ -37,6 +41,7 @@ from zmws.wire.messages import (
     Link,
     Ready,
     ServiceInfo,
+    WorkerInfo,
     WorkerRequest,
 )
 from zmws.wire.names import is_reserved, service_name_fault
@@ -45,14 +50,24 @@ from zmws.wire.words import beat_of
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 PARAMS_BYTES_MAX = 64 * 1024  # of the JSON Schema of a service's parameters
+DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
+
+_Process = tuple[str, str, int | None]
 
 
 class Roster:
     """The sessions by routing id and by worker id."""
 
     def __init__(
-        self, turn: Turn, held: Held, life: Life, recovery: Recovery, results: Results, strangers: Strangers
+        self,
+        turn: Turn,
+        held: Held,
+        life: Life,
+        recovery: Recovery,
+        results: Results,
+        strangers: Strangers,
+        host: Host,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -60,8 +75,10 @@ class Roster:
         self.recovery = recovery
         self.results = results
         self.strangers = strangers
+        self.host = host
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
+        self._drained: OrderedDict[_Process, None] = OrderedDict()  # who has been told DRAIN
         self._probed = float("-inf")
         self._probe_due = False
         self._check = Reminder(self.check, lambda s, at: self.by_peer.get(s.peer) is s and s.timer_at == at)
@@ -103,6 +120,8 @@ class Roster:
         if info is not None:
             self._greet(session, info.holding, info.finished)
             self.recovery.returned(session, named)
+            if _process(info) in self._drained:
+                self.drain(session)
         else:
             self._collect(session)
         session.plan()
@@ -159,13 +178,15 @@ class Roster:
     def _greet(self, session: Session, holding: list[bytes], finished: list[bytes]) -> None:
         """Tell a worker of ours the pace; take over what it brings, cancel what is dead."""
         limits = self.turn.limits
-        pace = {
+        pace: dict[str, Any] = {
             "interval": limits.heartbeat_interval_s,
             "liveness": limits.heartbeat_liveness,
             "message_bytes_max": limits.message_bytes_max,
             "cancel_grace": limits.cancel_grace_s,
             "takes": TAKES,
         }
+        if self.host.client:
+            pace["client"] = self.host.client
         self.turn.command(session.peer, Heartbeat((json.dumps(pace).encode(),)), session.link)
         for token in holding:
             if not self._take_over(session, token):
@@ -233,6 +254,7 @@ class Roster:
             self.turn.command(session.peer, DISCONNECT, session.link)
             return self.end(session, "it named more tokens than a worker can have")
         beat = beat_of(frames)
+        session.names(beat.holds)
         room = max(0, HOLDING_MAX - len(session.holding))
         for token in beat.holds[:room]:
             if token not in session.holding and self.held.live(token) is None:
@@ -247,6 +269,7 @@ class Roster:
         if beat.confirm is not None:
             self.results.want_confirmed(session, beat.confirm)
         session.stand_in_line()
+        session.look()
         return None
 
     def _release(self, session: Session, token: bytes) -> None:
@@ -283,8 +306,38 @@ class Roster:
 
     # ------------------------------------------------------------ going
 
+    def named(self, worker_id: str) -> list[Session]:
+        """The worker of this id, as zmws.workers shows it."""
+        return [session for session in self.by_peer.values() if session.id == worker_id]
+
+    def of_service(self, service: Service) -> list[Session]:
+        """The workers that serve it."""
+        return [session for session in service.ring.workers if isinstance(session, Session)]
+
+    def drain(self, session: Session) -> None:
+        """It is to finish what it holds, and leave: nothing more is given to it."""
+        session.draining = True
+        session.leave_line()
+        self._look_for_another(session)
+        if session.info is None:
+            return self._send_off(session)
+        self._drained[_process(session.info)] = None
+        if len(self._drained) > self.turn.limits.strangers_max:
+            self._drained.popitem(last=False)
+        self.turn.command(session.peer, DRAIN, session.link)
+        return session.look()
+
+    def _send_off(self, session: Session) -> None:
+        """A foreign worker that is drained: away with it, as soon as it holds nothing."""
+        session.look()
+        if not session.holding:
+            self.turn.command(session.peer, DISCONNECT, session.link)
+            self.end(session, "drained")
+
     def on_disconnect(self, session: Session) -> None:
         """The worker leaves; what it holds is given back, no failure."""
+        if session.info is not None:
+            self._drained.pop(_process(session.info), None)
         self._remove(session)
         for job in session.jobs:
             self.life.give_back(job, "its worker left")
@@ -310,6 +363,7 @@ class Roster:
             session.blocked_until = self.turn.now + self.turn.limits.stuck_peer_s
             self.turn.timers.add(session.blocked_until, self._unblocked, session)
             session.stand_in_line()
+            session.look()
 
     def _lost(self, session: Session) -> None:
         session.leave_line()
@@ -406,6 +460,9 @@ class Roster:
                 else:
                     turn.counters["workers_dropped"] += 1
                     return self._give_up(session, "it did not let go of a cancelled job")
+        session.look()
+        if session.draining and not session.ours and not session.holding:
+            return self._send_off(session)
         # The very sum that Session makes: a difference could round to just below, for ever.
         if not session.holding and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
@@ -469,8 +526,12 @@ def _same_process(old: Session, new: Session) -> bool:
     it, whatever name or routing id they share."""
     if old.info is None or new.info is None:
         return False
-    told = (old.info.id, old.info.host, old.info.pid)
-    return told == (new.info.id, new.info.host, new.info.pid)
+    return _process(old.info) == _process(new.info)
+
+
+def _process(info: WorkerInfo) -> _Process:
+    """What is the same as long as a worker of ours lives, whatever its connection does."""
+    return info.id, info.host, info.pid
 
 
 def _foreign_id(peer: Peer, secret: bytes) -> str:
