@@ -11,7 +11,7 @@ from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
 from zmws.dialog.actions import Open, Transmit
-from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, WorkerDialog
+from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, Stopped, WorkerDialog
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 
@@ -91,6 +91,8 @@ class SimWorker(OurWorker):
                     self.link.send_to_broker(action.frames)
             elif isinstance(action, StartJob):
                 self._work(action.request)
+            elif isinstance(action, Stopped):
+                self._left()
             elif isinstance(action, CancelJob):
                 self.world.say(f"{self.name} is told to drop {action.token.decode()}")
         due = self.dialog.next_deadline()
@@ -105,6 +107,16 @@ class SimWorker(OurWorker):
                         self.tick()
 
             self.world.after(due - self.world.now, wake)
+
+    def _left(self) -> None:
+        """It was drained, and has left; whoever watches over it starts it anew."""
+        self.world.say(f"{self.name} has left")
+        for token in self.unconfirmed:
+            self.watcher.may_have_failed(token)  # the broker may not have it, and a crash undo it
+        self.running = False
+        if self.link is not None:
+            self.link.break_off()
+        self.world.after(0.5, self.begin)
 
     def _work(self, request: WorkerRequest) -> None:
         random, dialog = self.world.random, self.dialog
