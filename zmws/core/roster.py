@@ -50,6 +50,7 @@ from zmws.wire.words import beat_of
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 PARAMS_BYTES_MAX = 64 * 1024  # of the JSON Schema of a service's parameters
+PARAMS_BYTES_ALL_MAX = 64 * 1024 * 1024  # of all of them
 DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
 
@@ -155,10 +156,12 @@ class Roster:
                     with_defaults(service.configured, told.defaults)
             except OptionError as wrong:
                 return f"its 'defaults' of {name}: {wrong}"
-            if told.params is not None and not isinstance(told.params, dict):
-                return f"its 'params' of {name} are no JSON Schema: they must be a JSON object"
-            if told.params is not None and (size := len(json.dumps(told.params))) > PARAMS_BYTES_MAX:
-                return f"its 'params' of {name} are {size} bytes of JSON, and may be {PARAMS_BYTES_MAX}"
+            if told.params is not None and (fault := _fault_of_schema(told.params)) is not None:
+                return f"its 'params' of {name} {fault}"
+        if any(told.params is not None for told in offered.values()):
+            others = [one for name, one in self.held.services.items() if name not in offered]
+            if sum(len(one.params or "") for one in others) > PARAMS_BYTES_ALL_MAX:
+                return f"the 'params' of all services are {PARAMS_BYTES_ALL_MAX} bytes of JSON already"
         return None
 
     def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
@@ -519,6 +522,17 @@ def _offered(message: Ready) -> dict[str, ServiceInfo]:
     if message.info is not None and message.info.services is not None:
         return message.info.services
     return {message.service: ServiceInfo()}
+
+
+def _fault_of_schema(params: Any) -> str | None:
+    """Why this is no JSON Schema that could be kept and shown; whether it is one at all, is not looked at."""
+    if not isinstance(params, dict):
+        return "are no JSON Schema: they must be a JSON object"
+    try:
+        size = len(json.dumps(params, allow_nan=False))
+    except ValueError:
+        return "hold a number that JSON has none for"
+    return f"are {size} bytes of JSON, and may be {PARAMS_BYTES_MAX}" if size > PARAMS_BYTES_MAX else None
 
 
 def _same_process(old: Session, new: Session) -> bool:
