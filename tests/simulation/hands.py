@@ -21,6 +21,7 @@ Peer = tuple[str, bytes]
 class Hand:
     """One session of a worker of ours."""
 
+    worker: str
     slots: int
     services: dict[str, int]
     tokens: dict[bytes, str] = field(default_factory=dict)  # and their service
@@ -32,6 +33,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.by_peer: dict[Peer, Hand] = {}
+        self.drained: set[str] = set()  # worker ids, each of one process
         self.retries: dict[str, int] = {}  # by job id, as it was asked for
         self.begun: Counter[str] = Counter()
         self.revived: dict[str, int] = {}  # how often an operator has retried what had ended
@@ -40,6 +42,7 @@ class Hands:
     def restarted(self) -> None:
         """A new broker: what an attempt did may be undone, and be done again."""
         self.by_peer.clear()
+        self.drained.clear()
         self.begun.clear()
         self.saved.clear()
 
@@ -90,7 +93,7 @@ class Hands:
         services = {message.service: info.slots}
         if info.services is not None:
             services = {name: told.slots for name, told in info.services.items()}
-        hand = Hand(info.slots, services)
+        hand = Hand(info.id, info.slots, services)
         alive = [token for token in info.finished if core.held.live(token) is not None]
         for token in (*info.holding, *alive):
             for other in self.by_peer.values():
@@ -138,6 +141,7 @@ class Hands:
         hand = self.by_peer.get(peer)
         if hand is None:
             return  # a foreign one has one slot (Watcher.given)
+        demand(hand.worker not in self.drained, f"{job.id} was given to {hand.worker}, which was drained")
         others = [core.held.live(token) for token in hand.tokens]
         demand(not others or not suspect(job), f"the suspect {job.id} was given in company")
         for other in others:
@@ -157,6 +161,8 @@ class Hands:
         for frame in message.frames if hand is not None else ():
             if frame.startswith(b"DONE "):
                 hand.confirming -= set(frame[5:].split())
+            if frame == b"DRAIN":
+                self.drained.add(hand.worker)
 
     # ------------------------------------------------------------ attempts
 

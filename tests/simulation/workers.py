@@ -128,6 +128,8 @@ class SimWorker(OurWorker):
         """The process ends; what it said last may still arrive."""
         self.world.say(f"{self.name} has left, and gives back {len(action.given_back)}")
         self.running = False
+        for token in self.unconfirmed:
+            self.watcher.may_have_failed(token)  # the broker may not have it, and a crash undo it
         if self.link is None or not self.link.alive:
             for token in self._charged():
                 self.watcher.may_have_failed(token)

@@ -100,7 +100,7 @@ class Settings:
             "broker": keys_of(self.broker),
             "store": keys_of(self.store),
             "gateway": keys_of(self.gateway),
-            "services": {name: asdict(options) for name, options in self.services.items()},
+            "services": {name: options.values() for name, options in self.services.items()},
             "workers": [{**asdict(worker), "file": str(worker.file)} for worker in self.workers],
         }
 
