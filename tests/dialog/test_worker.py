@@ -717,6 +717,7 @@ def test_what_still_runs_when_the_time_to_leave_is_over_is_given_back() -> None:
     life.pass_time(0.2)
     assert life.dialog.state is State.STOPPED and life.said(DISCONNECT) == [[]]
     assert life.did[-1] == Stopped(0, (token,)) and life.said(FINAL) == []
+    assert life.said(HEARTBEAT)[-1] == [b"HOLDS " + token], "so the broker knows that it has begun"
 
 
 def test_a_later_stop_may_leave_less_time_and_never_more() -> None:

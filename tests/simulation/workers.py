@@ -10,6 +10,7 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
+from zmws.core.job import job_id_of
 from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.worker import CancelJob, DialogSettings, Hangs, StartJob, Stopped, WorkerDialog
 from zmws.wire import mdp
@@ -128,6 +129,10 @@ class SimWorker(OurWorker):
         """The process ends; what it said last may still arrive."""
         self.world.say(f"{self.name} has left, and gives back {len(action.given_back)}")
         self.running = False
+        once = self.watcher.hands.retries
+        for token in action.given_back:
+            if once.get(job_id_of(token) or "", 0) == 0:
+                self.watcher.may_have_failed(token)  # it has begun, and is to run only once
         for token in self.unconfirmed:
             self.watcher.may_have_failed(token)  # the broker may not have it, and a crash undo it
         if self.link is None or not self.link.alive:

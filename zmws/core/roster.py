@@ -337,12 +337,20 @@ class Roster:
             self.end(session, "drained")
 
     def on_disconnect(self, session: Session) -> None:
-        """The worker leaves; what it holds is given back, no failure."""
+        """The worker leaves; what it holds is given back, no failure. But a job that may run only once, and
+        that it has begun, has failed."""
         if session.info is not None:
             self._drained.pop(_process(session.info), None)
         self._remove(session)
-        for job in session.jobs:
-            self.life.give_back(job, "its worker left")
+        for assignment in list(session.holding.values()):
+            job = assignment.job
+            if job is None:
+                continue
+            if session.ours and job.retries == 0 and assignment.name_by is None:
+                why = f"the worker {session.id} left and gave it back, and it may run only once"
+                self.life.fail(job, error("worker_lost", why), LOST)
+            else:
+                self.life.give_back(job, "its worker left")
         for token in list(session.holding):
             session.let_go(token)  # it brings nothing more
         self.end(session, "left")

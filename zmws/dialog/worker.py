@@ -515,6 +515,9 @@ class WorkerDialog:
 
     def _say_stopped(self) -> None:
         if self.state in OPEN:
+            if self.holding:
+                # What has begun: a job that may run only once is not to begin again.
+                self._transmit([mdp.MDPW02, mdp.W_HEARTBEAT, b"HOLDS " + b" ".join(self.holding)])
             self._transmit([mdp.MDPW02, mdp.W_DISCONNECT])
         self._move("leave")
         self._leave_by = None
