@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-from tests import shipped
+from tests import reference, shipped
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import ZMWS, environment, installation, run
 from zmws.cli import cli
@@ -137,7 +137,12 @@ def test_every_verb_of_the_command_line_is_explained() -> None:
 def test_the_links_of_the_documents_lead_somewhere() -> None:
     for file in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)]+)\)", file.read_text()):
-            assert link.startswith("https://") or (file.parent / link).exists(), f"{file.name}: {link}"
+            path, _, title = link.partition("#")
+            there = file.parent / path if path else file
+            assert link.startswith("https://") or there.exists(), f"{file.name}: {link}"
+            if title:
+                titles = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+                assert f"#{title}" in [reference.anchor(one) for one in titles], f"{file.name}: {link}"
 
 
 def test_comments_cite_documents_that_are_here() -> None:
@@ -148,7 +153,7 @@ def test_comments_cite_documents_that_are_here() -> None:
     for path in files:
         text = path.read_text()
         assert not re.search(r"\b[A-Z]{4,} sections? \d", text), f"{path} cites a section of no document"
-        for cited in re.findall(r"(?<![\w/.])((?:docs/)?[A-Za-z]+\.md)\b", text):
+        for cited in re.findall(r"(?<![\w/.-])((?:docs/)?[A-Za-z-]+\.md)\b", text):
             places = (REPOSITORY / cited, REPOSITORY / "docs" / cited)
             assert any(place.is_file() for place in places), f"{path} cites {cited}, which is not here"
 
