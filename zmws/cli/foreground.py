@@ -12,10 +12,10 @@ import click
 from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
 from zmws.cli.options import F, config_option
-from zmws.errors import StoreError
+from zmws.errors import SettingsError, StoreError
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
-from zmws.worker.command import command, run_worker, set_up_log
+from zmws.worker.command import OPTIONS, command, run_worker, set_up_log
 
 _FLAGS = {
     "client": ("broker.client", "Where clients connect."),
@@ -77,7 +77,9 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
     return 0
 
 
-def _worker(file: Path, **given: Any) -> int:
+def _worker(file: Path, reload: bool, **given: Any) -> int:
+    if reload:
+        return _reloaded(file, **given)
     from zmws.worker.files import load_main_class
 
     code = run_worker(lambda: load_main_class(file), **given)
@@ -86,9 +88,37 @@ def _worker(file: Path, **given: Any) -> int:
     return code
 
 
+def _reloaded(file: Path, config: Path | None, log_level: str, **given: Any) -> int:
+    from zmws.supervisor.reload import reload
+
+    if MARK in os.environ:
+        raise SettingsError(
+            "--reload is for a worker in the foreground; 'zmws start' cannot start one with it"
+        )
+    set_up_log(log_level)
+    if not file.is_file():
+        raise SettingsError(f"there is no worker file {file}")
+    known = settings.load(config)
+    given |= {"config": config, "log_level": log_level}
+    arguments = [str(file)]
+    for option in OPTIONS:
+        value = given[str(option.name)]
+        for one in value if option.multiple else [value]:
+            if one is not None:
+                arguments += [option.opts[-1], str(one)]
+    folders = list(dict.fromkeys([file.absolute().parent, known.root]))
+    ignored = [known.store_folder, known.logs_dir, known.run_dir]
+    return reload(arguments, folders, ignored)
+
+
 worker = command(
     "worker",
     "Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave.",
     _worker,
-    [click.Argument(["file"], type=click.Path(path_type=Path))],
+    [
+        click.Argument(["file"], type=click.Path(path_type=Path)),
+        click.Option(
+            ["--reload"], is_flag=True, help="Start it anew when a Python file changes, here or beside FILE."
+        ),
+    ],
 )
