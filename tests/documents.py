@@ -11,7 +11,8 @@ A fenced block is one of these; another language is refused, so that no example 
 
 Rule 1: what stands behind `$ ` begins with `zmws` or `python`, as they are in a reader's environment. The
         broker's default endpoints are this reader's own, in programs too.
-Rule 2: a worker's file that `zmws start` has never started is an example that nobody has run.
+Rule 2: a worker's file that `zmws start` has never started, and no other example imports, is one that nobody
+        has run: it is refused.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ class Block:
 
 
 def blocks(text: str, language: str | None = None) -> list[Block]:
-    """Those of a document, or of one language."""
+    """Those of a document, or of one language. Fails where a fence does not begin its line, or has more than
+    a language behind it: nobody would run that block."""
     found = [Block(one[1], one[2], text.count("\n", 0, one.start(2)) + 1) for one in _FENCE.finditer(text)]
+    fences = len(re.findall(r"^[ >]*```", text, re.MULTILINE))
+    assert fences == 2 * len(found), f"{fences} fences, and {len(found)} blocks that can be read"
     return [one for one in found if language in (None, one.language)]
 
 
@@ -114,18 +118,19 @@ class Reader:
 
     def follow(self, document: Path) -> None:
         """Do all that it says. Fails with the line of the example that is not as it says."""
+        text = document.read_text(encoding="utf-8")
         workers = set()
-        for block in blocks(document.read_text(encoding="utf-8")):
+        for block in blocks(text):
             try:
                 self._follow(block)
             except (AssertionError, subprocess.TimeoutExpired) as wrong:
                 raise AssertionError(f"{document.name}:{block.line}: {wrong}") from None
             if block.file is not None and block.file.startswith("workers/"):
                 workers.add(Path(block.file).stem)
-        if not workers:
-            return
-        never = {name for name in workers if not (self.folder / "logs" / f"{name}.txt").exists()}
-        assert not never, f"{document.name}: 'zmws start' has never started {', '.join(sorted(never))}"
+        started = {file.stem for file in (self.folder / "logs").glob("*.txt")}
+        imported = set(re.findall(r"^from workers\.(\w+) import ", text, re.MULTILINE))
+        never = sorted(workers - started - imported)
+        assert not never, f"{document.name}: nobody has started or imported {', '.join(never)}"
 
     def _follow(self, block: Block) -> None:
         if block.file is not None:
@@ -137,7 +142,7 @@ class Reader:
         elif block.language == "python":
             self.python("\n" * (block.line - 1) + block.text)  # a traceback has the lines of the document
         elif block.language == "console":
-            self._terminal(block.text)
+            self._terminal(self.own(block.text))
         else:
             assert block.language == "text", f"a block of '{block.language}', which nothing runs"
 

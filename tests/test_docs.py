@@ -292,6 +292,8 @@ def test_a_document_is_followed_from_the_top_to_the_end(tmp_path: Path) -> None:
         ("$ id=$(zmws --version)", "$ true", r":20: a command is neither of zmws nor of python: \$ true"),
         ("```console\n$ id", "```sh\n$ id", r":20: a block of 'sh', which nothing runs"),
         ("# folder/one.py", "# workers/one.py", r":8: "),
+        ("```console", "```console once", r"^8 fences, and 3 blocks that can be read"),
+        ("```console", "  ```console", r"^8 fences, and \d blocks that can be read"),
     ],
 )
 def test_an_example_that_is_wrong_is_noticed(tmp_path: Path, said: str, instead: str, wrong: str) -> None:
@@ -301,5 +303,5 @@ def test_an_example_that_is_wrong_is_noticed(tmp_path: Path, said: str, instead:
 
 
 def test_a_worker_of_a_document_that_nobody_has_started_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"example\.txt: 'zmws start' has never started one"):
+    with pytest.raises(AssertionError, match=r"example\.txt: nobody has started or imported one"):
         _follow(tmp_path, "```python\n# workers/one.py\n1\n```\n")
