@@ -281,6 +281,8 @@ class Reference:
             if given and any("contextmanager" in str(decorator.value) for decorator in function.decorators):
                 returns = f"AbstractContextManager[{given[1]}]"
             head = "async def " if "async" in function.labels else "def "
+            if "classmethod" in function.labels:
+                head = f"@classmethod\n{head}"
             short = name.rpartition(".")[2]
             yield from _code(head + short, self._parameters(function.parameters), f" -> {returns}")
         yield from (told, "")

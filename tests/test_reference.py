@@ -21,6 +21,7 @@ def test_the_reference_shows_what_a_newcomer_looks_for() -> None:
     assert "| `deadline` | `float` |" in text and "| `ok` | `bool` | Whether the job completed. |" in text
     assert "#### Client.close\n" in text, "what a base class has"
     assert "def lease(service: str, wait: Seconds = 0.0, ttr: Seconds = 60.0)" in text, "no constant's name"
+    assert "@classmethod\ndef main(" in text
     assert "_steps(" not in text and "#### JobCancelled.of" not in text
 
 

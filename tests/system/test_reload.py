@@ -112,6 +112,7 @@ def test_a_worker_starts_anew_when_its_file_or_a_module_of_the_installation_chan
         second = _worker(zmws_client, but=first)
         assert zmws_client.call("RELOADED", timeout=10) == "second" and _gone(first)
         assert "workers/w.py changed: the worker starts anew" in one.text()
+        assert "watchfiles" not in one.text(), "the library tells nothing"
 
         (tmp_path / "shoplib.py").write_text('MORE = " and more"\n')
         _worker(zmws_client, but=second)

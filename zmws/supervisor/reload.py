@@ -48,6 +48,7 @@ def _watcher(folders: Sequence[Path], ignored: Sequence[Path]) -> Callable[[thre
         import watchfiles
     except ImportError:
         raise SettingsError("--reload needs the library watchfiles: pip install 'zmws[reload]'") from None
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each look, and each change twice
     # The library asks how a path begins: run/ is not to stand for runner.py.
     wanted = watchfiles.PythonFilter(ignore_paths=[f"{folder}{os.sep}" for folder in ignored])
 
