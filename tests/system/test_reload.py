@@ -19,8 +19,10 @@ from tests.system.installation import ZMWS, environment, run
 from zmws.client import Client, Job
 from zmws.errors import ZmwsError
 from zmws.supervisor.pidfile import began
-from zmws.supervisor.reload import _watcher
+from zmws.supervisor.reload import _Reloader, _watcher
 from zmws.testing import RunningBroker
+
+WAIT_S = 40  # processes start here, and others may be busy
 
 WORKER = """
 import os, shoplib, signal
@@ -56,7 +58,7 @@ class Reloaded:
         return self.log.read_text()
 
     def await_text(self, text: str, times: int = 1) -> None:
-        wait_until(lambda: self.text().count(text) >= times, 20, f"{text!r} in:\n{self.text()}")
+        wait_until(lambda: self.text().count(text) >= times, WAIT_S, f"{text!r} in:\n{self.text()}")
 
 
 @contextlib.contextmanager
@@ -93,7 +95,7 @@ def _worker(client: Client, but: int | None = None) -> int:
         pids = [worker["pid"] for worker in client.workers()]
         return pids[0] if len(pids) == 1 and pids[0] != but else None
 
-    return wait_until(known, 20, "one worker")
+    return wait_until(known, WAIT_S, "one worker")
 
 
 def _gone(pid: int) -> bool:
@@ -153,7 +155,7 @@ def _running(client: Client, params: str) -> Job:
 
 
 def _await_progress(job: Job, done: float) -> None:
-    wait_until(lambda: job.status()["progress"] == done, 20, f"progress {done}")
+    wait_until(lambda: job.status()["progress"] == done, WAIT_S, f"progress {done}")
 
 
 def test_the_job_in_hand_ends_before_the_worker_does(
@@ -196,7 +198,7 @@ def test_ctrl_c_ends_both_and_the_job_in_hand_is_finished(
         os.killpg(one.popen.pid, signal.SIGINT)  # as a terminal does
         one.await_text("told to end (SIGINT): the worker finishes the job in hand")
         gate.open("w").close()
-        assert one.popen.wait(20) == 0 and _gone(worker)
+        assert one.popen.wait(WAIT_S) == 0 and _gone(worker)
         assert job.result(timeout=10) == "first"
 
 
@@ -207,7 +209,7 @@ def test_a_signal_to_the_one_who_watches_ends_both(
     with reloaded(tmp_path, broker) as one:
         worker = _worker(zmws_client)
         one.popen.send_signal(number)
-        assert one.popen.wait(20) == 0 and _gone(worker)
+        assert one.popen.wait(WAIT_S) == 0 and _gone(worker)
         one.await_text("stopped: SIGTERM")  # the worker's own word
 
 
@@ -218,7 +220,7 @@ def test_a_second_ctrl_c_gives_the_job_up(tmp_path: Path, broker: RunningBroker,
         one.popen.send_signal(signal.SIGINT)
         _await_progress(job, 1)
         one.popen.send_signal(signal.SIGINT)
-        assert one.popen.wait(20) == 130 and _gone(worker)
+        assert one.popen.wait(WAIT_S) == 130 and _gone(worker)
 
 
 def test_it_ends_by_a_signal_while_there_is_no_worker(tmp_path: Path, broker: RunningBroker) -> None:
@@ -226,7 +228,7 @@ def test_it_ends_by_a_signal_while_there_is_no_worker(tmp_path: Path, broker: Ru
         one.file.write_text("1 / 0\n")
         one.await_text("the worker has ended")
         one.popen.terminate()
-        assert one.popen.wait(20) == 0
+        assert one.popen.wait(WAIT_S) == 0
 
 
 @pytest.mark.parametrize("params", [None, "deaf"])
@@ -257,11 +259,34 @@ def test_only_python_files_of_the_author_are_changes(tmp_path: Path) -> None:
     for name in [*ignored, *wanted]:
         (tmp_path / name).write_text("1\n")
     seen: set[str] = set()
-    while len(seen) < len(wanted):
-        seen |= next(changes)
+
+    def all_seen() -> bool:
+        seen.update(next(changes))
+        return len(seen) >= len(wanted)
+
+    wait_until(all_seen, what="the changes")
     assert seen == {str(tmp_path / name) for name in wanted}
     until.set()
     assert list(changes) == []
+
+
+def test_a_change_while_the_worker_starts_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def watch(until: threading.Event) -> Iterator[set[str]]:
+        done.append("watched")
+        yield set()
+        until.set()
+
+    class Child(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str]) -> None:
+            done.append("started")
+            super().__init__(command)
+
+    monkeypatch.setattr(_Reloader, "_take_signals", lambda self: self._signals.append(signal.SIGTERM))
+    monkeypatch.setattr("zmws.supervisor.reload.subprocess.Popen", Child)
+    assert _Reloader([sys.executable, "-c", "raise SystemExit(7)"])(watch) == 7
+    assert done == ["watched", "started"]
 
 
 def test_a_folder_that_cannot_be_watched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
