@@ -270,7 +270,10 @@ def test_only_python_files_of_the_author_are_changes(tmp_path: Path) -> None:
     assert list(changes) == []
 
 
-def test_a_change_while_the_worker_starts_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("program", "code"), [("exit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)])
+def test_a_change_while_the_worker_starts_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, program: str, code: int
+) -> None:
     done: list[str] = []
 
     def watch(until: threading.Event) -> Iterator[set[str]]:
@@ -285,7 +288,7 @@ def test_a_change_while_the_worker_starts_is_not_missed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(_Reloader, "_take_signals", lambda self: self._signals.append(signal.SIGTERM))
     monkeypatch.setattr("zmws.supervisor.reload.subprocess.Popen", Child)
-    assert _Reloader([sys.executable, "-c", "raise SystemExit(7)"])(watch) == 7
+    assert _Reloader([sys.executable, "-c", program])(watch) == code
     assert done == ["watched", "started"]
 
 
