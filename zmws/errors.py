@@ -84,7 +84,8 @@ class Refused(ZmwsError):
 
 
 class OptionError(Refused):
-    """An option has no such name or is out of range; names the option, the value and the range."""
+    """An option has no such name or is out of range. `option` is its name; the message says which values it
+    may have."""
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__("bad_option", message)
@@ -102,7 +103,8 @@ class JobFailed(ZmwsError):
     """The job ended without a result.
 
     `code` is the one word of docs/errors.md, `type` and `traceback` what the worker told of its
-    exception (or None), `attempts` how many times the job was dispatched (or None).
+    exception (or None), `attempts` how many times the job was dispatched (or None),
+    `job_id` its id (or None).
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from tests.simulation.turns import Before
 from tests.simulation.world import Link, World, shown
 from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
+from zmws.core.job import RUNNING
 from zmws.core.limits import Limits
 from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
@@ -72,6 +73,9 @@ class SimBroker:
         self.world.say("broker crashes")
         for job in self.core.held.stored.values():
             if job.retries == 0:
+                row = self.disk.rows.get(job.id)
+                if job.state == RUNNING and (row is None or row["attempt"] != job.attempt):
+                    self.watcher.hands.undone.add(job.id)
                 self.watcher.may_fail[job.id] += (
                     1  # its worker may not come back, nor say again that it is done
                 )
@@ -154,6 +158,8 @@ class SimBroker:
     def clock_moved(self) -> None:
         """The loop looks at its clocks at least ten times a second."""
         life = self.life
+        if self.up and not self.core.recovered:
+            self.watcher.clocks.restarted(30.0, LIMITS.reattach_grace)
 
         def look() -> None:
             if self.up and life == self.life:

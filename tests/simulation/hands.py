@@ -36,6 +36,8 @@ class Hands:
         self.drained: set[str] = set()  # worker ids, each of one process
         self.retries: dict[str, int] = {}  # by job id, as it was asked for
         self.begun: Counter[str] = Counter()
+        self.numbers: dict[str, int] = {}  # by job id
+        self.undone: set[str] = set()  # jobs whose start a crash of the broker has undone
         self.revived: dict[str, int] = {}  # how often an operator has retried what had ended
         self.saved: dict[str, str] = {}  # by job id: what its attempts left
 
@@ -43,7 +45,6 @@ class Hands:
         """A new broker: what an attempt did may be undone, and be done again."""
         self.by_peer.clear()
         self.drained.clear()
-        self.begun.clear()
         self.saved.clear()
 
     def asked(self, message: ClientRequest) -> None:
@@ -132,6 +133,9 @@ class Hands:
         told = json.loads(message.job)
         job = core.held.live(message.token)
         assert job is not None, message
+        if self.numbers.get(job.id) != job.number:
+            self.numbers[job.id] = job.number  # a new job, perhaps under the id of one that was forgotten
+            self.begun.pop(job.id, None)
         self.revived[job.id] = sum(state in FINAL_STATES for _, _, state, _ in job.states)
         if job.attempt == 1:
             self.saved.pop(job.id, None)  # a new job, under the id of one that was forgotten
@@ -171,7 +175,8 @@ class Hands:
         that an operator has retried it."""
         self.begun[job_id] += 1
         if self.retries.get(job_id) == 0:
-            most = 1 + self.revived.get(job_id, 0)
+            # A REQUEST does not wait for the write of the start, which a crash may so undo.
+            most = 1 + self.revived.get(job_id, 0) + (job_id in self.undone)
             demand(self.begun[job_id] <= most, f"{job_id}, which is not to be tried again, began once more")
 
     def after(self, core: Broker, before: Before) -> None:

@@ -57,7 +57,9 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 def test_both_have_the_same_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(worker_verb.params[1:]) == OPTIONS
+    file, reload, *others = worker_verb.params
+    assert (file.name, reload.name) == ("files", "reload"), "what is of `zmws worker` alone"
+    assert tuple(others) == OPTIONS
     assert main_of(Served, ["--help"]) == 0
     shown = capsys.readouterr().out
     assert "Stands for a worker class" in shown and "--broker" in shown and "--log-level" in shown

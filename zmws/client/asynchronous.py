@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AsyncJob:
-    """A job that a broker has accepted."""
+    """A job that a broker has accepted. `id`, `service`, `durability` and `existing` are as of `Job`."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -71,7 +71,10 @@ class AsyncJob:
 
 
 class AsyncLease:
-    """One attempt at a job, as `Lease`: `async with lease: await lease.complete(...)`."""
+    """One attempt at a job, as `Lease`: `async with lease: await lease.complete(...)`.
+
+    `id`, `service`, `attempt`, `token`, `params`, `record` and `ttr` are as of `Lease`.
+    """
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease

@@ -23,8 +23,8 @@ class Job:
     """A job that a broker has accepted."""
 
     def __init__(self, asker: Asker, job_id: str, service: str, durability: str, existing: bool) -> None:
-        self.id = job_id
-        self.service = service
+        self.id = job_id  # as the broker and the command line know it
+        self.service = service  # its name
         self.durability = durability  # what the acknowledgement stands for: "disk" or "memory"
         self.existing = existing  # it was there already: a repeated id, or a unique key
         self._asker = asker

@@ -25,7 +25,8 @@ _STOP_S = 15.0
 
 @dataclass
 class RunningBroker:
-    """A broker that runs in this process. `client`, `worker`, `news`, `mdp`: its endpoints."""
+    """A broker that runs in this process. `client`, `worker`, `news`, `mdp`: its endpoints; `server`: what
+    runs, for the tests of zmws itself."""
 
     server: BrokerServer
     client: str

@@ -27,13 +27,13 @@ class JobOutcome:
     state: str  # "complete" or "failed"
     result: Any = None  # of a complete one: as a caller gets it, None for none
     code: str | None = None  # of a failed one: as docs/errors.md has it, "job_failed" or "bad_params"
-    message: str | None = None
+    message: str | None = None  # of a failed one: what went wrong
     type: str | None = None  # the exception's, None for a `work()` that returned False
-    traceback: str | None = None
+    traceback: str | None = None  # the exception's, as text
     retried: bool = False  # of a failed one: whether the broker would try it again
-    progress: list[tuple[float, str | None]] = field(default_factory=list)
-    partials: list[Any] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
+    progress: list[tuple[float, str | None]] = field(default_factory=list)  # of each `job.progress`
+    partials: list[Any] = field(default_factory=list)  # the value of each `job.partial`
+    log: list[str] = field(default_factory=list)  # the text of each `job.log`
     extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
     saved: list[Any] = field(default_factory=list)  # what `job.save` was given
     delay: float | None = None  # of a failed one: seconds to the next attempt, None: the job's backoff

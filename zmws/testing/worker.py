@@ -20,7 +20,8 @@ _STOP_S = 15.0
 
 @dataclass
 class RunningWorker:
-    """A worker that runs in this process. `worker`: the object whose `work()` is called."""
+    """A worker that runs in this process. `worker`: the object whose `work()` is called; `service`: what it
+    serves; `thread`: the one that calls `work()`; `line`: its connection, for the tests of zmws itself."""
 
     worker: WorkerBase
     service: str
