@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
-from zmws.cli.options import F, config_option
+from zmws.cli.options import F, config_option, settings_here
 from zmws.errors import StoreError
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
@@ -52,7 +51,7 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
         if not separator:
             raise click.UsageError(f"--set takes KEY=VALUE, not '{other}'")
         flags[key] = value
-    known = settings.load(config, flags)
+    known = settings_here(config, flags)
     set_up_log(known.broker.log_level)
     try:
         jobs = open_store(known)
