@@ -26,6 +26,7 @@ _WHERE = {
     "OptionError": "zmws.errors",
     "Refused": "zmws.errors",
     "ServiceUnknown": "zmws.errors",
+    "SettingsError": "zmws.errors",
 }
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         OptionError,
         Refused,
         ServiceUnknown,
+        SettingsError,
         ZmwsError,
     )
     from zmws.worker import JobInHand, WorkerBase
@@ -57,6 +59,7 @@ __all__ = [
     "OptionError",
     "Refused",
     "ServiceUnknown",
+    "SettingsError",
     "WorkerBase",
     "ZmwsError",
 ]

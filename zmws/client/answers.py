@@ -17,8 +17,6 @@ from zmws.wire.messages import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
 
-DEFAULT_BROKER = "tcp://127.0.0.1:5555"
-
 FILTERS = ("service", "state", "group", "since", "before", "all")  # of zmws.cancel, .retry and .delete
 
 T = TypeVar("T")

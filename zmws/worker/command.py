@@ -26,7 +26,9 @@ OPTIONS: tuple[click.Parameter, ...] = (
     click.Option(["--service"], help="Serve this service instead of the class's own."),
     click.Option(["--log-level"], default="info", help="debug, info, warning or error."),
     click.Option(
-        ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
+        ["-c", "--config"],
+        type=click.Path(path_type=Path),
+        help="The settings file [etc/zmws.toml].",
     ),
 )
 
@@ -87,7 +89,7 @@ def run_worker(
         set_up_log(log_level)
         importable(settings.root_of(config))
         cls = load()
-        endpoints = list(broker) or [settings.connectable(settings.load(config).broker.worker)]
+        endpoints = list(broker) or [settings.address("worker", config)]
         for endpoint in endpoints:
             sockets.check_endpoint(endpoint)
         code: int = cls().run(endpoints, service)
