@@ -187,7 +187,12 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
 
     def python(program: str) -> str:
         ended = subprocess.run(
-            [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env=environment(**ports),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
