@@ -5,6 +5,7 @@ What a job, a lease and a batch need of a client; the fronts stand above it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -93,6 +94,14 @@ class Asker:
             with suppress(ServiceUnknown):  # of an older broker
                 yield self.answer_future("zmws.hello")
         return dialog.message_bytes_max, dialog.submit_many_max
+
+    def monotonic(self) -> float:
+        """The clock that waits go by, in seconds."""
+        return time.monotonic()
+
+    def check_endless(self, job_id: str) -> None:
+        """Somebody is to wait for this job as long as it takes. Raises ZmwsError where it is known that this
+        is for ever; a connection cannot know."""
 
     def close(self) -> None:
         """Close the connection."""
