@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from zmws.wire.values import json_object, value_of
 from zmws.worker import JobInHand, WorkerBase
 from zmws.worker.attempt import Final
 from zmws.worker.executor import Inline
+from zmws.worker.job import JobLine
 
 
 @dataclass
@@ -95,10 +96,16 @@ def run_job(
     told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancelled)
-    request = WorkerRequest(token, made.service_name, told, body)
-    executor = Inline(made, (KeyboardInterrupt,))
+    run_attempt(made, ear, WorkerRequest(token, made.service_name, told, body), ear.finish)
+    return ear.heard
+
+
+def run_attempt(
+    worker: WorkerBase, line: JobLine, request: WorkerRequest, ended: Callable[[Final], None]
+) -> None:
+    """Run `work()` once, as a worker would: what the job says goes to `line`, its end to `ended`."""
+    executor = Inline(worker, (KeyboardInterrupt,))
     try:
-        executor.start(JobInHand(ear, request), body, ear.finish)
+        executor.start(JobInHand(line, request), request.body, ended)
     finally:
         executor.close()
-    return ear.heard
