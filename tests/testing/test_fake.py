@@ -163,6 +163,15 @@ def test_or_when_it_is_told_or_somebody_waits() -> None:
     assert client.run_all() == 0 and cancelled.status()["state"] == "cancelled"
 
 
+def test_a_function_can_stand_for_a_worker() -> None:
+    client = FakeClient(workers={"PRICE": lambda params: params["n"] * 2, "FAIL": lambda params: 1 // 0})
+    assert client.call("PRICE", {"n": 21}) == 42
+    with pytest.raises(JobFailed, match="by zero"):
+        client.call("FAIL")
+    with pytest.raises(ServiceUnknown):
+        client.call("OTHER")
+
+
 def test_jobs_run_in_the_order_that_a_broker_gives_them_out() -> None:
     done = list[str]()
 

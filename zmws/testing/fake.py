@@ -7,6 +7,9 @@
     client = FakeClient(workers=[Reverse])         runs jobs, in this thread
     assert client.call("STR-REV", {"str": "abc"}) == "cba"
 
+    client = FakeClient(workers={"PRICE": lambda params: 42})       a function stands for a worker
+    assert client.call("PRICE", {"article": 7}) == 42
+
 It is a Client, over a broker in this thread (in_process.py): options, refusals, repeats, records and events
 are the real ones. What is other than with a broker:
 
@@ -21,7 +24,7 @@ are the real ones. What is other than with a broker:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from zmws.client.asynchronous import AsyncClient
@@ -32,7 +35,7 @@ from zmws.errors import ZmwsError
 from zmws.testing.in_process import FakeConnection, InProcess, Submitted
 from zmws.worker import WorkerBase
 
-Workers = Iterable[type[WorkerBase] | WorkerBase]
+Workers = Iterable[type[WorkerBase] | WorkerBase] | Mapping[str, Callable[[Any], Any]]
 Services = Mapping[str, ServiceOptions | Mapping[str, Any]]
 
 _ANSWER_S = 10.0  # as long as a real client would wait for the broker itself
@@ -44,8 +47,9 @@ class FakeClient(Client):
     def __init__(
         self, workers: Workers | None = None, *, run_at_once: bool = True, services: Services | None = None
     ) -> None:
-        """`workers`: classes, of each of which an object is made when it is needed, or objects. None: jobs
-        are kept, and every service is known. `services`: their options, as `[services.NAME]` has them; these
+        """`workers`: classes, of each of which an object is made when it is needed, or objects; or, of each
+        service, a function of the parameters that stands for its worker. None: jobs are kept, and every
+        service is known. `services`: their options, as `[services.NAME]` has them; these
         are known, also without a worker. Raises ValueError for a worker without a service's name or a
         `work()`, and OptionError.
         """
@@ -54,7 +58,9 @@ class FakeClient(Client):
             for name, one in (services or {}).items()
         }
         self._use(InProcess(given, run_at_once))
-        if workers is not None:
+        if isinstance(workers, Mapping):
+            self.add_workers(*(_worker_of(name, function) for name, function in workers.items()))
+        elif workers is not None:
             self.add_workers(*workers)
 
     def _use(self, broker: InProcess) -> None:
@@ -128,6 +134,18 @@ class FakeClient(Client):
 
     def __repr__(self) -> str:
         return f"<FakeClient with {len(self.submitted)} jobs submitted>"
+
+
+def _worker_of(service: str, function: Callable[[Any], Any]) -> type[WorkerBase]:
+    """A worker that does what a function does."""
+
+    class Function(WorkerBase):
+        service_name = service
+
+        def work(self, job_id: str, params: Any) -> Any:
+            return function(params)
+
+    return Function
 
 
 class AsyncFakeClient(AsyncClient):

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import math
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +37,7 @@ from zmws.errors import ProtocolError, ZmwsError
 from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing.one_job import run_attempt
 from zmws.wire import mdp, names, values
-from zmws.wire.messages import Accepted, Heartbeat, Reply, WorkerRequest
+from zmws.wire.messages import Heartbeat, Reply, WorkerRequest
 from zmws.worker import WorkerBase
 from zmws.worker.attempt import Final
 from zmws.worker.base import work_fault
@@ -73,7 +75,7 @@ class Crew:
     given: WorkerBase | None  # the only one, where an object was given
     free: list[WorkerBase] = field(default_factory=list)
     running: int = 0
-    request: WorkerRequest | None = None  # to be run next
+    requests: deque[WorkerRequest] = field(default_factory=deque)  # to be run next
     cancelled: set[bytes] = field(default_factory=set)
 
 
@@ -120,6 +122,7 @@ class InProcess:
         self.node.broker.turn.news_wanted = False
         self.node.broker.desk.host.version = __version__
         self._clients: dict[bytes, FakeConnection] = {}
+        self._numbers = itertools.count(1)
         self._told: deque[Callable[[], None]] = deque()  # answers, to be brought when the lock is let go of
         self._in_work = threading.local()
         self._running = 0
@@ -175,10 +178,15 @@ class InProcess:
 
     # ------------------------------------------------------------ who is there
 
+    def leave(self, number: bytes) -> None:
+        """This client has gone."""
+        with self.lock:
+            self._clients.pop(number, None)
+
     def join(self, connection: FakeConnection) -> bytes:
         """A client; its routing id."""
         with self.lock:
-            number = b"client-%d" % (len(self._clients) + 1)
+            number = b"client-%d" % next(self._numbers)
             self._clients[number] = connection
             return number
 
@@ -261,15 +269,12 @@ class InProcess:
             return
         client = self._clients.get(send.peer[1])
         if client is not None:
-            if isinstance(send.message, Accepted) and send.message.existing:
-                client.existed.add(send.message.job_id)
             client.receive(self.now(), mdp.encode_to_client(send.message))
 
     def _to_worker(self, crew: Crew, frames: list[bytes]) -> None:
         message = mdp.decode_at_worker(frames)
         if isinstance(message, WorkerRequest):
-            assert crew.request is None, "one at a time"
-            crew.request = message
+            crew.requests.append(message)
         elif isinstance(message, Heartbeat):
             for word in message.frames:
                 if word.startswith(b"CANCEL "):
@@ -317,7 +322,7 @@ class InProcess:
             self.flow()
             self._slots(crew, crew.running + 1)
             self.flow()
-            request, crew.request = crew.request, None
+            request = crew.requests.popleft() if crew.requests else None
             crew.running += request is not None
             self._running += request is not None
             self._slots(crew, 0)
@@ -372,14 +377,14 @@ class InProcess:
 
     # ------------------------------------------------------------ waiting
 
-    def await_answer(self, ask: Ask, works: bool) -> None:
-        """Until it has its answer. `works`: whether workers may work meanwhile. An answer that never comes is
-        told to be none."""
+    def await_answer(self, client: FakeConnection, ask: _Asked, works: bool) -> None:
+        """Until it is answered. `works`: whether workers may work meanwhile. What nobody will ever answer
+        fails."""
         for _ in range(_STEPS_MAX):
-            if works:
+            if works and client.waits_for(ask):
                 self.work()
             with self.lock:
-                if ask.future.done():
+                if not client.waits_for(ask):
                     return
                 if self._running and not self.in_work:
                     self.changed.wait()  # another thread is in a work(), which may bring it
@@ -389,9 +394,9 @@ class InProcess:
                 if why is None and at < NO_END_S:
                     self._move_on(at)
                 else:
-                    fault = ZmwsError(why or f"nothing here will ever answer a request of {ask.service}")
-                    self.tell(lambda fault=fault: ask.future.settle(fault=fault))  # type: ignore[misc]
+                    client.fail(ask, ZmwsError(why or f"nobody here will ever answer this {ask.service}"))
             self.bring()
+        raise ZmwsError(f"there is no end to what has to happen before this {ask.service} is answered")
 
     def why_never(self, service: str) -> str | None:
         """Why a job of this service that waits will never start by itself; None: it may."""
@@ -458,17 +463,23 @@ class _Line:
         broker.bring()
 
 
+@dataclass(slots=True)
+class _Asked(Ask):
+    """A request, and its last answer."""
+
+    reply: Reply | None = None
+
+
 class FakeConnection:
     """What a client has in place of a connection: any number of requests, each answered when `request`
     returns."""
 
     def __init__(self, broker: InProcess) -> None:
-        self.existed: set[str] = set()  # ids that an acknowledgement has named as known already
         self.dialog = ClientDialog(["the fake"], ClientSettings(connect_s=NO_END_S, repeat_s=NO_END_S))
         self._broker = broker
-        self._in_flight: dict[bytes, Ask] = {}
+        self._in_flight: dict[bytes, _Asked] = {}
         self._closed = False
-        broker.join(self)
+        self._number = broker.join(self)
 
     def request(
         self,
@@ -483,7 +494,7 @@ class FakeConnection:
         if self._closed:
             raise ZmwsError("this client is closed")
         broker = self._broker
-        ask = Ask(service, sync, options, body, timeout_s, Asked(), on_partial)
+        ask = _Asked(service, sync, options, body, timeout_s, Asked(), on_partial)
         with broker.lock:
             made = self._before(ask)
             ask.number = self.dialog.request(broker.now(), service, sync, options, body, timeout_s)
@@ -491,11 +502,12 @@ class FakeConnection:
             repeated = broker.node.broker.turn.counters["repeated_requests"]
             broker.flow()
             repeated = broker.node.broker.turn.counters["repeated_requests"] - repeated
+            broker.submitted.extend(self._noted(made, ask, bool(repeated)))
+        of_job = not names.is_reserved(service) or service in ("zmws.wait", "zmws.events")
         broker.bring()
-        self._note(made, ask, bool(repeated))
+        broker.await_answer(self, ask, works=of_job)
         if not ask.future.done():
-            of_job = not names.is_reserved(service) or service in ("zmws.wait", "zmws.events")
-            broker.await_answer(ask, works=of_job)
+            futures.wait([ask.future])  # another thread is just bringing it
         if broker.run_at_once and not broker.in_work:
             broker.work()
         return ask.future
@@ -503,10 +515,11 @@ class FakeConnection:
     def close(self) -> None:
         """Nothing more is asked."""
         self._closed = True
+        self._broker.leave(self._number)
 
     # ------------------------------------------------------------ what was submitted
 
-    def _before(self, ask: Ask) -> list[Submitted]:
+    def _before(self, ask: _Asked) -> list[Submitted]:
         """The jobs that a request is to make."""
         if ask.service == "zmws.submit":
             items = values.json_in(ask.body[0].removeprefix(values.PARAM_JSON))
@@ -522,23 +535,25 @@ class FakeConnection:
                 self._broker.know(one.service)
         return made
 
-    def _note(self, made: list[Submitted], ask: Ask, repeated: bool) -> None:
-        """Keep those that were accepted. No worker has been at work yet: what has failed was refused."""
-        kept = made
-        if not made:
-            return
+    def _noted(self, made: list[Submitted], ask: _Asked, repeated: bool) -> list[Submitted]:
+        """Those of them that were made. No worker has been at work yet: what has failed was refused."""
+        reply = ask.reply
         if ask.service == "zmws.submit":
-            told = answer_of(ask.future.result())[1] if ask.future.exception() is None else []
-            kept = [one for one, verdict in zip(made, told, strict=False) if _is_new(verdict)]
-        elif ask.future.done():
-            reply = ask.future.result() if ask.future.exception() is None else None
-            accepted = reply is not None and reply.kind == "accepted"
-            kept = made if accepted and made[0].id not in self.existed and not repeated else []
-        elif repeated:
-            kept = []
-        self._broker.submitted.extend(kept)
+            told = answer_of(reply)[1] if reply is not None and reply.kind == "answer" else []
+            return [one for one, verdict in zip(made, told, strict=False) if _is_new(verdict)]
+        accepted = self.waits_for(ask) if ask.sync else reply is not None and reply.kind == "accepted"
+        return made if accepted and not repeated else []
 
     # ------------------------------------------------------------ under the broker's lock
+
+    def waits_for(self, ask: _Asked) -> bool:
+        """Whether there is no answer yet."""
+        return ask.number in self._in_flight
+
+    def fail(self, ask: _Asked, fault: ZmwsError) -> None:
+        """There will be none."""
+        self.dialog.forget(ask.number)
+        self._end(ask.number, fault=fault)
 
     def step(self, now: float) -> Iterable[list[bytes]]:
         """Do what the dialog wants done; the frames that are to be sent."""
@@ -565,6 +580,7 @@ class FakeConnection:
     def _end(self, number: bytes, reply: Reply | None = None, fault: BaseException | None = None) -> None:
         ask = self._in_flight.pop(number, None)
         if ask is not None:
+            ask.reply = reply
             self._broker.tell(lambda: ask.future.settle(reply, fault))
 
     def _partial(self, number: bytes, reply: Reply) -> None:
