@@ -236,7 +236,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
             text=True,
             timeout=60,
         )
-        assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout + ended.stderr
+        assert ended.returncode == 0 and "3 passed" in ended.stdout, ended.stdout + ended.stderr
 
         with process([sys.executable, "-c", strict], tmp_path / "strict.log") as served:
             listed = [*ZMWS, "services", "--json"]
