@@ -60,6 +60,17 @@ def test_the_environment_beats_the_file_which_is_not_read_then(tmp_path: Path) -
         address("client", file, cwd=tmp_path, environ=environ)
 
 
+def test_who_is_told_by_the_environment_needs_no_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder(tmp_path / "gone"))
+    (tmp_path / "gone").rmdir()
+    assert address("client", environ={"ZMWS_BROKER_CLIENT": "tcp://10.0.0.2:7000"}) == "tcp://10.0.0.2:7000"
+    for environ in ({}, {"ZMWS_BROKER_CLIENT": "ipc://client"}):
+        with pytest.raises(SettingsError, match="the current folder cannot be used"):
+            address("client", environ=environ)
+
+
 def test_a_file_that_is_named_beats_the_one_of_the_folder(tmp_path: Path) -> None:
     told(tmp_path / "here", "tcp://10.0.0.1:7000")
     other = told(tmp_path / "there", "tcp://10.0.0.2:7000")

@@ -80,9 +80,13 @@ def address(
     Raises SettingsError, also for an address that the system chooses: nobody can know it.
     """
     environ = os.environ if environ is None else environ
-    place = place_of(path, cwd)
-    name = f"broker.{which}"
-    told = path is None and f"ZMWS_BROKER_{which.upper()}" in environ
+    name, told_by = f"broker.{which}", f"ZMWS_BROKER_{which.upper()}"
+    told = path is None and told_by in environ
+    if told and not environ[told_by].startswith("ipc:"):
+        # There is no path in it, and the current folder may be gone, as after a deployment.
+        place = Place(None, Path(os.sep), "")
+    else:
+        place = place_of(path, cwd)
     text, tree = place.read() if not told else ("", {})
     problems = Problems(place.shown, text)
     given = _Given(place, problems)
