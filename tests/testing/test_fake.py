@@ -173,19 +173,20 @@ def test_a_function_can_stand_for_a_worker() -> None:
 
 
 def test_jobs_run_in_the_order_that_a_broker_gives_them_out() -> None:
-    done = list[str]()
+    done, running = list[str](), list[int]()
 
     class Noting(WorkerBase):
         service_name = "NOTE"
 
         def work(self, job_id: str, params: Any) -> Any:
             done.append(params)
+            running.append(len(list(client.jobs(state="running"))))
 
     client = FakeClient(workers=[Noting], run_at_once=False)
     for name, priority in (("a", 0), ("b", 0), ("c", 9)):
         client.submit("NOTE", name, priority=priority)
     client.run_all()
-    assert done == ["c", "a", "b"]
+    assert done == ["c", "a", "b"] and running == [1, 1, 1]
 
 
 def test_retries_come_at_once_and_are_counted() -> None:
@@ -303,6 +304,28 @@ def test_a_job_that_is_cancelled_while_it_runs_is_told_so() -> None:
     assert seen == [(False, True)] and job.status()["state"] == "cancelled"
     client.submit("STOP")
     assert seen == [(False, True)] * 2
+
+
+def test_a_job_that_runs_for_longer_than_its_ttr_has_failed() -> None:
+    class Long(WorkerBase):
+        service_name = "LONG"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            if params == "told":
+                client.pass_time(20)
+                cancelled.append(self.job.cancelled)
+            else:
+                client._broker._ahead_s += 20  # as if it took so long
+            return "too late"
+
+    cancelled = list[bool]()
+    client = FakeClient(workers=[Long])
+    for params in ("told", "untold"):
+        job = client.submit("LONG", params, ttr=10, retries=0)
+        with pytest.raises(JobFailed) as caught:
+            job.result()
+        assert caught.value.code == "timeout"
+    assert cancelled == [True]
 
 
 def test_ctrl_c_in_a_work_passes_and_the_client_goes_on() -> None:

@@ -171,7 +171,7 @@ class InProcess:
                 at = min(end, self._deadline())
                 self._move_on(at)
             self.bring()
-            if self.run_at_once:
+            if self.run_at_once and not self.in_work:
                 self.work()
             if at >= end:
                 return
@@ -458,6 +458,7 @@ class _Line:
     def _send(self, command: bytes, token: bytes, body: tuple[bytes, ...]) -> None:
         broker = self._broker
         with broker.lock:
+            broker.flow()  # its time to run may have passed meanwhile
             broker._from_peer(self._crew.peer, mdp.encode_from_worker(command, token, body))
             broker.flow()
         broker.bring()
