@@ -78,7 +78,10 @@ class Refused(ZmwsError):
 
 
 class OptionError(Refused):
-    """An option has no such name or is out of range; names the option, the value and the range."""
+    """An option has no such name or is out of range; names the option, the value and the range.
+
+    `option` is the first that the message names, "" if it names none.
+    """
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__("bad_option", message)

@@ -112,12 +112,10 @@ def test_what_is_refused_or_there_already_is_not_kept() -> None:
         client.submit("NONE")
     with pytest.raises(ServiceUnknown):
         client.call("NONE")
-    with pytest.raises(Refused, match="option 'retries' is -1"):
-        client.submit("STR-REV", retries=-1)
-    with pytest.raises(OptionError, match="option 'backoff' is"):
-        client.submit("STR-REV", backoff=object())
-    with pytest.raises(Refused, match="did you mean 'retries'"):
-        client.submit("STR-REV", retrys=1)
+    for option, value in (("retries", -1), ("backoff", object()), ("retrys", 1)):
+        with pytest.raises(OptionError, match=f"'{option}'") as wrong:
+            client.submit("STR-REV", **{option: value})
+        assert wrong.value.option == option
     with pytest.raises(BadValue):
         client.submit("STR-REV", object())
     assert client.submitted == []
@@ -341,6 +339,25 @@ def test_ctrl_c_in_a_work_passes_and_the_client_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         client.submit("INT", id="a")
     assert client.run_all() == 1 and client.job("a").result() == "done"
+
+
+def test_a_class_that_no_object_can_be_made_of_fails_where_it_is_needed() -> None:
+    class Broken(WorkerBase):
+        service_name = "BROKEN"
+
+        def __init__(self) -> None:
+            if broken:
+                raise OSError("no such model")
+
+        def work(self, job_id: str, params: Any) -> Any:
+            return "done"
+
+    broken = True
+    client = FakeClient(workers=[Broken])
+    with pytest.raises(OSError, match="no such model"):
+        client.submit("BROKEN", id="a")
+    broken = False
+    assert client.job("a").result() == "done" and client.job("a").status()["failures"] == 1
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from zmws.worker.attempt import Final
 from zmws.worker.base import work_fault
 
 NO_END_S = math.inf
-_STEPS_MAX = 1_000_000  # that time is moved on for one wait
+_STEPS_MAX = 100_000  # that time is moved on for one wait
 
 # Nobody here falls silent, and nothing gathers.
 _LIMITS = Limits(heartbeat_interval_s=1e9, probe_interval_s=1e9, memory_commit_patience_s=0.0)
@@ -331,25 +331,27 @@ class InProcess:
         return request
 
     def _run(self, crew: Crew, request: WorkerRequest) -> None:
-        with self.lock:
-            worker = crew.given or (crew.free.pop() if crew.free else crew.make())
-        outer = getattr(worker, "job", None)
-        line = _Line(self, crew)
+        line, worker, outer = _Line(self, crew), None, None
         try:
+            with self.lock:
+                worker = crew.given or (crew.free.pop() if crew.free else None)
+            worker = worker or crew.make()
+            outer = getattr(worker, "job", None)
             if inspect.iscoroutinefunction(worker.work) and _loop_runs_here():
                 # A loop cannot run within a loop.
                 self._run_apart(worker, line, request)
             else:
                 self._attempt(worker, line, request)
         finally:
-            if outer is not None:
+            if worker is not None and outer is not None:
                 worker.job = outer
+            if not line.ended:  # Ctrl-C in the midst of it, or no object could be made
+                line.finish(request.token, Final(error={"code": "job_failed", "error": "work() did not end"}))
             with self.lock:
-                if not line.ended:  # Ctrl-C in the midst of it
-                    line.finish(request.token, Final(error={"code": "job_failed", "error": "interrupted"}))
                 crew.running -= 1
                 self._running -= 1
-                crew.free.append(worker)
+                if worker is not None and crew.given is None:
+                    crew.free.append(worker)
                 self.flow()
             self.bring()
 
