@@ -281,8 +281,10 @@ def test_what_a_job_says_comes_on_the_way() -> None:
     client = FakeClient(workers=[Chatty])
     assert client.call("CHATTY", 1, on_partial=heard.append) == 1
     assert heard == [{"part": 1}, b"\xff"]
+    calls = list[Any]()
     with pytest.raises(ZeroDivisionError):
-        client.call("CHATTY", 1, on_partial=lambda _: 1 // 0)
+        client.call("CHATTY", 1, on_partial=lambda part: calls.append(part) or 1 // 0)  # type: ignore[func-returns-value]
+    assert calls == [{"part": 1}], "who has failed is not called again"
     assert client.call("CHATTY", 2) == 2
 
 
@@ -387,6 +389,15 @@ def test_a_job_of_later_waits_for_its_time() -> None:
     assert client.run_all() == 1 and at.status()["state"] == "complete"
     later = client.submit("STR-REV", {"str": "abc"}, delay=9e6)
     assert later.result() == "cba", "for who waits, time passes"
+
+
+def test_what_time_brings_about_happens_in_its_order() -> None:
+    client = FakeClient(workers=[Reverse])
+    jobs = [client.submit("STR-REV", {"str": "a"}, delay=n, expires=n + 1) for n in (30, 10, 20)]
+    client.pass_time(1000)
+    assert [job.status()["state"] for job in jobs] == ["complete"] * 3
+    ended = [job.status()["started_at"] for job in jobs]
+    assert sorted(ended) == [ended[1], ended[2], ended[0]]
 
 
 def test_a_time_that_has_come_is_now() -> None:
