@@ -267,7 +267,7 @@ def test_one_object_is_made_of_a_class_and_a_given_one_is_used() -> None:
             return self.job.id == job_id
 
     client = FakeClient(workers=[Counting])
-    assert Counting.made == 0
+    assert Counting.made == 1
     assert client.call("COUNT", 1) is True and client.call("COUNT", 2) is True
     assert Counting.made == 1
     worker = Counting()
@@ -343,7 +343,7 @@ def test_ctrl_c_in_a_work_passes_and_the_client_goes_on() -> None:
     assert client.run_all() == 1 and client.job("a").result() == "done"
 
 
-def test_a_class_that_no_object_can_be_made_of_fails_where_it_is_needed() -> None:
+def test_a_class_that_no_object_can_be_made_of_fails_where_that_is_needed() -> None:
     class Broken(WorkerBase):
         service_name = "BROKEN"
 
@@ -352,14 +352,18 @@ def test_a_class_that_no_object_can_be_made_of_fails_where_it_is_needed() -> Non
                 raise OSError("no such model")
 
         def work(self, job_id: str, params: Any) -> Any:
-            return "done"
+            return client.call("BROKEN", "within") if params == "calls" else "done"
 
     broken = True
-    client = FakeClient(workers=[Broken])
     with pytest.raises(OSError, match="no such model"):
-        client.submit("BROKEN", id="a")
+        FakeClient(workers=[Broken])
     broken = False
-    assert client.job("a").result() == "done" and client.job("a").status()["failures"] == 1
+    client = FakeClient(workers=[Broken])
+    broken = True
+    job = client.submit("BROKEN", "calls", retries=0)
+    with pytest.raises(JobFailed, match="no such model"):
+        job.result()
+    assert client.call("BROKEN") == "done"
 
 
 @pytest.mark.parametrize(

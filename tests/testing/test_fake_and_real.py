@@ -115,8 +115,8 @@ def partial_results_come_on_the_way(client: Client) -> Any:
 
 @scenario
 def a_call_that_nobody_takes_times_out(client: Client) -> Any:
-    told = outcome(lambda: client.call("NOBODY", timeout=0.2))
-    return told[0], told[1].partition(" of ")[0]
+    # The client says so, or the broker, whose job expires at the same time.
+    return outcome(lambda: client.call("NOBODY", timeout=0.2))[0]
 
 
 # ---------------------------------------------------------------- jobs

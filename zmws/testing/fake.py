@@ -47,8 +47,8 @@ class FakeClient(Client):
     def __init__(
         self, workers: Workers | None = None, *, run_at_once: bool = True, services: Services | None = None
     ) -> None:
-        """`workers`: classes, of each of which an object is made when it is needed, or objects; or, of each
-        service, a function of the parameters that stands for its worker. None: jobs are kept, and every
+        """`workers`: classes, of each of which an object is made, or objects; or, of each service, a function
+        of the parameters that stands for its worker. None: jobs are kept, and every
         service is known. `services`: their options, as `[services.NAME]` has them; these
         are known, also without a worker. Raises ValueError for a worker without a service's name or a
         `work()`, and OptionError.

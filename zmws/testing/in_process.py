@@ -191,7 +191,8 @@ class InProcess:
             return number
 
     def hire(self, worker: type[WorkerBase] | WorkerBase) -> None:
-        """A worker. Raises ValueError as `WorkerBase.run` does."""
+        """A worker. Raises ValueError as `WorkerBase.run` does, and what its class raises when an object is
+        made of it, as its process would at its start."""
         cls = worker if isinstance(worker, type) else type(worker)
         service = worker.service_name
         fault = names.service_name_fault(service)
@@ -205,6 +206,8 @@ class InProcess:
             name = f"{cls.__name__}-{len(self.crews) + 1}"
             given = None if isinstance(worker, type) else worker
             crew = Crew(name, service, ("worker", name.encode()), cls, given)
+            if given is None:
+                crew.free.append(cls())
             self.crews.append(crew)
             self.takes_any_service = False
             self._from_peer(crew.peer, mdp.encode_ready(service, {"zmws": 1, "id": name}))
