@@ -161,6 +161,11 @@ def test_or_when_it_is_told_or_somebody_waits() -> None:
     assert client.run_all() == 0 and cancelled.status()["state"] == "cancelled"
 
 
+def test_with_a_list_of_no_workers_no_service_is_known() -> None:
+    with FakeClient(workers=[]) as client, pytest.raises(ServiceUnknown):
+        client.submit("EMAIL")
+
+
 def test_a_function_can_stand_for_a_worker() -> None:
     client = FakeClient(workers={"PRICE": lambda params: params["n"] * 2, "FAIL": lambda params: 1 // 0})
     assert client.call("PRICE", {"n": 21}) == 42
@@ -521,11 +526,19 @@ def test_other_clients_of_it_share_all() -> None:
 
 
 def test_an_asynchronous_one_does_the_same() -> None:
+    class Looping(WorkerBase):
+        service_name = "LOOP"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            return asyncio.run(asyncio.sleep(0, params))
+
     async def main() -> None:
         heard = list[Any]()
         async with AsyncFakeClient(workers=[Reverse, Slow, Chatty]) as client:
             assert await client.call("STR-REV", {"str": "abc"}) == "cba"
             assert await client.call("SLOW", 1) == 1, "a work() that is a coroutine"
+            client.add_workers(Looping)
+            assert await client.call("LOOP", 1) == 1
             assert await client.call("CHATTY", 1, on_partial=heard.append) == 1
             job = await client.submit("STR-REV", {"str": "abc"}, delay=60)
             assert (await job.status())["state"] == "scheduled"

@@ -120,8 +120,6 @@ class FakeClient(Client):
         if self._state(job_id) == SCHEDULED:
             broker.move_on_until(lambda: self._state(job_id) != SCHEDULED)
         if self._state(job_id) == WAITING:
-            broker.work()
-        if self._state(job_id) == WAITING:
             why = broker.why_never(self.ask("zmws.job", {"id": job_id})["service"])
             if why is not None:
                 raise ZmwsError(f"job {job_id} waits: {why}")

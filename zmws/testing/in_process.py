@@ -10,7 +10,6 @@ Rule 3: one lock guards all that is here, and neither `work()` nor a callback is
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import math
 import threading
@@ -209,7 +208,6 @@ class InProcess:
             if given is None:
                 crew.free.append(cls())
             self.crews.append(crew)
-            self.takes_any_service = False
             self._from_peer(crew.peer, mdp.encode_ready(service, {"zmws": 1, "id": name}))
             self._slots(crew, 0)
             self.flow()
@@ -340,8 +338,8 @@ class InProcess:
                 worker = crew.given or (crew.free.pop() if crew.free else None)
             worker = worker or crew.make()
             outer = getattr(worker, "job", None)
-            if inspect.iscoroutinefunction(worker.work) and _loop_runs_here():
-                # A loop cannot run within a loop.
+            if _loop_runs_here():
+                # A work() may be a coroutine, or call asyncio.run(): no loop runs within a loop.
                 self._run_apart(worker, line, request)
             else:
                 self._attempt(worker, line, request)
