@@ -13,11 +13,11 @@ from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Send
 from zmws.core.job import Job
 from zmws.core.limits import Limits
-from zmws.core.node import Node
+from zmws.core.node import Node, Output
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.core.writes import ReadJob, Write
+from zmws.core.writes import Read, ReadJob, Rows, Write
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.wire import mdp, values
@@ -45,7 +45,8 @@ class Stage:
         self.unreachable: dict[str, str] = {}
         self.sent: dict[str, list[list[bytes]]] = {}
         self.bound: dict[str, str] = {}
-        self.hold = False
+        self.hold = False  # a commit is made by `commit` alone
+        self.still = False  # nothing that comes out is carried out
         self.reminders_kept_min = 0  # what nobody wants is thrown out as often as can be
         self.suspended = self.stepped = 0.0  # seconds
         self.steady_from = WALL_AT_START
@@ -53,6 +54,9 @@ class Stage:
         self._batch: Batch | None = None
         self._node: Node | None = None
         self.written: list[Write] = []  # all that was committed
+        self.reads: list[Read] = []  # all that the store was asked
+        self.unreadable: tuple[type[Read], ...] = ()  # reads of these kinds fail
+        self.lost: set[str] = set()  # jobs that no read finds any more
         self.log: list[tuple[str, str]] = []
         self.cuts: list[str] = []
         ids, nonces = itertools.count(1), itertools.count(1)
@@ -136,17 +140,21 @@ class Stage:
         self._commit()
         self.settle()
 
+    def take(self) -> Output | None:
+        """What comes out now, None if nothing does."""
+        return self.node.take()
+
     def settle(self) -> None:
         """Carry out what comes out, and commit, until nothing more does."""
-        while True:
-            while (out := self.node.take()) is not None:
+        while not self.still:
+            while (out := self.take()) is not None:
                 if out.commit is not None:
                     self._batch = out.commit
                 self.log += out.log
                 self.cuts += [peer[1].decode() for peer in out.cuts]
                 self._deliver(out.sends)
                 for read in out.reads:
-                    self.node.loaded(read, self.store.read(read))
+                    self.node.loaded(read, self._read(read))
             if self._batch is None or self.hold:
                 return
             self._commit()
@@ -156,10 +164,19 @@ class Stage:
         assert batch is not None
         verdicts = self.store.commit(batch.writes)
         self.written += batch.writes
-        rows = [(read, self.store.read(read)) for read in batch.reads]
+        rows = [(read, self._read(read)) for read in batch.reads]
         self.node.committed(batch.seq, verdicts)
         for read, found in rows:
             self.node.loaded(read, found)
+
+    def _read(self, read: Read) -> Rows:
+        self.reads.append(read)
+        if isinstance(read, self.unreadable):
+            return Rows(fault="bad disk")
+        found = self.store.read(read)
+        if self.lost:
+            found.rows = [row for row in found.rows if row["id"] not in self.lost]
+        return found
 
     def _set_time(self) -> None:
         steady = self.steady_from + self.now - 1000.0 + self.suspended
@@ -266,7 +283,9 @@ class Scene(Stage):
 
     def token(self, name: str) -> bytes:
         """The token of the last REQUEST that a worker was sent since this was asked last."""
-        return self.requests(name)[-1][2]
+        requests = self.requests(name)
+        assert requests, f"{name} was sent no job"
+        return requests[-1][2]
 
     def record(self, job_id: str) -> dict[str, Any]:
         """A job's record, as zmws.job has it."""

@@ -139,7 +139,7 @@ def test_a_coroutine_runs_to_its_end() -> None:
 
 
 def test_the_job_at_hand_is_as_the_test_says() -> None:
-    assert run_job(Shaky, "job", job_id="mine", attempt=3, cancelled=True).result == ["mine", 3, True]
+    assert run_job(Shaky, "job", job_id="mine", attempt=3, cancel=True).result == ["mine", 3, True]
 
 
 def test_several_jobs_run_on_one_object() -> None:

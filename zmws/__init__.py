@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "WorkerBase": "zmws.worker",
     "JobInHand": "zmws.worker",
+    "Fail": "zmws.worker",
+    "Retry": "zmws.worker",
+    "worker": "zmws.worker",
     "Client": "zmws.client",
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
@@ -43,13 +46,14 @@ if TYPE_CHECKING:
         SettingsError,
         ZmwsError,
     )
-    from zmws.worker import JobInHand, WorkerBase
+    from zmws.worker import Fail, JobInHand, Retry, WorkerBase, worker
 
 __all__ = [
     "AsyncClient",
     "BadValue",
     "BrokerUnreachable",
     "Client",
+    "Fail",
     "Job",
     "JobCancelled",
     "JobFailed",
@@ -58,10 +62,12 @@ __all__ = [
     "Lease",
     "OptionError",
     "Refused",
+    "Retry",
     "ServiceUnknown",
     "SettingsError",
     "WorkerBase",
     "ZmwsError",
+    "worker",
 ]
 
 

@@ -3,7 +3,7 @@
     ZmwsError
     ├── BadValue               a value cannot be sent: says which part of it, and why (a TypeError too)
     │   └── BadResult          the result of a job, or a partial one
-    ├── BadParams              parameters that came cannot be decoded
+    ├── BadParams              parameters that came cannot be decoded, or are not what is asked for
     ├── BadJson                a text that came is no JSON, or is nested too deep (a ValueError)
     ├── ProtocolError          a peer broke the protocol: counted, answered as the RFC says, survived
     ├── SettingsError          the configuration cannot be used: says file, line and the mend
@@ -38,7 +38,13 @@ class BadResult(BadValue):
 
 
 class BadParams(ZmwsError):
-    """The parameters of a job cannot be decoded: it fails for good, without retries."""
+    """The parameters of a job cannot be decoded, or are not what its `work()` takes: it fails for good,
+    without retries. `path`: where in them, as in `rows[0].name`; '' for the whole."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(f"'{path}': {message}" if path else message)
+        self.message = message
+        self.path = path
 
 
 class BadJson(ZmwsError, ValueError):

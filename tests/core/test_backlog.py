@@ -8,24 +8,14 @@ import pytest
 
 from tests.stage import WALL_AT_START, Scene
 from zmws.core.backlog import AHEAD_S, LOOK_ROWS_MAX, PAGE_ROWS_MAX, PAGE_ROWS_MIN
-from zmws.core.writes import Read, ReadExpired, ReadScheduled, ReadWaiting
+from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting
 
 
 class Reading(Scene):
-    """A scene that writes down what is read from the store."""
-
-    def __init__(self, limits: dict[str, Any] | None = None, **e: Any) -> None:
-        super().__init__(limits=limits, **e)
-        self.reads: list[Read] = []
-        read = self.store.read
-
-        def noted(asked: Read) -> Any:
-            self.reads.append(asked)
-            return read(asked)
-
-        self.store.read = noted  # type: ignore[method-assign]
+    """A scene with words for what is here and what is read."""
 
     def of(self, kind: type) -> list[Any]:
+        """What was read of this kind since this was asked last."""
         found = [read for read in self.reads if isinstance(read, kind)]
         self.reads = []
         return found
@@ -193,6 +183,17 @@ def test_a_scheduled_job_that_is_cancelled_makes_room_for_the_next() -> None:
         scene.ask("zmws.cancel", id=f"j{n}")
     assert scene.service().scheduled_count == 5
     assert "j4" in scene.core.held.stored and scene.service().scheduled_beyond == 2
+
+
+def test_a_scheduled_job_that_is_let_go_is_here_again_before_it_is_due() -> None:
+    scene = Reading(limits={"window_scheduled_max": 4})
+    scene.ready("W")
+    scene.alive.add("W")
+    for n in range(4):
+        scene.submit(f"j{n}", delay=100)
+    scene.submit("soon", delay=0.5)
+    scene.pass_time(0.5)
+    assert scene.state("soon") == "running"
 
 
 def test_a_failed_job_that_finds_its_agenda_full_waits_in_the_store_alone() -> None:

@@ -107,6 +107,23 @@ def test_a_suspect_is_given_only_to_a_worker_with_nothing_in_hand_and_is_alone_t
     assert given(scene, "V") == {"V": ["c"]}
 
 
+def test_with_the_last_suspect_started_as_many_may_start_as_the_limit_lets() -> None:
+    scene = Scene(max_running=2)
+    suspects(scene, "bad")
+    scene.ask("zmws.pause", service="E")
+    scene.services["F"] = service_options({})
+    scene.ready("W", "E", slots=2, services={"E": {}, "F": {}})
+    scene.submit("other", "F")
+    scene.ask("zmws.resume", service="E")
+    assert list(scene.service().parked) == ["bad"]
+    scene.submit("plain")
+    scene.ask("zmws.pause", service="E")
+    scene.ready("U")
+    scene.requests("W")
+    scene.ask("zmws.resume", service="E")
+    assert given(scene, "U", "W") == {"U": ["bad"], "W": ["plain"]}
+
+
 def parked(scene: Scene, **holding: int) -> None:
     """Two suspects wait, and there are only workers of three slots that hold so many jobs of F."""
     scene.services["F"] = service_options({})

@@ -159,6 +159,21 @@ def test_a_record_shows_the_result_only_of_a_complete_job() -> None:
         assert shown["error"] == job.error and shown["params_kind"] == "bytes"
 
 
+@pytest.mark.parametrize(
+    ("body", "params", "kind"),
+    [
+        ((b"PARAM: i:1;",), {"base64": "aToxOw=="}, "php"),
+        ((b"PARAM-JSON: 5",), 5, "json"),
+        ((b"",), None, None),
+    ],
+)
+def test_a_record_shows_what_a_job_was_given_as_parameters(
+    body: tuple[bytes, ...], params: object, kind: str | None
+) -> None:
+    shown = record(a_job(body=body), 0.0)
+    assert (shown["params"], shown["params_kind"]) == (params, kind)
+
+
 def test_events_come_in_their_order_past_a_number() -> None:
     job = a_job(events=5)
     job.states = ((1, 0.0, "waiting", 0), (3, 1.0, "running", 1))

@@ -249,10 +249,15 @@ def test_a_released_job_is_as_if_it_had_not_been_given() -> None:
     assert scene.row()["running"] == 1
 
 
-def test_a_job_released_at_its_second_attempt_has_the_worker_of_the_first() -> None:
+def test_a_job_released_at_a_later_attempt_has_the_worker_of_the_one_before() -> None:
     scene = Scene(backoff=0)
-    scene.ready("W")
+    scene.ready("U")
     scene.submit("j")
+    scene.pass_time(1)
+    scene.ready("W")
+    scene.beat("U", b"SLOTS 0")
+    scene.final("U", scene.token("U"), *FAIL)
+    scene.pass_time(0)
     started = scene.record("j")["started_at"]
     scene.pass_time(1)
     scene.ready("V", id="v")
@@ -263,6 +268,6 @@ def test_a_job_released_at_its_second_attempt_has_the_worker_of_the_first() -> N
     scene.beat("V", b"SLOTS 0")
     scene.beat("V", b"RELEASE " + token)
     record = scene.record("j")
-    assert (record["attempt"], record["worker"], record["started_at"]) == (1, "w", started)
+    assert (record["attempt"], record["worker"], record["started_at"]) == (2, "w", started)
     row = scene.stored("j")
-    assert (row["attempt"], row["worker"], row["started_at"]) == (1, "w", WALL_AT_START)
+    assert (row["attempt"], row["worker"], row["started_at"]) == (2, "w", WALL_AT_START + 1)

@@ -177,6 +177,20 @@ def test_what_an_attempt_saved_is_there_until_the_job_is_complete() -> None:
     assert scene.state("j") == "complete" and scene.stored("j")["saved"] is None
 
 
+def test_what_was_saved_last_is_there_for_the_next_attempt_though_less_is_on_its_way() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.submit("j", backoff=60)
+    token = scene.token("W")
+    scene.hold = True
+    for n in (1, 2, 3):
+        scene.partial("W", token, b"SAVE", b"%d" % n)
+    scene.final("W", token, b"FAIL")
+    scene.hold = False
+    scene.settle()
+    assert scene.stored("j")["saved"] == "3"
+
+
 def test_an_extension_is_cleared_with_its_attempt_and_not_written_again() -> None:
     scene = Scene(backoff=0.5)
     scene.ready("W")

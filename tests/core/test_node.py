@@ -129,7 +129,7 @@ def test_at_the_end_nothing_gathers_any_more() -> None:
 def test_what_was_said_before_a_commit_leaves_before_what_waited_for_it() -> None:
     scene = Scene()
     scene.hold = True
-    scene.submit("j")
+    scene.ask("zmws.pause", service="E")
     node, batch = scene.node, scene._batch
     assert batch is not None
     hello = mdp.decode("client", [mdp.MDPC02, b"\x01", b"zmws.hello"])

@@ -143,6 +143,23 @@ def test_a_start_is_taken_over_only_by_a_worker_of_that_service() -> None:
     assert scene.counted("adopted") == 0 and scene.state("j") == "waiting"
 
 
+def test_behind_taken_over_starts_the_next_page_comes_in() -> None:
+    scene = Scene(limits={"window_jobs_max": 8})
+    for n in range(10):
+        scene.submit(f"j{n}")
+    scene.hold = True
+    scene.ready("W", slots=4)
+    tokens = [frames[2] for frames in scene.requests("W")]
+    scene.restart()
+    scene.hold = False
+    scene.settle()
+    assert scene.service().held == len(tokens) == 4, "a page, and all of it was given out"
+    scene.ready("W", slots=4, holding=[token.decode() for token in tokens])
+    assert scene.counted("adopted") == 4
+    scene.final("W", tokens[0])
+    assert scene.token("W").startswith(b"j4/")
+
+
 def test_a_taken_over_start_has_its_time_to_run() -> None:
     scene = Scene(retries=0)
     scene.submit("j", ttr=10)

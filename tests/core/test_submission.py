@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.stage import WALL_AT_START, Scene
+from tests.store.model import ModelStore
+from zmws.core.node import Output
 from zmws.core.submission import LET_IN_MAX, LOOK_GAP_S, LOOK_MAX
-from zmws.core.writes import InsertJob, Verdict
 from zmws.wire import mdp
 
 
@@ -105,19 +106,14 @@ def test_what_makes_no_sense_together_is_refused(given: dict[str, Any], code: st
 
 def test_a_full_disk_and_a_full_store_are_told_apart() -> None:
     for verdict, code, counted in (("disk_full", "disk_full", 0), ("full", "queue_full", 1)):
-        scene = Scene()
-        commit = scene.store.commit
-
-        def refusing(writes: Any, commit: Any = commit, verdict: str = verdict) -> Any:
-            inserts = [write for write in writes if isinstance(write, InsertJob)]
-            return [Verdict(verdict, write.row["id"]) for write in inserts] or commit(writes)
-
-        scene.store.commit = refusing  # type: ignore[method-assign]
+        store = ModelStore()
+        store.no_room = verdict
+        scene = Scene(store)
         assert said(scene.submit("j")) == code
         assert scene.counted("refused_queue_full") == counted
         assert scene.counted("refused_disk_full") == 1 - counted
         assert scene.service().inserting == 0 and scene.core.held.inserting == {}
-        scene.store.commit = commit  # type: ignore[method-assign]
+        store.no_room = None
         assert said(scene.submit("j")) == "job"
 
 
@@ -326,26 +322,25 @@ def test_of_many_services_with_kept_requests_some_are_looked_at_in_each_turn() -
     assert overflow.count == 0
 
 
-def noted(scene: Scene) -> list[int]:
-    """How many requests are kept after each turn from now on."""
-    left: list[int] = []
-    take = scene.node.take
+class Counting(Scene):
+    """A scene that writes down how many requests are kept after each turn."""
 
-    def noting() -> Any:
-        out = take()
-        left.append(scene.core.held.overflow.count)
+    def __init__(self, **limits: Any) -> None:
+        super().__init__(limits=limits)
+        self.left: list[int] = []
+
+    def take(self) -> Output | None:
+        out = super().take()
+        self.left.append(self.core.held.overflow.count)
         return out
-
-    scene.node.take = noting  # type: ignore[method-assign]
-    return left
 
 
 def test_very_many_kept_requests_become_jobs_turn_by_turn() -> None:
-    scene = Scene(limits={"waiting_memory_max": 1})
+    scene = Counting(waiting_memory_max=1)
     for _ in range(LET_IN_MAX + 12):
         strict(scene, "A")
     scene.service().options.max_waiting = 1_000_000
-    left = noted(scene)
+    scene.left.clear()
     scene.ask("zmws.stats")
     scene.pass_time(0)
-    assert left[0] == 11 and left[-1] == 0
+    assert scene.left[0] == 11 and scene.left[-1] == 0

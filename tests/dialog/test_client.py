@@ -24,13 +24,20 @@ from zmws.wire import mdp
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
 
 
+class Ended(dict[bytes, Any]):
+    """How each request has ended, by its number."""
+
+    def __missing__(self, number: bytes) -> Any:
+        raise AssertionError(f"request {number!r} has not ended")
+
+
 class Talk(Clocked):
     """A dialog and the broker it talks to."""
 
     def __init__(self, *brokers: str, **settings: Any) -> None:
         self.dialog = ClientDialog(brokers or ["tcp://here:1"], ClientSettings(**settings))
         super().__init__(self.dialog)
-        self.ended: dict[bytes, Any] = {}
+        self.ended = Ended()
         self.partials: list[bytes] = []
 
     def on_action(self, action: Any) -> None:
@@ -183,6 +190,14 @@ def test_a_timeout_goes_along_as_what_is_left_of_it() -> None:
     assert talk.dialog.pending == {}
 
 
+def test_what_is_left_of_a_timeout_is_told_to_the_millisecond_and_is_never_nothing() -> None:
+    for timeout_s, left in ((1.2344, 1.234), (0.0001, 0.001)):
+        talk = Talk()
+        talk.ask(timeout_s=timeout_s)
+        talk.up(TOLD)
+        assert json.loads(talk.sent[-1][5].removeprefix(mdp.OPTS_JSON))["expires"] == left
+
+
 def test_a_timeout_that_passes_before_a_broker_is_found_says_that_none_is() -> None:
     talk = Talk()
     number = talk.ask(timeout_s=0.5)
@@ -291,6 +306,20 @@ def test_a_broker_that_takes_the_connection_and_says_nothing_is_given_up() -> No
     assert not talk.ended[number].maybe_accepted
 
 
+def test_tries_come_less_and_less_often_but_at_least_each_second() -> None:
+    talk = Talk(connect_s=60.0)
+    talk.ask()
+    gaps = []
+    for _ in range(9):
+        talk.down()
+        talk.pass_time(0.0)
+        due = talk.dialog.next_deadline()
+        assert due is not None
+        gaps.append(round(due - talk.now, 2))
+        talk.pass_time(due - talk.now)
+    assert gaps == [0.1, 0.15, 0.23, 0.34, 0.51, 0.76, 1.0, 1.0, 1.0] and len(talk.opened) == 10
+
+
 def test_cuts_without_end_do_not_set_the_patience_back() -> None:
     # As when something in the request makes the broker, or something before it, cut the connection.
     talk = Talk()
@@ -382,6 +411,18 @@ def test_a_broker_that_takes_the_connection_and_says_nothing_has_a_longer_share(
     assert talk.opened == ["tcp://busy:1"] and number not in talk.ended
     talk.pass_time(0.4)
     assert talk.opened == ["tcp://busy:1", "tcp://here:2"]
+
+
+def test_after_a_broker_that_hung_nothing_is_due_before_the_next_try() -> None:
+    talk = Talk("tcp://gone:1", "tcp://hangs:2")
+    talk.ask()
+    talk.down()
+    talk.pass_time(0.0)
+    talk.now = 0.75  # its share
+    talk.dialog.tick(talk.now)
+    talk.take()
+    assert talk.dialog.state is State.AWAY
+    assert talk.dialog.next_deadline() == pytest.approx(0.85)
 
 
 def test_where_all_hang_the_caller_is_told_when_the_patience_is_over() -> None:

@@ -60,6 +60,8 @@ class Driven(LineThread[Noting, Any]):
     def __init__(self) -> None:
         self.ends: list[BaseException | None] = []
         self.left: list[Any] = []
+        self.acts, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
         super().__init__(Noting(), 200)
 
     def take_up(self, now: float, item: Any) -> None:
@@ -70,6 +72,8 @@ class Driven(LineThread[Noting, Any]):
 
     def act(self, action: Any) -> None:
         self.dialog.note("act", action)
+        self.acts.set()
+        assert self.go_on.wait(10)
 
     def cannot_open(self, why: str) -> None:
         self.dialog.note("cannot_open", why)
@@ -233,13 +237,13 @@ def test_two_starts_are_one_thread(line: Driven) -> None:
 
 
 def test_a_fault_ends_it_with_what_was_not_taken_up(line: Driven) -> None:
-    fault, blocked, go = ValueError("ours"), threading.Event(), threading.Event()
-    line.act = lambda action: (blocked.set(), go.wait(10))  # type: ignore[method-assign,assignment]
+    fault = ValueError("ours")
+    line.go_on.clear()
     line.hand(SAY)
-    assert blocked.wait(10)
+    assert line.acts.wait(10)
     for item in (fault, "after it"):
         line.hand(item)
-    go.set()
+    line.go_on.set()
     line.join(10)
     assert line.ended and line.ends == [fault] and line.left == [fault, "after it"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.turns import Before, suspect
 from tests.simulation.violation import demand
 from zmws.core.broker import Broker
-from zmws.core.job import RUNNING, WAITING, job_id_of
+from zmws.core.job import FINAL_STATES, RUNNING, WAITING, job_id_of
 from zmws.wire.messages import ClientRequest, Heartbeat, Ready, WorkerFinal, WorkerPartial, WorkerRequest
 from zmws.wire.words import beat_of
 
@@ -21,6 +21,7 @@ Peer = tuple[str, bytes]
 class Hand:
     """One session of a worker of ours."""
 
+    worker: str
     slots: int
     services: dict[str, int]
     tokens: dict[bytes, str] = field(default_factory=dict)  # and their service
@@ -32,13 +33,16 @@ class Hands:
 
     def __init__(self) -> None:
         self.by_peer: dict[Peer, Hand] = {}
+        self.drained: set[str] = set()  # worker ids, each of one process
         self.retries: dict[str, int] = {}  # by job id, as it was asked for
         self.begun: Counter[str] = Counter()
+        self.revived: dict[str, int] = {}  # how often an operator has retried what had ended
         self.saved: dict[str, str] = {}  # by job id: what its attempts left
 
     def restarted(self) -> None:
         """A new broker: what an attempt did may be undone, and be done again."""
         self.by_peer.clear()
+        self.drained.clear()
         self.begun.clear()
         self.saved.clear()
 
@@ -89,7 +93,7 @@ class Hands:
         services = {message.service: info.slots}
         if info.services is not None:
             services = {name: told.slots for name, told in info.services.items()}
-        hand = Hand(info.slots, services)
+        hand = Hand(info.id, info.slots, services)
         alive = [token for token in info.finished if core.held.live(token) is not None]
         for token in (*info.holding, *alive):
             for other in self.by_peer.values():
@@ -128,6 +132,7 @@ class Hands:
         told = json.loads(message.job)
         job = core.held.live(message.token)
         assert job is not None, message
+        self.revived[job.id] = sum(state in FINAL_STATES for _, _, state, _ in job.states)
         if job.attempt == 1:
             self.saved.pop(job.id, None)  # a new job, under the id of one that was forgotten
         left, says = self.saved.get(job.id), told.get("saved")
@@ -136,6 +141,7 @@ class Hands:
         hand = self.by_peer.get(peer)
         if hand is None:
             return  # a foreign one has one slot (Watcher.given)
+        demand(hand.worker not in self.drained, f"{job.id} was given to {hand.worker}, which was drained")
         others = [core.held.live(token) for token in hand.tokens]
         demand(not others or not suspect(job), f"the suspect {job.id} was given in company")
         for other in others:
@@ -155,14 +161,18 @@ class Hands:
         for frame in message.frames if hand is not None else ():
             if frame.startswith(b"DONE "):
                 hand.confirming -= set(frame[5:].split())
+            if frame == b"DRAIN":
+                self.drained.add(hand.worker)
 
     # ------------------------------------------------------------ attempts
 
     def began(self, job_id: str) -> None:
-        """A job without retries runs at most once, whatever becomes of its worker."""
+        """A job without retries runs at most once, whatever becomes of its worker; once more for each time
+        that an operator has retried it."""
         self.begun[job_id] += 1
         if self.retries.get(job_id) == 0:
-            demand(self.begun[job_id] == 1, f"{job_id}, which is not to be tried again, began once more")
+            most = 1 + self.revived.get(job_id, 0)
+            demand(self.begun[job_id] <= most, f"{job_id}, which is not to be tried again, began once more")
 
     def after(self, core: Broker, before: Before) -> None:
         """Who is charged for a worker that died: one job that was alone, and none of several but those that

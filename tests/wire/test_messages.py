@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zmws.wire.messages import (
     DISCONNECT,
-    HEARTBEAT,
     RFC,
     Beat,
     Heartbeat,
@@ -13,7 +12,7 @@ from zmws.wire.messages import (
     Progress,
     ReplyTo,
     Report,
-    ServiceSlots,
+    ServiceInfo,
     WorkerFinal,
     WorkerInfo,
     WorkerPartial,
@@ -24,10 +23,10 @@ def test_where_nothing_is_said_a_message_is_the_plainest() -> None:
     assert Link() == Link(RFC, empty=False, ascii=False, ours=False)
     assert ReplyTo("bare", ()).ascii is False
     assert WorkerInfo("w") == WorkerInfo("w", [], [], 1, None, "", None, None)
-    assert ServiceSlots() == ServiceSlots(None)
+    assert ServiceInfo() == ServiceInfo(None)
     assert WorkerFinal(b"t", ()) == WorkerFinal(b"t", (), None, None)
     assert WorkerPartial(b"t", ()).link is None
-    assert Heartbeat((), None) == HEARTBEAT and DISCONNECT is not None
+    assert Heartbeat() == Heartbeat((), None) and DISCONNECT is not None
     assert Report(True) == Report(True, (), True, {}, True, None, True)
     assert Partial(()).plain is True and Progress(0.5).text is None
     assert Beat() == Beat([], None, [], None, None)

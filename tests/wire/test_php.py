@@ -7,7 +7,6 @@ import pytest
 from zmws.errors import ProtocolError
 from zmws.wire.messages import (
     DISCONNECT,
-    HEARTBEAT,
     PHP,
     PHP1,
     PHP2,
@@ -95,5 +94,5 @@ def test_a_token_that_cannot_be_ours_is_refused() -> None:
 )
 def test_what_its_workers_are_sent(link: Link, body: tuple[bytes, ...], frames: list[bytes]) -> None:
     assert encode_to_worker(WorkerRequest(b"t", "E", b"{}", body), link) == frames
-    assert encode_to_worker(HEARTBEAT, link) == [b"HEARTBEAT"]
+    assert encode_to_worker(Heartbeat(), link) == [b"HEARTBEAT"]
     assert encode_to_worker(DISCONNECT, link) == []

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from zmws import WorkerBase
 from zmws.cli.foreground import worker as worker_verb
-from zmws.worker.command import OPTIONS, main_of, run_worker
+from zmws.errors import ZmwsError
+from zmws.worker.command import OPTIONS, flags_of, main_of, run_worker
 
 SERVED: list[tuple[list[str], str | None]] = []
 
 
-class Served:
-    """Stands for a worker class: notes what it is run with."""
+class Served(WorkerBase):
+    """Stands for a worker class: what it is run with is noted, and it is not run."""
 
-    def run(self, brokers: Sequence[str], service: str | None) -> int:
+    service_name = "SERVED"
+
+
+class Noted:
+    """Stands for what runs workers."""
+
+    def __init__(
+        self,
+        workers: Sequence[tuple[WorkerBase, str | None]],
+        brokers: Sequence[str],
+        client: str | None = None,
+    ) -> None:
+        ((worker, service),) = workers
+        RUN.append((worker, client))
         SERVED.append((list(brokers), service))
+
+    def run(self) -> int:
         return 0
+
+
+RUN: list[tuple[WorkerBase, str | None]] = []
 
 
 @pytest.fixture(autouse=True)
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty one, as the current folder."""
+    monkeypatch.setattr("zmws.worker.run.Run", Noted)
+    RUN.clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [])
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
@@ -76,7 +100,7 @@ def test_a_file_that_fails_is_told_with_the_place_where(
     from zmws.worker.files import load_class
 
     def load() -> Any:
-        return load_class(installation / "broken.py")
+        return [load_class(installation / "broken.py")]
 
     assert run_worker(load) == 2
     assert "there is no worker file" in capsys.readouterr().err
@@ -85,3 +109,68 @@ def test_a_file_that_fails_is_told_with_the_place_where(
     said = capsys.readouterr().err.splitlines()
     assert said[0].endswith("cannot be imported: ZeroDivisionError: division by zero")
     assert said[1] == f"  {installation / 'broken.py'}:2: y = x / 0"
+
+
+# ---------------------------------------------------------------- options of its own
+
+
+class Writes(Served):
+    """Has options of its own."""
+
+    flags = (click.Option(["--path"], default="x.log"), click.Option(["--twice"], is_flag=True))
+
+
+def test_options_that_a_class_declares_are_given_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_of(Writes, ["--path", "y.log", "--service", "OTHER"]) == 0
+    assert main_of(Writes, []) == 0
+    assert run_worker(lambda: [Writes], ["--twice"]) == 0
+    given = [worker.options for worker, _ in RUN]
+    assert given == [
+        {"path": "y.log", "twice": False},
+        {"path": "x.log", "twice": False},
+        {"path": "x.log", "twice": True},
+    ]
+    assert main_of(Writes, ["--help"]) == 0
+    assert "--path" in capsys.readouterr().out
+
+
+def test_an_option_that_a_class_does_not_declare_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(click.UsageError, match="--pth"):
+        run_worker(lambda: [Writes], ["--pth", "y"])
+    assert main_of(Writes, ["--twice=yes"]) == 2
+    assert RUN == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ((click.Option(["--broker"]),), "--broker is taken already"),
+        ((click.Option(["--help"]),), "--help is taken already"),
+        ((click.Option(["--a"]), click.Option(["--a"])), "--a is taken already"),
+        (("--path",), "flags holds '--path'"),
+    ],
+)
+def test_options_that_cannot_be_are_told(flags: Any, told: str) -> None:
+    cls = type("Wrong", (Served,), {"flags": flags})
+    with pytest.raises(ZmwsError, match=re.escape(told)):
+        flags_of([cls])
+
+
+def test_two_classes_of_one_file_may_share_an_option_of_their_base() -> None:
+    one, two = type("One", (Writes,), {}), type("Two", (Writes,), {})
+    assert set(flags_of([one, two])) == {"path", "twice"}
+
+
+def test_the_options_of_the_php_program_say_where_the_brokers_are() -> None:
+    given = ["--backend-servers", "a, b", "--backend-port", "7000", "--frontend-port", "7001"]
+    assert main_of(Served, [*given, "--service-name", "OTHER", "--log-level", "I"]) == 0
+    assert main_of(Served, ["--backend-port", "7000"]) == 0
+    assert SERVED == [(["tcp://a:7000", "tcp://b:7000"], "OTHER"), (["tcp://127.0.0.1:7000"], None)]
+    assert [client for _, client in RUN] == ["tcp://a:7001", None]
+
+
+def test_the_time_to_stop_that_is_given_goes_before_the_classs() -> None:
+    assert main_of(Served, ["--stop-timeout", "2.5"]) == 0
+    assert main_of(Served, []) == 0
+    assert [worker.stop_timeout for worker, _ in RUN] == [2.5, 30.0]
+    assert main_of(Served, ["--stop-timeout", "-1"]) == 2

@@ -13,6 +13,7 @@ from zmws import WorkerBase
 from zmws.wire.messages import WorkerRequest
 from zmws.worker import JobInHand
 from zmws.worker.attempt import Final
+from zmws.worker.declared import declared
 from zmws.worker.executor import Executor, Inline
 from zmws.worker.job import JobLine
 
@@ -66,36 +67,36 @@ class Forks(WorkerBase):
         self.code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def run(executor: Executor, *body: bytes, attempt: int = 1) -> list[Final]:
+def run(executor: Executor, worker: WorkerBase, *body: bytes, attempt: int = 1) -> list[Final]:
     """Every end that an attempt has had, when `start` has returned."""
     finals: list[Final] = []
     line: JobLine = Nobody()
     request = WorkerRequest(b"i/1/a", "", b'{"id": "i", "attempt": %d}' % attempt, body)
-    executor.start(JobInHand(line, request), body, finals.append)
+    executor.start(worker, declared(worker), JobInHand(line, request), body, finals.append)
     return finals
 
 
 def test_an_attempt_ends_once_before_start_returns_and_in_its_thread() -> None:
-    executor = Inline(Tells())
-    (final,) = run(executor, b"PARAM-JSON: 5", attempt=3)
+    executor = Inline()
+    (final,) = run(executor, Tells(), b"PARAM-JSON: 5", attempt=3)
     assert final.error is None
     assert final.result == (b'PARAM-JSON: ["i", 3, 5, %d]' % threading.get_ident(),)
-    (again,) = run(executor, b"PARAM-JSON: 6")
+    (again,) = run(executor, Tells(), b"PARAM-JSON: 6")
     assert again.result[0].startswith(b'PARAM-JSON: ["i", 1, 6, ')
     executor.close()
 
 
 def test_what_is_let_through_passes_and_is_no_end() -> None:
-    (final,) = run(Inline(Tells()), b'PARAM-JSON: "raise"')
+    (final,) = run(Inline(), Tells(), b'PARAM-JSON: "raise"')
     assert final.error is not None and final.error["type"] == "KeyboardInterrupt"
     with pytest.raises(KeyboardInterrupt):
-        run(Inline(Tells(), (KeyboardInterrupt,)), b'PARAM-JSON: "raise"')
+        run(Inline((KeyboardInterrupt,)), Tells(), b'PARAM-JSON: "raise"')
 
 
 def test_coroutines_run_in_one_event_loop_until_the_executor_is_closed() -> None:
     worker = Awaits()
-    executor = Inline(worker)
-    (first,), (second,) = run(executor), run(executor)
+    executor = Inline()
+    (first,), (second,) = run(executor, worker), run(executor, worker)
     assert first == second and first.error is None
     assert not worker.loop.is_closed()
     executor.close()
@@ -104,8 +105,8 @@ def test_coroutines_run_in_one_event_loop_until_the_executor_is_closed() -> None
 
 def test_a_child_that_was_forked_never_comes_out() -> None:
     worker = Forks()
-    executor = Inline(worker)
-    (final,) = run(executor)
+    executor = Inline()
+    (final,) = run(executor, worker)
     assert final.result == (b"PARAM-JSON: 0",), "one end, and that is the parent's"
-    executor.idle()
+    executor.call(worker.idle)
     assert worker.code == 7

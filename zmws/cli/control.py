@@ -109,7 +109,7 @@ def _show_started(installation: Installation, done: Started) -> None:
 @click.option(
     "--wait",
     "wait_s",
-    default=10.0,
+    default=30.0,
     show_default=True,
     type=wait_time,
     metavar="DURATION",
@@ -128,7 +128,8 @@ def stop(
 ) -> int:
     """Stop the workers, then the broker. Workers finish the job in hand.
 
-    What has not ended after --wait seconds is killed; its job goes to another worker.
+    A job that has not ended after --wait seconds is given back, which is no failure, and goes to another
+    worker. A worker that does not do that either is killed.
     """
     ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 

@@ -76,10 +76,14 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
     return 0
 
 
-def _worker(file: Path, **given: Any) -> int:
-    from zmws.worker.files import load_main_class
+def _worker(files: tuple[str, ...], **given: Any) -> int:
+    from zmws.worker.files import load_main_classes
 
-    code = run_worker(lambda: load_main_class(file), **given)
+    # Whatever begins with a dash and is none of our options is the classes' own.
+    count = next((n for n, word in enumerate(files) if word.startswith("-")), len(files))
+    if not count:
+        raise click.UsageError("name a worker FILE first, then its own options")
+    code = run_worker(lambda: load_main_classes(files[:count]), files[count:], **given)
     if code == 0:
         remove_own(os.environ.get(MARK))
     return code
@@ -87,7 +91,9 @@ def _worker(file: Path, **given: Any) -> int:
 
 worker = command(
     "worker",
-    "Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave.",
+    "Run the workers of FILE in the foreground, in one process: all that the file defines, or those of NAME. "
+    "Options of their own follow. SIGTERM or Ctrl-C lets them finish and leave.",
     _worker,
-    [click.Argument(["file"], type=click.Path(path_type=Path))],
+    [click.Argument(["files"], nargs=-1, required=True, metavar="FILE[:NAME]...")],
 )
+worker.context_settings["ignore_unknown_options"] = True

@@ -14,6 +14,7 @@ from zmws.client.given import Seconds, seconds, seconds_or_none
 from zmws.core.job import FINAL_STATES
 from zmws.errors import JobTimeout
 
+STACK_S = 5.0  # in which a worker is to say where its job is
 WAIT_S = 30.0  # one question that waits; longer waits are several
 
 
@@ -69,7 +70,19 @@ class Job:
         """Delete its record. Raises Refused (not_possible) if it has not ended."""
         waited(self.asked("zmws.delete"))
 
+    def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
+        """Where it is at this moment: `stack` (a text), `worker` and `at`, as its worker tells within
+        `timeout` seconds. Raises Refused: not_possible if it does not run, no_answer if its worker has not
+        said, or cannot be asked."""
+        return dict(waited(self.stack_future(timeout)))
+
     # ------------------------------------------------------------ without waiting, for both fronts
+
+    def stack_future(self, timeout: Seconds = STACK_S) -> Future[Any]:
+        """As `stack`, without waiting."""
+        patience = seconds("timeout", timeout)
+        question = {"id": self.id, "timeout": patience}
+        return self._asker.answer_future("zmws.stack", question, patience)
 
     def asked(self, service: str) -> Future[Any]:
         """The answer of a `zmws.*` service that takes the job's id."""

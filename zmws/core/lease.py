@@ -22,15 +22,16 @@ class Lease(Taker):
         lease_id: str,
         ring: Ring,
         ttr_s: float,
+        until: float,
         given: Callable[[Lease, bytes], None],
     ) -> None:
-        """`given`: called with the token when it has a job."""
+        """It waits until monotonic `until`. `given`: called with the token when it has a job."""
         super().__init__(turn, (ring,))
         self.caller = caller
         self.lease_id = self.id = lease_id
         self.name = f"lease:{lease_id}"
         self.ttr_s = ttr_s
-        self.until = 0.0  # monotonic: how long it waits
+        self.until = until
         self._given = given
 
     @property

@@ -270,8 +270,6 @@ class Life:
             "losses": job.losses,
             **_attempt_changes(job),
         }
-        if job.by_wall:
-            job.by_wall = changes["by_wall"] = False  # from here on it counts from its failure
         turn.write(UpdateJob(job.id, changes), job)
         self._queue(self.held.services[job.service], job)
 

@@ -145,13 +145,14 @@ class Watchers:
             self.turn.timers.add(until, self._stack_over, token)
         return len(waiting) == 1
 
-    def tell_stack(self, token: bytes, text: str, worker: str | None) -> None:
-        """The worker has told where the job of this token is."""
+    def tell_stack(self, token: bytes, text: str, worker: str | None) -> bool:
+        """The worker has told where the job of this token is. False if nobody waits for that."""
         waiting = self._stacks.pop(token, [])
         self.waits_count -= len(waiting)
         for caller, _ in waiting:
             told = {"stack": text, "worker": worker, "at": iso(self.turn.wall)}
             Question(self.turn, caller, "zmws.stack", {}).answer(200, told)
+        return bool(waiting)
 
     def attempt_over(self, token: bytes) -> None:
         """Nobody will tell its stack any more."""

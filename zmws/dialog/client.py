@@ -122,7 +122,7 @@ class ClientDialog:
         self.submit_many_max = SUBMIT_MANY_MAX_UNTOLD
         self.greeted = False  # a broker has told its limits
         self.state = AWAY
-        self._wrong: Refused | None = None  # what is there is not for us
+        self._wrong: Refused | None = None  # why what is there, or was last, is not for us
         self._reason = ""  # why the last attempt failed
         self._shaken_at = 0.0  # when the handshake was through
         self._attempt_until: float | None = None  # then another broker is tried
@@ -229,7 +229,7 @@ class ClientDialog:
         if self._away_since is None or (self.state is READY and lasted):
             self._away_since = now
         self._move("lose")
-        self._wrong = self._attempt_until = None
+        self._attempt_until = None
         bound = self._bound()
         self._failed_in_turn += 1
         if not bound:

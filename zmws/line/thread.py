@@ -122,6 +122,9 @@ class LineThread(ABC, Generic[D, Item]):
         """The thread is about to end, by a fault of ours if there is one, which may be raised again. Where
         there is no thread whoever closes the line does this, twice if a handler interrupts it to close."""
 
+    def gone(self) -> None:
+        """The connection is closed, and what was said last has left as far as it could."""
+
     def cannot_open(self, why: str) -> None:
         """No connection could be made for want of descriptors; it is tried again."""
 
@@ -144,6 +147,7 @@ class LineThread(ABC, Generic[D, Item]):
         finally:
             if context is not None:
                 context.destroy(linger=self._linger_ms)
+            self.gone()
             self._wake_r.close()
             self.home.thread = None
             self.ended = (

@@ -129,7 +129,7 @@ _GATEWAY = {
 }
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
-    "file": Row("text", "the file that holds its class"),
+    "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
     "service": Row("service", "the one its class names, unless given"),
     "count": _count("so many copies run", 1, COPIES_MAX),
     "flags": Row("value", "go to its command line"),

@@ -80,7 +80,7 @@ class FakeClient(Client):
         """More workers. From now on only services that are served, or that have options, are known."""
         self._broker.takes_any_service = False
         for worker in workers:
-            self._broker.hire(worker)
+            self._broker.hire(worker, self)
         if self._broker.run_at_once:
             self._broker.work()
 

@@ -34,12 +34,14 @@ from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.errors import ProtocolError, ZmwsError
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.testing.one_job import run_attempt
+from zmws.testing.one_job import run_attempt, set_up
 from zmws.wire import mdp, names, values
 from zmws.wire.messages import Heartbeat, Reply, WorkerRequest
 from zmws.worker import WorkerBase
 from zmws.worker.attempt import Final
-from zmws.worker.base import work_fault
+from zmws.worker.command import flags_given
+from zmws.worker.declared import Declared, declared
+from zmws.worker.function import worker_of
 
 NO_END_S = math.inf
 _STEPS_MAX = 100_000  # that time is moved on for one wait
@@ -70,6 +72,7 @@ class Crew:
     name: str
     service: str
     peer: tuple[str, bytes]
+    found: Declared
     make: Callable[[], WorkerBase]
     given: WorkerBase | None  # the only one, where an object was given
     free: list[WorkerBase] = field(default_factory=list)
@@ -189,26 +192,30 @@ class InProcess:
             self._clients[number] = connection
             return number
 
-    def hire(self, worker: type[WorkerBase] | WorkerBase) -> None:
-        """A worker. Raises ValueError as `WorkerBase.run` does, and what its class raises when an object is
-        made of it, as its process would at its start."""
-        cls = worker if isinstance(worker, type) else type(worker)
-        service = worker.service_name
-        fault = names.service_name_fault(service)
-        if fault is None and names.is_reserved(service):
-            fault = f"the service name '{service}' is reserved"
-        if fault is not None:
-            raise ValueError(f"{cls.__name__}.service_name: {fault}")
-        if (fault := work_fault(worker)) is not None:
-            raise ValueError(fault)
+    def hire(self, worker: type[WorkerBase] | WorkerBase | Callable[..., Any], client: Any) -> None:
+        """A worker. `client`: its `self.client`. Raises BadWorker, and what its class or its setup()
+        raises, as its process would at its start."""
+
+        def make() -> WorkerBase:
+            made = worker_of(worker)
+            made.client_of = lambda: client
+            if made.flags:
+                made.options = flags_given([type(made)], ())
+            if made is not worker:
+                set_up(made)
+            return made
+
+        first = make()
+        found = declared(first)
         with self.lock:
-            name = f"{cls.__name__}-{len(self.crews) + 1}"
-            given = None if isinstance(worker, type) else worker
-            crew = Crew(name, service, ("worker", name.encode()), cls, given)
+            name = f"{type(first).__name__}-{len(self.crews) + 1}"
+            given = first if first is worker else None
+            crew = Crew(name, found.service, ("worker", name.encode()), found, make, given)
             if given is None:
-                crew.free.append(cls())
+                crew.free.append(first)
             self.crews.append(crew)
-            self._from_peer(crew.peer, mdp.encode_ready(service, {"zmws": 1, "id": name}))
+            info = {"zmws": 1, "id": name, "services": {found.service: found.told}}
+            self._from_peer(crew.peer, mdp.encode_ready(found.service, info))
             self._slots(crew, 0)
             self.flow()
 
@@ -340,9 +347,9 @@ class InProcess:
             outer = getattr(worker, "job", None)
             if _loop_runs_here():
                 # A work() may be a coroutine, or call asyncio.run(): no loop runs within a loop.
-                self._run_apart(worker, line, request)
+                self._run_apart(crew, worker, line, request)
             else:
-                self._attempt(worker, line, request)
+                self._attempt(crew, worker, line, request)
         finally:
             if worker is not None and outer is not None:
                 worker.job = outer
@@ -356,19 +363,19 @@ class InProcess:
                 self.flow()
             self.bring()
 
-    def _attempt(self, worker: WorkerBase, line: _Line, request: WorkerRequest) -> None:
+    def _attempt(self, crew: Crew, worker: WorkerBase, line: _Line, request: WorkerRequest) -> None:
         self._in_work.depth = getattr(self._in_work, "depth", 0) + 1
         try:
-            run_attempt(worker, line, request, lambda final: line.finish(request.token, final))
+            run_attempt(worker, crew.found, line, request, lambda final: line.finish(request.token, final))
         finally:
             self._in_work.depth -= 1
 
-    def _run_apart(self, worker: WorkerBase, line: _Line, request: WorkerRequest) -> None:
+    def _run_apart(self, crew: Crew, worker: WorkerBase, line: _Line, request: WorkerRequest) -> None:
         faults = list[BaseException]()
 
         def run() -> None:
             try:
-                self._attempt(worker, line, request)
+                self._attempt(crew, worker, line, request)
             except BaseException as fault:
                 faults.append(fault)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,12 @@ from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import json_object, value_of
 from zmws.worker import JobInHand, WorkerBase
 from zmws.worker.attempt import Final
+from zmws.worker.command import flags_given
+from zmws.worker.declared import Declared, declared
 from zmws.worker.executor import Inline
+from zmws.worker.function import worker_of
 from zmws.worker.job import JobLine
+from zmws.worker.job_log import installed
 
 
 @dataclass
@@ -32,6 +36,9 @@ class JobOutcome:
     partials: list[Any] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
+    saved: list[Any] = field(default_factory=list)  # what `job.save` was given
+    delay: float | None = None  # of a failed one: seconds to the next attempt, None: the job's backoff
+    counted: bool = True  # of a failed one: whether it uses up one of the job's retries
 
     @property
     def ok(self) -> bool:
@@ -53,6 +60,8 @@ class _Ear:
             self.heard.progress.append((said["done"], said["text"]))
         elif kind == b"CONT":
             self.heard.partials.append(value_of(tuple(rest)))
+        elif kind == b"SAVE":
+            self.heard.saved.append(json.loads(rest[0]))
         elif kind == b"LOG":
             self.heard.log.append(rest[0].decode())
         else:
@@ -70,42 +79,80 @@ class _Ear:
         self.heard.state, self.heard.code, self.heard.message = "failed", error["code"], error["error"]
         self.heard.type, self.heard.traceback = error.get("type"), error.get("traceback")
         self.heard.retried = error.get("retry") is not False
+        self.heard.delay, self.heard.counted = error.get("delay"), error.get("count") is not False
 
 
 def run_job(
-    worker: type[WorkerBase] | WorkerBase,
+    worker: type[WorkerBase] | WorkerBase | Callable[..., Any],
     params: Any = None,
     *,
     frames: Sequence[bytes] | None = None,
     job_id: str | None = None,
     attempt: int = 1,
     ttr: float = 3600.0,
-    cancelled: bool = False,
+    saved: Any = None,
+    cancel: bool = False,
+    client: Any = None,
+    options: Mapping[str, Any] | None = None,
 ) -> JobOutcome:
-    """Run `work()` once, as a worker would; what came of it.
+    """Run one attempt at a job, as a worker would; what came of it.
 
-    `worker`: a class, or an object made of one, to run several jobs on. `params` go the way they have to
-    a worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client
-    of ours sends. `attempt`, `ttr` (seconds) and `cancelled` are what `self.job` tells. What `work()`
-    raises is in the outcome; KeyboardInterrupt passes. An `async def work` needs a thread without a
-    running event loop. Raises TypeError or ValueError for parameters that JSON cannot hold.
+    `worker`: a class or a function with @worker, with setup() before and teardown() after it; or an object
+    made of a class, to run several jobs on: then both are for you to call. `params` go the way they have to a
+    worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client of
+    ours sends. `attempt`, `ttr` (seconds), `saved` and `cancel` are what `self.job` tells, `client` is
+    `self.client`, `options` are values of the class's own `flags`. What `work()` raises is in the outcome;
+    KeyboardInterrupt passes, and so does what setup() raises. An `async def work` needs a thread without a
+    running event loop. What the code logs is in `log`. Raises BadWorker for a class that cannot be run, and
+    BadValue for parameters that JSON cannot hold.
     """
-    made = worker() if isinstance(worker, type) else worker
+    made = worker_of(worker)
+    found = declared(made, None if made.service_name else "TESTED")
     job_id = job_id or ids.new_id()
     body = body_of(params) if frames is None else tuple(frames)
-    told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
+    told = {"id": job_id, "service": found.service, "attempt": attempt, "ttr": ttr, "saved": saved}
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
-    ear = _Ear(cancelled)
-    run_attempt(made, ear, WorkerRequest(token, made.service_name, told, body), ear.finish)
+    ear = _Ear(cancel)
+    request = WorkerRequest(token, found.service, json.dumps(told).encode(), body)
+    executor = Inline((KeyboardInterrupt,))
+    if made.flags or options is not None:
+        made.options = {**flags_given([type(made)], ()), **(options or {})}
+    if client is not None:
+        made.client_of = lambda: client
+    whole = made is not worker
+    with installed():
+        try:
+            if whole:
+                executor.call(made.setup)
+            executor.start(made, found, JobInHand(ear, request), body, ear.finish)
+            if whole:
+                executor.call(made.teardown)
+        finally:
+            executor.close()
     return ear.heard
 
 
 def run_attempt(
-    worker: WorkerBase, line: JobLine, request: WorkerRequest, ended: Callable[[Final], None]
+    worker: WorkerBase,
+    found: Declared,
+    line: JobLine,
+    request: WorkerRequest,
+    ended: Callable[[Final], None],
 ) -> None:
-    """Run `work()` once, as a worker would: what the job says goes to `line`, its end to `ended`."""
-    executor = Inline(worker, (KeyboardInterrupt,))
+    """Run one attempt, without setup() and teardown(): what the job says goes to `line`, its end to
+    `ended`."""
+    executor = Inline((KeyboardInterrupt,))
+    with installed():
+        try:
+            executor.start(worker, found, JobInHand(line, request, found.service), request.body, ended)
+        finally:
+            executor.close()
+
+
+def set_up(worker: WorkerBase) -> None:
+    """Call its setup(), which may be a coroutine."""
+    executor = Inline()
     try:
-        executor.start(JobInHand(line, request), request.body, ended)
+        executor.call(worker.setup)
     finally:
         executor.close()

@@ -21,7 +21,6 @@ from zmws.wire import php
 from zmws.wire.messages import (
     BARE,
     DISCONNECT,
-    HEARTBEAT,
     MDP01,
     NATIVE,
     PHP,
@@ -189,7 +188,7 @@ def _decode_rfc_worker(frames: list[bytes], start: int) -> FromWorker:
             return WorkerFinal(token, body, None, link)
         return WorkerPartial(token, body, link)
     if command == W_HEARTBEAT:
-        return Heartbeat(tuple(frames[at:]), link) if len(frames) > at or link else HEARTBEAT
+        return Heartbeat(tuple(frames[at:]), link)
     if command == W_READY:
         if len(frames) == at:
             raise ProtocolError("short", "READY without a service")

@@ -47,7 +47,7 @@ def json_in(data: bytes, depth_max: int = DEPTH_MAX) -> Any:
     except RecursionError:
         raise BadJson(f"nested more than {depth_max} deep") from None
     except ValueError as wrong:
-        raise BadJson(str(wrong)[:200]) from None
+        raise BadJson(str(wrong)) from None
     # Hardly any text has as many brackets: then there is nothing to look for.
     if data.count(b"[") + data.count(b"{") > depth_max and is_deeper(value, depth_max):
         raise BadJson(f"nested more than {depth_max} deep")
@@ -216,7 +216,7 @@ def _decode(frame: bytes) -> Any:
                 return json.loads(frame[len(prefix) :])
             except (ValueError, RecursionError) as wrong:
                 name = prefix.decode().strip(": ")
-                raise BadParams(f"{name} is not JSON: {str(wrong)[:200]}") from None
+                raise BadParams(f"{name} is not JSON: {wrong}") from None
     prefix = PARAM_PHP if frame.startswith(PARAM_PHP) else PARAM
     return _decode_php(frame[len(prefix) :])
 
@@ -241,7 +241,7 @@ def value_of(body: tuple[bytes, ...]) -> Any:
     try:
         return json.loads(frame[len(PARAM_JSON) :], parse_constant=_no_constant)
     except (ValueError, RecursionError) as wrong:
-        raise ZmwsError(f"the worker's value says that it is JSON, and is not: {str(wrong)[:200]}") from None
+        raise ZmwsError(f"the worker's value says that it is JSON, and is not: {wrong}") from None
 
 
 def _no_constant(name: str) -> None:

@@ -2,20 +2,23 @@
 
 Rule 1: no thread, no socket, no log, and nothing is kept from one attempt to the next.
 Rule 2: False or an exception is a failed attempt; any other value is the result, None is none.
-Rule 3: what would come out the same another time fails for good: parameters that cannot be read, a result
-        that JSON cannot hold.
+Rule 3: what would come out the same another time fails for good: parameters that are not what is asked for, a
+        result that JSON cannot hold. All else is as the exception says (Retry, Fail), then as its class
+        declares (`fail_on`, `retry_on`), then as the job's options have it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.errors import BadParams
 from zmws.wire.values import PARAM_JSON, decode_params
-from zmws.worker.fault import encode_fault, encode_result, is_a
+from zmws.worker.fault import bad_params, encode_fault, is_a
+from zmws.worker.raised import Fail, Retry
+from zmws.worker.results import encode_result
 
 
 @dataclass(slots=True)
@@ -33,15 +36,46 @@ class Final:
         return (b"FAIL", PARAM_JSON + json.dumps(self.error).encode())
 
 
+@dataclass(slots=True)
+class Rules:
+    """What becomes of exceptions: `fail_on` fail for good, `retry_on` say after how many seconds the next
+    attempt is (None: after the job's backoff)."""
+
+    fail_on: tuple[type[BaseException], ...] = ()
+    retry_on: Mapping[type[BaseException], float | None] = field(default_factory=dict)
+
+    def apply(self, fault: BaseException, error: dict[str, Any]) -> None:
+        """Write what is declared for this exception into its ERROR. The nearest class it has decides."""
+        if "retry" in error or is_a(fault, Retry):
+            return
+        for cls in type.mro(type(fault)):
+            if cls in self.fail_on:
+                error["retry"] = False
+                return
+            if cls in self.retry_on:
+                delay = self.retry_on[cls]
+                if delay is not None:
+                    error["delay"] = delay
+                return
+
+
+NO_RULES = Rules()
+
+
 def attempt(
-    work: Callable[[Any], Any], body: tuple[bytes, ...], let_through: tuple[type[BaseException], ...] = ()
+    work: Callable[[Any], Any],
+    body: tuple[bytes, ...],
+    let_through: tuple[type[BaseException], ...] = (),
+    read: Callable[[Any], Any] = lambda value: value,
+    rules: Rules = NO_RULES,
 ) -> Final:
-    """Run `work` on the parameters in `body`. Raises what is `let_through`, and nothing else."""
+    """Run `work` on the parameters in `body`. `read`: what checks them, and raises BadParams or Fail for what
+    is wrong with them. Raises what is `let_through`, and nothing else."""
     try:
         try:
-            params = decode_params(body)
-        except BadParams as wrong:
-            return Final(error={"code": "bad_params", "error": str(wrong), "retry": False})
+            params = read(decode_params(body))
+        except (BadParams, Fail) as wrong:
+            return Final(error=bad_params(wrong))
         result = work(params)
         if result is False:
             return Final(error={"code": "job_failed", "error": "work() returned False"})
@@ -49,4 +83,6 @@ def attempt(
     except BaseException as fault:
         if is_a(fault, let_through):
             raise
-        return Final(error=encode_fault(fault))
+        error = encode_fault(fault)
+        rules.apply(fault, error)
+        return Final(error=error)

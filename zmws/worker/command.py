@@ -23,13 +23,21 @@ USAGE = 2  # the exit code of a command that cannot be
 
 OPTIONS: tuple[click.Parameter, ...] = (
     click.Option(["--broker"], multiple=True, help="Worker endpoint of a broker; may be repeated."),
-    click.Option(["--service"], help="Serve this service instead of the class's own."),
+    click.Option(["--service", "--service-name"], help="Serve this service instead of the class's own."),
     click.Option(["--log-level"], default="info", help="debug, info, warning or error."),
     click.Option(
-        ["-c", "--config"],
-        type=click.Path(path_type=Path),
-        help="The settings file [etc/zmws.toml].",
+        ["--stop-timeout"],
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="How long a job may take to end at a stop; then it is given back [the class's, or 30].",
     ),
+    click.Option(
+        ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
+    ),
+    # As the PHP program of the same name has them.
+    click.Option(["--backend-servers"], hidden=True),
+    click.Option(["--backend-port"], type=click.IntRange(1, 65535), hidden=True),
+    click.Option(["--frontend-port"], type=click.IntRange(1, 65535), hidden=True),
 )
 
 
@@ -42,8 +50,12 @@ def set_up_log(level: str) -> None:
     if name is None:
         raise SettingsError(f"'{level}' is no log level; there are debug, info, warning and error")
     logging.Formatter.converter = time.gmtime
-    form = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=name, format=form, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr)
+    text = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s:%(zmws)s %(message)s"
+    # `zmws`: which job it belongs to (job_log.py).
+    form = logging.Formatter(text, datefmt="%Y-%m-%dT%H:%M:%S", defaults={"zmws": ""})
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    logging.basicConfig(level=name, handlers=[handler])
 
 
 def importable(folder: Path) -> None:
@@ -63,37 +75,90 @@ def command(
 
 def main_of(cls: type[Any], args: Sequence[str] | None = None) -> int:
     """`Worker.main()`; the exit code."""
+    flags = flags_of([cls])
 
     def run(**given: Any) -> int:
-        return run_worker(lambda: cls, **given)
+        own = {name: given.pop(name) for name in flags}
+        return run_worker(lambda: [cls], own, **given)
 
     text = (cls.__doc__ or f"The worker {cls.__name__}.").strip()
     try:
-        code: int = command(cls.__name__, text, run).main(args, standalone_mode=False)
+        code: int = command(cls.__name__, text, run, [*flags.values()]).main(args, standalone_mode=False)
     except click.ClickException as wrong:
         wrong.show()
         return wrong.exit_code
     return code
 
 
+def flags_of(classes: Sequence[type[Any]]) -> dict[str, click.Option]:
+    """The options that classes declare for their command line, by name. Raises ZmwsError for what is none, or
+    stands for another one already."""
+    found: dict[str, click.Option] = {}
+    taken = {text for option in OPTIONS for text in option.opts} | {"-h", "--help"}
+    for cls in classes:
+        for flag in getattr(cls, "flags", ()):
+            if not isinstance(flag, click.Option):
+                raise ZmwsError(
+                    f'{cls.__name__}.flags holds {flag!r}; write click.Option(["--name"], default=...)'
+                )
+            double = sorted(taken & {*flag.opts, *flag.secondary_opts})
+            if flag.name in found and found[flag.name] is flag:
+                continue  # two classes of one base
+            if double or flag.name is None or flag.name in found:
+                raise ZmwsError(f"{cls.__name__}.flags: {(double or flag.opts)[0]} is taken already")
+            taken.update(flag.opts, flag.secondary_opts)
+            found[flag.name] = flag
+    return found
+
+
+def flags_given(classes: Sequence[type[Any]], args: Sequence[str]) -> dict[str, Any]:
+    """The values of the options that classes declare, out of a command line; with no `args` their defaults.
+    Raises click.UsageError, and what `flags_of` raises."""
+    flags = flags_of(classes)
+    names = ", ".join(cls.__name__ for cls in classes)
+    parser = click.Command(names, {"help_option_names": []}, params=[*flags.values()])
+    return parser.make_context(names, [*args]).params
+
+
 def run_worker(
-    load: Callable[[], type[Any]],
+    load: Callable[[], Sequence[type[Any]]],
+    own: dict[str, Any] | Sequence[str] = (),
     broker: Sequence[str] = (),
     service: str | None = None,
     config: Path | None = None,
     log_level: str = "info",
+    stop_timeout: float | None = None,
+    backend_servers: str | None = None,
+    backend_port: int | None = None,
+    frontend_port: int | None = None,
 ) -> int:
-    """Run one worker process; the exit code. `load` gives its class; what is not given is as the settings
-    have it. What is wrong with any of that is told on standard error."""
+    """Run one worker process; the exit code. `load` gives its classes; what is not given is as the settings
+    have it. `own`: the values of the options that the classes declare, or a command line with them. What is
+    wrong with any of that is told on standard error."""
+    from zmws.worker.run import Run
+
     try:
         set_up_log(log_level)
         importable(settings.root_of(config))
-        cls = load()
+        classes = load()
+        values = own if isinstance(own, dict) else flags_given(classes, own)
+        if service is not None and len(classes) > 1:
+            raise SettingsError(f"--service is for one class, and here are {len(classes)}")
+        hosts = [host.strip() for host in (backend_servers or "").split(",") if host.strip()]
+        if hosts or backend_port is not None:
+            broker = [*broker, *(f"tcp://{host}:{backend_port or 5556}" for host in hosts or ["127.0.0.1"])]
         endpoints = list(broker) or [settings.address("worker", config)]
         for endpoint in endpoints:
             sockets.check_endpoint(endpoint)
-        code: int = cls().run(endpoints, service)
-        return code
+        client = None if frontend_port is None else f"tcp://{(hosts or ['127.0.0.1'])[0]}:{frontend_port}"
+        made = []
+        for cls in classes:
+            one = cls()
+            one.options = values
+            if stop_timeout is not None:
+                one.stop_timeout = stop_timeout
+            made.append((one, service))
+        return Run(made, endpoints, client=client).run()
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE

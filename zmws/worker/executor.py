@@ -7,32 +7,38 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+import threading
+import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from zmws.worker.attempt import Final, attempt
+from zmws.worker.author import Worker
+from zmws.worker.declared import Declared
 from zmws.worker.forks import ChildEndsHere
 from zmws.worker.job import JobInHand
-
-
-class Worker(Protocol):
-    """What an executor needs of its author's class."""
-
-    job: JobInHand
-
-    def work(self, job_id: str, params: Any) -> Any: ...
-
-    def idle(self) -> None: ...
+from zmws.worker.job_log import in_hand
 
 
 class Executor(Protocol):
     """Runs attempts, of as many jobs at once as its kind can."""
 
-    def start(self, job: JobInHand, body: tuple[bytes, ...], ended: Callable[[Final], None]) -> None:
+    def start(
+        self,
+        worker: Worker,
+        declared: Declared,
+        job: JobInHand,
+        body: tuple[bytes, ...],
+        ended: Callable[[Final], None],
+    ) -> None:
         """Run an attempt. `ended` is called once, from any thread; it may be before this returns."""
 
-    def idle(self) -> None:
-        """Nothing has been started for a while. Raises what the author's code raises."""
+    def call(self, what: Callable[[], Any]) -> None:
+        """Run setup(), idle() or teardown() of a worker. Raises what that raises."""
+
+    def stack(self, job: JobInHand) -> str | None:
+        """Where the code of a job is now; None if it is not running. From any thread."""
 
     def close(self) -> None:
         """No attempt runs, and none will be started."""
@@ -41,29 +47,70 @@ class Executor(Protocol):
 class Inline:
     """Runs each attempt in the thread that starts it, before `start` returns; one job at a time."""
 
-    def __init__(self, worker: Worker, let_through: tuple[type[BaseException], ...] = ()) -> None:
+    def __init__(self, let_through: tuple[type[BaseException], ...] = ()) -> None:
         """`let_through`: what an author's code may raise past it."""
-        self._worker = worker
         self._let_through = let_through
-        self._loop: asyncio.Runner | None = None  # once a `work()` was a coroutine
+        self._loop: asyncio.Runner | None = None  # once something was a coroutine
+        self._running: tuple[JobInHand, int] | None = None  # the job, and its thread
 
-    def start(self, job: JobInHand, body: tuple[bytes, ...], ended: Callable[[Final], None]) -> None:
-        self._worker.job = job
-        ended(attempt(self._work, body, self._let_through))
+    def start(
+        self,
+        worker: Worker,
+        declared: Declared,
+        job: JobInHand,
+        body: tuple[bytes, ...],
+        ended: Callable[[Final], None],
+    ) -> None:
+        worker.job = job
 
-    def idle(self) -> None:
+        def read(value: Any) -> Any:
+            params = declared.parameters.decode(value)
+            with ChildEndsHere():
+                self._done(worker.validate(params))
+            return params
+
+        def work(params: Any) -> Any:
+            with ChildEndsHere():
+                return self._done(worker.around(lambda: self._work(worker, job, params)))
+
+        self._running = (job, threading.get_ident())
+        try:
+            with in_hand(job, declared.log_output):
+                final = attempt(work, body, self._let_through, read, declared.rules)
+        finally:
+            self._running = None
+        ended(final)
+
+    def call(self, what: Callable[[], Any]) -> None:
         with ChildEndsHere():
-            self._worker.idle()
+            self._done(what())
+
+    def stack(self, job: JobInHand) -> str | None:
+        running = self._running
+        if running is None or running[0] is not job:
+            return None
+        frame = sys._current_frames().get(running[1])
+        return None if frame is None else "".join(traceback.format_stack(frame))
 
     def close(self) -> None:
         if self._loop is not None:
             self._loop.close()
 
-    def _work(self, params: Any) -> Any:
-        with ChildEndsHere():
-            result = self._worker.work(self._worker.job.id, params)
-            if inspect.iscoroutine(result):
-                if self._loop is None:
-                    self._loop = asyncio.Runner()
-                result = self._loop.run(result)
-        return result
+    def _work(self, worker: Worker, job: JobInHand, params: Any) -> Any:
+        result = worker.work(job.id, params)
+        if inspect.iscoroutinefunction(worker.around):
+            return result if inspect.isawaitable(result) else _at_hand(result)  # it awaits it itself
+        return self._done(result)
+
+    def _done(self, result: Any) -> Any:
+        """The value of a coroutine; any other as it is."""
+        if not inspect.iscoroutine(result):
+            return result
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+        return self._loop.run(result)
+
+
+async def _at_hand(result: Any) -> Any:
+    """For an `async def around` whose work() is a plain one."""
+    return result

@@ -3,14 +3,24 @@ looked at, the attempt has failed with something that can be read, and the worke
 
 from __future__ import annotations
 
+import re
+import sysconfig
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from zmws.errors import BadResult, BadValue
-from zmws.wire.values import encode_value
+from zmws.errors import BadParams, BadResult
+from zmws.worker.raised import Fail, Retry
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
+
+# A frame of a traceback: what stands before it (two spaces, in an exception group after bars), its file.
+_FRAME = re.compile(r'^((?:[ |+-]*  )?)  File "(.+?)", line ', re.MULTILINE)
+_ZMWS = str(Path(__file__).parent.parent)
+_NOT_OWN = tuple(
+    {_ZMWS, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+)
 
 
 def is_a(fault: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
@@ -22,7 +32,7 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
     """ERROR of an exception that left `work()`."""
     name = _text(lambda: type(fault).__name__, "exception")
     said = _text(lambda: str(fault), f"{name}, whose text cannot be shown")
-    trace = _text(lambda: "".join(traceback.format_exception(fault)), "")
+    trace = _text(lambda: _marked("".join(traceback.format_exception(fault))), "")
     if not trace:
         # Where it was raised can always be told, and its own text is not asked for again.
         where = _text(lambda: "".join(traceback.format_tb(_trace_of(fault))), "")
@@ -35,15 +45,36 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
     }
     if is_a(fault, BadResult):
         told |= {"code": "bad_result", "retry": False}
+    elif is_a(fault, Fail):
+        told |= {"retry": False}
+    elif is_a(fault, Retry):
+        told |= _asked_of(fault)
     return told
 
 
-def encode_result(value: Any, name: str) -> tuple[bytes, ...]:
-    """A result or a partial one as frames; `name`: which. Raises BadResult."""
-    try:
-        return encode_value(value, name)
-    except BadValue as wrong:
-        raise BadResult(str(wrong)) from None
+def bad_params(wrong: BadParams | Fail) -> dict[str, Any]:
+    """ERROR of parameters that work() cannot take."""
+    return {"code": "bad_params", "error": _text(lambda: str(wrong), "bad parameters"), "retry": False}
+
+
+def _asked_of(fault: Any) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    if fault.delay is not None:
+        asked["delay"] = float(fault.delay)
+    if not fault.count:
+        asked["count"] = False
+    return asked
+
+
+def _marked(trace: str) -> str:
+    """With `>` before each frame that is in a file of the author's own: neither of zmws, nor of Python, nor
+    of an installed package."""
+
+    def mark(found: re.Match[str]) -> str:
+        own = not found[2].startswith((*_NOT_OWN, "<"))
+        return f'{found[1]}{"> " if own else "  "}File "{found[2]}", line '
+
+    return _FRAME.sub(mark, trace)
 
 
 # Past whatever the fault's own class makes of its attributes.

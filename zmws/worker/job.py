@@ -7,10 +7,11 @@ import os
 import time
 from typing import Any, Protocol
 
-from zmws.errors import ZmwsError
+from zmws.errors import BadValue, ZmwsError
 from zmws.wire.messages import WorkerRequest
-from zmws.wire.values import json_object
-from zmws.worker.fault import encode_result
+from zmws.wire.values import PARAM_JSON, json_object
+from zmws.wire.words import SAVE_BYTES_MAX
+from zmws.worker.results import encode_result
 
 
 class JobLine(Protocol):
@@ -24,13 +25,17 @@ class JobLine(Protocol):
 class JobInHand:
     """The job that `work()` runs: `self.job`.
 
-    `id` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at which its
-    `ttr` passes). All else is for the worker's own process: in a forked child it raises ZmwsError.
+    `id` (str), `service` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at
+    which its `ttr` passes), `saved` (what an earlier attempt saved last, None if none did). All else is for
+    the worker's own process: in a forked child it raises ZmwsError.
     """
 
-    def __init__(self, line: JobLine, request: WorkerRequest) -> None:
+    def __init__(self, line: JobLine, request: WorkerRequest, service: str = "") -> None:
+        """`service`: where the request names none, for there is but one."""
         told = json_object(request.job) or {}
         self.id: str = str(told.get("id", ""))
+        self.service: str = str(told.get("service") or service)
+        self.saved: Any = told.get("saved")
         self.attempt: int = int(told.get("attempt", 1))
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._line = line
@@ -58,6 +63,18 @@ class JobInHand:
             raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
         self._say("extend()", (b"TOUCH", str(float(seconds)).encode()))
         self.deadline = time.monotonic() + seconds
+
+    def save(self, value: Any) -> None:
+        """Keep this for the next attempt, wherever it runs: its `self.job.saved`. The last one counts, and
+        all are dropped when the job completes. At most 64 KiB as JSON, and no bytes. Raises BadValue."""
+        frames = encode_result(value, "what is saved")
+        if frames and not frames[0].startswith(PARAM_JSON):
+            raise BadValue("what is saved is bytes, which JSON cannot hold; save where they are")
+        said = frames[0][len(PARAM_JSON) :] if frames else b"null"
+        if len(said) > SAVE_BYTES_MAX:
+            raise BadValue(f"what is saved has {len(said)} bytes of JSON; at most {SAVE_BYTES_MAX} are kept")
+        self._say("save()", (b"SAVE", said))
+        self.saved = value
 
     @property
     def cancelled(self) -> bool:

@@ -18,13 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from zmws import ids
-from zmws.dialog.worker import CancelJob, DialogSettings, Registered, StartJob, Stopped, WorkerDialog
+from zmws.dialog.worker import (
+    CancelJob,
+    DialogSettings,
+    Hangs,
+    Registered,
+    StartJob,
+    Stopped,
+    TellStack,
+    WorkerDialog,
+)
 from zmws.line.thread import LineThread
 from zmws.wire.messages import WorkerRequest
+from zmws.wire.words import STACK_CHARS_MAX
 
 log = logging.getLogger("zmws.worker")
 
-_LINGER_MS = 500
+_LINGER_MS = 1_000
 
 
 class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
@@ -33,14 +43,27 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
     What is handed over is a step of the dialog, which is given the time.
     """
 
-    def __init__(self, service: str, brokers: Sequence[str], settings: DialogSettings | None = None) -> None:
-        """`brokers`: worker endpoints, tried in turn."""
-        info = {"host": socket.gethostname(), "pid": os.getpid()}
+    def __init__(
+        self,
+        service: str,
+        brokers: Sequence[str],
+        settings: DialogSettings | None = None,
+        services: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """`brokers`: worker endpoints, tried in turn. `services`: what READY tells of each, by name; None:
+        there is one, and nothing to tell."""
+        info: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        if services is not None:
+            info["services"] = services
         dialog = WorkerDialog(service, ids.new_id(), brokers, random.random, info, settings, _resident_bytes)
         super().__init__(dialog, _LINGER_MS)
         self.registered = threading.Event()  # once, at any broker
         self.unconfirmed = 0  # results, at the end
         self.fault: BaseException | None = None  # of ours, by which the thread has ended
+        self.given_back: tuple[bytes, ...] = ()  # tokens of what was in hand, at the end
+        self.on_stack: Callable[[bytes], str | None] = lambda token: None  # where a job's code is now
+        self.on_hang: Callable[[bytes], None] = lambda token: None
+        self.on_gone: Callable[[], None] = lambda: None  # the connection is closed, and all was sent
         self._jobs: queue.SimpleQueue[WorkerRequest | None] = queue.SimpleQueue()
         self._in_hand: WorkerRequest | None = None  # given out, and not finished
         self._cancelled: set[bytes] = set()
@@ -62,7 +85,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         return self._in_hand if self._jobs.empty() else None
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
-        """CONT, PROGRESS, LOG or TOUCH of a job. Raises ValueError if it is too large."""
+        """CONT, PROGRESS, LOG, TOUCH or SAVE of a job. Raises ValueError if it is too large."""
         if any(len(frame) > self.dialog.message_bytes_max for frame in body):
             raise ValueError(
                 f"larger than the broker's message_bytes_max = {self.dialog.message_bytes_max} bytes"
@@ -78,9 +101,13 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         """Whether the broker wants this attempt dropped."""
         return token in self._cancelled
 
-    def stop(self) -> None:
-        """Finish the job in hand and leave."""
-        self.hand(self.dialog.stop)
+    def stop(self, within_s: float | None = None) -> None:
+        """Finish the job in hand and leave. `within_s`: what still runs then is given back; None: never."""
+        self.hand(partial(_stop, self.dialog, within_s))
+
+    def abandon(self) -> None:
+        """Give up the jobs that hang, and leave."""
+        self.hand(self.dialog.abandon)
 
     @property
     def idle_after_s(self) -> float:
@@ -93,7 +120,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         step(now)
 
     def _partial(self, token: bytes, body: tuple[bytes, ...], now: float) -> None:
-        self.dialog.partial(token, body)
+        self.dialog.partial(now, token, body)
 
     def _final(self, token: bytes, body: tuple[bytes, ...], now: float) -> None:
         self._cancelled.discard(token)
@@ -105,12 +132,19 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
             self._jobs.put(action.request)
         elif isinstance(action, CancelJob):
             self._cancelled.add(action.token)
+        elif isinstance(action, TellStack):
+            stack = self.on_stack(action.token)
+            if stack is not None:
+                body = (b"STACK", stack[-STACK_CHARS_MAX:].encode("utf-8", "replace"))
+                self.hand(partial(self._partial, action.token, body))
+        elif isinstance(action, Hangs):
+            self.on_hang(action.token)
         elif isinstance(action, Registered):
             self._short = False
             self.registered.set()
         else:
             assert isinstance(action, Stopped), action
-            self.unconfirmed = action.unconfirmed
+            self.unconfirmed, self.given_back = action.unconfirmed, action.given_back
             self.over = True
 
     def cannot_open(self, why: str) -> None:
@@ -122,6 +156,13 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
     def ending(self, fault: BaseException | None) -> None:
         self.fault = fault
         self._jobs.put(None)
+
+    def gone(self) -> None:
+        self.on_gone()
+
+
+def _stop(dialog: WorkerDialog, within_s: float | None, now: float) -> None:
+    dialog.stop(now, within_s)
 
 
 def _resident_bytes() -> int | None:

@@ -1,8 +1,10 @@
 """A worker at work, from its start to its end: the main thread, the I/O thread, the signals.
 
 Rule 1: an executor runs `work()`; the I/O thread keeps the heartbeats going however long that takes.
-Rule 2: signals only hand over that it is to stop: the job in hand is finished, its result confirmed, then it
-        leaves. Nothing that an author's code raises ends it.
+Rule 2: signals only hand over that it is to stop. The job in hand is finished, its result confirmed, then it
+        leaves. What is not finished within `stop_timeout` is given back, and then the process ends at once,
+        for that job may run elsewhere already. Nothing that an author's code raises ends it.
+Rule 3: one process has one session, which serves all services of its classes.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import contextlib
 import logging
 import os
 import queue
+import random
 import signal
+import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,61 +24,109 @@ from typing import Any
 from zmws.dialog.worker import DialogSettings
 from zmws.real_threads import need_real_threads
 from zmws.wire.messages import WorkerRequest
+from zmws.worker import stacks
 from zmws.worker.attempt import Final
-from zmws.worker.executor import Executor, Inline, Worker
+from zmws.worker.author import Worker
+from zmws.worker.declared import BadWorker, Declared, declared
+from zmws.worker.executor import Executor, Inline
 from zmws.worker.fault import encode_fault, is_a
 from zmws.worker.forks import handle_signal
 from zmws.worker.job import JobInHand
+from zmws.worker.job_log import in_hand, installed
 from zmws.worker.line import WorkerLine
+from zmws.worker.own_client import OwnClient
+from zmws.worker.raised import Retry
+from zmws.worker.recycling import Recycling
 
 log = logging.getLogger("zmws.worker")
 
+RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
+_GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
 
 
 class Run:
-    """Serves the jobs of one service with one worker, once."""
+    """Serves the jobs of one or more services, once."""
 
     def __init__(
         self,
-        worker: Worker,
+        workers: Sequence[tuple[Worker, str | None]],
         brokers: Sequence[str],
-        service: str,
         settings: DialogSettings | None = None,
         handle_signals: bool = True,
+        client: str | None = None,
     ) -> None:
-        """Raises ZmwsError where threads have been replaced (gevent, eventlet)."""
+        """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
+        turn. `client`: where `self.client` connects, None: as the broker tells. Raises BadWorker, and
+        ZmwsError where threads have been replaced (gevent, eventlet)."""
         need_real_threads("a worker", queues=True)
-        self.line = WorkerLine(service, brokers, settings)
+        self._workers: dict[str, tuple[Worker, Declared]] = {}
+        for worker, service in workers:
+            found = declared(worker, service)
+            if found.service in self._workers:
+                raise BadWorker(f"two classes serve {found.service}; one process runs one of each service")
+            self._workers[found.service] = worker, found
+        self.services = list(self._workers)
+        classes = [one for _, one in self._workers.values()]
+        told = {one.service: one.told for one in classes}
+        several = len(told) > 1 or any(told.values())
+        self.line = WorkerLine(self.services[0], brokers, settings, told if several else None)
+        self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
         self._let_through = () if handle_signals else (KeyboardInterrupt,)
-        self._executor: Executor = Inline(worker, self._let_through)
+        self._executor: Executor = Inline(self._let_through)
         self._signals: list[int] | None = [] if handle_signals else None  # those that have come
-        self._idle_called = False
-        self._broker = brokers[0]
+        self._in_hand: tuple[JobInHand, bytes] | None = None
+        self._idle_called: set[str] = set()  # services whose idle() was called since the last job
+        self._worked_at = 0.0
+        self._stop_timeout_s = max(one.stop_timeout for one in classes)
+        self._stays_when_hung = any(one.stays_when_hung for one in classes)
+        self._client = OwnClient(self.line.dialog, client)
+        for worker, _ in self._workers.values():
+            worker.client_of = self._client
+        self._recycling = Recycling(classes, random.random(), time.monotonic())
+        self._code = 0
+        self._connected = False  # the I/O thread was started
+        self._brokers = list(brokers)
 
     def run(self) -> int:
-        """Until it was stopped; the exit code."""
+        """Until it was stopped; the exit code. Raises what a setup() raises."""
         if self._signals is not None:
             self._take_signals()
+            stacks.on_signal()
         dialog = self.line.dialog
-        what = (dialog.worker_id, dialog.service, os.getpid(), self._broker)
+        what = (dialog.worker_id, ", ".join(self.services), os.getpid(), ", ".join(self._brokers))
         log.info("worker %s of %s, pid %d, connects to %s", *what)
-        self.line.start()
-        try:
-            self._serve()
-        finally:
-            self._executor.close()
-            self.line.stop()
-            self.line.join(_JOIN_S)
-            self.line.close()
+        ready: list[Worker] = []
+        with installed():
+            try:
+                for worker, _ in self._workers.values():
+                    self._executor.call(worker.setup)
+                    ready.append(worker)
+                self._worked_at = time.monotonic()
+                self.line.start()
+                self._connected = True
+                self._serve()
+            finally:
+                self._leave(ready)
         if self.line.unconfirmed:
             log.warning(
                 "left with %d results that no broker confirmed; their jobs may run again",
                 self.line.unconfirmed,
             )
         log.info("stopped%s", f": {signal.Signals(self._signals[0]).name}" if self._signals else "")
-        return 0
+        return self._code
+
+    def _leave(self, ready: list[Worker]) -> None:
+        """End the connection, then whatever setup() has begun."""
+        if self._connected:
+            self.line.stop()
+            self.line.join(_JOIN_S)
+        self.line.close()
+        for worker in reversed(ready):
+            self._guarded("teardown()", worker.teardown)
+        self._client.close()
+        self._executor.close()
 
     # ------------------------------------------------------------ signals
 
@@ -86,10 +139,13 @@ class Run:
     def _on_signal(self, number: int, _: object) -> None:
         assert self._signals is not None
         self._signals.append(number)
-        if len(self._signals) > 1 and number == signal.SIGINT:
-            # Asked twice by hand: the job in hand is given up; the broker gives it to another.
-            os._exit(130)
-        self.line.stop()
+        if number == signal.SIGHUP and len(self._signals) == 1:
+            self._code = RECYCLED
+        if number == signal.SIGINT and len(self._signals) > 1:
+            self._code = _GAVE_BACK
+            self.line.stop(0)  # asked twice: the job in hand is given back now
+        else:
+            self.line.stop(self._stop_timeout_s)
 
     # ------------------------------------------------------------ jobs
 
@@ -102,8 +158,8 @@ class Run:
                 request = self._next()
                 if request is None:
                     return
-                job = JobInHand(line, request)
-                self._executor.start(job, request.body, partial(self._ended, job, request.token))
+                self._start(request)
+                self._leave_if_enough()
             except BaseException as fault:
                 # What a job has left behind (an alarm, a thread) may still raise here.
                 if is_a(fault, self._let_through) or line.fault is not None:
@@ -116,35 +172,121 @@ class Run:
                 elif line.over:
                     return
 
+    def _start(self, request: WorkerRequest) -> None:
+        job = JobInHand(self.line, request, self.services[0])
+        if job.service not in self._workers:
+            error = {"code": "job_failed", "error": f"this worker does not serve '{job.service}'"}
+            return self.line.finish(request.token, Final(error=error).body)
+        worker, found = self._workers[job.service]
+        self._in_hand = job, request.token
+        begun = time.monotonic()
+        if log.isEnabledFor(logging.INFO):
+            _say_of(job, logging.INFO, "begins")
+        ended = partial(self._ended, job, request.token, begun)
+        self._executor.start(worker, found, job, request.body, ended)
+        return None
+
     def _next(self) -> WorkerRequest | None:
-        """The next job; None when there will be none."""
+        """The next job; None when there will be none. Meanwhile what is due is done."""
         while True:
+            now = time.monotonic()
+            due = [at for at in self._idle_at().values() if at is not None]
+            if self._recycling.due_at is not None and not self.line.dialog.stopping:
+                due.append(self._recycling.due_at)
             try:
-                request = self.line.get(None if self._idle_called else self.line.idle_after_s)
+                request = self.line.get(max(0.0, min(due) - now) if due else None)
             except queue.Empty:
-                self._idle_called = True
-                self._idle()
+                self._leave_if_enough()
+                self._call_idle(time.monotonic())
                 continue
-            self._idle_called = False
+            self._idle_called.clear()
             return request
 
-    def _ended(self, job: JobInHand, token: bytes, final: Final) -> None:
-        error = final.error
-        if error is not None and "type" in error:
-            what = (job.id, job.attempt, error["type"], error["error"])
-            _say(logging.WARNING, "job %s, attempt %d failed: %s: %s", *what)
+    def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
+        self._in_hand = None
+        self._worked_at = now = time.monotonic()
+        self._recycling.jobs += 1
         self.line.finish(token, final.body)
+        error = final.error
+        if error is None:
+            if log.isEnabledFor(logging.INFO):
+                _say_of(job, logging.INFO, "complete in %.3f s", now - begun)
+            return None
+        if error.get("type") == Retry.__name__:
+            return _say_of(job, logging.INFO, "after %.3f s: %s", now - begun, error["error"])
+        told = error.get("traceback") or ""
+        kind = f"{error['type']}: " if "type" in error else ""
+        text, separator = f"{kind}{error['error']}", "\n" if told else ""
+        what = (error["code"], now - begun, text, separator, told.rstrip())
+        return _say_of(job, logging.WARNING, "failed (%s) after %.3f s: %s%s%s", *what)
 
-    def _idle(self) -> None:
+    def _idle_at(self) -> dict[str, float | None]:
+        """When each service's idle() is due, None where it was called."""
+        general = self.line.idle_after_s
+        return {
+            name: None if name in self._idle_called else self._worked_at + (found.idle_after or general)
+            for name, (_, found) in self._workers.items()
+        }
+
+    def _call_idle(self, now: float) -> None:
+        for name, at in self._idle_at().items():
+            if at is not None and now >= at:
+                self._idle_called.add(name)
+                self._guarded("idle()", self._workers[name][0].idle)
+
+    def _guarded(self, name: str, what: Any) -> None:
         try:
-            self._executor.idle()
+            self._executor.call(what)
         except BaseException as fault:
             if is_a(fault, self._let_through):
                 raise
-            _say(logging.ERROR, "idle() failed; the worker goes on\n%s", encode_fault(fault)["traceback"])
+            _say(logging.ERROR, "%s failed; the worker goes on\n%s", name, encode_fault(fault)["traceback"])
+
+    def _leave_if_enough(self) -> None:
+        if self.line.dialog.stopping:
+            return
+        why = self._recycling.why(time.monotonic())
+        if why is not None:
+            self._recycling.due_at = None
+            self._code = RECYCLED
+            log.info("leaves to be started anew: %s", why)
+            self.line.stop()
+
+    # ------------------------------------------------------------ the I/O thread
+
+    def _stack(self, token: bytes) -> str | None:
+        """Where the job's code is now."""
+        in_hand = self._in_hand
+        return self._executor.stack(in_hand[0]) if in_hand is not None and in_hand[1] == token else None
+
+    def _on_hang(self, token: bytes) -> None:
+        _say(logging.ERROR, "job %s was to be dropped, and hangs\n%s", token.decode(), stacks.all_stacks())
+        if self._signals is None or self._stays_when_hung:
+            return
+        self._code = RECYCLED
+        log.error("leaves to be started anew, without that job (on_hung)")
+        self.line.abandon()
+
+    def _on_gone(self) -> None:
+        """The connection is closed. What was given back must not go on: it may run elsewhere by now."""
+        if self.line.given_back and self._signals is not None:
+            names = ", ".join(token.decode().rpartition("/")[0] for token in self.line.given_back)
+            _say(logging.WARNING, "ends at once, and gives back: %s", names)
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):  # closed, or in use by whoever hangs
+                    stream.flush()
+            if os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGTERM)  # what the job has started: it will be started anew elsewhere
+            os._exit(self._code)
 
 
 def _say(level: int, text: str, *values: Any) -> None:
     """A line of the log. The author's code (filters, handlers, sys.stderr) is on its way, and may fail."""
     with contextlib.suppress(Exception):
+        log.log(level, text, *values)
+
+
+def _say_of(job: JobInHand, level: int, text: str, *values: Any) -> None:
+    """A line of the log that belongs to a job."""
+    with contextlib.suppress(Exception), in_hand(job, False):
         log.log(level, text, *values)

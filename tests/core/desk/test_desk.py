@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
-from zmws.core.writes import ReadJob, ReadJobs, ReadMatching, Rows
+from zmws.core.writes import Read, ReadJob, ReadJobs, ReadMatching
 from zmws.wire import mdp
 
 
@@ -95,18 +95,17 @@ def test_who_acts_is_in_the_log() -> None:
     ],
 )
 def test_a_read_that_could_not_be_made_is_the_askers_500(
-    verb: str, given: dict[str, Any], kind: type
+    verb: str, given: dict[str, Any], kind: type[Read]
 ) -> None:
     scene = Scene(limits={"waits_max": 1, "lists_max": 1})
-    read = scene.store.read
-    scene.store.read = lambda asked: Rows(fault="bad disk") if isinstance(asked, kind) else read(asked)  # type: ignore[method-assign]
+    scene.unreadable = (kind,)
     for _ in range(3):
         status, error = scene.ask(verb, **given)
         assert status == 500 and error["code"] == "broker_fault" and "bad disk" in error["error"]
     assert [text for level, text in scene.log if level == "error"] == [
         f"a read for {verb} failed: bad disk"
     ] * 3
-    scene.store.read = read  # type: ignore[method-assign]
+    scene.unreadable = ()
     assert scene.ask(verb, **given)[0] != 429, "it is counted no more"
 
 
@@ -118,8 +117,7 @@ def test_who_waits_is_told_of_a_read_that_could_not_be_made(verb: str) -> None:
     token = scene.token("W")
     scene.partial("W", token, b"LOG", b"x")
     assert scene.ask(verb, "A", id="j", timeout=9, **({"after": 3} if verb == "zmws.events" else {})) is None
-    read = scene.store.read
-    scene.store.read = lambda asked: Rows(fault="bad") if isinstance(asked, ReadJob) else read(asked)  # type: ignore[method-assign]
+    scene.unreadable = (ReadJob,)
     scene.final("W", token)
     assert scene.answer("A")[0] == 500
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stage import Scene
 from zmws.core.desk.operations import CHUNK_ROWS
-from zmws.core.writes import ReadMatching
+from zmws.core.writes import ReadJob, ReadMatching
 
 
 def ended(scene: Scene, *job_ids: str, **options: Any) -> None:
@@ -148,13 +148,10 @@ def test_a_filter_works_in_chunks_and_touches_nothing_that_came_after_it() -> No
     scene.hold = True
     assert scene.ask("zmws.cancel", service="E") is None
     scene.submit("later", name="D")
-    reads: list[Any] = []
-    read = scene.store.read
-    scene.store.read = lambda asked: (reads.append(asked), read(asked))[1]  # type: ignore[method-assign]
     scene.hold = False
     scene.settle()
     assert scene.answer() == (200, {"count": CHUNK_ROWS + 5}) and scene.state("later") == "waiting"
-    pages = [one for one in reads if isinstance(one, ReadMatching)]
+    pages = [one for one in scene.reads if isinstance(one, ReadMatching)]
     assert [(one.after, one.limit, one.last) for one in pages][:2] == [(0, 250, 255), (250, 250, 255)]
 
 
@@ -168,6 +165,15 @@ def test_a_filter_passes_over_jobs_whose_unique_key_is_taken_and_one_that_is_nam
     assert (status, error["code"]) == (409, "not_possible") and "'holder'" in error["error"]
     assert scene.ask("zmws.retry", state="cancelled") == (200, {"count": 1, "passed_over": 2})
     assert scene.row()["waiting"] == 2 and scene.service().ended["cancelled"] == 2
+
+
+def test_a_job_out_of_the_store_is_read_without_what_it_was_given() -> None:
+    scene = Scene(limits={"window_jobs_max": 4})
+    for n in range(12):
+        scene.submit(f"j{n}")
+    scene.reads.clear()
+    assert scene.ask("zmws.cancel", id="j11") == (200, {"count": 1})
+    assert [read.whole for read in scene.reads if isinstance(read, ReadJob)] == [False]
 
 
 def test_a_job_that_is_being_retried_is_left_alone_until_that_is_decided() -> None:

@@ -56,6 +56,21 @@ def test_a_wait_for_a_job_that_has_ended_is_its_record(kind: str) -> None:
     assert scene.ask("zmws.stats")[1]["waits"] == 0
 
 
+def test_a_wait_for_a_job_that_is_here_costs_no_read_of_its_record() -> None:
+    scene = Scene(limits={"waits_max": 3})
+    scene.submit("j")
+    scene.reads.clear()
+    scene.hold = True
+    scene.ask("zmws.pause", "P", service="E")  # a commit is under way, so reads wait
+    for name in ("A", "B"):
+        assert scene.ask("zmws.job", name, id="j") is None
+    assert scene.ask("zmws.wait", "W1", id="j") is None and scene.ask("zmws.wait", "W2", id="j") is None
+    assert scene.ask("zmws.stats")[1]["waits"] == 2
+    scene.hold = False
+    scene.settle()
+    assert len(scene.reads) == 2, "those of zmws.job"
+
+
 def test_a_wait_that_comes_while_the_end_is_written_is_answered_behind_it() -> None:
     scene = Scene()
     scene.ready("W")
@@ -90,8 +105,7 @@ def test_a_record_that_was_forgotten_before_it_could_be_told_is_404() -> None:
         token = scene.token("W")
         scene.partial("W", token, b"LOG", b"x")
         scene.ask(verb, "A", id="j", timeout=50, **more)
-        read = scene.store.read
-        scene.store.read = lambda asked, read=read: type(read(asked))()  # type: ignore[method-assign, misc]
+        scene.lost.add("j")
         scene.final("W", token)
         status, error = scene.answer("A")
         assert (status, error["code"]) == (404, "unknown_job")

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
-from zmws.core.writes import InsertJob
+from zmws.core.desk.submitting import Bundle
+from zmws.core.job import Caller
+from zmws.core.writes import DeleteJob, InsertJob
+from zmws.wire.messages import ReplyTo
 
 
 def test_each_job_has_its_verdict_at_its_place() -> None:
@@ -47,6 +50,22 @@ def test_each_job_has_its_verdict_at_its_place() -> None:
     assert told[0] == {"id": "a", "existing": False, "durability": "disk"}
     assert told[8]["durability"] == "memory"
     assert scene.record("a")["params"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "last"), [((3, 5, 0), 2), ((0, 3), 0), ((5, 3), 0), ((3, 5), 1), ((None, 5, None), 1)]
+)
+def test_the_answer_waits_for_the_last_of_the_writes_that_it_speaks_of(
+    numbers: tuple[int | None, ...], last: int
+) -> None:
+    """0: a write of this very turn, which has no number yet; it is later than all that have one."""
+    turn = Scene().core.turn
+    bundle = Bundle(turn, Caller(("client", b"C"), ReplyTo("native", (b"1", b""))), len(numbers))
+    writes = [None if number is None else DeleteJob(job_id="j", seq=number) for number in numbers]
+    for place, write in enumerate(writes):
+        bundle.put(place, {}, write)
+    (answer,) = turn.sends
+    assert answer.after is writes[last]
 
 
 def test_the_jobs_of_one_message_are_in_one_commit_and_answered_when_all_are() -> None:

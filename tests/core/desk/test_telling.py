@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
+from tests.store.model import ModelStore
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operations
-from zmws.core.writes import DISK_FULL, FULL, InsertJob, Verdict
+from zmws.core.writes import DISK_FULL, FULL
 from zmws.wire import mdp
 
 
@@ -118,11 +119,9 @@ def test_answers_are_kept_for_memory_keep_and_no_longer() -> None:
 def test_what_the_store_refuses_is_told_with_the_id_that_was_given_and_with_none_else(
     verdict: str, code: str
 ) -> None:
-    scene = Scene()
-    assert scene.node.recovered
-    scene.store.commit = lambda writes: [  # type: ignore[method-assign]
-        Verdict(verdict, write.row["id"], "E") for write in writes if isinstance(write, InsertJob)
-    ]
+    store = ModelStore()
+    store.no_room = verdict
+    scene = Scene(store)
     status, told = scene.asked("zmws.submit", [{"service": "E", "id": "mine"}, {"service": "E"}])
     assert status == 200 and [(one["id"], one["code"]) for one in told] == [("mine", code), (None, code)]
     scene.submit("mine")

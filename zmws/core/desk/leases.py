@@ -67,11 +67,11 @@ class Leases:
             Question(self.turn, old.caller, "zmws.lease", {}).answer(202, {})
         elif len(self._waiting) >= limits.waits_max:
             return question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
-        lease = Lease(self.turn, question.caller, lease_id, service.ring, ttr, self._on_given)
-        lease.until = self.turn.now + wait
+        until = self.turn.now + wait
+        lease = Lease(self.turn, question.caller, lease_id, service.ring, ttr, until, self._on_given)
         self._waiting[lease_id] = lease
         lease.stand_in_line()
-        self.turn.timers.add(lease.until, self._waited, lease)
+        self.turn.timers.add(until, self._waited, lease)
         return None
 
     def recover(self) -> None:

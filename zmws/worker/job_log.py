@@ -1,0 +1,182 @@
+"""What the author's code logs while a job runs goes into that job's log, too; and each line of the process
+says which job it belongs to.
+
+Rule 1: records of the `logging` module, whatever their logger and thread, while a job is in hand; not zmws's
+        own. Standard output and error only where the class asks for it (`log_output`).
+Rule 2: a line is cut at LINE_CHARS_MAX; how much a job's log keeps is the broker's `log_bytes_max`.
+Rule 3: nothing here fails a job, and no line that comes of telling a line is told again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from zmws.worker.job import JobInHand
+
+LINE_CHARS_MAX = 8_000
+_OURS = ("zmws", "asyncio")
+
+_running: list[JobInHand] = []  # the jobs in hand in this process
+_mine: ContextVar[JobInHand | None] = ContextVar("zmws_job", default=None)
+_telling = threading.local()  # `now`: this thread is telling a line already
+_installed = 0
+_lock = threading.Lock()
+
+
+def current() -> JobInHand | None:
+    """The job that this code belongs to: its context's; in a thread that the author's code has started, the
+    only one in hand."""
+    mine = _mine.get()
+    if mine is not None:
+        return mine
+    return _running[0] if len(_running) == 1 else None
+
+
+@contextlib.contextmanager
+def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
+    """The code inside works on this job. `output`: what it prints goes into the job's log, too."""
+    before = _mine.set(job)
+    _running.append(job)
+    try:
+        if output:
+            with _output():
+                yield
+        else:
+            yield
+    finally:
+        _running.remove(job)
+        _mine.reset(before)
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """While a worker runs, records carry `service`, `job_id`, `attempt` and `zmws` (all three, for a format),
+    and go into their job's log."""
+    global _installed
+    with _lock:
+        _installed += 1
+        if _installed == 1:
+            _factory.before = logging.getLogRecordFactory()
+            logging.setLogRecordFactory(_factory)
+            logging.getLogger().addHandler(_handler)
+    try:
+        yield
+    finally:
+        with _lock:
+            _installed -= 1
+            if not _installed:
+                logging.getLogger().removeHandler(_handler)
+                if logging.getLogRecordFactory() is _factory:
+                    logging.setLogRecordFactory(_factory.before)
+
+
+class _Factory:
+    """Makes records that say which job they belong to."""
+
+    before: Callable[..., logging.LogRecord] = logging.LogRecord
+
+    def __call__(self, *args: Any, **given: Any) -> logging.LogRecord:
+        record = self.before(*args, **given)
+        job = current()
+        if job is None:
+            record.service = record.job_id = record.attempt = None
+            record.zmws = ""
+        else:
+            record.service, record.job_id, record.attempt = job.service, job.id, job.attempt
+            record.zmws = f" [{job.service} {job.id}/{job.attempt}]"
+        return record
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] in _OURS:
+            return
+        with contextlib.suppress(Exception):
+            text = record.getMessage()
+            if record.exc_info:
+                text += "\n" + _plain.formatException(record.exc_info)
+            _tell(f"{record.levelname} {record.name}: {text}")
+
+
+_factory, _handler, _plain = _Factory(), _Handler(), logging.Formatter()
+
+
+def _tell(text: str) -> None:
+    """A line for the log of the job that this code belongs to."""
+    job = current()
+    if job is None or getattr(_telling, "now", False):
+        return
+    _telling.now = True
+    try:
+        job.log(text if len(text) <= LINE_CHARS_MAX else text[:LINE_CHARS_MAX] + " ...")
+    except Exception:
+        return  # in a forked child: there is no log to write to
+    finally:
+        _telling.now = False
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    """What is printed goes into the job's log, and where it went before."""
+    out, err = _Tee(sys.stdout, "stdout"), _Tee(sys.stderr, "stderr")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            yield
+        finally:
+            out.end()
+            err.end()
+
+
+class _Tee(io.TextIOBase):
+    """A stream whose lines are told, too."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            self._stream.write(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            _tell(f"{self._name}: {line}")
+        if len(self._rest) > LINE_CHARS_MAX:
+            self.end()
+        return len(text)
+
+    def end(self) -> None:
+        """Tell a line that has no end."""
+        if self._rest:
+            _tell(f"{self._name}: {self._rest}")
+            self._rest = ""
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        found: int = self._stream.fileno()
+        return found
+
+    @property
+    def buffer(self) -> Any:
+        """For bytes, which are not told."""
+        return self._stream.buffer
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return str(getattr(self._stream, "encoding", "utf-8"))

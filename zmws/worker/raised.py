@@ -1,0 +1,34 @@
+"""What `work()` raises to say how its attempt is to go on. All other exceptions are failures, whose next
+attempt is for the job's options to say."""
+
+from __future__ import annotations
+
+
+class Retry(Exception):
+    """`raise Retry(delay=60)`: not done, try again.
+
+    `message` (str): for the job's record. `delay` (float): seconds to the next attempt; None: the job's
+    backoff. `count` (bool): False: this is no failure, and uses up none of the job's `retries`. Raises
+    ValueError for a delay below 0.
+    """
+
+    def __init__(self, message: str = "", *, delay: float | None = None, count: bool = True) -> None:
+        if delay is not None and not delay >= 0:
+            raise ValueError(f"the delay of a Retry is a number of seconds from 0, not {delay!r}")
+        super().__init__(message)
+        self.delay = delay
+        self.count = count
+
+    def __str__(self) -> str:
+        if self.args and self.args[0]:
+            return str(self.args[0])
+        when = "" if self.delay is None else f" in {self.delay:g} s"
+        return f"work() asks to be run again{when}"
+
+
+class Fail(Exception):
+    """`raise Fail("no such account")`: failed for good, whatever retries are left. In `validate()`: the
+    parameters are wrong (`bad_params`)."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "work() has given up"
