@@ -198,7 +198,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         )
 
         (tmp_path / "test_hello.py").write_text(testing)
-        assert "2 passed" in reader.pytest("test_hello.py")
+        assert "3 passed" in reader.pytest("test_hello.py")
 
         with process([sys.executable, "-c", reader.own(strict)], tmp_path / "strict.log") as served:
 

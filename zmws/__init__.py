@@ -29,6 +29,7 @@ _WHERE = {
     "OptionError": "zmws.errors",
     "Refused": "zmws.errors",
     "ServiceUnknown": "zmws.errors",
+    "SettingsError": "zmws.errors",
 }
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         OptionError,
         Refused,
         ServiceUnknown,
+        SettingsError,
         ZmwsError,
     )
     from zmws.worker import Fail, JobInHand, Retry, WorkerBase, worker
@@ -62,6 +64,7 @@ __all__ = [
     "Refused",
     "Retry",
     "ServiceUnknown",
+    "SettingsError",
     "WorkerBase",
     "ZmwsError",
     "worker",

@@ -84,8 +84,8 @@ class Refused(ZmwsError):
 
 
 class OptionError(Refused):
-    """An option has no such name or is out of range. `option` is its name; the message says which values it
-    may have."""
+    """An option has no such name or is out of range. `option` is its name, the first that the message
+    names, "" if it names none; the message says which values it may have."""
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__("bad_option", message)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from zmws import settings
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
-from zmws.cli.options import config_option, json_option
+from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
@@ -65,7 +64,7 @@ def start(
 
     NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
     """
-    installation = Installation(settings.load(config))
+    installation = Installation(settings_here(config))
     try:
         done = start_processes(installation, *_parts(servers, workers), names, timeout, _say_event)
     except NotReady as wrong:
@@ -143,7 +142,7 @@ def stop(
             echo(f"{'killed' if event.killed else 'stopped'}: {event.name}{late}")
         return None
 
-    installation = Installation(settings.load(config))
+    installation = Installation(settings_here(config))
     unnoted = stop_processes(installation, *_parts(servers, workers), names, wait_s, tell)
     if as_json:
         show_json(ended)

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
-from zmws.cli.options import F, config_option
+from zmws.cli.options import F, config_option, settings_here
 from zmws.errors import SettingsError, StoreError
 from zmws.settings.workers import file_and_names
 from zmws.supervisor.pidfile import remove_own
@@ -53,7 +52,7 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
         if not separator:
             raise click.UsageError(f"--set takes KEY=VALUE, not '{other}'")
         flags[key] = value
-    known = settings.load(config, flags)
+    known = settings_here(config, flags)
     set_up_log(known.broker.log_level)
     try:
         jobs = open_store(known)
@@ -106,7 +105,7 @@ def _reloaded(words: tuple[str, ...], count: int, config: Path | None, log_level
     for file in files:
         if not file.is_file():
             raise SettingsError(f"there is no worker file {file}")
-    known = settings.load(config)
+    known = settings_here(config)
     given |= {"config": config, "log_level": log_level}
     arguments = [*words]
     for option in OPTIONS:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.answers import DEFAULT_BROKER, Steps, T, filter_of, outcome_of
+from zmws.client.answers import Steps, T, filter_of, outcome_of
 from zmws.client.batch import submit_steps
 from zmws.client.given import Seconds, times_as_text
 from zmws.client.job import STACK_S, Events, Job
@@ -141,7 +141,7 @@ class AsyncLease:
 class AsyncClient:
     """As `Client`, for asyncio."""
 
-    def __init__(self, broker: str | Sequence[str] = DEFAULT_BROKER, **settings: Any) -> None:
+    def __init__(self, broker: str | Sequence[str] | None = None, **settings: Any) -> None:
         self._client = Client(broker, **settings)
 
     async def call(

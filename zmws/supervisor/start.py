@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmws.errors import ZmwsError
-from zmws.supervisor.broker import client_of, unnoted
+from zmws.supervisor.broker import address_of, client_of, unnoted
 from zmws.supervisor.children import Children
 from zmws.supervisor.events import GivingUp, HadDied, RunsUnnoted, Tell
 from zmws.supervisor.ports import ports_in_use
@@ -50,6 +50,7 @@ def start(
     not ready within `timeout_s`; then all that was started has been stopped.
     """
     wanted = installation.processes(servers, workers, names)
+    address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
     with installation.locked():
         died = [
             one for one in map(installation.state, (process.name for process in wanted)) if one.state == DIED

@@ -14,9 +14,10 @@ from zmws.wire.values import json_object, value_of
 from zmws.worker import JobInHand, WorkerBase
 from zmws.worker.attempt import Final
 from zmws.worker.command import flags_given
-from zmws.worker.declared import declared
+from zmws.worker.declared import Declared, declared
 from zmws.worker.executor import Inline
 from zmws.worker.function import worker_of
+from zmws.worker.job import JobLine
 from zmws.worker.job_log import installed
 
 
@@ -129,3 +130,29 @@ def run_job(
         finally:
             executor.close()
     return ear.heard
+
+
+def run_attempt(
+    worker: WorkerBase,
+    found: Declared,
+    line: JobLine,
+    request: WorkerRequest,
+    ended: Callable[[Final], None],
+) -> None:
+    """Run one attempt, without setup() and teardown(): what the job says goes to `line`, its end to
+    `ended`."""
+    executor = Inline((KeyboardInterrupt,))
+    with installed():
+        try:
+            executor.start(worker, found, JobInHand(line, request, found.service), request.body, ended)
+        finally:
+            executor.close()
+
+
+def set_up(worker: WorkerBase) -> None:
+    """Call its setup(), which may be a coroutine."""
+    executor = Inline()
+    try:
+        executor.call(worker.setup)
+    finally:
+        executor.close()

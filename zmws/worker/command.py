@@ -147,7 +147,7 @@ def run_worker(
         hosts = [host.strip() for host in (backend_servers or "").split(",") if host.strip()]
         if hosts or backend_port is not None:
             broker = [*broker, *(f"tcp://{host}:{backend_port or 5556}" for host in hosts or ["127.0.0.1"])]
-        endpoints = list(broker) or [settings.connectable(settings.load(config).broker.worker)]
+        endpoints = list(broker) or [settings.address("worker", config)]
         for endpoint in endpoints:
             sockets.check_endpoint(endpoint)
         client = None if frontend_port is None else f"tcp://{(hosts or ['127.0.0.1'])[0]}:{frontend_port}"
