@@ -38,8 +38,8 @@ class Group:
 
 
 GROUPS = (
-    Group("Workers", "zmws", ["WorkerBase", "JobInHand"], made=["WorkerBase"]),
-    Group("The client", "zmws", ["Client", "Job", "Lease"], made=["Client"]),
+    Group("Workers", "zmws", ["WorkerBase", "worker", "JobInHand", "Retry", "Fail"], made=["WorkerBase",
+    "Retry"]), Group("The client", "zmws", ["Client", "Job", "Lease"], made=["Client"]),
     Group("The client for asyncio", "zmws", ["AsyncClient"], made=["AsyncClient"]),
     Group(
         "What the client for asyncio gives",
@@ -59,6 +59,7 @@ GROUPS = (
             "Refused",
             "OptionError",
             "ServiceUnknown",
+            "SettingsError",
         ],
     ),
     Group(
@@ -66,7 +67,7 @@ GROUPS = (
         None,
         [
             f"zmws.errors.{name}"
-            for name in ("BadResult", "BadParams", "BadJson", "ProtocolError", "SettingsError", "StoreError")
+            for name in ("BadResult", "BadParams", "BadJson", "ProtocolError", "StoreError")
         ],
     ),
     Group(
@@ -81,8 +82,11 @@ GROUPS = (
             "RunningWorker",
             "BrokerProcess",
             "free_ports",
+            "FakeClient",
+            "AsyncFakeClient",
+            "Submitted",
         ],
-        made=["BrokerProcess"],
+        made=["BrokerProcess", "FakeClient", "AsyncFakeClient"],
     ),
     Group(
         "Fixtures of pytest",
@@ -93,6 +97,7 @@ GROUPS = (
                 "zmws_broker",
                 "zmws_client",
                 "zmws_worker",
+                "zmws_fake_client",
                 "WorkerFactory",
                 "zmws_broker_factory",
                 "BrokerFactory",
@@ -116,8 +121,7 @@ INTERNAL = {
     "Lease.not_taken",
     "JobFailed.of",
 }
-# Explained in docs/writing-a-worker.md alone.
-EXPLAINED_ELSEWHERE = {"WorkerBase.service_name", "WorkerBase.job"}
+EXPLAINED_ELSEWHERE: set[str] = set()  # attributes that another document tells of
 
 
 class Unfit(Exception):
@@ -339,7 +343,9 @@ def _markdown(docstring: str) -> str:
 
 
 def _comment(attribute: Any) -> str:
-    """What stands behind it in its line."""
+    """What stands below it as its docstring, or behind it in its line."""
+    if attribute.docstring is not None:
+        return _markdown(" ".join(attribute.docstring.value.split()))
     lines: list[str] = attribute.filepath.read_text(encoding="utf-8").splitlines()
     found = re.search(r"  # (.+)$", lines[attribute.lineno - 1])
     return _markdown(found[1]) if found else ""

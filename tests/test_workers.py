@@ -12,9 +12,9 @@ from tests import shipped
 from tests.peers import REPOSITORY
 from zmws.testing import JobOutcome, run_job
 from zmws.wire.messages import WorkerRequest
-from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.declared import work_fault
-from zmws.worker.files import WorkerFileError, load_class
+from zmws.work import JobInHand, WorkerBase
+from zmws.work.declared import work_fault
+from zmws.work.files import WorkerFileError, load_class
 
 
 class Ear:

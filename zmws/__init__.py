@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "WorkerBase": "zmws.worker",
-    "JobInHand": "zmws.worker",
-    "Fail": "zmws.worker",
-    "Retry": "zmws.worker",
-    "worker": "zmws.worker",
+    "WorkerBase": "zmws.work",
+    "JobInHand": "zmws.work",
+    "Fail": "zmws.work",
+    "Retry": "zmws.work",
+    "worker": "zmws.work",
     "Client": "zmws.client",
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         SettingsError,
         ZmwsError,
     )
-    from zmws.worker import Fail, JobInHand, Retry, WorkerBase, worker
+    from zmws.work import Fail, JobInHand, Retry, WorkerBase, worker
 
 __all__ = [
     "AsyncClient",

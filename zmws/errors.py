@@ -39,7 +39,8 @@ class BadResult(BadValue):
 
 class BadParams(ZmwsError):
     """The parameters of a job cannot be decoded, or are not what its `work()` takes: it fails for good,
-    without retries. `path`: where in them, as in `rows[0].name`; '' for the whole."""
+    without retries. `path`: where in them, as in `rows[0].name`, '' for the whole;
+    `message`: what is wrong there."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(f"'{path}': {message}" if path else message)

@@ -15,7 +15,7 @@ from zmws.errors import SettingsError, StoreError
 from zmws.settings.workers import file_and_names
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
-from zmws.worker.command import OPTIONS, command, run_worker, set_up_log
+from zmws.work.command import OPTIONS, command, run_worker, set_up_log
 
 _FLAGS = {
     "client": ("broker.client", "Where clients connect."),
@@ -84,7 +84,7 @@ def _worker(files: tuple[str, ...], reload: bool, **given: Any) -> int:
         raise click.UsageError("name a worker FILE first, then its own options")
     if reload:
         return _reloaded(files, count, **given)
-    from zmws.worker.files import load_main_classes
+    from zmws.work.files import load_main_classes
 
     code = run_worker(lambda: load_main_classes(files[:count]), files[count:], **given)
     if code == 0:

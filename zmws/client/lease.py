@@ -162,7 +162,7 @@ class Lease:
     def _failing(self, fault: BaseException) -> Future[None]:
         if not isinstance(fault, Exception):
             return self.release_future()
-        from zmws.worker.fault import encode_fault  # not at the top: a client needs no worker
+        from zmws.work.fault import encode_fault  # not at the top: a client needs no worker
 
         return self._ending("fail", **encode_fault(fault))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from zmws.errors import SettingsError, ZmwsError
-from zmws.worker.run import RECYCLED
+from zmws.work.run import RECYCLED
 
 log = logging.getLogger("zmws.reload")
 

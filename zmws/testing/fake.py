@@ -33,7 +33,7 @@ from zmws.core.job import SCHEDULED, WAITING
 from zmws.core.options import ServiceOptions, service_options
 from zmws.errors import ZmwsError
 from zmws.testing.in_process import FakeConnection, InProcess, Submitted
-from zmws.worker import WorkerBase
+from zmws.work import WorkerBase
 
 Workers = Iterable[type[WorkerBase] | WorkerBase] | Mapping[str, Callable[[Any], Any]]
 Services = Mapping[str, ServiceOptions | Mapping[str, Any]]

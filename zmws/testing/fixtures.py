@@ -19,7 +19,7 @@ from zmws.testing.broker import RunningBroker, broker_in_thread
 from zmws.testing.fake import FakeClient
 from zmws.testing.processes import BrokerProcess
 from zmws.testing.worker import RunningWorker, worker_in_thread
-from zmws.worker import WorkerBase
+from zmws.work import WorkerBase
 
 
 class BrokerFactory(Protocol):

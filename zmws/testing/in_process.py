@@ -37,11 +37,11 @@ from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing.one_job import run_attempt, set_up
 from zmws.wire import mdp, names, values
 from zmws.wire.messages import Heartbeat, Reply, WorkerRequest
-from zmws.worker import WorkerBase
-from zmws.worker.attempt import Final
-from zmws.worker.command import flags_given
-from zmws.worker.declared import Declared, declared
-from zmws.worker.function import worker_of
+from zmws.work import WorkerBase
+from zmws.work.attempt import Final
+from zmws.work.command import flags_given
+from zmws.work.declared import Declared, declared
+from zmws.work.function import worker_of
 
 NO_END_S = math.inf
 _STEPS_MAX = 100_000  # that time is moved on for one wait
@@ -54,8 +54,9 @@ _LIMITS = Limits(heartbeat_interval_s=1e9, probe_interval_s=1e9, memory_commit_p
 class Submitted:
     """A job that was made: what a client has asked for.
 
-    `params` are as `work()` gets them: through JSON, or bytes, {} for none. `options` are those that were
-    given, as they went over the wire (seconds as numbers, times as texts). `sync`: of a `call`.
+    `service` and `id` say which job it is. `params` are as `work()` gets them: through JSON, or bytes, {}
+    for none. `options` are those that were given, as they went over the wire (seconds as numbers, times as
+    texts). `sync`: of a `call`.
     """
 
     service: str

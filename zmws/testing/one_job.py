@@ -11,14 +11,14 @@ from zmws import ids
 from zmws.client.answers import body_of
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import json_object, value_of
-from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.attempt import Final
-from zmws.worker.command import flags_given
-from zmws.worker.declared import Declared, declared
-from zmws.worker.executor import Inline
-from zmws.worker.function import worker_of
-from zmws.worker.job import JobLine
-from zmws.worker.job_log import installed
+from zmws.work import JobInHand, WorkerBase
+from zmws.work.attempt import Final
+from zmws.work.command import flags_given
+from zmws.work.declared import Declared, declared
+from zmws.work.executor import Inline
+from zmws.work.function import worker_of
+from zmws.work.job import JobLine
+from zmws.work.job_log import installed
 
 
 @dataclass

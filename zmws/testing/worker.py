@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.testing.broker import RunningBroker
-from zmws.worker import WorkerBase
-from zmws.worker.function import worker_of
-from zmws.worker.line import WorkerLine
-from zmws.worker.run import Run
+from zmws.work import WorkerBase
+from zmws.work.function import worker_of
+from zmws.work.line import WorkerLine
+from zmws.work.run import Run
 
 _START_S = 10.0
 _STOP_S = 15.0

@@ -18,7 +18,7 @@ THREE = """
 import logging, os
 from dataclasses import dataclass, field
 from zmws import Fail, Retry, WorkerBase
-from zmws.worker import worker
+from zmws.work import worker
 
 log = logging.getLogger("shop")
 

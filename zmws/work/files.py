@@ -12,10 +12,10 @@ from pathlib import Path
 from zmws.core.table import no_such
 from zmws.errors import ZmwsError
 from zmws.settings.workers import file_and_names
-from zmws.worker.base import WorkerBase
-from zmws.worker.command import importable
-from zmws.worker.declared import work_fault
-from zmws.worker.function import class_of
+from zmws.work.base import WorkerBase
+from zmws.work.command import importable
+from zmws.work.declared import work_fault
+from zmws.work.function import class_of
 
 
 class WorkerFileError(ZmwsError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zmws.errors import BadParams, BadResult
-from zmws.worker.raised import Fail, Retry
+from zmws.work.raised import Fail, Retry
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
 

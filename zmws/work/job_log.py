@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from zmws.worker.job import JobInHand
+from zmws.work.job import JobInHand
 
 LINE_CHARS_MAX = 8_000
 _OURS = ("zmws", "asyncio")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zmws.dialog.worker import DialogSettings
 from zmws.errors import ZmwsError
-from zmws.worker.author import Exceptions, to_be_written
-from zmws.worker.job import JobInHand
-from zmws.worker.run import Run
+from zmws.work.author import Exceptions, to_be_written
+from zmws.work.job import JobInHand
+from zmws.work.run import Run
 
 if TYPE_CHECKING:
     import click
@@ -79,8 +79,8 @@ class WorkerBase:
     """Options of the worker's own command line, as `click.Option(["--path"], default="x.log")`. What they
     were given is in `self.options` under their names."""
 
-    isolate: ClassVar[bool] = False
-    concurrency: ClassVar[int] = 1
+    isolate: ClassVar[bool] = False  # only False: jobs in child processes are not there yet
+    concurrency: ClassVar[int] = 1  # only 1: more jobs at once in one process are not there yet
 
     job: JobInHand
     """The job at hand, inside `work()`."""
@@ -88,7 +88,7 @@ class WorkerBase:
     options: Mapping[str, Any] = {}
     """What the class's own `flags` were given."""
 
-    client_of: Callable[[], Client] | None = None
+    client_of: Callable[[], Client] | None = None  # what makes `client`, while the worker runs
 
     @property
     def client(self) -> Client:
@@ -150,7 +150,7 @@ class WorkerBase:
     @classmethod
     def main(cls, args: Sequence[str] | None = None) -> None:
         """The worker's own command line: `if __name__ == "__main__": MyWorker.main()`."""
-        from zmws.worker.command import (
+        from zmws.work.command import (
             main_of,  # not at the top: a worker that is run otherwise needs no click
         )
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from zmws.worker.declared import Declared
+from zmws.work.declared import Declared
 
 JITTER = 0.1
 

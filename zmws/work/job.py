@@ -11,7 +11,7 @@ from zmws.errors import BadValue, ZmwsError
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import PARAM_JSON, json_object
 from zmws.wire.words import SAVE_BYTES_MAX
-from zmws.worker.results import encode_result
+from zmws.work.results import encode_result
 
 
 class JobLine(Protocol):

@@ -16,9 +16,9 @@ from typing import Any
 
 from zmws.errors import BadParams
 from zmws.wire.values import PARAM_JSON, decode_params
-from zmws.worker.fault import bad_params, encode_fault, is_a
-from zmws.worker.raised import Fail, Retry
-from zmws.worker.results import encode_result
+from zmws.work.fault import bad_params, encode_fault, is_a
+from zmws.work.raised import Fail, Retry
+from zmws.work.results import encode_result
 
 
 @dataclass(slots=True)

@@ -16,10 +16,10 @@ from zmws.core.options import SERVICE_OPTIONS, option
 from zmws.core.table import Row, Unfit, checked
 from zmws.errors import OptionError, ZmwsError
 from zmws.wire import names
-from zmws.worker import parameters
-from zmws.worker.attempt import Rules
-from zmws.worker.author import Worker, is_written
-from zmws.worker.parameters import ANYTHING, Parameters, schema_text
+from zmws.work import parameters
+from zmws.work.attempt import Rules
+from zmws.work.author import Worker, is_written
+from zmws.work.parameters import ANYTHING, Parameters, schema_text
 
 DEFAULTS = ("retries", "ttr", "backoff", "expires", "keep", "priority")  # told in READY
 _LIMITS: dict[str, Row] = {

@@ -1,4 +1,4 @@
-"""zmws.worker.attempt: parameters and a function in, a FINAL out."""
+"""zmws.work.attempt: parameters and a function in, a FINAL out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zmws.worker.attempt import Final, attempt
+from zmws.work.attempt import Final, attempt
 
 
 def fails(fault: BaseException) -> Any:

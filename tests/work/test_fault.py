@@ -1,4 +1,4 @@
-"""zmws.worker.fault: what an exception is told as, whatever it does when it is looked at."""
+"""zmws.work.fault: what an exception is told as, whatever it does when it is looked at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from zmws import WorkerBase
 from zmws.errors import BadResult, BadValue
 from zmws.testing import run_job
-from zmws.worker.fault import TRACEBACK_MAX, encode_fault
+from zmws.work.fault import TRACEBACK_MAX, encode_fault
 
 
 def test_a_fault_is_told_with_its_type_its_text_and_the_end_of_its_traceback() -> None:

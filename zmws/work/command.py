@@ -135,7 +135,7 @@ def run_worker(
     """Run one worker process; the exit code. `load` gives its classes; what is not given is as the settings
     have it. `own`: the values of the options that the classes declare, or a command line with them. What is
     wrong with any of that is told on standard error."""
-    from zmws.worker.run import Run
+    from zmws.work.run import Run
 
     try:
         set_up_log(log_level)

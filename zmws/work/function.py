@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from zmws.core.table import no_such
-from zmws.worker import parameters
-from zmws.worker.base import WorkerBase
-from zmws.worker.declared import DEFAULTS, BadWorker
-from zmws.worker.job import JobInHand
-from zmws.worker.parameters import Parameters
+from zmws.work import parameters
+from zmws.work.base import WorkerBase
+from zmws.work.declared import DEFAULTS, BadWorker
+from zmws.work.job import JobInHand
+from zmws.work.parameters import Parameters
 
 F = TypeVar("F", bound=Callable[..., Any])
 

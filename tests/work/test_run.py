@@ -1,4 +1,4 @@
-"""zmws.worker.run: a worker at work. Nothing that its author's code raises ends it, and heartbeats go on."""
+"""zmws.work.run: a worker at work. Nothing that its author's code raises ends it, and heartbeats go on."""
 
 from __future__ import annotations
 

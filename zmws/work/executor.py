@@ -13,12 +13,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from zmws.worker.attempt import Final, attempt
-from zmws.worker.author import Worker
-from zmws.worker.declared import Declared
-from zmws.worker.forks import ChildEndsHere
-from zmws.worker.job import JobInHand
-from zmws.worker.job_log import in_hand
+from zmws.work.attempt import Final, attempt
+from zmws.work.author import Worker
+from zmws.work.declared import Declared
+from zmws.work.forks import ChildEndsHere
+from zmws.work.job import JobInHand
+from zmws.work.job_log import in_hand
 
 
 class Executor(Protocol):

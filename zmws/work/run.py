@@ -24,19 +24,19 @@ from typing import Any
 from zmws.dialog.worker import DialogSettings
 from zmws.real_threads import need_real_threads
 from zmws.wire.messages import WorkerRequest
-from zmws.worker import stacks
-from zmws.worker.attempt import Final
-from zmws.worker.author import Worker
-from zmws.worker.declared import BadWorker, Declared, declared
-from zmws.worker.executor import Executor, Inline
-from zmws.worker.fault import encode_fault, is_a
-from zmws.worker.forks import handle_signal
-from zmws.worker.job import JobInHand
-from zmws.worker.job_log import in_hand, installed
-from zmws.worker.line import WorkerLine
-from zmws.worker.own_client import OwnClient
-from zmws.worker.raised import Retry
-from zmws.worker.recycling import Recycling
+from zmws.work import stacks
+from zmws.work.attempt import Final
+from zmws.work.author import Worker
+from zmws.work.declared import BadWorker, Declared, declared
+from zmws.work.executor import Executor, Inline
+from zmws.work.fault import encode_fault, is_a
+from zmws.work.forks import handle_signal
+from zmws.work.job import JobInHand
+from zmws.work.job_log import in_hand, installed
+from zmws.work.line import WorkerLine
+from zmws.work.own_client import OwnClient
+from zmws.work.raised import Retry
+from zmws.work.recycling import Recycling
 
 log = logging.getLogger("zmws.worker")
 

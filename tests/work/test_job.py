@@ -1,4 +1,4 @@
-"""zmws.worker.job: what a job says goes to its line, with its token."""
+"""zmws.work.job: what a job says goes to its line, with its token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from zmws import ZmwsError
 from zmws.wire.messages import WorkerRequest
-from zmws.worker import JobInHand
+from zmws.work import JobInHand
 
 
 class Ear:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
-from zmws.worker.job import JobInHand
+from zmws.work.job import JobInHand
 
 if TYPE_CHECKING:
     import click

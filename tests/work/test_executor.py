@@ -1,4 +1,4 @@
-"""zmws.worker.executor: the inline kind runs an attempt where it is started."""
+"""zmws.work.executor: the inline kind runs an attempt where it is started."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from zmws import WorkerBase
 from zmws.wire.messages import WorkerRequest
-from zmws.worker import JobInHand
-from zmws.worker.attempt import Final
-from zmws.worker.declared import declared
-from zmws.worker.executor import Executor, Inline
-from zmws.worker.job import JobLine
+from zmws.work import JobInHand
+from zmws.work.attempt import Final
+from zmws.work.declared import declared
+from zmws.work.executor import Executor, Inline
+from zmws.work.job import JobLine
 
 
 class Nobody:

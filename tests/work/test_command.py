@@ -1,4 +1,4 @@
-"""zmws.worker.command: `zmws worker FILE` and `WorkerBase.main()` take the same options and end alike."""
+"""zmws.work.command: `zmws worker FILE` and `WorkerBase.main()` take the same options and end alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from zmws import WorkerBase
 from zmws.cli.foreground import worker as worker_verb
 from zmws.errors import ZmwsError
-from zmws.worker.command import OPTIONS, flags_of, main_of, run_worker
+from zmws.work.command import OPTIONS, flags_of, main_of, run_worker
 
 SERVED: list[tuple[list[str], str | None]] = []
 
@@ -47,7 +47,7 @@ RUN: list[tuple[WorkerBase, str | None]] = []
 @pytest.fixture(autouse=True)
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty one, as the current folder."""
-    monkeypatch.setattr("zmws.worker.run.Run", Noted)
+    monkeypatch.setattr("zmws.work.run.Run", Noted)
     RUN.clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [])
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_told_and_nothing_runs(
 def test_a_file_that_fails_is_told_with_the_place_where(
     installation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from zmws.worker.files import load_class
+    from zmws.work.files import load_class
 
     def load() -> Any:
         return [load_class(installation / "broken.py")]

@@ -1,4 +1,4 @@
-"""zmws.worker.line: what goes over between whoever runs jobs and the I/O thread. Here no thread runs."""
+"""zmws.work.line: what goes over between whoever runs jobs and the I/O thread. Here no thread runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from zmws.dialog.worker import CancelJob, Registered, StartJob, State, Stopped
 from zmws.wire.messages import WorkerRequest
-from zmws.worker.line import WorkerLine
+from zmws.work.line import WorkerLine
 
 REQUEST = WorkerRequest(b"1/1/a", "", b"{}", ())
 
