@@ -21,9 +21,6 @@ from zmws.wire import messages
 from zmws.wire.messages import Log, Note, Partial, Report, Save, Stack, Touch, WorkerFinal, WorkerPartial
 from zmws.wire.words import note_of, report_of
 
-STACK_LINE = "its stack, when it was asked for:"  # how an entry of a job's log begins that is one
-STACK_CHARS_KEPT = 16 * 1024  # of it
-
 
 class Results:
     """Takes what comes, and says what was taken."""
@@ -121,7 +118,7 @@ class Results:
         elif isinstance(note, Stack):
             assert job.token is not None, job
             if self.watchers.tell_stack(job.token, note.text, job.worker):
-                self.progress.log(job, f"{STACK_LINE}\n{note.text[:STACK_CHARS_KEPT]}")
+                self.progress.stack(job, note.text)
         else:
             self.progress.progress(job, note.done, note.text)
 
