@@ -38,8 +38,13 @@ class Group:
 
 
 GROUPS = (
-    Group("Workers", "zmws", ["WorkerBase", "worker", "JobInHand", "Retry", "Fail"], made=["WorkerBase",
-    "Retry"]), Group("The client", "zmws", ["Client", "Job", "Lease"], made=["Client"]),
+    Group(
+        "Workers",
+        "zmws",
+        ["WorkerBase", "worker", "JobInHand", "Retry", "Fail"],
+        made=["WorkerBase", "Retry"],
+    ),
+    Group("The client", "zmws", ["Client", "Job", "Lease"], made=["Client"]),
     Group("The client for asyncio", "zmws", ["AsyncClient"], made=["AsyncClient"]),
     Group(
         "What the client for asyncio gives",

@@ -101,8 +101,12 @@ def test_a_service_is_recalled_as_it_was_but_for_what_fits_no_more() -> None:
     assert (e.options, e.paused) == (e.configured, False)
     ((level, text),) = some.turn.log
     assert level == "warning" and "what a worker told of G before is left out: option 'ttr' is -2" in text
+    assert g.origin("ttr") == "default"
     some.told(f, {"ttr": 2.0}, {"a": 1})
     assert not some.turn.writes, "it is what it was"
+    some.told(g, {}, None)
+    (write,) = some.turn.writes
+    assert isinstance(write, RememberService) and write.defaults == "{}", "what is stored is another"
 
 
 def test_a_service_stays_while_something_of_it_is_here() -> None:

@@ -130,6 +130,7 @@ class Held:
         try:
             service.take_defaults(worker_options(json.loads(known.defaults or "{}")))
         except OptionError as wrong:  # the configuration is another by now, or the program
+            service.defaults = None
             text = f"what a worker told of {known.name} before is left out: {wrong}"
             self.turn.note("warning", text)
 

@@ -22,8 +22,6 @@ from zmws.wire.messages import Log, Note, Partial, Report, Save, Stack, Touch, W
 from zmws.wire.words import note_of, report_of
 
 DONE_MAX = 1_000  # tokens that gather for the next HEARTBEAT: then they go at once
-STACK_LINE = "its stack, when it was asked for:"  # how an entry of a job's log begins that is one
-STACK_CHARS_KEPT = 16 * 1024  # of it
 
 
 class Results:
@@ -122,7 +120,7 @@ class Results:
         elif isinstance(note, Stack):
             assert job.token is not None, job
             if self.watchers.tell_stack(job.token, note.text, job.worker):
-                self.progress.log(job, f"{STACK_LINE}\n{note.text[:STACK_CHARS_KEPT]}")
+                self.progress.stack(job, note.text)
         else:
             self.progress.progress(job, note.done, note.text)
 

@@ -30,7 +30,9 @@ class Service:
     def __init__(self, name: str, options: ServiceOptions | None = None) -> None:
         self.name = name
         self.configured = options or ServiceOptions()
-        self.defaults: dict[str, Any] = {}  # options that a worker told, which go behind the configuration's
+        # Options that a worker told, which go behind the configuration's. None: those that are stored fit no
+        # more, and nothing of them holds.
+        self.defaults: dict[str, Any] | None = {}
         self.params: str | None = None  # and the JSON Schema of its jobs' parameters, as text
         self.options = self.configured  # both together
         self.paused = self.options.paused
@@ -64,7 +66,7 @@ class Service:
         """Where the value of an option comes from."""
         if self.configured.gives(option):
             return "configuration"
-        return "worker" if option in self.defaults else "default"
+        return "worker" if option in (self.defaults or {}) else "default"
 
     # ------------------------------------------------------------ waiting jobs
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, record
+from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, job_id_of, record
 from zmws.core.question import Question
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
@@ -168,7 +168,7 @@ class Watchers:
             if until <= self.turn.now:
                 waiting.remove((caller, until))
                 self.waits_count -= 1
-                text = "the worker has not answered in time"
+                text = f"the worker of job '{job_id_of(token)}' has not said in time where that is"
                 Question(self.turn, caller, "zmws.stack", {}).refuse(503, "no_answer", text)
         if not waiting:
             self._stacks.pop(token, None)
