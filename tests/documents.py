@@ -105,7 +105,7 @@ class Reader:
         ended = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env=environment(),
+            env=environment(**self.endpoints),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

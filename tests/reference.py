@@ -119,6 +119,7 @@ INTERNAL = {
     "Client.count_future",
     "Client.raw_future",
     "Client.limits_steps",
+    "FakeClient.limits_steps",
     "Client.batch_steps",
     "Job.asked",
     "Job.wait_steps",

@@ -17,7 +17,7 @@ def test_the_reference_is_as_the_docstrings_are() -> None:
 def test_the_reference_shows_what_a_newcomer_looks_for() -> None:
     text = Reference().text()
     assert "### WorkerBase\n" in text and "#### Client.submit\n" in text and "### zmws_client\n" in text
-    assert "def run_job(\n    worker: type[WorkerBase] | WorkerBase,\n" in text
+    assert "def run_job(\n    worker: type[WorkerBase] | WorkerBase | Callable[..., Any],\n" in text
     assert "| `deadline` | `float` |" in text and "| `ok` | `bool` | Whether the job completed. |" in text
     assert "#### Client.close\n" in text, "what a base class has"
     assert "def lease(service: str, wait: Seconds = 0.0, ttr: Seconds = 60.0)" in text, "no constant's name"
