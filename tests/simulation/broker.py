@@ -9,7 +9,6 @@ from tests.simulation.turns import Before
 from tests.simulation.world import Link, World, shown
 from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
-from zmws.core.job import RUNNING
 from zmws.core.limits import Limits
 from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
@@ -74,7 +73,7 @@ class SimBroker:
         for job in self.core.held.stored.values():
             if job.retries == 0:
                 row = self.disk.rows.get(job.id)
-                if job.state == RUNNING and (row is None or row["attempt"] != job.attempt):
+                if row is None or row["attempt"] != job.attempt:
                     self.watcher.hands.undone.add(job.id)
                 self.watcher.may_fail[job.id] += (
                     1  # its worker may not come back, nor say again that it is done
