@@ -48,15 +48,19 @@ class Rules:
         """Write what is declared for this exception into its ERROR. The nearest class it has decides."""
         if "retry" in error or is_a(fault, Retry):
             return
-        for cls in type.mro(type(fault)):
-            if cls in self.fail_on:
+        # By identity, and past what a metaclass of the author's makes of its classes.
+        for cls in _mro_of(type(fault)):
+            if any(cls is one for one in self.fail_on):
                 error["retry"] = False
                 return
-            if cls in self.retry_on:
-                delay = self.retry_on[cls]
-                if delay is not None:
-                    error["delay"] = delay
-                return
+            for one, delay in self.retry_on.items():
+                if cls is one:
+                    if delay is not None:
+                        error["delay"] = delay
+                    return
+
+
+_mro_of = vars(type)["__mro__"].__get__
 
 
 NO_RULES = Rules()
