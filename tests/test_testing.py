@@ -183,6 +183,15 @@ def test_a_worker_that_cannot_start_says_why(zmws_worker: WorkerFactory) -> None
         zmws_worker(Nameless)
 
 
+def test_a_worker_whose_setup_fails_says_so_at_once(zmws_worker: WorkerFactory) -> None:
+    class Broken(Shaky):
+        def setup(self) -> None:
+            raise OSError("no database")
+
+    with pytest.raises(OSError, match="no database"):
+        zmws_worker(Broken)
+
+
 def test_a_worker_that_was_stopped_is_gone(zmws_broker: RunningBroker, zmws_client: Client) -> None:
     with worker_in_thread(Shaky, zmws_broker) as running:
         running.stop()

@@ -27,6 +27,7 @@ class Final:
 
     result: tuple[bytes, ...] = ()
     error: dict[str, Any] | None = None
+    is_retry: bool = False  # the exception was a Retry: asked for, and no fault to be looked into
 
     @property
     def body(self) -> tuple[bytes, ...]:
@@ -89,4 +90,4 @@ def attempt(
             raise
         error = encode_fault(fault)
         rules.apply(fault, error)
-        return Final(error=error)
+        return Final(error=error, is_retry=is_a(fault, Retry))
