@@ -35,6 +35,7 @@ def test_a_fault_is_told_with_its_type_its_text_and_the_end_of_its_traceback() -
 
 def test_a_fault_without_a_text_is_told_by_its_type() -> None:
     assert encode_fault(ValueError())["error"] == "ValueError"
+    assert encode_fault(type("", (Exception,), {})())["error"] == "exception"
 
 
 def test_a_fault_whose_own_text_fails_is_told_all_the_same() -> None:

@@ -36,7 +36,7 @@ def is_a(fault: BaseException, kind: type[BaseException] | tuple[type[BaseExcept
 
 def encode_fault(fault: BaseException) -> dict[str, Any]:
     """ERROR of an exception that left `work()`."""
-    name = _text(lambda: type(fault).__name__, "exception")
+    name = _text(lambda: type(fault).__name__, "") or "exception"
     said = _text(lambda: str(fault), f"{name}, whose text cannot be shown")
     trace = _text(lambda: _marked("".join(traceback.format_exception(fault))), "")
     if not trace:
