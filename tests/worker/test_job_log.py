@@ -238,6 +238,20 @@ def test_what_is_installed_twice_tells_once_and_is_there_until_both_are_gone() -
     assert ear.lines == ["INFO shop.mail: one", "INFO shop.mail: two"]
 
 
+def test_a_configuration_of_the_authors_that_takes_all_handlers_away_takes_not_ours() -> None:
+    job, ear = made()
+    root = logging.getLogger()
+    kept = list(root.handlers)
+    with installed():
+        for handler in set(root.handlers) - set(kept):
+            root.removeHandler(handler)  # as logging.config.dictConfig does
+        with in_hand(job, False):
+            log.info("one")
+    with in_hand(job, False):
+        log.info("two")
+    assert ear.lines == ["INFO shop.mail: one"] and root.handlers == kept
+
+
 def test_a_factory_that_the_author_puts_around_ours_stays_and_ours_is_silent(kept: Keeps) -> None:
     first = logging.getLogRecordFactory()
     try:

@@ -35,18 +35,31 @@ def test_every_thread_is_told_by_name_with_its_stack() -> None:
 
 def test_a_signal_writes_them_to_standard_error_and_the_process_goes_on() -> None:
     text = """
-import os, signal
+import os, signal, threading
 from zmws.worker import stacks
+
+entered, leave = threading.Event(), threading.Event()
+
+def waits():
+    entered.set()
+    leave.wait()
+
+thread = threading.Thread(target=waits)
+thread.start()
+entered.wait()
 
 def here():
     os.kill(os.getpid(), signal.SIGUSR1)
 
 stacks.on_signal()
 here()
+leave.set()
+thread.join()
 print("goes on")
 """
     done = subprocess.run([sys.executable, "-c", text], cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("goes on\n", 0) and "in here" in done.stderr
+    assert "in waits" in done.stderr
 
 
 def test_without_a_standard_error_the_signal_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

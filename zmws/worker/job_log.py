@@ -43,6 +43,9 @@ def current() -> JobInHand | None:
 @contextlib.contextmanager
 def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
     """The code inside works on this job. `output`: what it prints goes into the job's log, too."""
+    root = logging.getLogger()
+    if _installed and _handler not in root.handlers:
+        root.addHandler(_handler)  # dictConfig(), in a setup() say, takes away all that root has
     before = _mine.set(job)
     _running.append(job)
     try:
