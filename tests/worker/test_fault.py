@@ -20,16 +20,20 @@ from zmws.worker.fault import TRACEBACK_MAX, bad_params, encode_fault
 def test_a_fault_is_told_with_its_type_its_text_and_the_end_of_its_traceback() -> None:
     def deep(n: int) -> None:
         if n:
-            deep(n - 1)
+            return deep(n - 1) if n % 2 else other(n)
         raise KeyError("the key" + "y" * TRACEBACK_MAX)
 
+    def other(n: int) -> None:  # two by turns: Python tells what only repeats itself once
+        deep(n - 1)
+
     with pytest.raises(KeyError) as caught:
-        deep(3)
+        deep(300)
     said = encode_fault(caught.value)
     assert said["code"] == "job_failed"
     assert said["type"] == "KeyError"
     assert said["error"].startswith("'the key")
     assert len(said["traceback"]) == TRACEBACK_MAX
+    assert said["traceback"].count("\n> File ") > 50 and said["traceback"].endswith("y ...\n")
     assert json.loads(json.dumps(said)) == said
 
 

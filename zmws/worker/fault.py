@@ -17,6 +17,8 @@ from zmws.worker.raised import Fail, Retry
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
 
+_TEXT_MAX = 5_000  # of these the exception's own text; the whole of it is told beside
+
 # A frame of a traceback: what stands before it (in an exception group bars), its file.
 _FRAME = re.compile(r'^([ |]*)  File "(.+?)", line ', re.MULTILINE)
 _FOLDERS = (
@@ -43,6 +45,8 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
         # Where it was raised can always be told, and its own text is not asked for again.
         where = _text(lambda: "".join(traceback.format_tb(_trace_of(fault))), "")
         trace = f"Traceback (most recent call last):\n{where}{name}: {said}\n"
+    if len(said) > _TEXT_MAX:
+        trace = trace.replace(said, f"{said[:_TEXT_MAX]} ...")  # else no frame would be left of it
     told: dict[str, Any] = {
         "code": "job_failed",
         "error": said[:TRACEBACK_MAX] or name,
