@@ -316,7 +316,7 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     ended = run("worker", "w.py", "--reload", cwd=tmp_path)
-    assert (ended.code, ended.err) == (2, "zmws: there is no worker file w.py\n")
+    assert (ended.code, ended.err) == (2, f"zmws: there is no worker file {tmp_path / 'w.py'}\n")
 
 
 def test_zmws_start_cannot_start_one_with_it(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_stopping_worker_finishes_its_job(tmp_path: Path) -> None:
 def test_a_job_that_does_not_end_in_time_is_given_back_which_is_no_failure(tmp_path: Path) -> None:
     with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
         assert zmws.run("start").code == 0
-        job = zmws.run("submit", "SLEEP", "seconds:=60", "--retries", "0").out.strip()
+        job = zmws.run("submit", "SLEEP", "seconds:=60").out.strip()
         wait_until(lambda: zmws.run("job", "show", job, "--json").json()["state"] == "running")
         stopped = zmws.run("stop", "--workers", "--wait", "0.5")
         assert stopped.code == 0 and stopped.out == "stopped: sleep\n"

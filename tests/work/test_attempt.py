@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from zmws.work.attempt import Final, attempt
+from zmws.errors import BadParams
+from zmws.work import Fail, Retry
+from zmws.work.attempt import NO_RULES, Final, Rules, attempt
 
 
 def fails(fault: BaseException) -> Any:
@@ -79,3 +81,125 @@ def test_nothing_is_let_through_but_what_is_asked_for(fault: BaseException) -> N
     assert error is not None and error["type"] == type(fault).__name__
     with pytest.raises(type(fault)):
         attempt(fails(fault), (), (type(fault),))
+
+
+# ---------------------------------------------------------------- how it goes on
+
+
+def error_of(fault: BaseException, rules: Rules = NO_RULES) -> dict[str, Any]:
+    error = attempt(fails(fault), (), rules=rules).error
+    assert error is not None and error["error"] and error["type"]
+    return error
+
+
+def asked_of(fault: BaseException, rules: Rules = NO_RULES) -> dict[str, Any]:
+    """What the ERROR says of the next attempt."""
+    error = error_of(fault, rules)
+    return {name: error[name] for name in ("retry", "delay", "count") if name in error}
+
+
+class Busy(ConnectionError):
+    pass
+
+
+class Again(Retry):
+    """An author's own, which does not call the base's __init__."""
+
+    def __init__(self) -> None: ...
+
+
+class Unread(Retry):
+    delay = property(lambda self: 1 / 0, lambda self, delay: None)  # type: ignore[assignment]
+
+
+class Odd(type):
+    """Whose classes are equal to all others, have no hash, and no bases."""
+
+    def __eq__(cls, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+    __mro__ = property(lambda cls: 1 / 0)  # type: ignore[assignment]
+
+
+class Strange(Exception, metaclass=Odd):
+    pass
+
+
+def made_infinite() -> Retry:
+    made = Retry()
+    made.delay = float("inf")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        (Retry(), {}),
+        (Retry(delay=60), {"delay": 60.0}),
+        (Retry(delay=0, count=False), {"delay": 0.0, "count": False}),
+        (Fail("no"), {"retry": False}),
+        (Again(), {}),
+        (Unread(), {}),
+        (made_infinite(), {}),
+    ],
+)
+def test_what_is_raised_says_how_it_goes_on_whatever_is_declared(fault: BaseException, asked: Any) -> None:
+    rules = Rules((Exception,), {Exception: 5.0})
+    assert asked_of(fault) == asked_of(fault, rules) == asked
+    assert json.loads(json.dumps(error_of(fault), allow_nan=False))["code"] == "job_failed"
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked"),
+    [
+        (Rules(retry_on={ConnectionError: 10.0}), {"delay": 10.0}),
+        (Rules(retry_on={OSError: 1.0, ConnectionError: 10.0}), {"delay": 10.0}),
+        (Rules(retry_on={OSError: 1.0, Busy: None}), {}),
+        (Rules((OSError,), {ConnectionError: 10.0}), {"delay": 10.0}),
+        (Rules((ConnectionError,), {OSError: 10.0}), {"retry": False}),
+        (Rules((OSError,), {ConnectionError: None}), {}),
+        (Rules((Busy,), {Busy: 1.0}), {"retry": False}),
+        (Rules((BaseException,)), {"retry": False}),
+        (Rules((KeyError,), {ValueError: 1.0}), {}),
+    ],
+)
+def test_the_nearest_class_that_is_declared_decides(rules: Rules, asked: Any) -> None:
+    assert asked_of(Busy("x"), rules) == asked
+
+
+def test_an_exit_can_be_declared_too() -> None:
+    assert asked_of(SystemExit(0)) == {}
+    assert asked_of(SystemExit(0), Rules((SystemExit,))) == {"retry": False}
+    assert asked_of(KeyboardInterrupt(), Rules(retry_on={BaseException: 2.0})) == {"delay": 2.0}
+
+
+def test_an_exception_whose_class_lies_is_no_other() -> None:
+    assert asked_of(Strange("x"), Rules((KeyError,), {ValueError: 1.0})) == {}
+    assert asked_of(Strange("x"), Rules((Strange,))) == {"retry": False}
+
+
+def test_what_reads_the_parameters_says_what_is_wrong_with_them() -> None:
+    def read(value: Any) -> Any:
+        if value == "wrong":
+            raise BadParams("expected a whole number, got a text", "rows[0]")
+        if value == "no":
+            raise Fail
+        if value == "breaks":
+            raise ConnectionError("no database")
+        return [value]
+
+    def tried(value: str) -> Any:
+        rules = Rules(retry_on={ConnectionError: 3.0})
+        return attempt(lambda params: params, (b'PARAM-JSON: "%s"' % value.encode(),), (), read, rules)
+
+    text = "'rows[0]': expected a whole number, got a text"
+    assert tried("wrong").error == {"code": "bad_params", "error": text, "retry": False}
+    assert tried("no").error == {"code": "bad_params", "error": "work() has given up", "retry": False}
+    assert (tried("breaks").error["code"], tried("breaks").error["delay"]) == ("job_failed", 3.0)
+    assert tried("x").result == (b'PARAM-JSON: ["x"]',)
+
+
+def test_a_result_that_cannot_be_sent_is_no_matter_of_rules() -> None:
+    final = attempt(lambda _: object(), (), rules=Rules(retry_on={Exception: 1.0}))
+    assert final.error is not None and final.error["retry"] is False and "delay" not in final.error

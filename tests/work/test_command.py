@@ -113,6 +113,15 @@ def test_a_file_that_fails_is_told_with_the_place_where(
     assert said[1] == f"  {installation / 'broken.py'}:2: y = x / 0"
 
 
+def test_what_a_setup_raises_is_no_wrong_use_and_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Noted) -> int:
+        raise ValueError("of the author's")
+
+    monkeypatch.setattr(Noted, "run", fails)
+    with pytest.raises(ValueError, match="of the author's"):
+        run_worker(lambda: [Served])
+
+
 # ---------------------------------------------------------------- options of its own
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import threading
 import time
+from datetime import date
 from typing import Any
 
 import pytest
 
-from zmws import ZmwsError
+from zmws import BadValue, ZmwsError
+from zmws.errors import BadResult
 from zmws.wire.messages import WorkerRequest
 from zmws.work import JobInHand
 
@@ -64,7 +67,53 @@ def test_progress_and_extend_refuse_what_cannot_be(value: float) -> None:
         made.progress(value)
     with pytest.raises(ValueError, match="extend"):
         made.extend(0 if value > 0 else value)
-    assert ear.said == []
+    for seconds in (float("inf"), 1e9):  # which no broker would heed
+        with pytest.raises(ValueError, match="extend"):
+            made.extend(seconds)
+    assert ear.said == [] and made.deadline - time.monotonic() <= 60
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_what_is_saved_goes_out_as_json_and_is_what_the_next_attempt_has() -> None:
+    made, ear = job(b'{"saved": {"n": 1}}')
+    assert made.saved == {"n": 1}
+    for value in (3, (1, date(2027, 1, 31)), None, "x" * 65_534, nested(199)):
+        made.save(value)
+        (said,) = ear.said.pop()[1][1:]
+        assert made.saved == json.loads(said)
+        again, _ = job(b'{"saved": %s}' % said)
+        assert again.saved == made.saved
+    rows = [1]
+    made.save(rows)
+    rows.append(2)
+    assert made.saved == [1], "what was not saved is not there"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (b"x", "bytes, which JSON cannot hold"),
+        ("x" * 65_535, r"65537 bytes of JSON; at most 65536"),
+        ("ä" * 12_000, r"72002 bytes of JSON"),
+        ({"a": object()}, r"what is saved\['a'\] is a object, which JSON cannot hold"),
+        (float("nan"), "what is saved is nan"),
+        (nested(200), "what is saved is nested more than 199 deep"),
+        (nested(90_000), "what is saved is nested too deep"),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_saved_is_refused_and_what_was_saved_stays(value: Any, said: str) -> None:
+    made, ear = job(b'{"saved": 1}')
+    with pytest.raises(BadValue, match=said) as wrong:
+        made.save(value)
+    assert not isinstance(wrong.value, BadResult), "it is none: the job is tried again"
+    assert ear.said == [] and made.saved == 1
 
 
 def test_a_copy_in_another_process_tells_what_it_knows_and_nothing_can_be_said_there(

@@ -84,7 +84,9 @@ def file_and_names(text: str, root: Path) -> tuple[Path, tuple[str, ...]]:
     path, colon, names = text.rpartition(":")
     if not colon or (root / text).exists():
         return Path(os.path.normpath(root / text)), ()
-    return Path(os.path.normpath(root / path)), tuple(name for name in names.split(",") if name)
+    return Path(os.path.normpath(root / path)), tuple(
+        name.strip() for name in names.split(",") if name.strip()
+    )
 
 
 def _file(where: Where, value: Any, root: Path, problems: Problems) -> tuple[Path | None, tuple[str, ...]]:

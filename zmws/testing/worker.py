@@ -63,6 +63,8 @@ def worker_in_thread(
             run.run()
         except BaseException as fault:
             faults.append(fault)
+        finally:
+            run.line.registered.set()  # nobody is to wait for what will not come
 
     thread = threading.Thread(target=serve, name=f"zmws-test-{type(made).__name__}", daemon=True)
     thread.start()
@@ -71,6 +73,8 @@ def worker_in_thread(
         assert run.line.registered.wait(_START_S), (
             f"the broker did not answer the worker within {_START_S:g} s"
         )
+        if faults:
+            raise faults[0]
         yield running
     finally:
         running.stop()

@@ -27,6 +27,7 @@ class Final:
 
     result: tuple[bytes, ...] = ()
     error: dict[str, Any] | None = None
+    is_retry: bool = False  # the exception was a Retry: asked for, and no fault to be looked into
 
     @property
     def body(self) -> tuple[bytes, ...]:
@@ -48,15 +49,19 @@ class Rules:
         """Write what is declared for this exception into its ERROR. The nearest class it has decides."""
         if "retry" in error or is_a(fault, Retry):
             return
-        for cls in type.mro(type(fault)):
-            if cls in self.fail_on:
+        # By identity, and past what a metaclass of the author's makes of its classes.
+        for cls in _mro_of(type(fault)):
+            if any(cls is one for one in self.fail_on):
                 error["retry"] = False
                 return
-            if cls in self.retry_on:
-                delay = self.retry_on[cls]
-                if delay is not None:
-                    error["delay"] = delay
-                return
+            for one, delay in self.retry_on.items():
+                if cls is one:
+                    if delay is not None:
+                        error["delay"] = delay
+                    return
+
+
+_mro_of = vars(type)["__mro__"].__get__
 
 
 NO_RULES = Rules()
@@ -85,4 +90,4 @@ def attempt(
             raise
         error = encode_fault(fault)
         rules.apply(fault, error)
-        return Final(error=error)
+        return Final(error=error, is_retry=is_a(fault, Retry))

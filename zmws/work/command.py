@@ -158,7 +158,8 @@ def run_worker(
             if stop_timeout is not None:
                 one.stop_timeout = stop_timeout
             made.append((one, service))
-        return Run(made, endpoints, client=client).run()
+        run = Run(made, endpoints, client=client)
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE
+    return run.run()  # what a setup() raises is told with where it did

@@ -6,8 +6,6 @@ Rule: whatever cannot be is told before READY, with the class's name, what was g
 from __future__ import annotations
 
 import inspect
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +27,7 @@ _LIMITS: dict[str, Row] = {
     "idle_after": Row("seconds", above_low=True),
     "stop_timeout": Row("seconds"),
 }
+_DELAY = Row("seconds")
 _ON_HUNG = ("leave", "stay")
 
 
@@ -68,6 +67,8 @@ def declared(worker: Worker, service: str | None = None) -> Declared:
     """What its class declares; `service`: instead of its `service_name`. Raises BadWorker, BadAnnotation."""
     cls = type(worker)
     name = service or worker.service_name
+    if not isinstance(name, str):
+        raise BadWorker(f"{cls.__name__}.service_name is {name!r}, but must be a text")
     fault = names.service_name_fault(name)
     if fault is None and names.is_reserved(name):
         fault = f"the service name '{name}' is reserved"
@@ -79,6 +80,8 @@ def declared(worker: Worker, service: str | None = None) -> Declared:
     limits = {name: _limit(worker, name, row) for name, row in _LIMITS.items()}
     if limits["stop_timeout"] is None:
         raise BadWorker(f"{cls.__name__}.stop_timeout is None, but must be a number of seconds")
+    if not isinstance(worker.log_output, bool):
+        raise BadWorker(f"{cls.__name__}.log_output is {worker.log_output!r}, but must be True or False")
     if worker.on_hung not in _ON_HUNG:
         raise BadWorker(f"{cls.__name__}.on_hung is {worker.on_hung!r}, but must be 'leave' or 'stay'")
     return Declared(
@@ -87,7 +90,7 @@ def declared(worker: Worker, service: str | None = None) -> Declared:
         parameters=_parameters(worker),
         rules=Rules(_fail_on(worker), _retry_on(worker)),
         stays_when_hung=worker.on_hung == "stay",
-        log_output=bool(worker.log_output),
+        log_output=worker.log_output,
         **limits,
     )
 
@@ -101,7 +104,20 @@ def work_fault(worker: Worker | type[Worker]) -> str | None:
         return f"{cls.__name__} has no work(); {write}"
     if not callable(work):
         return f"{cls.__name__}.work is no method, but {type(work).__name__}; {write}"
+    if cls is not worker and not _takes_a_job(work):
+        what = f"{cls.__name__}.work{inspect.signature(work)}"
+        return f"{what} cannot be called with a job's id and parameters; {write}"
     return None
+
+
+def _takes_a_job(work: Any) -> bool:
+    try:
+        inspect.signature(work).bind("id", {})
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # one of C's functions, which does not tell what it takes
+    return True
 
 
 def _refuse_what_comes_later(worker: Worker) -> None:
@@ -146,21 +162,11 @@ def _parameters(worker: Worker) -> Parameters:
     own: Parameters | None = getattr(worker, "parameters_of_function", None)
     if own is not None:
         return own
-    found = parameters.of_method(_plain(worker.work), 1, f"{cls.__name__}.work()")
+    # Behind a decorator that keeps the name of what it wraps is that one's annotation.
+    found = parameters.of_method(worker.work, 1, f"{cls.__name__}.work()")
     if found is None:
-        found = parameters.of_method(_plain(worker.validate), 0, f"{cls.__name__}.validate()")
-    if found is None:
-        return ANYTHING
-    try:
-        json.dumps(found.schema)
-    except (TypeError, ValueError):
-        return Parameters(found.decode)  # a default of the author's that JSON cannot tell
-    return found
-
-
-def _plain(work: Any) -> Any:
-    """Behind decorators that keep the name of what they wrap."""
-    return inspect.unwrap(work)
+        found = parameters.of_method(worker.validate, 0, f"{cls.__name__}.validate()")
+    return ANYTHING if found is None else found
 
 
 def _exceptions(given: Any, where: str) -> tuple[type[BaseException], ...]:
@@ -178,13 +184,13 @@ def _fail_on(worker: Worker) -> tuple[type[BaseException], ...]:
 def _retry_on(worker: Worker) -> dict[type[BaseException], float | None]:
     where = f"{type(worker).__name__}.retry_on"
     given = worker.retry_on
-    found = dict.fromkeys(_exceptions(given, where))
+    found: dict[type[BaseException], float | None] = dict.fromkeys(_exceptions(given, where))
     if not isinstance(given, Mapping):
         return found
     for cls, delay in given.items():
-        known = isinstance(delay, (int, float)) and not isinstance(delay, bool)
-        if delay is not None and not (known and math.isfinite(delay) and delay >= 0):
-            raise BadWorker(
-                f"{where} gives {delay!r} for {cls.__name__}, but must be the seconds to the next attempt"
-            )
-    return {cls: None if delay is None else float(delay) for cls, delay in given.items()}
+        if delay is not None:
+            try:
+                found[cls] = checked(f"{where}: the delay of {cls.__name__}", _DELAY, delay)
+            except Unfit as wrong:
+                raise BadWorker(f"{wrong}, or None for the backoff") from None
+    return found

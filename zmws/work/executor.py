@@ -6,6 +6,7 @@ Rule: whatever a job's own code does, its attempt ends with one FINAL, and the e
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import sys
 import threading
@@ -62,6 +63,7 @@ class Inline:
         ended: Callable[[Final], None],
     ) -> None:
         worker.job = job
+        around_us = asyncio._get_running_loop()  # of whoever runs us, if anybody
 
         def read(value: Any) -> Any:
             params = declared.parameters.decode(value)
@@ -71,7 +73,7 @@ class Inline:
 
         def work(params: Any) -> Any:
             with ChildEndsHere():
-                return self._done(worker.around(lambda: self._work(worker, job, params)))
+                return self._done(worker.around(lambda: self._work(worker, job, params, around_us)))
 
         self._running = (job, threading.get_ident())
         try:
@@ -96,19 +98,26 @@ class Inline:
         if self._loop is not None:
             self._loop.close()
 
-    def _work(self, worker: Worker, job: JobInHand, params: Any) -> Any:
+    def _work(
+        self,
+        worker: Worker,
+        job: JobInHand,
+        params: Any,
+        around_us: asyncio.AbstractEventLoop | None,
+    ) -> Any:
         result = worker.work(job.id, params)
-        if inspect.iscoroutinefunction(worker.around):
-            return result if inspect.isawaitable(result) else _at_hand(result)  # it awaits it itself
+        if asyncio._get_running_loop() is not around_us:  # around() is a coroutine, and awaits it itself
+            return result if inspect.isawaitable(result) else _at_hand(result)
         return self._done(result)
 
     def _done(self, result: Any) -> Any:
-        """The value of a coroutine; any other as it is."""
-        if not inspect.iscoroutine(result):
-            return result
-        if self._loop is None:
-            self._loop = asyncio.Runner()
-        return self._loop.run(result)
+        """The value of a coroutine, also of one that it returns unawaited; any other as it is."""
+        while inspect.iscoroutine(result):
+            if self._loop is None:
+                self._loop = asyncio.Runner()
+            # The runner's own context is from its first use: it would say that this is that job's.
+            result = self._loop.run(result, context=contextvars.copy_context())
+        return result
 
 
 async def _at_hand(result: Any) -> Any:

@@ -3,6 +3,8 @@ looked at, the attempt has failed with something that can be read, and the worke
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import sysconfig
 import traceback
@@ -15,12 +17,18 @@ from zmws.work.raised import Fail, Retry
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
 
-# A frame of a traceback: what stands before it (two spaces, in an exception group after bars), its file.
-_FRAME = re.compile(r'^((?:[ |+-]*  )?)  File "(.+?)", line ', re.MULTILINE)
-_ZMWS = str(Path(__file__).parent.parent)
-_NOT_OWN = tuple(
-    {_ZMWS, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+_TEXT_MAX = 5_000  # of these the exception's own text; the whole of it is told beside
+
+# A frame of a traceback: what stands before it (in an exception group bars), its file.
+_FRAME = re.compile(r'^([ |]*)  File "(.+?)", line ', re.MULTILINE)
+_FOLDERS = (
+    Path(__file__).parent.parent,
+    Path(traceback.__file__).parent,
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
+_NOT_OWN = tuple(f"{folder}{os.sep}" for folder in _FOLDERS)
+# Also a user's own, Debian's, and those of an environment around this one.
+_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 
 def is_a(fault: BaseException, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
@@ -30,13 +38,15 @@ def is_a(fault: BaseException, kind: type[BaseException] | tuple[type[BaseExcept
 
 def encode_fault(fault: BaseException) -> dict[str, Any]:
     """ERROR of an exception that left `work()`."""
-    name = _text(lambda: type(fault).__name__, "exception")
+    name = _text(lambda: type(fault).__name__, "") or "exception"
     said = _text(lambda: str(fault), f"{name}, whose text cannot be shown")
     trace = _text(lambda: _marked("".join(traceback.format_exception(fault))), "")
     if not trace:
         # Where it was raised can always be told, and its own text is not asked for again.
         where = _text(lambda: "".join(traceback.format_tb(_trace_of(fault))), "")
         trace = f"Traceback (most recent call last):\n{where}{name}: {said}\n"
+    if len(said) > _TEXT_MAX:
+        trace = trace.replace(said, f"{said[:_TEXT_MAX]} ...")  # else no frame would be left of it
     told: dict[str, Any] = {
         "code": "job_failed",
         "error": said[:TRACEBACK_MAX] or name,
@@ -54,15 +64,20 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
 
 def bad_params(wrong: BadParams | Fail) -> dict[str, Any]:
     """ERROR of parameters that work() cannot take."""
-    return {"code": "bad_params", "error": _text(lambda: str(wrong), "bad parameters"), "retry": False}
+    said = _text(lambda: str(wrong), "bad parameters")[:TRACEBACK_MAX]
+    return {"code": "bad_params", "error": said or "bad parameters", "retry": False}
 
 
 def _asked_of(fault: Any) -> dict[str, Any]:
+    """What a Retry asks for; nothing, if its class is the author's and keeps that from being read."""
     asked: dict[str, Any] = {}
-    if fault.delay is not None:
-        asked["delay"] = float(fault.delay)
-    if not fault.count:
-        asked["count"] = False
+    try:
+        if fault.delay is not None and math.isfinite(fault.delay):
+            asked["delay"] = float(fault.delay)
+        if not fault.count:
+            asked["count"] = False
+    except BaseException:  # it is looked at, not run
+        return {}
     return asked
 
 
@@ -71,8 +86,9 @@ def _marked(trace: str) -> str:
     of an installed package."""
 
     def mark(found: re.Match[str]) -> str:
-        own = not found[2].startswith((*_NOT_OWN, "<"))
-        return f'{found[1]}{"> " if own else "  "}File "{found[2]}", line '
+        file = found[2]
+        own = not file.startswith((*_NOT_OWN, "<")) and not any(part in file for part in _PACKAGES)
+        return f'{found[1]}{"> " if own else "  "}File "{file}", line '
 
     return _FRAME.sub(mark, trace)
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import FunctionType
 
 from zmws.core.table import no_such
 from zmws.errors import ZmwsError
@@ -24,11 +25,11 @@ class WorkerFileError(ZmwsError):
 
 def load_class(file: Path) -> type[WorkerBase]:
     """The one worker that a file defines. Raises WorkerFileError."""
-    found = _workers_of(file, f"zmws_worker_{file.stem}", is_main=False)
-    if len(found) != 1:
-        names = ", ".join(found)
-        raise WorkerFileError(f"{file} defines {names}; say which one: {file.name}:NAME")
-    return next(iter(found.values()))
+    found, _ = _workers_of(file, f"zmws_worker_{file.stem}", is_main=False)
+    names = _all_of(found)
+    if len(names) != 1:
+        raise WorkerFileError(f"{file} defines {', '.join(names)}; say which one: {file.name}:NAME")
+    return found[names[0]]
 
 
 def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
@@ -39,7 +40,7 @@ def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
     looks there for what it is to do. The module is here as it is there: so the child finds what the file
     defines, whatever the file's own name is, and `if __name__ == "__main__":` stays false in both.
     """
-    loaded: dict[Path, dict[str, type[WorkerBase]]] = {}
+    loaded: dict[Path, tuple[dict[str, type[WorkerBase]], dict[str, str]]] = {}
     chosen: dict[tuple[Path, str], type[WorkerBase]] = {}
     for text in named:
         file, names = file_and_names(text, Path.cwd())
@@ -47,17 +48,39 @@ def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
             is_main = not loaded
             module = "__mp_main__" if is_main else f"zmws_worker_{file.stem}"
             loaded[file] = _workers_of(file, module, is_main)
-        found = loaded[file]
-        for name in names or found:
+        found, faults = loaded[file]
+        for name in names or _all_of(found):
+            if name in faults:
+                raise WorkerFileError(f"{file}: {faults[name]}")
             if name not in found:
                 raise WorkerFileError(f"{file}: {no_such(name, 'worker of this file', found)}")
             chosen[file, name] = found[name]
     return list(chosen.values())
 
 
-def _workers_of(file: Path, name: str, is_main: bool) -> dict[str, type[WorkerBase]]:
+def _where(fault: BaseException) -> str:
+    """Which line is at fault."""
+    if isinstance(fault, SyntaxError):
+        return f"{fault.filename}:{fault.lineno}: {(fault.text or '').strip()}"
+    where = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{where.filename}:{where.lineno}: {where.line}"
+
+
+def _all_of(found: dict[str, type[WorkerBase]]) -> list[str]:
+    """The names of all that are to run where none is named. What names no service and has subclasses here is
+    their base."""
+
+    def is_base(cls: type[WorkerBase]) -> bool:
+        others = (one for one in found.values() if one is not cls)
+        return not cls.service_name and any(issubclass(one, cls) for one in others)
+
+    return [name for name, cls in found.items() if not is_base(cls)]
+
+
+def _workers_of(file: Path, name: str, is_main: bool) -> tuple[dict[str, type[WorkerBase]], dict[str, str]]:
     """The workers that a file defines, by name: subclasses of WorkerBase, and functions that `@worker` has
-    made ones. A class without a `work()` is a base of others."""
+    made ones; and what is wrong with those that have no `work()`, which may be bases of others. Raises
+    WorkerFileError, and BadWorker."""
     if not file.is_file():
         raise WorkerFileError(f"there is no worker file {file}")
     path = Path(os.path.normpath(file.absolute()))  # work() may change the folder
@@ -76,22 +99,25 @@ def _workers_of(file: Path, name: str, is_main: bool) -> dict[str, type[WorkerBa
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
         text = f"{file} cannot be imported: {type(fault).__name__}: {fault}"
-        where = traceback.extract_tb(fault.__traceback__)[-1]
-        raise WorkerFileError(f"{text}\n  {where.filename}:{where.lineno}: {where.line}") from fault
+        raise WorkerFileError(f"{text}\n  {_where(fault)}") from fault
     found: dict[str, type[WorkerBase]] = {}
-    faults: list[str] = []
+    faults: dict[str, str] = {}
     for defined, value in vars(module).items():
-        cls = class_of(value)
-        if cls is None and isinstance(value, type) and issubclass(value, WorkerBase):
-            cls = value
-        if cls is None or cls.__module__ != name or cls in found.values():
+        # By their types: isinstance would ask the object itself, and not all of a module's like that.
+        is_class = issubclass(type(value), type) and issubclass(value, WorkerBase)
+        if not (is_class or issubclass(type(value), FunctionType)) or value.__module__ != name:
+            continue
+        cls = value if is_class else class_of(value)
+        if cls is None or cls in found.values():
             continue
         wrong = work_fault(cls)
         if wrong is None:
             found[defined] = cls
         else:
-            faults.append(wrong)
+            faults[defined] = wrong
     if not found:
-        why = "; ".join(faults) or "it defines no subclass of WorkerBase, and no function with @worker"
+        why = (
+            "; ".join(faults.values()) or "it defines no subclass of WorkerBase, and no function with @worker"
+        )
         raise WorkerFileError(f"{file}: {why}")
-    return found
+    return found, faults

@@ -7,10 +7,10 @@ import os
 import time
 from typing import Any, Protocol
 
-from zmws.errors import BadValue, ZmwsError
+from zmws.errors import BadJson, BadResult, BadValue, ZmwsError
 from zmws.wire.messages import WorkerRequest
-from zmws.wire.values import PARAM_JSON, json_object
-from zmws.wire.words import SAVE_BYTES_MAX
+from zmws.wire.values import DEPTH_MAX, PARAM_JSON, json_in, json_object
+from zmws.wire.words import SAVE_BYTES_MAX, SECONDS_MAX
 from zmws.work.results import encode_result
 
 
@@ -58,23 +58,33 @@ class JobInHand:
         self._say("log()", (b"LOG", text.encode("utf-8", "replace")))
 
     def extend(self, seconds: float) -> None:
-        """Move the `ttr` deadline to `seconds` from now. Raises ValueError if not above 0."""
-        if not seconds > 0:
-            raise ValueError(f"extend needs a number of seconds above 0, not {seconds!r}")
+        """Move the `ttr` deadline to `seconds` from now. Raises ValueError if not above 0, or above a
+        year."""
+        if not 0 < seconds <= SECONDS_MAX:
+            raise ValueError(
+                f"extend needs a number of seconds above 0, up to {SECONDS_MAX:.0f}, not {seconds!r}"
+            )
         self._say("extend()", (b"TOUCH", str(float(seconds)).encode()))
         self.deadline = time.monotonic() + seconds
 
     def save(self, value: Any) -> None:
         """Keep this for the next attempt, wherever it runs: its `self.job.saved`. The last one counts, and
         all are dropped when the job completes. At most 64 KiB as JSON, and no bytes. Raises BadValue."""
-        frames = encode_result(value, "what is saved")
+        try:
+            frames = encode_result(value, "what is saved")
+        except BadResult as wrong:
+            raise BadValue(str(wrong)) from None  # it is no result
         if frames and not frames[0].startswith(PARAM_JSON):
             raise BadValue("what is saved is bytes, which JSON cannot hold; save where they are")
         said = frames[0][len(PARAM_JSON) :] if frames else b"null"
         if len(said) > SAVE_BYTES_MAX:
             raise BadValue(f"what is saved has {len(said)} bytes of JSON; at most {SAVE_BYTES_MAX} are kept")
+        try:
+            saved = json_in(said, DEPTH_MAX - 1)  # it will stand in other JSON, one level deeper
+        except BadJson as wrong:
+            raise BadValue(f"what is saved is {wrong}") from None
         self._say("save()", (b"SAVE", said))
-        self.saved = value
+        self.saved = saved  # as the next attempt has it, and not what work() goes on to change
 
     @property
     def cancelled(self) -> bool:

@@ -22,6 +22,7 @@ from zmws.work.job import JobInHand
 
 LINE_CHARS_MAX = 8_000
 _OURS = ("zmws", "asyncio")
+_OF_JOB = ("service", "job_id", "attempt", "zmws")
 
 _running: list[JobInHand] = []  # the jobs in hand in this process
 _mine: ContextVar[JobInHand | None] = ContextVar("zmws_job", default=None)
@@ -42,6 +43,9 @@ def current() -> JobInHand | None:
 @contextlib.contextmanager
 def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
     """The code inside works on this job. `output`: what it prints goes into the job's log, too."""
+    root = logging.getLogger()
+    if _installed and _handler not in root.handlers:
+        root.addHandler(_handler)  # dictConfig(), in a setup() say, takes away all that root has
     before = _mine.set(job)
     _running.append(job)
     try:
@@ -59,11 +63,11 @@ def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
 def installed() -> Iterator[None]:
     """While a worker runs, records carry `service`, `job_id`, `attempt` and `zmws` (all three, for a format),
     and go into their job's log."""
-    global _installed
+    global _installed, _factory
     with _lock:
         _installed += 1
         if _installed == 1:
-            _factory.before = logging.getLogRecordFactory()
+            _factory = _Factory(logging.getLogRecordFactory())
             logging.setLogRecordFactory(_factory)
             logging.getLogger().addHandler(_handler)
     try:
@@ -73,25 +77,42 @@ def installed() -> Iterator[None]:
             _installed -= 1
             if not _installed:
                 logging.getLogger().removeHandler(_handler)
+                # The author's code may have put another one around it: then it stays, and does nothing.
                 if logging.getLogRecordFactory() is _factory:
                     logging.setLogRecordFactory(_factory.before)
+                _factory = None
 
 
 class _Factory:
     """Makes records that say which job they belong to."""
 
-    before: Callable[..., logging.LogRecord] = logging.LogRecord
+    def __init__(self, before: Callable[..., logging.LogRecord]) -> None:
+        self.before = before
 
     def __call__(self, *args: Any, **given: Any) -> logging.LogRecord:
         record = self.before(*args, **given)
+        if self is not _factory:
+            return record
         job = current()
+        told = _Told(vars(record))
         if job is None:
-            record.service = record.job_id = record.attempt = None
-            record.zmws = ""
+            told |= {"service": None, "job_id": None, "attempt": None, "zmws": ""}
         else:
-            record.service, record.job_id, record.attempt = job.service, job.id, job.attempt
-            record.zmws = f" [{job.service} {job.id}/{job.attempt}]"
+            told |= {"service": job.service, "job_id": job.id, "attempt": job.attempt}
+            told["zmws"] = f" [{job.service} {job.id}/{job.attempt}]"
+        record.__dict__ = told
         return record
+
+
+class _Told(dict[str, Any]):
+    """A record's attributes. `extra={"service": ...}` of the author's goes before ours: logging would refuse
+    to overwrite what it knows of, and the job would fail by it."""
+
+    def __contains__(self, name: object) -> bool:
+        return name not in _OF_JOB and super().__contains__(name)
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)  # whoever is sent a record need not have zmws
 
 
 class _Handler(logging.Handler):
@@ -99,13 +120,17 @@ class _Handler(logging.Handler):
         if record.name.partition(".")[0] in _OURS:
             return
         with contextlib.suppress(Exception):
-            text = record.getMessage()
-            if record.exc_info:
-                text += "\n" + _plain.formatException(record.exc_info)
-            _tell(f"{record.levelname} {record.name}: {text}")
+            text = f"{record.levelname} {record.name}: {record.getMessage()}"
+            with contextlib.suppress(Exception):  # an exception whose own class fails
+                if record.exc_info:
+                    text += f"\n{_plain.formatException(record.exc_info)}"
+                if record.stack_info:
+                    text += f"\n{record.stack_info}"
+            _tell(text)
 
 
-_factory, _handler, _plain = _Factory(), _Handler(), logging.Formatter()
+_factory: _Factory | None = None  # the one that is installed
+_handler, _plain = _Handler(), logging.Formatter()
 
 
 def _tell(text: str) -> None:
@@ -141,22 +166,25 @@ class _Tee(io.TextIOBase):
         self._stream = stream
         self._name = name
         self._rest = ""
+        self._own = threading.RLock()  # several threads may print
 
     def write(self, text: str) -> int:
         if self._stream is not None:
             self._stream.write(text)
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            _tell(f"{self._name}: {line}")
-        if len(self._rest) > LINE_CHARS_MAX:
-            self.end()
+        with self._own:
+            *lines, self._rest = (self._rest + text).split("\n")
+            for line in lines:
+                _tell(f"{self._name}: {line}")
+            if len(self._rest) > LINE_CHARS_MAX:
+                self.end()
         return len(text)
 
     def end(self) -> None:
         """Tell a line that has no end."""
-        if self._rest:
-            _tell(f"{self._name}: {self._rest}")
-            self._rest = ""
+        with self._own:
+            rest, self._rest = self._rest, ""
+        if rest:
+            _tell(f"{self._name}: {rest}")
 
     def flush(self) -> None:
         if self._stream is not None:

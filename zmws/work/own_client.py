@@ -26,7 +26,9 @@ def client_endpoint(told: str, connected: str) -> str:
     if found is None or found[1] not in _EVERY:
         return told
     own = _TCP.fullmatch(connected)
-    host = own[1] if own is not None and own[1] not in _EVERY else "127.0.0.1"
+    host = "[::1]" if found[1] == "[::]" else "127.0.0.1"
+    if own is not None and own[1] not in _EVERY:
+        host = own[1]
     return f"tcp://{host}:{found[2]}"
 
 

@@ -3,18 +3,23 @@ attempt is for the job's options to say."""
 
 from __future__ import annotations
 
+from zmws.wire.words import SECONDS_MAX
+
 
 class Retry(Exception):
     """`raise Retry(delay=60)`: not done, try again.
 
     `message` (str): for the job's record. `delay` (float): seconds to the next attempt; None: the job's
     backoff. `count` (bool): False: this is no failure, and uses up none of the job's `retries`. Raises
-    ValueError for a delay below 0.
+    ValueError for a delay that is no number of seconds from 0 to a year.
     """
 
     def __init__(self, message: str = "", *, delay: float | None = None, count: bool = True) -> None:
-        if delay is not None and not delay >= 0:
-            raise ValueError(f"the delay of a Retry is a number of seconds from 0, not {delay!r}")
+        is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
+        if delay is not None and not (is_number and 0 <= delay <= SECONDS_MAX):
+            raise ValueError(
+                f"the delay of a Retry is a number of seconds from 0 to {SECONDS_MAX:.0f}, not {delay!r}"
+            )
         super().__init__(message)
         self.delay = delay
         self.count = count

@@ -6,6 +6,7 @@ not all leave together. It is never passed but by the one job that passes it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,7 +36,7 @@ class Recycling:
             return min((limit * lowered for limit in limits if limit is not None), default=None)
 
         jobs = lowest(one.max_jobs for one in classes)
-        self._jobs_max = None if jobs is None else max(1, int(jobs))
+        self._jobs_max = None if jobs is None else math.ceil(jobs)  # up to a tenth: of five jobs none
         self._memory_max = lowest(one.max_memory for one in classes)
         age = lowest(one.max_age for one in classes)
         self.due_at = None if age is None else now + age

@@ -35,7 +35,6 @@ from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand, installed
 from zmws.work.line import WorkerLine
 from zmws.work.own_client import OwnClient
-from zmws.work.raised import Retry
 from zmws.work.recycling import Recycling
 
 log = logging.getLogger("zmws.worker")
@@ -91,6 +90,10 @@ class Run:
 
     def run(self) -> int:
         """Until it was stopped; the exit code. Raises what a setup() raises."""
+        with installed():
+            return self._run()
+
+    def _run(self) -> int:
         if self._signals is not None:
             self._take_signals()
             stacks.on_signal()
@@ -98,17 +101,16 @@ class Run:
         what = (dialog.worker_id, ", ".join(self.services), os.getpid(), ", ".join(self._brokers))
         log.info("worker %s of %s, pid %d, connects to %s", *what)
         ready: list[Worker] = []
-        with installed():
-            try:
-                for worker, _ in self._workers.values():
-                    self._executor.call(worker.setup)
-                    ready.append(worker)
-                self._worked_at = time.monotonic()
-                self.line.start()
-                self._connected = True
-                self._serve()
-            finally:
-                self._leave(ready)
+        try:
+            for worker, _ in self._workers.values():
+                self._executor.call(worker.setup)
+                ready.append(worker)
+            self._worked_at = time.monotonic()
+            self.line.start()
+            self._connected = True
+            self._serve()
+        finally:
+            self._leave(ready)
         if self.line.unconfirmed:
             log.warning(
                 "left with %d results that no broker confirmed; their jobs may run again",
@@ -212,7 +214,7 @@ class Run:
             if log.isEnabledFor(logging.INFO):
                 _say_of(job, logging.INFO, "complete in %.3f s", now - begun)
             return None
-        if error.get("type") == Retry.__name__:
+        if final.is_retry:
             return _say_of(job, logging.INFO, "after %.3f s: %s", now - begun, error["error"])
         told = error.get("traceback") or ""
         kind = f"{error['type']}: " if "type" in error else ""
@@ -243,7 +245,8 @@ class Run:
             _say(logging.ERROR, "%s failed; the worker goes on\n%s", name, encode_fault(fault)["traceback"])
 
     def _leave_if_enough(self) -> None:
-        if self.line.dialog.stopping:
+        # What was handed over to stop may not have been taken up yet.
+        if self.line.dialog.stopping or self._code == RECYCLED:
             return
         why = self._recycling.why(time.monotonic())
         if why is not None:

@@ -20,7 +20,7 @@ from zmws.client import Client, Job
 # Counts to `to` and saves each step; notes each with its attempt.
 COUNTS = """
 service_name = "COUNTS"
-retries = 0
+retries = 1
 
 def work(self, job_id, params):
     first = self.job.saved or 0
