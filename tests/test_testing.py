@@ -19,7 +19,7 @@ import pytest
 
 from tests.peers import REPOSITORY
 from tests.system.installation import environment, run
-from zmws import Client, JobFailed, Refused, WorkerBase
+from zmws import Client, JobFailed, Refused, WorkerBase, worker
 from zmws.core.options import ServiceOptions
 from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing import (
@@ -472,3 +472,15 @@ def test_one_job_needs_no_pytest() -> None:
         timeout=60,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3\n", "")
+
+
+def test_what_a_job_logs_at_info_is_heard_as_in_a_worker(caplog: pytest.LogCaptureFixture) -> None:
+    @worker("SAYS")
+    def says() -> None:
+        logging.getLogger("shop").info("it is done")
+        logging.getLogger("shop").debug("in detail")
+
+    before = logging.getLogger().level
+    assert run_job(says).log == ["INFO shop: it is done"] and logging.getLogger().level == before
+    caplog.set_level(logging.ERROR)
+    assert run_job(says).log == [], "the test has chosen a level"

@@ -236,7 +236,7 @@ def test_a_function_tells_its_own() -> None:
         "defaults": {"retries": 3, "ttr": 5.0},
         "params": {
             "type": "object",
-            "properties": {"text": {"type": "string"}, "times": {"type": "integer"}},
+            "properties": {"text": {"type": "string"}, "times": {"type": "integer", "default": 1}},
             "required": ["text"],
             "additionalProperties": False,
         },

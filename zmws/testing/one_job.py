@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +122,7 @@ def run_job(
     if client is not None:
         made.client_of = lambda: client
     whole = made is not worker
-    with installed():
+    with installed(), _at_info():
         try:
             if whole:
                 executor.call(made.setup)
@@ -130,6 +132,20 @@ def run_job(
         finally:
             executor.close()
     return ear.heard
+
+
+@contextlib.contextmanager
+def _at_info() -> Iterator[None]:
+    """What is logged at info counts, as in a worker, unless the test has chosen a level."""
+    root = logging.getLogger()
+    unset = root.level == logging.WARNING
+    if unset:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        if unset:
+            root.setLevel(logging.WARNING)
 
 
 def run_attempt(
@@ -142,7 +158,7 @@ def run_attempt(
     """Run one attempt, without setup() and teardown(): what the job says goes to `line`, its end to
     `ended`."""
     executor = Inline((KeyboardInterrupt,))
-    with installed():
+    with installed(), _at_info():
         try:
             executor.start(worker, found, JobInHand(line, request, found.service), request.body, ended)
         finally:

@@ -93,6 +93,7 @@ def of_keywords(
     parameters that are filled otherwise. Raises BadAnnotation."""
     known: dict[str, Parameters] = {}
     needed: list[str] = []
+    defaults: dict[str, Schema] = {}  # those that a schema can tell
     others: Parameters | None = None  # of `**others`
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
@@ -108,6 +109,8 @@ def of_keywords(
         known[name] = one
         if parameter.default is parameter.empty:
             needed.append(name)
+        elif _is_json(parameter.default):
+            defaults[name] = {"default": parameter.default}
 
     def decode(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -126,13 +129,21 @@ def of_keywords(
                 raise BadParams(f"'{name}' is missing: {_listed(known)} can be given")
         return found
 
-    properties = {name: one.schema or {} for name, one in known.items()}
+    properties = {name: {**(one.schema or {}), **defaults.get(name, {})} for name, one in known.items()}
     rest = {} if others is None else others.schema or {}
     schema: Schema = {"type": "object", "properties": properties, "required": needed}
     schema["additionalProperties"] = False if others is None else rest
     if parts := _parts([*properties.values(), rest]):
         schema["$defs"] = parts
     return Parameters(decode, schema)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def schema_text(schema: Schema) -> str | None:
