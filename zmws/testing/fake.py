@@ -32,7 +32,8 @@ from zmws.client.synchronous import Client
 from zmws.core.job import SCHEDULED, WAITING
 from zmws.core.options import ServiceOptions, service_options
 from zmws.errors import ZmwsError
-from zmws.testing.in_process import FakeConnection, InProcess, Submitted
+from zmws.testing.fake_connection import FakeConnection
+from zmws.testing.in_process import InProcess, Submitted
 from zmws.work import WorkerBase
 
 Workers = Iterable[type[WorkerBase] | WorkerBase] | Mapping[str, Callable[[Any], Any]]
