@@ -34,6 +34,7 @@ from enum import Enum
 from typing import Any
 
 from zmws.dialog.actions import Open, Transmit
+from zmws.dialog.said import Said
 from zmws.errors import ProtocolError
 from zmws.wire import mdp
 from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
@@ -71,7 +72,6 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_S_MAX = 30.0
 CONNECT_S_MAX = 5.0
 FINISHED_NAMED_MAX = 1_000
-_SAID_AGAIN = (b"PROGRESS", b"SAVE")
 _TAKEN_BY_SOME = (b"SAVE", b"STACK")  # said only to a broker that has told that it takes it
 PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
 
@@ -169,8 +169,7 @@ class WorkerDialog:
         self._memory_bytes = memory_bytes
         self._out: list[Action] = []
         self._owner: dict[bytes, int] = {}  # which broker of the list a job or a result belongs to
-        self._said: dict[bytes, dict[bytes, tuple[bytes, ...]]] = {}  # the last PROGRESS and SAVE, by word
-        self._touched: dict[bytes, float] = {}  # until when a TOUCH has extended a job's ttr
+        self._said = Said()
         self._cancelled: dict[bytes, float | None] = {}  # when the job is hung; None: that was said
         self._unconfirmed_bytes = 0
         self._confirming = False
@@ -251,12 +250,12 @@ class WorkerDialog:
         while cut off only the last PROGRESS, SAVE and TOUCH are heard."""
         if token not in self.holding:
             return
-        word = body[0]
-        if word in _SAID_AGAIN:
-            self._said.setdefault(token, {})[word] = body
-        elif word == b"TOUCH":
-            self._touched[token] = now + float(body[1])
-        if self.state in OPEN and (word not in _TAKEN_BY_SOME or word.decode() in self._takes):
+        self._said.note(now, token, body)
+        self._say(token, body)
+
+    def _say(self, token: bytes, body: tuple[bytes, ...]) -> None:
+        known = body[0] not in _TAKEN_BY_SOME or body[0].decode() in self._takes
+        if known and self.state in OPEN:
             self._transmit(mdp.encode_from_worker(mdp.W_PARTIAL, token, body))
 
     def final(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
@@ -441,28 +440,18 @@ class WorkerDialog:
         self._takes = frozenset(map(str, takes)) if isinstance(takes, list) else frozenset()
         if self.stopping and self.holding:
             self._take_no_more()
-        self._say_again(now)
+        for token, body in self._said.again(now, self.holding):
+            self._say(token, body)
 
     def _take_no_more(self) -> None:
         if "SLOTS" in self._takes:
             self._transmit([mdp.MDPW02, mdp.W_HEARTBEAT, b"SLOTS 0"])
 
-    def _say_again(self, now: float) -> None:
-        """What the jobs in hand have said last, to a broker that may not have heard it."""
-        for token in self.holding:
-            said = list(self._said.get(token, {}).values())
-            left_s = self._touched.get(token, now) - now
-            if left_s > 0:
-                said.append((b"TOUCH", str(left_s).encode()))
-            for body in said:
-                if body[0] not in _TAKEN_BY_SOME or body[0].decode() in self._takes:
-                    self._transmit(mdp.encode_from_worker(mdp.W_PARTIAL, token, body))
-
     def _drop(self, token: bytes) -> None:
         """It is not in hand any more."""
         del self.holding[token]
-        for known in (self._cancelled, self._said, self._touched):
-            known.pop(token, None)
+        self._cancelled.pop(token, None)
+        self._said.forget(token)
 
     def _done(self, now: float, tokens: list[bytes]) -> None:
         for token in tokens:
