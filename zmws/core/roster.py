@@ -23,7 +23,7 @@ from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
-from zmws.core.options import with_defaults, worker_options
+from zmws.core.offers import fault_of_offer, offered
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.service import Service
@@ -32,7 +32,6 @@ from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
-from zmws.errors import OptionError
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
@@ -49,8 +48,6 @@ from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
-PARAMS_BYTES_MAX = 64 * 1024  # of the JSON Schema of a service's parameters
-PARAMS_BYTES_ALL_MAX = 64 * 1024 * 1024  # of all of them
 DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
 
@@ -96,13 +93,13 @@ class Roster:
     def on_ready(self, peer: Peer, message: Ready) -> None:
         """A worker registers, or comes back."""
         turn, info = self.turn, message.info
-        offered = _offered(message)
-        fault = self._fault_of(peer, message) or self._fault_of_offer(offered)
+        offer = offered(message)
+        fault = self._fault_of(peer, message) or fault_of_offer(offer, self.held.services)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
-        slots = self._slots_of(offered)
+        slots = self._slots_of(offer)
         if slots is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
         worker_id = info.id if info is not None else _foreign_id(peer, turn.suppliers.secret)
@@ -115,7 +112,7 @@ class Roster:
             self.by_id[worker_id] = session
         for ring in session.rings:
             ring.workers[session] = None
-        for name, told in offered.items():
+        for name, told in offer.items():
             self.held.told(self.held.services[name], told.defaults, told.params)
         turn.counters["workers_ready"] += 1
         if info is not None:
@@ -143,25 +140,6 @@ class Roster:
                 return f"the service name '{name}' is reserved"
         if services is not None and message.service not in services:
             return f"READY is for '{message.service}', and its services do not name that"
-        return None
-
-    def _fault_of_offer(self, offered: Mapping[str, ServiceInfo]) -> str | None:
-        """What is wrong with what a READY says of its services' jobs. Where it is right, the options in it
-        are then in their types."""
-        for name, told in offered.items():
-            service = self.held.services.get(name) or Service(name)
-            try:
-                if told.defaults is not None:
-                    told.defaults = worker_options(told.defaults)
-                    with_defaults(service.configured, told.defaults)
-            except OptionError as wrong:
-                return f"its 'defaults' of {name}: {wrong}"
-            if told.params is not None and (fault := _fault_of_schema(told.params)) is not None:
-                return f"its 'params' of {name} {fault}"
-        if any(told.params is not None for told in offered.values()):
-            others = [one for name, one in self.held.services.items() if name not in offered]
-            if sum(len(one.params or "") for one in others) > PARAMS_BYTES_ALL_MAX:
-                return f"the 'params' of all services are {PARAMS_BYTES_ALL_MAX} bytes of JSON already"
         return None
 
     def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
@@ -519,24 +497,6 @@ class Roster:
             if why is not None:
                 body["why"] = why
             self.turn.news(topic, body)
-
-
-def _offered(message: Ready) -> dict[str, ServiceInfo]:
-    """The services that a READY is for."""
-    if message.info is not None and message.info.services is not None:
-        return message.info.services
-    return {message.service: ServiceInfo()}
-
-
-def _fault_of_schema(params: Any) -> str | None:
-    """Why this is no JSON Schema that could be kept and shown; whether it is one at all, is not looked at."""
-    if not isinstance(params, dict):
-        return "are no JSON Schema: they must be a JSON object"
-    try:
-        size = len(json.dumps(params, allow_nan=False))
-    except ValueError:
-        return "hold a number that JSON has none for"
-    return f"are {size} bytes of JSON, and may be {PARAMS_BYTES_MAX}" if size > PARAMS_BYTES_MAX else None
 
 
 def _same_process(old: Session, new: Session) -> bool:
