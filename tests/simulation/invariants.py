@@ -318,7 +318,7 @@ class Watcher:
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
-            elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
+            elif isinstance(write, UpdateJob) and not {"nonce", "attempts"} & write.changes.keys():
                 self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.hands.begun.pop(write.job_id, None)

@@ -113,13 +113,16 @@ def test_a_file_that_fails_is_told_with_the_place_where(
     assert said[1] == f"  {installation / 'broken.py'}:2: y = x / 0"
 
 
-def test_what_a_setup_raises_is_no_wrong_use_and_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_setup_raises_is_no_wrong_use_and_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fails(self: Noted) -> int:
         raise ValueError("of the author's")
 
     monkeypatch.setattr(Noted, "run", fails)
-    with pytest.raises(ValueError, match="of the author's"):
-        run_worker(lambda: [Served])
+    assert run_worker(lambda: [Served]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback") and "ValueError: of the author's" in said
 
 
 # ---------------------------------------------------------------- options of its own

@@ -34,9 +34,16 @@ def made(**body: Any) -> WorkerBase:
     return cls()
 
 
+NOTHING: dict[str, Any] = {"defaults": {}, "params": {}}  # so that nothing of an earlier class stays
+
+
 def test_a_class_that_declares_nothing_has_the_defaults() -> None:
     found = declared(Import())
-    assert (found.service, dict(found.defaults), found.told) == ("IMPORT", {}, {})
+    assert (found.service, dict(found.defaults), found.told) == (
+        "IMPORT",
+        {},
+        NOTHING,
+    )
     assert found.parameters is ANYTHING and found.rules == Rules()
     assert (found.max_jobs, found.max_memory, found.max_age, found.idle_after) == (None,) * 4
     assert (found.stop_timeout, found.stays_when_hung, found.log_output) == (30.0, False, False)
@@ -51,7 +58,7 @@ def test_what_is_declared_is_in_the_types_that_it_has() -> None:
     }  # fmt: skip
     found = declared(made(**body))
     defaults = {"retries": 5, "ttr": 600.0, "backoff": 0.0, "expires": 1.5, "keep": 0.0, "priority": -1000}
-    assert found.told == {"defaults": defaults}
+    assert found.told == {"defaults": defaults, "params": {}}
     assert (found.max_jobs, found.max_memory, found.max_age) == (1000, 512 * 2**20, 3600.0)
     assert (found.idle_after, found.stop_timeout, found.stays_when_hung, found.log_output) == (
         0.5,
@@ -218,13 +225,13 @@ def test_a_schema_that_ready_cannot_tell_is_left_out_and_the_type_holds() -> Non
 
     for cls in (Wide, Odd):
         found = declared(made(work=lambda self, job_id, params: None))
-        assert found.told == {}
+        assert found.told == NOTHING
 
         def work(self: Any, job_id: str, params: Any) -> None: ...
 
         work.__annotations__["params"] = cls
         found = declared(made(work=work, retries=1))
-        assert found.told == {"defaults": {"retries": 1}}
+        assert found.told == {"defaults": {"retries": 1}, "params": {}}
         assert found.parameters.decode({}) is not None
 
 

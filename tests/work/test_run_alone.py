@@ -35,7 +35,7 @@ class ScriptedLine:
     def __init__(self, service: str, brokers: Any, settings: Any, services: Any) -> None:
         self.service, self.services = service, services
         self.dialog = SimpleNamespace(worker_id="w", stopping=False, client_endpoint=None, broker="tcp://b:1")
-        self.unconfirmed, self.given_back, self.over = 0, (), False
+        self.unconfirmed, self.given_back, self.over, self.ended = 0, (), False, False
         self.fault: BaseException | None = None
         self.gets = 0
         self.idle_after_s = 15.0
@@ -145,19 +145,22 @@ def made(*workers: Any, script: list[Step] | None = None, **given: Any) -> tuple
 # ---------------------------------------------------------------- services
 
 
+NOTHING: dict[str, Any] = {"defaults": {}, "params": {}}
+
+
 def test_several_services_are_served_in_one_session() -> None:
     run, line = made(Called, Second, script=[job("B"), job("A", "2"), job("C", "3")])
-    assert run.services == ["A", "B"] and line.services == {"A": {}, "B": {}}
+    assert run.services == ["A", "B"] and line.services == {"A": NOTHING, "B": NOTHING}
     assert run.run() == 0
     (b, a, c) = line.finished
     assert b == (b"1/1/x", (b"COMPLETE", b'PARAM-JSON: "B"')) and a[1] == (b"COMPLETE", b'PARAM-JSON: "A"')
     assert b"this worker does not serve 'C'" in c[1][1]
 
 
-def test_of_one_service_that_has_nothing_to_tell_nothing_is_told() -> None:
-    assert made(Called)[1].services is None
+def test_what_a_class_declares_is_told_and_that_it_declares_nothing_too() -> None:
+    assert made(Called)[1].services == {"A": NOTHING}
     told = made(type("Told", (Called,), {"retries": 2}))[1].services
-    assert told == {"A": {"defaults": {"retries": 2}}}
+    assert told == {"A": {"defaults": {"retries": 2}, "params": {}}}
 
 
 def test_two_classes_of_one_service_are_refused() -> None:
@@ -320,9 +323,12 @@ def test_a_signal_stops_it_within_the_longest_time_of_its_classes(
     numbers: list[int], stops: list[float], code: int
 ) -> None:
     run, line = made(Called, Patient, handle_signals=True)
+    run._connected = True
     for number in numbers:
         run._on_signal(number, None)
-    assert line.stops == stops and run._code == code
+    for timer in run._timers:
+        timer.cancel()
+    assert line.stops == stops and run._code == code and len(run._timers) == 1
 
 
 def test_a_job_that_hangs_makes_it_leave_unless_it_is_to_stay(caplog: pytest.LogCaptureFixture) -> None:

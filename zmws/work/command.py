@@ -5,9 +5,13 @@ It knows WorkerBase only as something with `run(brokers, service)`: `base` stand
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from zmws.errors import SettingsError, ZmwsError
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_LEVELS = {name.lower(): name for name in _LEVELS} | {name[0].lower(): name for name in _LEVELS}
 USAGE = 2  # the exit code of a command that cannot be
+FAILED = 1
+_THREADS_S = 2.0  # for threads that jobs have left to end by themselves
 
 OPTIONS: tuple[click.Parameter, ...] = (
     click.Option(["--broker"], multiple=True, help="Worker endpoint of a broker; may be repeated."),
@@ -162,4 +168,26 @@ def run_worker(
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE
-    return run.run()  # what a setup() raises is told with where it did
+    try:
+        code = run.run()
+    except Exception:  # a setup() has failed: told with where
+        traceback.print_exc()
+        code = FAILED
+    return _without_threads(code)
+
+
+def _without_threads(code: int) -> int:
+    """The exit code, when nothing of the author's keeps the process; else it ends here. Python would wait for
+    threads that jobs have left, without end."""
+    until = time.monotonic() + _THREADS_S
+    left = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    names = ", ".join(thread.name for thread in left if thread.is_alive())
+    if names and threading.current_thread() is threading.main_thread():
+        logging.getLogger("zmws.worker").warning("ends without the threads that jobs have left: %s", names)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+    return code

@@ -53,14 +53,11 @@ class Declared:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What READY says of the service; empty if there is nothing to tell."""
-        told: dict[str, Any] = {}
-        if self.defaults:
-            told["defaults"] = dict(self.defaults)
+        """What READY says of the service: also that there is nothing, for a class of before may have told
+        more."""
         schema = self.parameters.schema
-        if schema is not None and schema_text(schema) is not None:
-            told["params"] = schema
-        return told
+        fits = schema is not None and schema_text(schema) is not None
+        return {"defaults": dict(self.defaults), "params": schema if fits else {}}
 
 
 def declared(worker: Worker, service: str | None = None) -> Declared:

@@ -199,6 +199,10 @@ class _Tee(io.TextIOBase):
         """For bytes, which are not told."""
         return self._stream.buffer
 
+    def __getattr__(self, name: str) -> Any:
+        # What else a program asks of the stream (`reconfigure`, ...) is for the one behind.
+        return getattr(self.__dict__["_stream"], name)
+
     def isatty(self) -> bool:
         return False
 

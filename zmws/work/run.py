@@ -16,6 +16,7 @@ import queue
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -42,6 +43,11 @@ log = logging.getLogger("zmws.worker")
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
 _GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _StoppedInSetup(BaseException):
+    """Raised by the handler: nothing that a setup() waits for will be needed."""
 
 
 class Run:
@@ -67,14 +73,15 @@ class Run:
             self._workers[found.service] = worker, found
         self.services = list(self._workers)
         classes = [one for _, one in self._workers.values()]
+        # All of it, also where there is nothing to tell: a class of before may have told more.
         told = {one.service: one.told for one in classes}
-        several = len(told) > 1 or any(told.values())
-        self.line = WorkerLine(self.services[0], brokers, settings, told if several else None)
+        self.line = WorkerLine(self.services[0], brokers, settings, told)
         self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
         self._let_through = () if handle_signals else (KeyboardInterrupt,)
         self._executor: Executor = Inline(self._let_through)
         self._signals: list[int] | None = [] if handle_signals else None  # those that have come
+        self._handlers: dict[int, Any] = {}  # as they are when setup() is through
         self._in_hand: tuple[JobInHand, bytes] | None = None
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
         self._worked_at = 0.0
@@ -86,6 +93,8 @@ class Run:
         self._recycling = Recycling(classes, random.random(), time.monotonic())
         self._code = 0
         self._connected = False  # the I/O thread was started
+        self._setting_up = False
+        self._timers: list[threading.Timer] = []
         self._brokers = list(brokers)
 
     def run(self) -> int:
@@ -102,15 +111,17 @@ class Run:
         log.info("worker %s of %s, pid %d, connects to %s", *what)
         ready: list[Worker] = []
         try:
-            for worker, _ in self._workers.values():
-                self._executor.call(worker.setup)
-                ready.append(worker)
+            self._set_up(ready)
             self._worked_at = time.monotonic()
             self.line.start()
             self._connected = True
             self._serve()
+        except _StoppedInSetup:
+            pass
         finally:
             self._leave(ready)
+            for timer in self._timers:
+                timer.cancel()
         if self.line.unconfirmed:
             log.warning(
                 "left with %d results that no broker confirmed; their jobs may run again",
@@ -119,12 +130,28 @@ class Run:
         log.info("stopped%s", f": {signal.Signals(self._signals[0]).name}" if self._signals else "")
         return self._code
 
+    def _set_up(self, ready: list[Worker]) -> None:
+        """Call each setup(). Raises what that raises, and _StoppedInSetup."""
+        self._setting_up = True
+        try:
+            for worker, _ in self._workers.values():
+                self._executor.call(worker.setup)
+                ready.append(worker)
+            if self._signals:
+                raise _StoppedInSetup  # it has kept the first one from passing
+        finally:
+            self._setting_up = False
+        if self._signals is not None:
+            self._handlers = {number: signal.getsignal(number) for number in _STOPS}
+
     def _leave(self, ready: list[Worker]) -> None:
         """End the connection, then whatever setup() has begun."""
         if self._connected:
             self.line.stop()
             self.line.join(_JOIN_S)
         self.line.close()
+        if self._signals is not None and ready:
+            self._end_within(self._stop_timeout_s, "teardown()")
         for worker in reversed(ready):
             self._guarded("teardown()", worker.teardown)
         self._client.close()
@@ -133,7 +160,7 @@ class Run:
     # ------------------------------------------------------------ signals
 
     def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _STOPS:
             # Ignored from before is SIGHUP under nohup, whose user wants just that.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 handle_signal(number, self._on_signal)
@@ -141,13 +168,44 @@ class Run:
     def _on_signal(self, number: int, _: object) -> None:
         assert self._signals is not None
         self._signals.append(number)
-        if number == signal.SIGHUP and len(self._signals) == 1:
-            self._code = RECYCLED
-        if number == signal.SIGINT and len(self._signals) > 1:
+        first = len(self._signals) == 1
+        self._code = RECYCLED if number == signal.SIGHUP and first else 0
+        if number == signal.SIGINT and not first:
             self._code = _GAVE_BACK
+            if not self._connected or self.line.ended:
+                os._exit(self._code)  # there is nothing to give back, and whatever runs does not end
             self.line.stop(0)  # asked twice: the job in hand is given back now
-        else:
-            self.line.stop(self._stop_timeout_s)
+            return
+        self.line.stop(self._stop_timeout_s)
+        if first:
+            self._end_within(self._stop_timeout_s + _JOIN_S, "setup(), idle() or teardown()")
+            if self._setting_up:
+                raise _StoppedInSetup  # there is no job that could be finished
+
+    def _end_within(self, seconds: float, what: str) -> None:
+        """End the process then, if the author's code is still running."""
+
+        def end() -> None:
+            _say(logging.ERROR, "ends at once: %s has not returned within %g s", what, seconds)
+            os._exit(self._code)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def _keep_signals(self) -> None:
+        """What a job has done to the handlers (an event loop of its own, say) holds no longer than the
+        job."""
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
+                name = signal.Signals(number).name
+                _say(
+                    logging.WARNING,
+                    "the last job has left another handler of %s; it is as before again",
+                    name,
+                )
 
     # ------------------------------------------------------------ jobs
 
@@ -161,7 +219,7 @@ class Run:
                 if request is None:
                     return
                 self._start(request)
-                self._leave_if_enough()
+                self._keep_signals()
             except BaseException as fault:
                 # What a job has left behind (an alarm, a thread) may still raise here.
                 if is_a(fault, self._let_through) or line.fault is not None:
@@ -208,6 +266,7 @@ class Run:
         self._in_hand = None
         self._worked_at = now = time.monotonic()
         self._recycling.jobs += 1
+        self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
         error = final.error
         if error is None:
@@ -271,9 +330,11 @@ class Run:
         self.line.abandon()
 
     def _on_gone(self) -> None:
-        """The connection is closed. What was given back must not go on: it may run elsewhere by now."""
-        if self.line.given_back and self._signals is not None:
-            names = ", ".join(token.decode().rpartition("/")[0] for token in self.line.given_back)
+        """The connection is closed. What was given back must not go on: it may run elsewhere by now. Nor is
+        anything waited for after a second Ctrl-C."""
+        given_back = self.line.given_back
+        if self._signals is not None and (given_back or self._code == _GAVE_BACK):
+            names = ", ".join(token.decode().rpartition("/")[0] for token in given_back) or "nothing"
             _say(logging.WARNING, "ends at once, and gives back: %s", names)
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # closed, or in use by whoever hangs

@@ -13,6 +13,8 @@ import traceback
 def on_signal() -> None:
     """SIGUSR1 writes all stacks to standard error, where the log goes. Even while C code keeps the
     interpreter's lock: no handler of Python's would run then."""
+    if signal.getsignal(signal.SIGUSR1) != signal.SIG_DFL:
+        return  # the author's code has a use of its own for it
     with contextlib.suppress(Exception):  # standard error is no file: then the signal is as it was
         faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True, chain=False)
 

@@ -49,6 +49,7 @@ def test_defaults_outlive_the_worker_and_the_broker_and_what_is_given_goes_befor
         with worker_file_process(tmp_path, [broker.worker], DECLARES):
             await_workers(client, 1)
             before = options(client, "DECLARES")
+            client.submit("DECLARES", delay=60)  # what was written before it is on disk when it is accepted
         assert before["retries"] == (7, "worker") and before["ttr"] == (30.0, "configuration")
         assert before["priority"] == (5, "worker") and before["backoff"] == (2.0, "default")
         broker.restart()
