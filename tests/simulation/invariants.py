@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.simulation.answers import Answers
@@ -318,7 +318,7 @@ class Watcher:
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
-            elif isinstance(write, UpdateJob) and not {"nonce", "attempts"} & write.changes.keys():
+            elif isinstance(write, UpdateJob) and _is_due(write.changes):
                 self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.hands.begun.pop(write.job_id, None)
@@ -391,3 +391,8 @@ class Watcher:
         for worker in workers:
             self.demand(worker.known_as in in_rings, f"worker {worker.name} is forgotten")
             self.demand(not list(worker.unconfirmed), f"{worker.name} still keeps results")
+
+
+def _is_due(changes: Mapping[str, Any]) -> bool:
+    """Whether a job waits for that its time has come, and not because an attempt was given back."""
+    return changes.get("state") == "waiting" and not {"nonce", "attempts"} & changes.keys()
