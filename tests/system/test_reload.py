@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -282,9 +283,9 @@ def test_a_change_while_the_worker_starts_is_not_missed(
         until.set()
 
     class Child(subprocess.Popen[bytes]):
-        def __init__(self, command: list[str]) -> None:
+        def __init__(self, command: list[str], **given: Any) -> None:
             done.append("started")
-            super().__init__(command)
+            super().__init__(command, **given)
 
     monkeypatch.setattr(_Reloader, "_take_signals", lambda self: self._signals.append(signal.SIGTERM))
     monkeypatch.setattr("zmws.supervisor.reload.subprocess.Popen", Child)

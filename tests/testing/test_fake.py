@@ -570,3 +570,27 @@ def test_the_fixture_keeps_what_is_submitted_and_takes_workers(zmws_fake_client:
     assert waiting.status()["state"] == "complete"
     with pytest.raises(ServiceUnknown):
         zmws_fake_client.submit("NONE")
+
+
+def test_a_worker_has_one_event_loop_from_setup_to_teardown_with_the_clients_end() -> None:
+    seen: list[tuple[str, asyncio.AbstractEventLoop]] = []
+
+    class Keeps(WorkerBase):
+        service_name = "KEEPS"
+
+        async def setup(self) -> None:
+            seen.append(("setup", asyncio.get_running_loop()))
+            self.told: asyncio.Queue[int] = asyncio.Queue()
+
+        async def work(self, job_id: str, params: Any) -> Any:
+            seen.append(("work", asyncio.get_running_loop()))
+            await self.told.put(params)
+            return self.told.qsize()
+
+        async def teardown(self) -> None:
+            seen.append(("teardown", asyncio.get_running_loop()))
+
+    with FakeClient(workers=[Keeps]) as client:
+        assert [client.call("KEEPS", n) for n in range(2)] == [1, 2]
+    assert [what for what, _ in seen] == ["setup", "work", "work", "teardown"]
+    assert len({id(loop) for _, loop in seen}) == 1

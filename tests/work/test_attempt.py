@@ -203,3 +203,31 @@ def test_what_reads_the_parameters_says_what_is_wrong_with_them() -> None:
 def test_a_result_that_cannot_be_sent_is_no_matter_of_rules() -> None:
     final = attempt(lambda _: object(), (), rules=Rules(retry_on={Exception: 1.0}))
     assert final.error is not None and final.error["retry"] is False and "delay" not in final.error
+
+
+def group(*exceptions: Exception) -> Exception:
+    return ExceptionGroup("unhandled errors in a TaskGroup", list(exceptions))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (group(Fail("no")), {"retry": False}),
+        (group(Fail("no"), Fail("nor this")), {"retry": False}),
+        (group(Fail("no"), OSError("a disk")), {}),
+        (group(group(Retry(delay=5, count=False))), {"delay": 5.0, "count": False}),
+        (group(ConnectionError(), ConnectionError()), {"delay": 10.0}),
+        (group(ValueError(), Fail("no")), {"retry": False}),
+        (group(KeyError(), ConnectionError()), {}),
+    ],
+)
+def test_a_group_goes_on_as_all_its_exceptions_do_where_they_agree(
+    fault: Exception, said: dict[str, Any]
+) -> None:
+    def work(params: Any) -> Any:
+        raise fault
+
+    rules = Rules((ValueError,), {ConnectionError: 10.0})
+    error = attempt(work, (), rules=rules).error
+    assert error is not None and error["type"] == "ExceptionGroup"
+    assert {name: error[name] for name in ("retry", "delay", "count") if name in error} == said

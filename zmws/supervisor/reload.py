@@ -7,6 +7,7 @@ Rule 3: the child never outlives this process (tied.py).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -102,7 +103,8 @@ class _Reloader:
 
     def _start(self) -> None:
         if not self._stopping.is_set():
-            child = subprocess.Popen(self._command)
+            # A group of its own: what its jobs have started ends with it.
+            child = subprocess.Popen(self._command, process_group=0)
             self._child = child
             if self._stopping.is_set():  # a signal that came before there was somebody to tell
                 child.terminate()
@@ -134,7 +136,8 @@ class _Reloader:
                 child.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 log.warning("nor has it been given back: the worker is killed")
-                child.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
 
     def _last(self) -> int:

@@ -30,7 +30,7 @@ from zmws.core.turn import NEWS_PEER
 from zmws.dialog.client import ClientDialog
 from zmws.errors import ProtocolError, ZmwsError
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.testing.one_job import run_attempt, set_up
+from zmws.testing.one_job import Hand
 from zmws.wire import mdp, names
 from zmws.wire.messages import Heartbeat, WorkerRequest
 from zmws.work import WorkerBase
@@ -138,6 +138,7 @@ class InProcess:
         self.node.broker.turn.timers = _Timers(self.node.broker._prune)
         self.node.broker.turn.news_wanted = False
         self.node.broker.desk.host.version = __version__
+        self._hands: dict[int, Hand] = {}  # by the identity of their worker
         self._clients: dict[bytes, Connected] = {}
         self._numbers = itertools.count(1)
         self._told: deque[Callable[[], None]] = deque()  # answers, to be brought when the lock is let go of
@@ -199,6 +200,11 @@ class InProcess:
         """This client has gone."""
         with self.lock:
             self._clients.pop(number, None)
+            ended = [] if self._clients else [*self._hands.values()]
+            if ended:
+                self._hands, self.crews = {}, []
+        for hand in ended:
+            hand.close()
 
     def join(self, connection: Connected) -> bytes:
         """A client; its routing id."""
@@ -216,8 +222,7 @@ class InProcess:
             made.client_of = lambda: client
             if made.flags:
                 made.options = flags_given([type(made)], ())
-            if made is not worker:
-                set_up(made)
+            self._hands[id(made)] = Hand(made, made is not worker)
             return made
 
         first = make()
@@ -381,7 +386,8 @@ class InProcess:
     def _attempt(self, crew: Crew, worker: WorkerBase, line: _Line, request: WorkerRequest) -> None:
         self._in_work.depth = getattr(self._in_work, "depth", 0) + 1
         try:
-            run_attempt(worker, crew.found, line, request, lambda final: line.finish(request.token, final))
+            hand = self._hands[id(worker)]
+            hand.attempt(crew.found, line, request, lambda final: line.finish(request.token, final))
         finally:
             self._in_work.depth -= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,21 +117,12 @@ def run_job(
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancel)
     request = WorkerRequest(token, found.service, json.dumps(told).encode(), body)
-    executor = Inline((KeyboardInterrupt,))
     if made.flags or options is not None:
         made.options = {**flags_given([type(made)], ()), **(options or {})}
     if client is not None:
         made.client_of = lambda: client
-    whole = made is not worker
-    with installed(), _at_info():
-        try:
-            if whole:
-                executor.call(made.setup)
-            executor.start(made, found, JobInHand(ear, request), body, ear.finish)
-            if whole:
-                executor.call(made.teardown)
-        finally:
-            executor.close()
+    with contextlib.closing(Hand(made, made is not worker)) as hand:
+        hand.attempt(found, ear, request, ear.finish)
     return ear.heard
 
 
@@ -148,27 +140,39 @@ def _at_info() -> Iterator[None]:
             root.setLevel(logging.WARNING)
 
 
-def run_attempt(
-    worker: WorkerBase,
-    found: Declared,
-    line: JobLine,
-    request: WorkerRequest,
-    ended: Callable[[Final], None],
-) -> None:
-    """Run one attempt, without setup() and teardown(): what the job says goes to `line`, its end to
-    `ended`."""
-    executor = Inline((KeyboardInterrupt,))
-    with installed(), _at_info():
+class Hand:
+    """A worker that does one attempt after another, as in its process: with one event loop for all of them,
+    and for its setup() and teardown()."""
+
+    def __init__(self, worker: WorkerBase, whole: bool) -> None:
+        """`whole`: setup() is called now, and teardown() at the end. Raises what setup() raises."""
+        self.worker = worker
+        self._whole = whole
+        self._executor = Inline((KeyboardInterrupt,))
+        self._last = weakref.finalize(self, _let_go, self._executor)  # of a client that nobody closed
+        if whole:
+            with installed(), _at_info():
+                self._executor.call(worker.setup)
+
+    def attempt(
+        self, found: Declared, line: JobLine, request: WorkerRequest, ended: Callable[[Final], None]
+    ) -> None:
+        """Run one: what the job says goes to `line`, its end to `ended`."""
+        job = JobInHand(line, request, found.service)
+        with installed(), _at_info():
+            self._executor.start(self.worker, found, job, request.body, ended)
+
+    def close(self) -> None:
+        """It does no more."""
         try:
-            executor.start(worker, found, JobInHand(line, request, found.service), request.body, ended)
+            if self._whole:
+                with installed(), _at_info():
+                    self._executor.call(self.worker.teardown)
         finally:
-            executor.close()
+            self._last.detach()
+            self._executor.close()
 
 
-def set_up(worker: WorkerBase) -> None:
-    """Call its setup(), which may be a coroutine."""
-    executor = Inline()
-    try:
-        executor.call(worker.setup)
-    finally:
+def _let_go(executor: Inline) -> None:
+    with contextlib.suppress(RuntimeError):  # a loop that runs just now
         executor.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 from zmws.errors import BadParams
 from zmws.wire.values import PARAM_JSON, decode_params
-from zmws.work.fault import bad_params, encode_fault, is_a
+from zmws.work.fault import asked_of, bad_params, encode_fault, exceptions_of, is_a
 from zmws.work.raised import Fail, Retry
 from zmws.work.results import encode_result
 
@@ -45,20 +45,25 @@ class Rules:
     fail_on: tuple[type[BaseException], ...] = ()
     retry_on: Mapping[type[BaseException], float | None] = field(default_factory=dict)
 
-    def apply(self, fault: BaseException, error: dict[str, Any]) -> None:
-        """Write what is declared for this exception into its ERROR. The nearest class it has decides."""
-        if "retry" in error or is_a(fault, Retry):
-            return
+    def next_of(self, fault: BaseException) -> dict[str, Any]:
+        """What is to be said of the next attempt: `retry`, `delay` and `count` of an ERROR. The exception
+        says it itself, or the nearest class it has that is declared. A group is as all of its exceptions are,
+        where they agree."""
+        asked = asked_of(fault)
+        if asked is not None:
+            return asked
+        inner = exceptions_of(fault)
+        if inner is not None:
+            first, *others = map(self.next_of, inner)
+            return first if all(one == first for one in others) else {}
         # By identity, and past what a metaclass of the author's makes of its classes.
         for cls in _mro_of(type(fault)):
             if any(cls is one for one in self.fail_on):
-                error["retry"] = False
-                return
+                return {"retry": False}
             for one, delay in self.retry_on.items():
                 if cls is one:
-                    if delay is not None:
-                        error["delay"] = delay
-                    return
+                    return {} if delay is None else {"delay": delay}
+        return {}
 
 
 _mro_of = vars(type)["__mro__"].__get__
@@ -88,6 +93,5 @@ def attempt(
     except BaseException as fault:
         if is_a(fault, let_through):
             raise
-        error = encode_fault(fault)
-        rules.apply(fault, error)
+        error = encode_fault(fault) | rules.next_of(fault)
         return Final(error=error, is_retry=is_a(fault, Retry))

@@ -54,12 +54,24 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
         "traceback": trace[-TRACEBACK_MAX:],
     }
     if is_a(fault, BadResult):
-        told |= {"code": "bad_result", "retry": False}
-    elif is_a(fault, Fail):
-        told |= {"retry": False}
-    elif is_a(fault, Retry):
-        told |= _asked_of(fault)
+        told["code"] = "bad_result"
     return told
+
+
+def asked_of(fault: BaseException) -> dict[str, Any] | None:
+    """What the exception itself says of the next attempt: `retry`, `delay` and `count` of an ERROR; None: it
+    leaves that to others."""
+    if is_a(fault, (BadResult, Fail)):
+        return {"retry": False}
+    return _asked_of(fault) if is_a(fault, Retry) else None
+
+
+def exceptions_of(fault: BaseException) -> tuple[BaseException, ...] | None:
+    """The exceptions of a group, None if it is none."""
+    if not is_a(fault, BaseExceptionGroup):
+        return None
+    found: tuple[BaseException, ...] = _group(fault)
+    return found
 
 
 def bad_params(wrong: BadParams | Fail) -> dict[str, Any]:
@@ -95,6 +107,7 @@ def _marked(trace: str) -> str:
 
 # Past whatever the fault's own class makes of its attributes.
 _trace_of = vars(BaseException)["__traceback__"].__get__
+_group = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
 def _text(made: Callable[[], str], otherwise: str) -> str:
