@@ -308,6 +308,73 @@ def test_results_go_to_the_broker_they_belong_to_and_to_no_other() -> None:
     assert life.opened[-1] == "tcp://here:1" and life.ready()["finished"] == ["1/1/a"]
 
 
+def at_another_with_a_result() -> Life:
+    """Its first broker is gone, a result of that is in hand, and it is registered at the second."""
+    life = Life("tcp://here:1", "tcp://there:2")
+    life.register()
+    life.returned(life.give())
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    life.register()
+    return life
+
+
+def quiet(life: Life, seconds: float) -> None:
+    """So much time with a broker that answers its heartbeats."""
+    until = life.now + seconds
+    while life.now < until:
+        life.pass_time(min(5.0, until - life.now))
+        if life.dialog.state is State.REGISTERED:
+            life.hear()
+
+
+def test_the_broker_of_a_result_is_tried_as_long_as_it_waits_for_it_after_a_restart() -> None:
+    life = Life("tcp://here:1", "tcp://there:2", heartbeat_interval_s=5.0)
+    life.register()
+    life.returned(life.give())
+    lost_at = life.now
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    assert life.now - lost_at >= 10.0, "two intervals"
+
+
+def test_who_waits_elsewhere_looks_after_the_broker_that_a_result_belongs_to() -> None:
+    life = at_another_with_a_result()
+    quiet(life, 9.9)
+    assert life.opened[-1] == "tcp://there:2"
+    quiet(life, 0.2)
+    assert life.opened[-1] == "tcp://here:1" and life.said(DISCONNECT) == [[]]
+    life.lose()
+    life.pass_time(0.1)
+    assert life.opened[-1] == "tcp://there:2", "it is not there: back at once"
+    life.register()
+    visits = life.opened.count("tcp://here:1")
+    quiet(life, 19.0)
+    assert life.opened.count("tcp://here:1") == visits, "less and less often"
+    quiet(life, 2.0)
+    assert life.opened[-1] == "tcp://here:1"
+    life.register()
+    assert life.ready()["finished"] == ["1/1/a"] and life.said(FINAL)[-1][0] == b"1/1/a"
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    quiet(life, 1_000.0)
+    assert life.opened[-1] == "tcp://here:1", "it stays where it is"
+
+
+def test_nobody_is_looked_after_while_a_job_is_in_hand_or_a_result_of_this_broker() -> None:
+    life = at_another_with_a_result()
+    opened = len(life.opened)
+    held = life.give(b"2/1/b")
+    quiet(life, 60.0)
+    life.returned(held)
+    quiet(life, 60.0)
+    assert len(life.opened) == opened
+    life.hear(HEARTBEAT, b"DONE 2/1/b")
+    quiet(life, 6.0)
+    assert life.opened[-1] == "tcp://here:1"
+
+
 def test_who_leaves_brings_results_to_the_broker_they_belong_to() -> None:
     life = Life("tcp://here:1", "tcp://there:2")
     life.register()

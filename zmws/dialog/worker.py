@@ -23,6 +23,7 @@ Rule 4: who leaves first has its results confirmed, at most `leave_s`. What stil
 Rule 5: of what a job says the last PROGRESS, SAVE and TOUCH are said again after a reconnection.
 Rule 6: without a job in hand the next broker of the list is tried at the first refusal or silence. Jobs and
         results belong to the broker that gave them: that one is tried first, and gets them, no other does.
+        Who has gone to another with a result in hand looks after the first one now and then.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ QUICK_TRIES_S = 2.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_S_MAX = 30.0
 CONNECT_S_MAX = 5.0
+VISIT_S_MAX = 300.0
 FINISHED_NAMED_MAX = 1_000
 _TAKEN_BY_SOME = (b"SAVE", b"STACK")  # said only to a broker that has told that it takes it
 PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
@@ -181,6 +183,9 @@ class WorkerDialog:
         self._heartbeat_due = 0.0
         self._leave_by: float | None = None
         self._give_back_by: float | None = None
+        self._home: int | None = None  # while another broker is looked after: where it comes from
+        self._visit_at: float | None = None
+        self._visit_s = 0.0
         self._abandoned: tuple[bytes, ...] = ()
 
     # ------------------------------------------------------------ in
@@ -207,7 +212,7 @@ class WorkerDialog:
             self._lost_since = now if self.state is REGISTERED else self._opened_at
         self._move("lose")
         lost_for = now - self._lost_since
-        self._broker = self._next_broker(lost_for)
+        self._broker, self._home = self._next_broker(lost_for), None
         if lost_for < QUICK_TRIES_S:
             self._retry_at = now + QUICK_TRY_S
         else:
@@ -217,12 +222,37 @@ class WorkerDialog:
 
     def _next_broker(self, lost_for: float) -> int:
         """Which to try now that none has been heard for so many seconds."""
+        if self._home is not None:
+            return self._home  # it was but looked after
         if self.holding:
             return self._broker  # it gave what is in hand, and no other can be given anything to do
-        owners = [self._owner[token] for token in self.unconfirmed]
-        if owners and lost_for < QUICK_TRIES_S:
-            return owners[0]
+        # A broker that restarts waits two intervals for the results of its jobs.
+        if self.unconfirmed and lost_for < max(QUICK_TRIES_S, 2 * self.interval_s):
+            return self._owner[next(iter(self.unconfirmed))]
         return (self._broker + 1) % len(self._brokers)
+
+    def _plan_visit(self, now: float) -> None:
+        """At another broker than that which a result belongs to: when to look after that one."""
+        if len(self._results_of_this_broker()) == len(self.unconfirmed):
+            self._visit_at, self._visit_s = None, 0.0
+        else:
+            self._visit_s = min(max(2 * self._visit_s, 2 * self.interval_s), VISIT_S_MAX)
+            self._visit_at = now + self._visit_s
+
+    def _visit(self, now: float) -> None:
+        """Bring a result to the broker it belongs to, if that is there again, and nothing is to be done
+        here."""
+        self._visit_at = now + self.interval_s
+        if not (self.holding or self.stopping or self._results_of_this_broker()):
+            self._go_to_owner(now, home=self._broker)
+
+    def _go_to_owner(self, now: float, home: int | None) -> None:
+        """Leave this broker for the one that the oldest result belongs to."""
+        self._transmit([mdp.MDPW02, mdp.W_DISCONNECT])
+        self._move("lose")
+        self._home = home
+        self._broker = self._owner[next(iter(self.unconfirmed))]
+        self._connect(now)
 
     def receive(self, now: float, frames: list[bytes]) -> None:
         """What the broker sent. A message that is none of ours is dropped."""
@@ -238,7 +268,8 @@ class WorkerDialog:
             return
         if self.state is GREETING:
             self._move("hear")
-            self._lost_since, self._backoff_s = None, BACKOFF_FIRST_S
+            self._lost_since, self._backoff_s, self._home = None, BACKOFF_FIRST_S, None
+            self._plan_visit(now)
             self._out.append(Registered())
         if isinstance(message, WorkerRequest):
             self._on_request(now, message)
@@ -328,6 +359,8 @@ class WorkerDialog:
             self._connect(now)
         if self.state not in OPEN:
             return
+        if self._visit_at is not None and self.state is REGISTERED and now >= self._visit_at:
+            self._visit(now)
         if now >= self._silent_at():
             self.disconnected(now)
         elif now >= self._heartbeat_due:
@@ -349,6 +382,8 @@ class WorkerDialog:
             due.append(self._give_back_by)
         if self.state in OPEN:
             due += [self._heartbeat_due, self._silent_at()]
+            if self._visit_at is not None and self.state is REGISTERED:
+                due.append(self._visit_at)
         return min(due) if due else None
 
     # ------------------------------------------------------------ privates
@@ -495,10 +530,7 @@ class WorkerDialog:
             return
         if not self._results_of_this_broker():
             # What is left belongs to another broker, and no other may be told of it.
-            self._transmit([mdp.MDPW02, mdp.W_DISCONNECT])
-            self._move("lose")
-            self._broker = self._owner[next(iter(self.unconfirmed))]
-            self._connect(now)
+            self._go_to_owner(now, home=None)
         elif not self._confirming:
             self._ask_to_confirm(now)
 
