@@ -11,7 +11,7 @@
                                           leave: AWAY, GREETING, REGISTERED, DISMISSED --> STOPPED
 
     in    start, connected, disconnected, receive, partial, final, stop, abandon, tick
-    out   take() -> Open | Transmit | Registered | StartJob | CancelJob | TellStack | Hangs | Stopped
+    out   take() -> Open | Transmit | Registered | Lost | StartJob | CancelJob | TellStack | Hangs | Stopped
           next_deadline()
 
 Rule 1: a FINAL is kept until the broker has said DONE, and sent again after a reconnection.
@@ -84,6 +84,14 @@ class Registered:
 
 
 @dataclass(slots=True)
+class Lost:
+    """Its connection to this broker is over, or could not be made; `why`, in words."""
+
+    broker: str
+    why: str
+
+
+@dataclass(slots=True)
 class StartJob:
     """A job for work()."""
 
@@ -120,7 +128,7 @@ class Stopped:
     given_back: tuple[bytes, ...] = ()
 
 
-Action = Open | Transmit | Registered | StartJob | CancelJob | TellStack | Hangs | Stopped
+Action = Open | Transmit | Registered | Lost | StartJob | CancelJob | TellStack | Hangs | Stopped
 
 
 @dataclass(slots=True)
@@ -210,6 +218,7 @@ class WorkerDialog:
         if self._lost_since is None:
             # A stopped broker, or a name that does not resolve, was lost from the start of this attempt.
             self._lost_since = now if self.state is REGISTERED else self._opened_at
+        self._out.append(Lost(self.broker, reason or "the connection broke, or none could be made"))
         self._move("lose")
         lost_for = now - self._lost_since
         self._broker, self._home = self._next_broker(lost_for), None
@@ -362,7 +371,7 @@ class WorkerDialog:
         if self._visit_at is not None and self.state is REGISTERED and now >= self._visit_at:
             self._visit(now)
         if now >= self._silent_at():
-            self.disconnected(now)
+            self.disconnected(now, "it said nothing any more")
         elif now >= self._heartbeat_due:
             self._heartbeat(now)
 
@@ -503,7 +512,7 @@ class WorkerDialog:
         if self._cancelled:
             self._move("dismiss")
         else:
-            self.disconnected(now)
+            self.disconnected(now, "it sent DISCONNECT; its log says why")
 
     def _ask_to_confirm(self, now: float) -> None:
         self._confirming = True

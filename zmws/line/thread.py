@@ -89,6 +89,11 @@ class LineThread(ABC, Generic[D, Item]):
         except IndexError:
             return None
 
+    @property
+    def wake_fd(self) -> int:
+        """What wakes the thread when a byte is written to it: for `signal.set_wakeup_fd`."""
+        return self._wake_w.fileno()
+
     def close(self) -> None:
         """Nobody hands anything over any more: the thread ends, if there is one. May be done twice."""
         # It reads the end of the stream. To close would not do: a child that was forked has this end open,
@@ -176,10 +181,16 @@ class LineThread(ABC, Generic[D, Item]):
 
     def _read_wakes(self) -> None:
         try:
-            if not self._wake_r.recv(4096):
-                self.over = True
+            data = self._wake_r.recv(4096)
         except BlockingIOError:
             return
+        if data:
+            self.woken(data)
+        else:
+            self.over = True
+
+    def woken(self, data: bytes) -> None:
+        """What was written to wake it: zeros, and the numbers of signals where `wake_fd` is told of them."""
 
     def _take_up_one(self, now: float) -> bool:
         """One thing, if there is one. No reference to it is left when this returns."""

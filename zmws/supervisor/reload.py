@@ -104,7 +104,7 @@ class _Reloader:
     def _start(self) -> None:
         if not self._stopping.is_set():
             # A group of its own: what its jobs have started ends with it.
-            child = subprocess.Popen(self._command, process_group=0)
+            child = subprocess.Popen(self._command, start_new_session=True)
             self._child = child
             if self._stopping.is_set():  # a signal that came before there was somebody to tell
                 child.terminate()

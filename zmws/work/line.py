@@ -22,6 +22,7 @@ from zmws.dialog.worker import (
     CancelJob,
     DialogSettings,
     Hangs,
+    Lost,
     Registered,
     StartJob,
     Stopped,
@@ -68,6 +69,8 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         self._in_hand: WorkerRequest | None = None  # given out, and not finished
         self._cancelled: set[bytes] = set()
         self._short = False  # of descriptors
+        self._lost = ""  # which broker was told to be lost last, and why
+        self.on_signal: Callable[[int], None] = lambda number: None  # in the I/O thread
         self.hand(self.dialog.start)
 
     # ------------------------------------------------------------ who runs jobs
@@ -116,6 +119,11 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     # ------------------------------------------------------------ the thread
 
+    def woken(self, data: bytes) -> None:
+        for number in data:
+            if number:
+                self.on_signal(number)
+
     def take_up(self, now: float, step: Callable[[float], None]) -> None:
         step(now)
 
@@ -140,8 +148,14 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         elif isinstance(action, Hangs):
             self.on_hang(action.token)
         elif isinstance(action, Registered):
-            self._short = False
+            self._short, self._lost = False, ""
             self.registered.set()
+            log.info("registered at %s", self.dialog.broker)
+        elif isinstance(action, Lost):
+            text = f"{action.broker}: {action.why}"
+            if text != self._lost:  # each once, until a broker has answered
+                log.warning("no broker at %s; trying %s", text, self.dialog.broker)
+            self._lost = text
         else:
             assert isinstance(action, Stopped), action
             self.unconfirmed, self.given_back = action.unconfirmed, action.given_back

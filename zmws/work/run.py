@@ -9,6 +9,7 @@ Rule 3: one process has one session, which serves all services of its classes.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import os
@@ -18,7 +19,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,6 +45,7 @@ log = logging.getLogger("zmws.worker")
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
 _GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
+_WORDS_S = 1.0  # for the last words of a process
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -95,6 +98,9 @@ class Run:
         self._connected = False  # the I/O thread was started
         self._setting_up = False
         self._timers: list[threading.Timer] = []
+        self._seen: tuple[Counter[int], Counter[int]] = (Counter(), Counter())  # by the handler, the thread
+        self._noting = threading.RLock()
+        self.line.on_signal = partial(self._note, by_thread=True)
         self._brokers = list(brokers)
 
     def run(self) -> int:
@@ -115,6 +121,7 @@ class Run:
             self._worked_at = time.monotonic()
             self.line.start()
             self._connected = True
+            self._keep_signals()
             self._serve()
         except _StoppedInSetup:
             pass
@@ -149,6 +156,8 @@ class Run:
         if self._connected:
             self.line.stop()
             self.line.join(_JOIN_S)
+        if self._handlers:
+            signal.set_wakeup_fd(-1)
         self.line.close()
         if self._signals is not None and ready:
             self._end_within(self._stop_timeout_s, "teardown()")
@@ -166,9 +175,20 @@ class Run:
                 handle_signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: object) -> None:
-        assert self._signals is not None
-        self._signals.append(number)
-        first = len(self._signals) == 1
+        """Python's handler: in the main thread, as soon as that is not in C code."""
+        self._note(number, by_thread=False)
+        if self._setting_up:
+            raise _StoppedInSetup  # there is no job that could be finished
+
+    def _note(self, number: int, by_thread: bool) -> None:
+        """A signal has come. Both the handler and the I/O thread are told of it; the first acts."""
+        with self._noting:
+            mine, others = self._seen[by_thread], self._seen[not by_thread]
+            mine[number] += 1
+            if mine[number] <= others[number] or self._signals is None:
+                return
+            self._signals.append(number)
+            first = len(self._signals) == 1
         self._code = RECYCLED if number == signal.SIGHUP and first else 0
         if number == signal.SIGINT and not first:
             self._code = _GAVE_BACK
@@ -179,16 +199,12 @@ class Run:
         self.line.stop(self._stop_timeout_s)
         if first:
             self._end_within(self._stop_timeout_s + _JOIN_S, "setup(), idle() or teardown()")
-            if self._setting_up:
-                raise _StoppedInSetup  # there is no job that could be finished
 
     def _end_within(self, seconds: float, what: str) -> None:
         """End the process then, if the author's code is still running."""
 
-        def end() -> None:
-            _say(logging.ERROR, "ends at once: %s has not returned within %g s", what, seconds)
-            os._exit(self._code)
-
+        text = "ends at once: %s has not returned within %g s"
+        end = partial(_exit, lambda: self._code, logging.ERROR, text, what, seconds)
         timer = threading.Timer(seconds, end)
         timer.daemon = True
         self._timers.append(timer)
@@ -197,6 +213,8 @@ class Run:
     def _keep_signals(self) -> None:
         """What a job has done to the handlers (an event loop of its own, say) holds no longer than the
         job."""
+        if self._handlers:
+            signal.set_wakeup_fd(self.line.wake_fd, warn_on_full_buffer=False)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler and handler is not None:
                 signal.signal(number, handler)
@@ -322,12 +340,13 @@ class Run:
         return self._executor.stack(in_hand[0]) if in_hand is not None and in_hand[1] == token else None
 
     def _on_hang(self, token: bytes) -> None:
-        _say(logging.ERROR, "job %s was to be dropped, and hangs\n%s", token.decode(), stacks.all_stacks())
-        if self._signals is None or self._stays_when_hung:
-            return
-        self._code = RECYCLED
-        log.error("leaves to be started anew, without that job (on_hung)")
-        self.line.abandon()
+        stays = self._signals is None or self._stays_when_hung
+        end = "" if stays else "\nleaves to be started anew, without that job (on_hung)"
+        text = "job %s was to be dropped, and hangs\n%s%s"
+        _within(_WORDS_S, partial(_say, logging.ERROR, text, token.decode(), stacks.all_stacks(), end))
+        if not stays:
+            self._code = RECYCLED
+            self.line.abandon()
 
     def _on_gone(self) -> None:
         """The connection is closed. What was given back must not go on: it may run elsewhere by now. Nor is
@@ -335,13 +354,42 @@ class Run:
         given_back = self.line.given_back
         if self._signals is not None and (given_back or self._code == _GAVE_BACK):
             names = ", ".join(token.decode().rpartition("/")[0] for token in given_back) or "nothing"
-            _say(logging.WARNING, "ends at once, and gives back: %s", names)
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):  # closed, or in use by whoever hangs
-                    stream.flush()
-            if os.getpgrp() == os.getpid():
-                os.killpg(0, signal.SIGTERM)  # what the job has started: it will be started anew elsewhere
-            os._exit(self._code)
+            _exit(lambda: self._code, logging.WARNING, "ends at once, and gives back: %s", names)
+
+
+def _exit(code: Callable[[], int], level: int, text: str, *values: Any) -> None:
+    """End this process, whatever its other threads do. What is said must not keep it: standard error may be a
+    pipe that nobody reads, and its lock in the hands of who hangs."""
+    _within(_WORDS_S, partial(_say, level, text, *values))
+    _within(_WORDS_S, _flush)
+    if os.getsid(0) == os.getpid():
+        # Started detached, and so alone in its group with what the job has started, which is to run
+        # elsewhere.
+        with contextlib.suppress(OSError):
+            os.killpg(0, signal.SIGTERM)
+    os._exit(code())
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _within(seconds: float, what: Callable[[], object]) -> None:
+    """Do something in a thread of its own, and wait for it so long. (Below `threading`, whose locks whoever
+    hangs may hold.)"""
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            what()
+        finally:
+            done.release()
+
+    _thread.start_new_thread(run, ())
+    done.acquire(timeout=seconds)
 
 
 def _say(level: int, text: str, *values: Any) -> None:
