@@ -182,7 +182,7 @@ def breaks() -> None:
     json.loads("{")
 
 
-def test_frames_of_the_authors_files_are_marked_and_no_others() -> None:
+def test_frames_of_the_authors_files_aremarked_and_no_others() -> None:
     with pytest.raises(ValueError) as caught:
         breaks()
     trace = encode_fault(caught.value)["traceback"]
@@ -213,7 +213,7 @@ def test_whose_a_file_is(file: str, own: bool) -> None:
     assert (f'> File "{file}"' in trace) is own and (f'  File "{file}"' in trace) is not own
 
 
-def test_causes_contexts_and_groups_are_told_and_marked_too() -> None:
+def test_causes_contexts_and_groups_are_told_andmarked_too() -> None:
     def inner() -> None:
         raise ExceptionGroup("many", [caught(ValueError), caught(KeyError)])
 
@@ -233,7 +233,7 @@ def test_causes_contexts_and_groups_are_told_and_marked_too() -> None:
             inner()
     except ExceptionGroup as fault:
         trace = encode_fault(fault)["traceback"]
-    name = test_causes_contexts_and_groups_are_told_and_marked_too.__name__
+    name = test_causes_contexts_and_groups_are_told_andmarked_too.__name__
     assert own_frames(trace) == [name, "breaks", name, name, "inner", "caught", "caught"]
     assert "direct cause" in trace and "During handling" in trace
     assert "    | > File " in trace, "within a group too"

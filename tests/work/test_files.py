@@ -186,3 +186,24 @@ def test_the_folder_of_the_file_comes_last_so_that_it_shadows_nothing(write: Wri
 def test_a_worker_that_another_is_made_of_runs_beside_it(write: Write) -> None:
     file = write(SHOP + "\nclass Bulk(Mail):\n service_name = 'BULK'\n")
     assert names(str(file)) == ["Mail", "Bill", "reverse", "Bulk"]
+
+
+def test_abstract_classes_and_those_that_another_takes_further_are_bases(tmp_path: Path) -> None:
+    file = tmp_path / "shop.py"
+    file.write_text(
+        "import abc\nfrom zmws import WorkerBase\n"
+        "class Root(WorkerBase, abc.ABC):\n    service_name = 'ROOT'\n"
+        "    @abc.abstractmethod\n    def work(self, job_id, params): ...\n"
+        "class A(Root):\n    service_name = 'A'\n    def work(self, job_id, params): return 1\n"
+        "class Further(A):\n    retries = 5\n"
+        "class Other(A):\n    service_name = 'B'\n"
+    )
+    assert [cls.__name__ for cls in load_main_classes([str(file)])] == ["Further", "Other"]
+
+
+def test_an_import_that_fails_names_the_line_of_the_authors_own(tmp_path: Path) -> None:
+    file = tmp_path / "reads.py"
+    file.write_text("import json\nTABLE = json.loads('{')\n")
+    with pytest.raises(WorkerFileError) as refused:
+        load_main_classes([str(file)])
+    assert str(refused.value).endswith(f"{file}:2: TABLE = json.loads('{{')")

@@ -6,8 +6,10 @@ Rule: whatever a job's own code does, its attempt ends with one FINAL, and the e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
+import io
 import sys
 import threading
 import traceback
@@ -17,6 +19,7 @@ from typing import Any, Protocol
 from zmws.work.attempt import Final, attempt
 from zmws.work.author import Worker
 from zmws.work.declared import Declared
+from zmws.work.fault import marked
 from zmws.work.forks import ChildEndsHere
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand
@@ -92,7 +95,26 @@ class Inline:
         if running is None or running[0] is not job:
             return None
         frame = sys._current_frames().get(running[1])
-        return None if frame is None else "".join(traceback.format_stack(frame))
+        if frame is None:
+            return None
+        frames = traceback.extract_stack(frame)
+        # What is above work() is the worker's own.
+        own = [n for n, one in enumerate(frames) if (one.filename, one.name) == (__file__, "_work")]
+        told = traceback.format_list(frames[own[-1] + 1 :] if own else frames)
+        with contextlib.suppress(RuntimeError):  # a task begins or ends just now
+            told += self._tasks()
+        return marked("".join(told))
+
+    def _tasks(self) -> list[str]:
+        """Where the coroutines are that wait: the stack of the thread shows but their event loop."""
+        if self._loop is None:
+            return []
+        told = []
+        for task in asyncio.all_tasks(self._loop.get_loop()):
+            text = io.StringIO()
+            task.print_stack(file=text)
+            told.append(text.getvalue())
+        return told
 
     def close(self) -> None:
         if self._loop is not None:

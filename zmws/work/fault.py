@@ -40,7 +40,7 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
     """ERROR of an exception that left `work()`."""
     name = _text(lambda: type(fault).__name__, "") or "exception"
     said = _text(lambda: str(fault), f"{name}, whose text cannot be shown")
-    trace = _text(lambda: _marked("".join(traceback.format_exception(fault))), "")
+    trace = _text(lambda: marked("".join(traceback.format_exception(fault))), "")
     if not trace:
         # Where it was raised can always be told, and its own text is not asked for again.
         where = _text(lambda: "".join(traceback.format_tb(_trace_of(fault))), "")
@@ -93,16 +93,19 @@ def _asked_of(fault: Any) -> dict[str, Any]:
     return asked
 
 
-def _marked(trace: str) -> str:
+def marked(trace: str) -> str:
     """With `>` before each frame that is in a file of the author's own: neither of zmws, nor of Python, nor
     of an installed package."""
 
     def mark(found: re.Match[str]) -> str:
-        file = found[2]
-        own = not file.startswith((*_NOT_OWN, "<")) and not any(part in file for part in _PACKAGES)
-        return f'{found[1]}{"> " if own else "  "}File "{file}", line '
+        return f'{found[1]}{"> " if is_own(found[2]) else "  "}File "{found[2]}", line '
 
     return _FRAME.sub(mark, trace)
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is the author's: neither of zmws, nor of Python, nor of an installed package."""
+    return not file.startswith((*_NOT_OWN, "<")) and not any(part in file for part in _PACKAGES)
 
 
 # Past whatever the fault's own class makes of its attributes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from zmws.settings.workers import file_and_names
 from zmws.work.base import WorkerBase
 from zmws.work.command import importable
 from zmws.work.declared import work_fault
+from zmws.work.fault import is_own
 from zmws.work.function import class_of
 
 
@@ -62,17 +64,19 @@ def _where(fault: BaseException) -> str:
     """Which line is at fault."""
     if isinstance(fault, SyntaxError):
         return f"{fault.filename}:{fault.lineno}: {(fault.text or '').strip()}"
-    where = traceback.extract_tb(fault.__traceback__)[-1]
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = next((one for one in reversed(frames) if is_own(one.filename)), frames[-1])
     return f"{where.filename}:{where.lineno}: {where.line}"
 
 
 def _all_of(found: dict[str, type[WorkerBase]]) -> list[str]:
-    """The names of all that are to run where none is named. What names no service and has subclasses here is
-    their base."""
+    """The names of all that are to run where none is named. A class that is abstract is a base, and so is one
+    with a subclass here where it names no service, or the same."""
 
     def is_base(cls: type[WorkerBase]) -> bool:
-        others = (one for one in found.values() if one is not cls)
-        return not cls.service_name and any(issubclass(one, cls) for one in others)
+        derived = [one for one in found.values() if one is not cls and issubclass(one, cls)]
+        same = any(cls.service_name in ("", one.service_name) for one in derived)
+        return inspect.isabstract(cls) or same
 
     return [name for name, cls in found.items() if not is_base(cls)]
 

@@ -16,6 +16,8 @@ class Retry(Exception):
 
     def __init__(self, message: str = "", *, delay: float | None = None, count: bool = True) -> None:
         is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
+        if not isinstance(message, str):
+            raise TypeError(f"the message of a Retry is a text, not {message!r}; write Retry(delay=...)")
         if delay is not None and not (is_number and 0 <= delay <= SECONDS_MAX):
             raise ValueError(
                 f"the delay of a Retry is a number of seconds from 0 to {SECONDS_MAX:.0f}, not {delay!r}"

@@ -87,7 +87,7 @@ class Run:
         self._handlers: dict[int, Any] = {}  # as they are when setup() is through
         self._in_hand: tuple[JobInHand, bytes] | None = None
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
-        self._worked_at = 0.0
+        self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
         self._stop_timeout_s = max(one.stop_timeout for one in classes)
         self._stays_when_hung = any(one.stays_when_hung for one in classes)
         self._client = OwnClient(self.line.dialog, client)
@@ -118,7 +118,7 @@ class Run:
         ready: list[Worker] = []
         try:
             self._set_up(ready)
-            self._worked_at = time.monotonic()
+            self._worked_at = dict.fromkeys(self.services, time.monotonic())
             self.line.start()
             self._connected = True
             self._keep_signals()
@@ -277,12 +277,12 @@ class Run:
                 self._leave_if_enough()
                 self._call_idle(time.monotonic())
                 continue
-            self._idle_called.clear()
             return request
 
     def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
         self._in_hand = None
-        self._worked_at = now = time.monotonic()
+        self._worked_at[job.service] = now = time.monotonic()
+        self._idle_called.discard(job.service)
         self._recycling.jobs += 1
         self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
@@ -303,7 +303,7 @@ class Run:
         """When each service's idle() is due, None where it was called."""
         general = self.line.idle_after_s
         return {
-            name: None if name in self._idle_called else self._worked_at + (found.idle_after or general)
+            name: None if name in self._idle_called else self._worked_at[name] + (found.idle_after or general)
             for name, (_, found) in self._workers.items()
         }
 
@@ -329,7 +329,7 @@ class Run:
         if why is not None:
             self._recycling.due_at = None
             self._code = RECYCLED
-            log.info("leaves to be started anew: %s", why)
+            _say(logging.INFO, "leaves to be started anew: %s", why)
             self.line.stop()
 
     # ------------------------------------------------------------ the I/O thread

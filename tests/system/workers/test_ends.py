@@ -220,3 +220,120 @@ def test_teardown_is_called_at_the_end_and_setup_once_before_the_first_job(tmp_p
         at.worker.signal(signal.SIGTERM)
         assert at.worker.popen.wait(10) == 0 and time.monotonic() - began < 5
         assert (tmp_path / "teardown").read_text() == "x"
+
+
+IN_C = """
+service_name = "WAITS"
+
+def work(self, job_id, params):
+    import hashlib
+    open(params["begun"], "a").write("x")
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 200_000_000)  # in C, without the interpreter's lock
+"""
+
+
+def test_a_job_in_c_code_is_given_back_in_time_too(tmp_path: Path) -> None:
+    with stand(tmp_path, IN_C, flags=["--stop-timeout", "0.5"]) as at:
+        job = at.submit()
+        at.worker.signal(signal.SIGTERM)
+        assert at.worker.popen.wait(10) == 0
+        assert (job.status()["state"], job.status()["failures"]) == ("waiting", 0)
+
+
+def test_a_second_ctrl_c_is_heard_in_c_code(tmp_path: Path) -> None:
+    with stand(tmp_path, IN_C) as at:
+        at.submit()
+        at.worker.signal(signal.SIGINT)
+        wait_until(lambda: at.client.workers()[0]["slots"] == 0)
+        at.worker.signal(signal.SIGINT)
+        assert at.worker.popen.wait(10) == 130
+
+
+HANGS = """
+service_name = "WAITS"
+stop_timeout = 0.2
+idle_after = 0.1
+
+def {where}(self):
+    open({mark!r}, "w").close()
+    time.sleep(600)
+
+def work(self, job_id, params):
+    return 1
+"""
+
+
+@pytest.mark.parametrize("where", ["setup", "idle", "teardown"])
+def test_a_second_ctrl_c_ends_a_worker_that_hangs_anywhere(tmp_path: Path, where: str) -> None:
+    mark = tmp_path / "mark"
+    with broker_process(tmp_path) as broker, broker.connect() as client:
+        body = HANGS.format(where=where, mark=str(mark))
+        with worker_process(tmp_path, broker.worker, body) as worker:
+            if where == "teardown":
+                await_workers(client, 1)
+                worker.signal(signal.SIGINT)
+            wait_until(mark.exists)
+            worker.signal(signal.SIGINT)
+            if where == "idle":
+                wait_until(lambda: client.workers() == [], what="the first is heard")
+                worker.signal(signal.SIGINT)
+            assert worker.popen.wait(10) in (0, 130)
+
+
+def test_a_stop_ends_a_setup_that_waits(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with broker_process(tmp_path) as broker:
+        body = HANGS.format(where="setup", mark=str(mark))
+        with worker_process(tmp_path, broker.worker, body) as worker:
+            wait_until(mark.exists)
+            worker.signal(signal.SIGTERM)
+            assert worker.popen.wait(10) == 0
+
+
+def test_a_teardown_that_hangs_has_the_time_to_stop_and_no_more(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with broker_process(tmp_path) as broker, broker.connect() as client:
+        body = HANGS.format(where="teardown", mark=str(mark))
+        with worker_process(tmp_path, broker.worker, body) as worker:
+            await_workers(client, 1)
+            worker.signal(signal.SIGTERM)
+            assert worker.popen.wait(10) == 0 and "teardown()" in (tmp_path / "worker.log").read_text()
+
+
+LEAVES_A_THREAD = """
+service_name = "WAITS"
+max_jobs = 1
+
+def work(self, job_id, params):
+    threading.Thread(target=time.sleep, args=(600,), name="left").start()
+"""
+
+
+def test_a_thread_that_a_job_has_left_keeps_no_worker_from_ending(tmp_path: Path) -> None:
+    with stand(tmp_path, LEAVES_A_THREAD) as at:
+        assert at.client.call("WAITS", timeout=10) is None
+        assert at.worker.popen.wait(15) == RECYCLED and "left" in at.log()
+
+
+TAKES_SIGNALS = """
+service_name = "WAITS"
+
+def work(self, job_id, params):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+
+
+def test_a_job_that_takes_a_signal_for_itself_has_it_no_longer_than_it_runs(tmp_path: Path) -> None:
+    with stand(tmp_path, TAKES_SIGNALS) as at:
+        assert at.client.call("WAITS", timeout=10) is None
+        wait_until(lambda: "has left another handler of SIGTERM" in at.log())
+        at.worker.signal(signal.SIGTERM)
+        assert at.worker.popen.wait(10) == 0
+
+
+def test_a_worker_says_where_it_is_registered_and_what_it_has_lost(tmp_path: Path) -> None:
+    with broker_process(tmp_path) as broker, worker_process(tmp_path, broker.worker, WAITS):
+        log = tmp_path / "worker.log"
+        wait_until(lambda: f"registered at {broker.worker}" in log.read_text())
+        broker.kill()
+        wait_until(lambda: f"no broker at {broker.worker}" in log.read_text())
