@@ -74,7 +74,10 @@ class Hands:
         """A worker's message has been taken in."""
         if isinstance(message, Ready) and message.info is not None and peer in core.roster.by_peer:
             for token in adoptable:
-                demand(core.held.live(token) is not None, f"{token!r}, which a crash undid, was not adopted")
+                # Two crashes may have undone two dispatches of one job: it goes on with one of them.
+                of_it = [one for one in adoptable if job_id_of(one) == job_id_of(token)]
+                adopted = any(core.held.live(one) is not None for one in of_it)
+                demand(adopted, f"{token!r}, which a crash undid, was not adopted")
             self._ready(peer, message, core)
         elif isinstance(message, WorkerFinal):
             for hand in self.by_peer.values():
