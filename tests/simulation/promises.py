@@ -217,13 +217,6 @@ PROMISES = [
         "if self.reserved is not None:",
     ),
     Mutation(
-        "a suspect that is given back is none any more",
-        Job,
-        "suspect",
-        'if code != "given_back":',
-        "if True:",
-    ),
-    Mutation(
         "a suspect is not given to a worker that becomes empty",
         Taker,
         "stand_in_line",

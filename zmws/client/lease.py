@@ -162,9 +162,12 @@ class Lease:
     def _failing(self, fault: BaseException) -> Future[None]:
         if not isinstance(fault, Exception):
             return self.release_future()
-        from zmws.work.fault import encode_fault  # not at the top: a client needs no worker
+        from zmws.work.fault import asked_of, encode_fault  # not at the top: a client needs no worker
 
-        return self._ending("fail", **encode_fault(fault))
+        asked = asked_of(fault) or {}
+        asked.pop("count", None)  # a lease has `release` for what is no failure
+
+        return self._ending("fail", **encode_fault(fault), **asked)
 
     @staticmethod
     def _unfit(value: Any, name: str) -> BadResult:

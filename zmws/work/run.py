@@ -100,7 +100,7 @@ class Run:
         self._timers: list[threading.Timer] = []
         self._seen: tuple[Counter[int], Counter[int]] = (Counter(), Counter())  # by the handler, the thread
         self._noting = threading.RLock()
-        self.line.on_signal = partial(self._note, by_thread=True)
+        self.line.on_signal = self._on_signal_byte
         self._brokers = list(brokers)
 
     def run(self) -> int:
@@ -179,6 +179,11 @@ class Run:
         self._note(number, by_thread=False)
         if self._setting_up:
             raise _StoppedInSetup  # there is no job that could be finished
+
+    def _on_signal_byte(self, number: int) -> None:
+        """In the I/O thread: a signal has come, any that Python has a handler for."""
+        if self._handlers.get(number) == self._on_signal:
+            self._note(number, by_thread=True)
 
     def _note(self, number: int, by_thread: bool) -> None:
         """A signal has come. Both the handler and the I/O thread are told of it; the first acts."""
