@@ -128,8 +128,15 @@ def dismissed_and_out_of_time(life: Life) -> None:
 
 def retired(life: Life) -> None:
     dismissed(life)
-    life.dialog.unconfirmed[b"0/1/z"] = (b"COMPLETE",)  # so that it does not leave at once
-    life.dialog._owner[b"0/1/z"] = 0
+    life.stop()
+    life.returned()
+
+
+def retired_with_a_result(life: Life) -> None:
+    life.register()
+    life.returned(life.give(b"0/1/z"))
+    life.hear(HEARTBEAT, b"CANCEL " + life.give())
+    life.hear(DISCONNECT)
     life.stop()
     life.returned()
 
@@ -154,7 +161,8 @@ WALKS: list[tuple[Callable[[Life], Any], list[str]]] = [
         lambda life: (cancelled_and_lost(life), life.hear(DISCONNECT)),
         ["GREETING", "REGISTERED", "AWAY", "GREETING", "DISMISSED"],
     ),
-    (retired, ["GREETING", "REGISTERED", "DISMISSED", "AWAY"]),
+    (retired, ["GREETING", "REGISTERED", "DISMISSED", "AWAY", "STOPPED"]),
+    (retired_with_a_result, ["GREETING", "REGISTERED", "DISMISSED", "GREETING"]),
     (dismissed_and_out_of_time, ["GREETING", "REGISTERED", "DISMISSED", "STOPPED"]),
     (Life.stop, ["GREETING", "STOPPED"]),
     (lambda life: (life.register(), life.stop()), ["GREETING", "REGISTERED", "STOPPED"]),

@@ -32,6 +32,7 @@ class Noted:
         workers: Sequence[tuple[WorkerBase, str | None]],
         brokers: Sequence[str],
         client: str | None = None,
+        before_end: Any = None,
     ) -> None:
         ((worker, service),) = workers
         RUN.append((worker, client))

@@ -324,8 +324,10 @@ def test_a_signal_stops_it_within_the_longest_time_of_its_classes(
 ) -> None:
     run, line = made(Called, Patient, handle_signals=True)
     run._connected = True
+    assert run._signals is not None
     for number in numbers:
-        run._on_signal(number, None)
+        run._signals.came.append(number)
+        run._on_signal(number)
     for timer in run._timers:
         timer.cancel()
     assert line.stops == stops and run._code == code and len(run._timers) == 1

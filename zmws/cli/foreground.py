@@ -86,10 +86,11 @@ def _worker(files: tuple[str, ...], reload: bool, **given: Any) -> int:
         return _reloaded(files, count, **given)
     from zmws.work.files import load_main_classes
 
-    code = run_worker(lambda: load_main_classes(files[:count]), files[count:], **given)
-    if code == 0:
-        remove_own(os.environ.get(MARK))
-    return code
+    def before_end(code: int) -> None:
+        if code == 0:
+            remove_own(os.environ.get(MARK))
+
+    return run_worker(lambda: load_main_classes(files[:count]), files[count:], before_end=before_end, **given)
 
 
 def _reloaded(words: tuple[str, ...], count: int, config: Path | None, log_level: str, **given: Any) -> int:

@@ -172,7 +172,7 @@ class WorkerDialog:
         self.cancel_grace_s = self.settings.cancel_grace_s
         self.client_endpoint: str | None = None  # where this broker takes clients, as it tells
         self._takes: frozenset[str] = frozenset()  # words that this broker knows
-        self._brokers = list(brokers)
+        self._brokers = list(dict.fromkeys(brokers))
         self._broker = 0
         self._jitter = jitter
         self._info = {"ping": PING_S, **(info or {})}
@@ -252,7 +252,7 @@ class WorkerDialog:
         """Bring a result to the broker it belongs to, if that is there again, and nothing is to be done
         here."""
         self._visit_at = now + self.interval_s
-        if not (self.holding or self.stopping or self._results_of_this_broker()):
+        if self.unconfirmed and not (self.holding or self.stopping or self._results_of_this_broker()):
             self._go_to_owner(now, home=self._broker)
 
     def _go_to_owner(self, now: float, home: int | None) -> None:
@@ -310,7 +310,7 @@ class WorkerDialog:
         if self.state is DISMISSED:
             # It was cancelled and we were disconnected for it: nobody waits for this result.
             self._owner.pop(token, None)
-            if self.stopping:
+            if self.stopping and not self.unconfirmed:
                 self._move("retire")
             else:
                 self._connect(now)

@@ -89,11 +89,6 @@ class LineThread(ABC, Generic[D, Item]):
         except IndexError:
             return None
 
-    @property
-    def wake_fd(self) -> int:
-        """What wakes the thread when a byte is written to it: for `signal.set_wakeup_fd`."""
-        return self._wake_w.fileno()
-
     def close(self) -> None:
         """Nobody hands anything over any more: the thread ends, if there is one. May be done twice."""
         # It reads the end of the stream. To close would not do: a child that was forked has this end open,
@@ -152,7 +147,8 @@ class LineThread(ABC, Generic[D, Item]):
         finally:
             if context is not None:
                 context.destroy(linger=self._linger_ms)
-            self.gone()
+            with contextlib.suppress(Exception):
+                self.gone()
             self._wake_r.close()
             self.home.thread = None
             self.ended = (
@@ -184,13 +180,8 @@ class LineThread(ABC, Generic[D, Item]):
             data = self._wake_r.recv(4096)
         except BlockingIOError:
             return
-        if data:
-            self.woken(data)
-        else:
+        if not data:
             self.over = True
-
-    def woken(self, data: bytes) -> None:
-        """What was written to wake it: zeros, and the numbers of signals where `wake_fd` is told of them."""
 
     def _take_up_one(self, now: float) -> bool:
         """One thing, if there is one. No reference to it is left when this returns."""

@@ -160,7 +160,7 @@ class _Reloader:
         self._signals.append(number)
         self._stopping.set()
         if self._child is not None:
-            # A terminal's Ctrl-C has come to the worker too; a second SIGINT would have it give up its job.
+            # The worker has a session of its own, and is told nothing by a terminal.
             again = len(self._signals) > 1 and number == signal.SIGINT
             self._child.send_signal(signal.SIGINT if again else signal.SIGTERM)
 

@@ -5,9 +5,7 @@ It knows WorkerBase only as something with `run(brokers, service)`: `base` stand
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import sys
 import threading
 import time
@@ -20,6 +18,7 @@ import click
 
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
+from zmws.work.last_words import end
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_LEVELS = {name.lower(): name for name in _LEVELS} | {name[0].lower(): name for name in _LEVELS}
@@ -137,10 +136,12 @@ def run_worker(
     backend_servers: str | None = None,
     backend_port: int | None = None,
     frontend_port: int | None = None,
+    before_end: Callable[[int], object] = lambda code: None,
 ) -> int:
     """Run one worker process; the exit code. `load` gives its classes; what is not given is as the settings
-    have it. `own`: the values of the options that the classes declare, or a command line with them. What is
-    wrong with any of that is told on standard error."""
+    have it. `before_end`: called with the exit code, also where the process ends at once. `own`: the values
+    of the options that the classes declare, or a command line with them. What is wrong with any of that is
+    told on standard error."""
     from zmws.work.run import Run
 
     try:
@@ -164,7 +165,7 @@ def run_worker(
             if stop_timeout is not None:
                 one.stop_timeout = stop_timeout
             made.append((one, service))
-        run = Run(made, endpoints, client=client)
+        run = Run(made, endpoints, client=client, before_end=before_end)
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE
@@ -173,6 +174,7 @@ def run_worker(
     except Exception:  # a setup() has failed: told with where
         traceback.print_exc()
         code = FAILED
+    before_end(code)
     return _without_threads(code)
 
 
@@ -185,9 +187,6 @@ def _without_threads(code: int) -> int:
         thread.join(max(0.0, until - time.monotonic()))
     names = ", ".join(thread.name for thread in left if thread.is_alive())
     if names and threading.current_thread() is threading.main_thread():
-        logging.getLogger("zmws.worker").warning("ends without the threads that jobs have left: %s", names)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)
+        text = "ends without the threads that jobs have left: %s"
+        end(code, lambda: logging.getLogger("zmws.worker").warning(text, names))
     return code

@@ -37,7 +37,8 @@ def current() -> JobInHand | None:
     mine = _mine.get()
     if mine is not None:
         return mine
-    return _running[0] if len(_running) == 1 else None
+    running = _running[:2]
+    return running[0] if len(running) == 1 else None
 
 
 @contextlib.contextmanager

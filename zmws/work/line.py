@@ -32,6 +32,7 @@ from zmws.dialog.worker import (
 from zmws.line.thread import LineThread
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.words import STACK_CHARS_MAX
+from zmws.work.last_words import WORDS_S, within
 
 log = logging.getLogger("zmws.worker")
 
@@ -70,7 +71,6 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         self._cancelled: set[bytes] = set()
         self._short = False  # of descriptors
         self._lost = ""  # which broker was told to be lost last, and why
-        self.on_signal: Callable[[int], None] = lambda number: None  # in the I/O thread
         self.hand(self.dialog.start)
 
     # ------------------------------------------------------------ who runs jobs
@@ -119,11 +119,6 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     # ------------------------------------------------------------ the thread
 
-    def woken(self, data: bytes) -> None:
-        for number in data:
-            if number:
-                self.on_signal(number)
-
     def take_up(self, now: float, step: Callable[[float], None]) -> None:
         step(now)
 
@@ -150,11 +145,11 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         elif isinstance(action, Registered):
             self._short, self._lost = False, ""
             self.registered.set()
-            log.info("registered at %s", self.dialog.broker)
+            _say(logging.INFO, "registered at %s", self.dialog.broker)
         elif isinstance(action, Lost):
             text = f"{action.broker}: {action.why}"
             if text != self._lost:  # each once, until a broker has answered
-                log.warning("no broker at %s; trying %s", text, self.dialog.broker)
+                _say(logging.WARNING, "no broker at %s; trying %s", text, self.dialog.broker)
             self._lost = text
         else:
             assert isinstance(action, Stopped), action
@@ -164,7 +159,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
     def cannot_open(self, why: str) -> None:
         # The job in hand may be what holds them, and goes on; its result waits for a connection.
         if not self._short:
-            log.warning("%s; it is tried again", why)
+            _say(logging.WARNING, "%s; it is tried again", why)
         self._short = True
 
     def ending(self, fault: BaseException | None) -> None:
@@ -173,6 +168,11 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     def gone(self) -> None:
         self.on_gone()
+
+
+def _say(level: int, text: str, *values: object) -> None:
+    """A line of the log. The author's code is on its way, and may fail or block: heartbeats must go on."""
+    within(WORDS_S, partial(log.log, level, text, *values))
 
 
 def _stop(dialog: WorkerDialog, within_s: float | None, now: float) -> None:

@@ -9,17 +9,14 @@ Rule 3: one process has one session, which serves all services of its classes.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import os
 import queue
 import random
 import signal
-import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -27,30 +24,24 @@ from typing import Any
 from zmws.dialog.worker import DialogSettings
 from zmws.real_threads import need_real_threads
 from zmws.wire.messages import WorkerRequest
-from zmws.work import stacks
+from zmws.work import last_words, stacks
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
 from zmws.work.declared import BadWorker, Declared, declared
 from zmws.work.executor import Executor, Inline
 from zmws.work.fault import encode_fault, is_a
-from zmws.work.forks import handle_signal
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand, installed
 from zmws.work.line import WorkerLine
 from zmws.work.own_client import OwnClient
 from zmws.work.recycling import Recycling
+from zmws.work.signals import Signals, StoppedInSetup
 
 log = logging.getLogger("zmws.worker")
 
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
 _GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
-_WORDS_S = 1.0  # for the last words of a process
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class _StoppedInSetup(BaseException):
-    """Raised by the handler: nothing that a setup() waits for will be needed."""
 
 
 class Run:
@@ -63,9 +54,11 @@ class Run:
         settings: DialogSettings | None = None,
         handle_signals: bool = True,
         client: str | None = None,
+        before_end: Callable[[int], object] = lambda code: None,
     ) -> None:
         """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
-        turn. `client`: where `self.client` connects, None: as the broker tells. Raises BadWorker, and
+        turn. `client`: where `self.client` connects, None: as the broker tells. `before_end`: called with the
+        exit code where the process ends without a return from `run`. Raises BadWorker, and
         ZmwsError where threads have been replaced (gevent, eventlet)."""
         need_real_threads("a worker", queues=True)
         self._workers: dict[str, tuple[Worker, Declared]] = {}
@@ -83,8 +76,7 @@ class Run:
         # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
         self._let_through = () if handle_signals else (KeyboardInterrupt,)
         self._executor: Executor = Inline(self._let_through)
-        self._signals: list[int] | None = [] if handle_signals else None  # those that have come
-        self._handlers: dict[int, Any] = {}  # as they are when setup() is through
+        self._signals = Signals(self._on_signal) if handle_signals else None
         self._in_hand: tuple[JobInHand, bytes] | None = None
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
         self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
@@ -96,11 +88,8 @@ class Run:
         self._recycling = Recycling(classes, random.random(), time.monotonic())
         self._code = 0
         self._connected = False  # the I/O thread was started
-        self._setting_up = False
         self._timers: list[threading.Timer] = []
-        self._seen: tuple[Counter[int], Counter[int]] = (Counter(), Counter())  # by the handler, the thread
-        self._noting = threading.RLock()
-        self.line.on_signal = self._on_signal_byte
+        self._before_end = before_end
         self._brokers = list(brokers)
 
     def run(self) -> int:
@@ -110,125 +99,117 @@ class Run:
 
     def _run(self) -> int:
         if self._signals is not None:
-            self._take_signals()
+            self._signals.take()
             stacks.on_signal()
         dialog = self.line.dialog
         what = (dialog.worker_id, ", ".join(self.services), os.getpid(), ", ".join(self._brokers))
-        log.info("worker %s of %s, pid %d, connects to %s", *what)
+        _say(logging.INFO, "worker %s of %s, pid %d, connects to %s", *what)
         ready: list[Worker] = []
         try:
-            self._set_up(ready)
-            self._worked_at = dict.fromkeys(self.services, time.monotonic())
-            self.line.start()
-            self._connected = True
-            self._keep_signals()
-            self._serve()
-        except _StoppedInSetup:
-            pass
+            try:
+                self._set_up(ready)
+                self._worked_at = dict.fromkeys(self.services, time.monotonic())
+                self.line.start()
+                self._connected = True
+                self._serve()
+            except StoppedInSetup:
+                pass
+            finally:
+                self._leave(ready)
         finally:
-            self._leave(ready)
-            for timer in self._timers:
-                timer.cancel()
+            self._cancel_timers()
+            if self._signals is not None:
+                self._signals.give_back()
         if self.line.unconfirmed:
-            log.warning(
-                "left with %d results that no broker confirmed; their jobs may run again",
-                self.line.unconfirmed,
-            )
-        log.info("stopped%s", f": {signal.Signals(self._signals[0]).name}" if self._signals else "")
+            text = "left with %d results that no broker confirmed; their jobs may run again"
+            _say(logging.WARNING, text, self.line.unconfirmed)
+        came = self._signals.came if self._signals is not None else []
+        _say(logging.INFO, "stopped%s", f": {signal.Signals(came[0]).name}" if came else "")
         return self._code
 
     def _set_up(self, ready: list[Worker]) -> None:
-        """Call each setup(). Raises what that raises, and _StoppedInSetup."""
-        self._setting_up = True
+        """Call each setup(). Raises what that raises, and StoppedInSetup."""
+        signals = self._signals
         try:
+            if signals is not None:
+                signals.setting_up = True
             for worker, _ in self._workers.values():
+                if signals is not None and signals.came:
+                    raise StoppedInSetup  # the one before has kept it from passing
                 self._executor.call(worker.setup)
                 ready.append(worker)
-            if self._signals:
-                raise _StoppedInSetup  # it has kept the first one from passing
         finally:
-            self._setting_up = False
-        if self._signals is not None:
-            self._handlers = {number: signal.getsignal(number) for number in _STOPS}
+            if signals is not None:
+                signals.setting_up = False
+        if signals is not None:
+            if signals.came:
+                raise StoppedInSetup
+            signals.set_up()
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def _leave(self, ready: list[Worker]) -> None:
         """End the connection, then whatever setup() has begun."""
+        if self._signals is not None:
+            self._signals.setting_up = False
         if self._connected:
-            self.line.stop()
+            # With a job in hand only where somebody's Ctrl-C has passed through: that is given back.
+            self.line.stop(None if self._in_hand is None else 0)
             self.line.join(_JOIN_S)
-        if self._handlers:
-            signal.set_wakeup_fd(-1)
         self.line.close()
+        self._cancel_timers()
         if self._signals is not None and ready:
             self._end_within(self._stop_timeout_s, "teardown()")
         for worker in reversed(ready):
             self._guarded("teardown()", worker.teardown)
-        self._client.close()
-        self._executor.close()
+        with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
+            self._client.close()
+            self._executor.close()
 
     # ------------------------------------------------------------ signals
 
-    def _take_signals(self) -> None:
-        for number in _STOPS:
-            # Ignored from before is SIGHUP under nohup, whose user wants just that.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                handle_signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, _: object) -> None:
-        """Python's handler: in the main thread, as soon as that is not in C code."""
-        self._note(number, by_thread=False)
-        if self._setting_up:
-            raise _StoppedInSetup  # there is no job that could be finished
-
-    def _on_signal_byte(self, number: int) -> None:
-        """In the I/O thread: a signal has come, any that Python has a handler for."""
-        if self._handlers.get(number) == self._on_signal:
-            self._note(number, by_thread=True)
-
-    def _note(self, number: int, by_thread: bool) -> None:
-        """A signal has come. Both the handler and the I/O thread are told of it; the first acts."""
-        with self._noting:
-            mine, others = self._seen[by_thread], self._seen[not by_thread]
-            mine[number] += 1
-            if mine[number] <= others[number] or self._signals is None:
-                return
-            self._signals.append(number)
-            first = len(self._signals) == 1
+    def _on_signal(self, number: int) -> None:
+        """A signal has come; from any thread."""
+        assert self._signals is not None
+        first = len(self._signals.came) == 1
         self._code = RECYCLED if number == signal.SIGHUP and first else 0
         if number == signal.SIGINT and not first:
             self._code = _GAVE_BACK
             if not self._connected or self.line.ended:
-                os._exit(self._code)  # there is nothing to give back, and whatever runs does not end
+                self._end("ends at once")  # nothing is to be given back, and whatever runs does not end
             self.line.stop(0)  # asked twice: the job in hand is given back now
             return
         self.line.stop(self._stop_timeout_s)
         if first:
-            self._end_within(self._stop_timeout_s + _JOIN_S, "setup(), idle() or teardown()")
+            grace_s = 0.0 if self._signals.setting_up else _JOIN_S
+            self._end_within(self._stop_timeout_s + grace_s, "setup() or idle()")
 
     def _end_within(self, seconds: float, what: str) -> None:
         """End the process then, if the author's code is still running."""
-
-        text = "ends at once: %s has not returned within %g s"
-        end = partial(_exit, lambda: self._code, logging.ERROR, text, what, seconds)
-        timer = threading.Timer(seconds, end)
+        text = f"ends at once: {what} has not returned within {seconds:g} s"
+        timer = threading.Timer(seconds, partial(self._end, text))
         timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # the system has no thread left
+            timer.start()
+            self._timers.append(timer)
+
+    def _end(self, text: str, *values: Any) -> None:
+        code = self._code
+        with contextlib.suppress(Exception):
+            self._before_end(code)
+        # A job that is given back will run elsewhere, and what it has started here must not go on.
+        given_back = bool(self.line.given_back)
+        last_words.end(code, partial(_say, logging.WARNING, text, *values), with_started=given_back)
 
     def _keep_signals(self) -> None:
-        """What a job has done to the handlers (an event loop of its own, say) holds no longer than the
-        job."""
-        if self._handlers:
-            signal.set_wakeup_fd(self.line.wake_fd, warn_on_full_buffer=False)
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler and handler is not None:
-                signal.signal(number, handler)
-                name = signal.Signals(number).name
-                _say(
-                    logging.WARNING,
-                    "the last job has left another handler of %s; it is as before again",
-                    name,
-                )
+        """What the author's code has done to the handlers (an event loop of its own, say) holds no longer
+        than that runs."""
+        if self._signals is not None and (changed := self._signals.keep()):
+            text = "another handler of %s was left; it is as before again"
+            _say(logging.WARNING, text, ", ".join(changed))
 
     # ------------------------------------------------------------ jobs
 
@@ -247,6 +228,7 @@ class Run:
                 # What a job has left behind (an alarm, a thread) may still raise here.
                 if is_a(fault, self._let_through) or line.fault is not None:
                     raise
+                self._keep_signals()
                 told = encode_fault(fault)
                 _say(logging.ERROR, "after a job: the worker goes on\n%s", told["traceback"])
                 request = request or line.lost()
@@ -317,6 +299,7 @@ class Run:
             if at is not None and now >= at:
                 self._idle_called.add(name)
                 self._guarded("idle()", self._workers[name][0].idle)
+                self._keep_signals()
 
     def _guarded(self, name: str, what: Any) -> None:
         try:
@@ -328,7 +311,8 @@ class Run:
 
     def _leave_if_enough(self) -> None:
         # What was handed over to stop may not have been taken up yet.
-        if self.line.dialog.stopping or self._code == RECYCLED:
+        told = self._signals is not None and bool(self._signals.came)
+        if self.line.dialog.stopping or told or self._code == RECYCLED:
             return
         why = self._recycling.why(time.monotonic())
         if why is not None:
@@ -348,7 +332,8 @@ class Run:
         stays = self._signals is None or self._stays_when_hung
         end = "" if stays else "\nleaves to be started anew, without that job (on_hung)"
         text = "job %s was to be dropped, and hangs\n%s%s"
-        _within(_WORDS_S, partial(_say, logging.ERROR, text, token.decode(), stacks.all_stacks(), end))
+        words = partial(_say, logging.ERROR, text, token.decode(), stacks.all_stacks(), end)
+        last_words.within(last_words.WORDS_S, words)
         if not stays:
             self._code = RECYCLED
             self.line.abandon()
@@ -359,42 +344,7 @@ class Run:
         given_back = self.line.given_back
         if self._signals is not None and (given_back or self._code == _GAVE_BACK):
             names = ", ".join(token.decode().rpartition("/")[0] for token in given_back) or "nothing"
-            _exit(lambda: self._code, logging.WARNING, "ends at once, and gives back: %s", names)
-
-
-def _exit(code: Callable[[], int], level: int, text: str, *values: Any) -> None:
-    """End this process, whatever its other threads do. What is said must not keep it: standard error may be a
-    pipe that nobody reads, and its lock in the hands of who hangs."""
-    _within(_WORDS_S, partial(_say, level, text, *values))
-    _within(_WORDS_S, _flush)
-    if os.getsid(0) == os.getpid():
-        # Started detached, and so alone in its group with what the job has started, which is to run
-        # elsewhere.
-        with contextlib.suppress(OSError):
-            os.killpg(0, signal.SIGTERM)
-    os._exit(code())
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-
-
-def _within(seconds: float, what: Callable[[], object]) -> None:
-    """Do something in a thread of its own, and wait for it so long. (Below `threading`, whose locks whoever
-    hangs may hold.)"""
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def run() -> None:
-        try:
-            what()
-        finally:
-            done.release()
-
-    _thread.start_new_thread(run, ())
-    done.acquire(timeout=seconds)
+            self._end("ends at once, and gives back: %s", names)
 
 
 def _say(level: int, text: str, *values: Any) -> None:

@@ -326,7 +326,7 @@ def work(self, job_id, params):
 def test_a_job_that_takes_a_signal_for_itself_has_it_no_longer_than_it_runs(tmp_path: Path) -> None:
     with stand(tmp_path, TAKES_SIGNALS) as at:
         assert at.client.call("WAITS", timeout=10) is None
-        wait_until(lambda: "has left another handler of SIGTERM" in at.log())
+        wait_until(lambda: "another handler of SIGTERM was left" in at.log())
         at.worker.signal(signal.SIGTERM)
         assert at.worker.popen.wait(10) == 0
 
