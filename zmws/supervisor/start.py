@@ -15,12 +15,14 @@ from zmws.errors import ZmwsError
 from zmws.supervisor.broker import address_of, client_of, unnoted
 from zmws.supervisor.children import Children
 from zmws.supervisor.events import GivingUp, HadDied, RunsUnnoted, Tell
+from zmws.supervisor.pidfile import is_ending
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, DIED, Installation, Process
 from zmws.supervisor.stop import end, tidy
 
 _POLL_S = 0.05
 _GIVING_UP_S = 5.0
+_ENDING_S = 5.0  # for a process that was killed to go
 
 
 class NotReady(ZmwsError):
@@ -52,6 +54,7 @@ def start(
     wanted = installation.processes(servers, workers, names)
     address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
     with installation.locked():
+        await_ending(installation)
         died = [
             one for one in map(installation.state, (process.name for process in wanted)) if one.state == DIED
         ]
@@ -156,3 +159,10 @@ class _Starting:
                 if time.monotonic() > until:
                     raise NotReady(f"not ready within {self._timeout_s:g} s: {', '.join(missing)}")
                 time.sleep(_POLL_S)
+
+
+def await_ending(installation: Installation) -> None:
+    """Wait for those that were killed a moment ago: they are as good as gone, but may hold their ports."""
+    until = time.monotonic() + _ENDING_S
+    while any(map(is_ending, installation.running().values())) and time.monotonic() < until:
+        time.sleep(_POLL_S)
