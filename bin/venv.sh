@@ -23,7 +23,7 @@ venv_whole() {
     IFS= read -r made_in < "$root/.venv/root" && [ "$made_in" = "$root" ]
 }
 
-# venv_make STAMP EXTRA: makes or mends .venv unless it is ready. EXTRA is "" or "[dev]".
+# venv_make STAMP EXTRA: makes or mends .venv unless it is ready. EXTRA is "[typed]" or "[dev]".
 venv_make() {
     venv_ready "$1" && return
     python=$(find_python) || exit 1

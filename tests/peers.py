@@ -72,18 +72,32 @@ def peer(endpoint: str, kind: int = zmq.DEALER, identity: bytes | None = None) -
 
 @contextlib.contextmanager
 def worker_process(
-    folder: Path, endpoint: str, body: str, name: str = "worker", also: Sequence[str] = ()
+    folder: Path,
+    endpoint: str,
+    body: str,
+    name: str = "worker",
+    also: Sequence[str] = (),
+    flags: Sequence[str] = (),
 ) -> Iterator[RunningProcess]:
     """A worker process whose class body is `body` (service_name and work), connected to `endpoint`.
-    `also`: endpoints of further brokers."""
-    file = folder / f"{name}.py"
+    `also`: endpoints of further brokers; `flags`: more of its command line."""
     text = "import ctypes, json, os, signal, sys, threading, time\nfrom zmws import WorkerBase\n\n\n"
-    text += "class W(WorkerBase):\n"
-    file.write_text(text + textwrap.indent(textwrap.dedent(body), "    "))
+    text += "class W(WorkerBase):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+    with worker_file_process(folder, [endpoint, *also], text, name, flags) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def worker_file_process(
+    folder: Path, endpoints: Sequence[str], text: str, name: str = "worker", flags: Sequence[str] = ()
+) -> Iterator[RunningProcess]:
+    """A worker process whose file is `text`."""
+    file = folder / f"{name}.py"
+    file.write_text(text)
     command = [sys.executable, "-m", "zmws", "worker", str(file)]
-    for broker in (endpoint, *also):
+    for broker in endpoints:
         command += ["--broker", broker]
-    with process(command, folder / f"{name}.log") as running:
+    with process([*command, *flags], folder / f"{name}.log") as running:
         yield running
 
 

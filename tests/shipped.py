@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKERS = ("logger", "random_stream", "reverse", "sleep", "wordcount")  # the files of workers/
+# The files of workers/.
+WORKERS = ("logger", "primes", "random_stream", "reverse", "sleep", "slug", "wordcount")
 
 _TABLE = re.compile(r"^\[\[workers\]\]\n(?:(?!\[).*\n)*", re.MULTILINE)
 _FILES = {f"workers/{name}.py" for name in WORKERS}

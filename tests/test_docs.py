@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 import click
 import pytest
 
-from tests import shipped
+from tests import documents, reference, shipped
+from tests.documents import Reader
 from tests.peers import REPOSITORY, process, wait_until
-from tests.system.installation import ZMWS, environment, installation, run
+from tests.system.installation import installation, run
 from zmws.cli import cli
 from zmws.core import job
 from zmws.core.broker import Broker
@@ -36,7 +36,7 @@ def _document(name: str) -> str:
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [one.text for one in documents.blocks(README, language)]
 
 
 def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
@@ -137,7 +137,12 @@ def test_every_verb_of_the_command_line_is_explained() -> None:
 def test_the_links_of_the_documents_lead_somewhere() -> None:
     for file in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)]+)\)", file.read_text()):
-            assert link.startswith("https://") or (file.parent / link).exists(), f"{file.name}: {link}"
+            path, _, title = link.partition("#")
+            there = file.parent / path if path else file
+            assert link.startswith("https://") or there.exists(), f"{file.name}: {link}"
+            if title:
+                titles = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+                assert f"#{title}" in [reference.anchor(one) for one in titles], f"{file.name}: {link}"
 
 
 def test_comments_cite_documents_that_are_here() -> None:
@@ -148,7 +153,7 @@ def test_comments_cite_documents_that_are_here() -> None:
     for path in files:
         text = path.read_text()
         assert not re.search(r"\b[A-Z]{4,} sections? \d", text), f"{path} cites a section of no document"
-        for cited in re.findall(r"(?<![\w/.])((?:docs/)?[A-Za-z]+\.md)\b", text):
+        for cited in re.findall(r"(?<![\w/.-])((?:docs/)?[A-Za-z-]+\.md)\b", text):
             places = (REPOSITORY / cited, REPOSITORY / "docs" / cited)
             assert any(place.is_file() for place in places), f"{path} cites {cited}, which is not here"
 
@@ -158,51 +163,21 @@ _OF_TEXT = (".py", ".txt", ".sql", ".sh", "")
 
 @pytest.mark.timeout(240)  # some forty processes, one after the other
 def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
-    client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
-    ports = {
-        "ZMWS_BROKER_CLIENT": client,
-        "ZMWS_BROKER_WORKER": worker,
-        "ZMWS_BROKER_NEWS": news,
-        "ZMWS_BROKER_MDP": mdp,
-    }
-    hello, calling, leasing, raw, strict, testing = (
-        text.replace("tcp://127.0.0.1:5555", client).replace("tcp://127.0.0.1:5556", worker)
-        for text in _blocks("python")
-    )
+    reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in free_ports(4)))
+    hello, calling, leasing, raw, strict, testing = _blocks("python")
     try_them, kill_it, look_after, call_hello = _blocks("sh")
-
-    def shell(commands: str) -> str:
-        script = 'bin/zmws() { "$ZMWS_PYTHON" -P -m zmws "$@"; }\n'.replace("bin/zmws()", "zmws()")
-        script += commands.replace("bin/zmws", "zmws")
-        ended = subprocess.run(
-            ["bash", "-eu", "-c", script],
-            cwd=tmp_path,
-            env=environment(ZMWS_PYTHON=sys.executable, **ports),
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
-
-    def python(program: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=60
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
 
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
         (tmp_path / "README.md").write_text(README)
-        assert run("start", cwd=tmp_path, **ports).code == 0
-        told = shell(try_them)
+        assert run("start", cwd=tmp_path, **reader.endpoints).code == 0
+        told = reader.shell(try_them)
         assert told.startswith("dlrow ,olleH\n") and "state: complete" in told and "STR-REV" in told
 
-        told = shell(kill_it)
+        told = reader.shell(kill_it)
         assert "state: complete" in told and "attempt: 1" in told and "running, attempt 1" in told
 
-        told = shell(look_after)
+        told = reader.shell(look_after)
         purged = re.search(r"^cancelled: (\d+) jobs of STR-REV$", told, re.MULTILINE)
         assert purged is not None and int(purged[1]) == len(README.splitlines())
         assert "waits again: 1 job\n" in told and "copy.db: nothing wrong" in told
@@ -210,12 +185,12 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         (tmp_path / "workers" / "hello.py").write_text(hello)
         with (tmp_path / "etc" / "zmws.toml").open("a") as file:
             file.write("".join(_blocks("toml")))
-        assert shell(call_hello).endswith("Hello, you!\n")
+        assert reader.shell(call_hello).endswith("Hello, you!\n")
 
-        answers = python(calling).splitlines()
+        answers = reader.python(calling).splitlines()
         assert answers[0] == "cba" and answers[2].startswith("ValueError STR-REV needs 'str'")
-        assert python(leasing) == ""
-        answers = python(raw).splitlines()
+        assert reader.python(leasing) == ""
+        answers = reader.python(raw).splitlines()
         assert re.fullmatch(r"\[b'JOB: \S+ SLEEP'\]", answers[0])
         assert re.fullmatch(
             r"\[b'MDPC02', b'\\x03', b'STR-REV', b'COMPLETE: STR-REV \[\S+\]', b'PARAM-JSON: \"cba\"'\]",
@@ -223,31 +198,110 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         )
 
         (tmp_path / "test_hello.py").write_text(testing)
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "test_hello.py"],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout + ended.stderr
+        assert "3 passed" in reader.pytest("test_hello.py")
 
-        with process([sys.executable, "-c", strict], tmp_path / "strict.log") as served:
-            listed = [*ZMWS, "services", "--json"]
+        with process([sys.executable, "-c", reader.own(strict)], tmp_path / "strict.log") as served:
 
             def registered() -> bool:
-                told = subprocess.run(listed, cwd=tmp_path, env=environment(**ports), capture_output=True)
-                return b"UPPER" in told.stdout
+                return "UPPER" in run("services", "--json", cwd=tmp_path, **reader.endpoints).out
 
             wait_until(registered, what="the strict worker")
             caller = (
                 "import zmq; s = zmq.Context().socket(zmq.DEALER); s.RCVTIMEO = 10000; s.LINGER = 0\n"
-                f"s.connect({client!r})\n"
+                "s.connect('tcp://127.0.0.1:5555')\n"
                 "s.send_multipart([b'MDPC02', b'\\x01', b'SYNC-UPPER', b'abc'])\n"
                 "print(s.recv_multipart()[-1])"
             )
-            assert python(caller) == "b'ABC'\n"
+            assert reader.python(caller) == "b'ABC'\n"
             assert served.popen.wait(10) == 0, served.text()
-        assert run("stop", cwd=tmp_path, **ports).code == 0
+        assert run("stop", cwd=tmp_path, **reader.endpoints).code == 0
         assert zmws.pids() == {}
+
+
+# ---------------------------------------------------------------- documents that are followed
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["writing-a-worker.md", "testing-a-worker.md"])
+def test_a_documents_examples_work(tmp_path: Path, name: str) -> None:
+    with installation(tmp_path, "") as zmws:
+        (tmp_path / "etc" / "zmws.toml").unlink()
+        for sample in (tmp_path / "workers").iterdir():
+            sample.unlink()
+        reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in zmws.ports[:4]))
+        reader.follow(REPOSITORY / "docs" / name)
+        if zmws.pids():
+            ran = run("status", cwd=tmp_path, **reader.endpoints)
+            assert ran.code == 0, ran.out
+            assert run("stop", cwd=tmp_path, **reader.endpoints).code == 0
+
+
+_WORKS = """
+```python
+# folder/one.py
+text = "tcp://127.0.0.1:5555"
+```
+
+```python
+from folder.one import text
+
+assert text == "tcp://127.0.0.1:1"
+```
+
+```python
+# test_one.py
+def test_it():
+    from folder.one import text
+```
+
+```console
+$ id=$(zmws --version)
+$ zmws --version; python -c 'import sys
+> print("a", "b", sys.exit("c"))'
+zmws...
+c
+$ python -c 'print(1, end="")'
+1
+```
+"""
+
+
+def _follow(folder: Path, text: str) -> None:
+    (folder / "example.txt").write_text(text)
+    Reader(folder, *(f"tcp://127.0.0.1:{port}" for port in (1, 2, 3, 4))).follow(folder / "example.txt")
+
+
+def test_a_document_is_followed_from_the_top_to_the_end(tmp_path: Path) -> None:
+    _follow(tmp_path, _WORKS)
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "wrong"),
+    [
+        ('assert text == "tcp://127.0.0.1:1"', "assert 1 == 2", r":8: (.|\n)*line 10, in <module>\nAssert"),
+        ("    from folder", "    assert 1 == 2", r":14: (.|\n)*assert 1 == 2"),
+        ("def test_it", "def it", r":14: "),
+        ("def test_it", "import pytest\n@pytest.mark.skip\ndef test_it", r":14: (.|\n)*1 skipped"),
+        (
+            "$ id=$(zmws --version)",
+            "$ zmws nothing",
+            r":20: \$ zmws nothing\nended with 2:(.|\n)*is no command",
+        ),
+        ("c\n$", "d\n$", r":20: \$ zmws --version(.|\n)*shows\nzmws(.|\n)*and not"),
+        ("$ id=$(zmws --version)", "$ zmws --version; exit", r":20: (.|\n)*before the last command"),
+        ("$ id=$(zmws --version)", "$ true", r":20: a command is neither of zmws nor of python: \$ true"),
+        ("```console\n$ id", "```sh\n$ id", r":20: a block of 'sh', which nothing runs"),
+        ("# folder/one.py", "# workers/one.py", r":8: "),
+        ("```console", "```console once", r"^8 fences, and 3 blocks that can be read"),
+        ("```console", "  ```console", r"^8 fences, and \d blocks that can be read"),
+    ],
+)
+def test_an_example_that_is_wrong_is_noticed(tmp_path: Path, said: str, instead: str, wrong: str) -> None:
+    assert said in _WORKS
+    with pytest.raises(AssertionError, match=wrong):
+        _follow(tmp_path, _WORKS.replace(said, instead))
+
+
+def test_a_worker_of_a_document_that_nobody_has_started_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"example\.txt: nobody has started or imported one"):
+        _follow(tmp_path, "```python\n# workers/one.py\n1\n```\n")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import socket
 import threading
 from pathlib import Path
 
 import pytest
+import zmq
 
 from tests.peers import wait_until
 from zmws import ipc_files, settings
@@ -16,6 +18,7 @@ from zmws.client import Client
 from zmws.server import BrokerServer, StartFailed
 from zmws.store.sqlite.memory import MemoryStore
 from zmws.supervisor.ports import ports_in_use
+from zmws.testing import RunningBroker
 from zmws.testing.broker import broker_in_thread
 
 NAMES = ("client", "worker", "news", "mdp")
@@ -125,3 +128,12 @@ def test_of_many_that_take_over_a_dead_socket_one_gets_it(tmp_path: Path) -> Non
     assert ipc_files.listens(path)
     got[0].close()
     wait_until(lambda: not ipc_files.listens(path), what="it is dead again")
+
+
+def test_a_worker_is_told_where_the_brokers_clients_are_heard(zmws_broker: RunningBroker) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as worker:
+        worker.linger = 0
+        worker.connect(zmws_broker.worker)
+        worker.send_multipart([b"MDPW02", b"\x01", b"S", b'{"zmws": 1, "id": "w"}'])
+        assert worker.poll(5000)
+        assert json.loads(worker.recv_multipart()[2])["client"] == zmws_broker.client

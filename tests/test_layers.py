@@ -4,7 +4,7 @@
     L1 dialog/*  core/*
     L2 settings/*  store/*  sockets  ipc_files  ids  real_threads
     L3 line/*  server/*
-    L4 worker/*  client/*
+    L4 work/*  client/*
     L5 gateway/*  supervisor/*  testing/*
     L6 cli/*
 
@@ -42,7 +42,7 @@ LAYERS = {
     "zmws.store": 2,
     "zmws.line": 3,
     "zmws.server": 3,
-    "zmws.worker": 4,
+    "zmws.work": 4,
     "zmws.client": 4,
     "zmws.gateway": 5,
     "zmws.supervisor": 5,
@@ -255,7 +255,7 @@ GOOD = {
         "import importlib\n"
         "from typing import TYPE_CHECKING, Any\n"
         "from zmws.errors import ZmwsError\n"
-        "if TYPE_CHECKING:\n    from zmws.worker.base import WorkerBase\n"
+        "if TYPE_CHECKING:\n    from zmws.work.base import WorkerBase\n"
         "def __getattr__(name: str) -> Any:\n    from zmws.client import sync\n"
     ),
     "errors.py": "",
@@ -269,7 +269,7 @@ GOOD = {
     "store/sqlite.py": "import sqlite3\nfrom ..core.options import x\nfrom .base import y\n",
     "store/base.py": "import zmws.errors\n",
     "server/loop.py": "import zmq\nfrom zmws import __version__\nfrom zmws.sockets import send\n",
-    "worker/base.py": "from zmws.core.broker import x\n",
+    "work/base.py": "from zmws.core.broker import x\n",
     "client/sync.py": "import zmq\n",
     "testing.py": "from zmws import Client\nfrom zmws.server import loop\n",
     "cli/__init__.py": "import click\nimport zmws\nfrom zmws.gateway import http\n",
@@ -344,7 +344,7 @@ def test_a_tree_that_keeps_the_rules_passes(tmp_path: Path) -> None:
         ("settings.py", "import zmq", "settings:1: of L2 only zmws.sockets imports zmq"),
         ("store/sqlite.py", "import zmq", "store.sqlite:1: of L2 only zmws.sockets imports zmq"),
         ("server/loop.py", "import zmws.testing", "server.loop:1: L3 must not import zmws.testing of L5"),
-        ("worker/base.py", "import zmws", "worker.base:1: L0 to L4 must not import zmws itself"),
+        ("work/base.py", "import zmws", "work.base:1: L0 to L4 must not import zmws itself"),
         ("gateway/http.py", "import zmws.cli", "gateway.http:1: L5 must not import zmws.cli of L6"),
         ("util.py", "", "util:1: stands in no layer"),
         (

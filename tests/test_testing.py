@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 
 from tests.peers import REPOSITORY
 from tests.system.installation import environment, run
-from zmws import Client, JobFailed, Refused, WorkerBase
+from zmws import Client, JobFailed, Refused, WorkerBase, worker
 from zmws.core.options import ServiceOptions
 from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing import (
@@ -26,6 +31,8 @@ from zmws.testing import (
     worker_in_thread,
 )
 from zmws.testing.fixtures import BrokerFactory, WorkerFactory
+from zmws.work import Retry
+from zmws.work.declared import BadWorker
 
 
 class Shaky(WorkerBase):
@@ -139,13 +146,107 @@ def test_a_coroutine_runs_to_its_end() -> None:
 
 
 def test_the_job_at_hand_is_as_the_test_says() -> None:
-    assert run_job(Shaky, "job", job_id="mine", attempt=3, cancelled=True).result == ["mine", 3, True]
+    assert run_job(Shaky, "job", job_id="mine", attempt=3, cancel=True).result == ["mine", 3, True]
 
 
 def test_several_jobs_run_on_one_object() -> None:
     worker = Shaky()
     assert run_job(worker, 1).ok and run_job(worker, 2, job_id="second").ok
     assert len(worker.jobs) == 2 and worker.jobs[1] == "second"
+
+
+class Whole(Shaky):
+    """Has all that a class may have."""
+
+    service_name = ""
+    flags = (click.Option(["--path"], default="x.log"), click.Option(["--twice"], is_flag=True))
+    log_output = True
+    calls: list[str] = []
+
+    def setup(self) -> None:
+        self.calls.append("setup")
+
+    def teardown(self) -> None:
+        self.calls.append("teardown")
+
+    def work(self, job_id: str, params: dict[str, Any]) -> Any:
+        self.calls.append("work")
+        logging.getLogger("shop").warning("it is %s", "late")
+        sys.stdout.write("printed\nno end")
+        if (saved := self.job.saved) is not None:
+            self.job.save([*saved, 1])
+            self.job.save((2, date(2027, 1, 31)))
+        if "again" in params:
+            raise Retry("busy", delay=5, count=False)
+        if "client" in params:
+            return self.client.call("OTHER", 1)
+        return [dict(self.options), self.job.service, saved]
+
+
+@pytest.fixture
+def calls() -> list[str]:
+    Whole.calls.clear()
+    return Whole.calls
+
+
+def test_a_class_is_set_up_and_torn_down_and_an_object_is_not(calls: list[str]) -> None:
+    run_job(Whole)
+    assert calls == ["setup", "work", "teardown"]
+    run_job(Whole())
+    assert calls[3:] == ["work"]
+
+
+def test_a_setup_that_fails_is_raised_and_a_failed_job_is_torn_down(calls: list[str]) -> None:
+    class Fails(Whole):
+        def setup(self) -> None:
+            raise OSError("no database")
+
+    with pytest.raises(OSError, match="no database"):
+        run_job(Fails)
+    assert calls == []
+    assert run_job(Whole, {"again": 1}).state == "failed" and calls == ["setup", "work", "teardown"]
+
+
+def test_what_was_saved_comes_in_and_what_is_saved_comes_out() -> None:
+    outcome = run_job(Whole, {}, saved=(7,))
+    assert outcome.result[2] == [7], "it went through JSON"
+    assert outcome.saved == [[7, 1], [2, "2027-01-31"]]
+    assert run_job(Whole).saved == []
+
+
+def test_what_is_logged_and_printed_is_in_the_log() -> None:
+    assert run_job(Whole).log == ["WARNING shop: it is late", "stdout: printed", "stdout: no end"]
+
+
+def test_a_retry_says_when_and_whether_it_counts() -> None:
+    outcome = run_job(Whole, {"again": 1})
+    assert (outcome.retried, outcome.delay, outcome.counted) == (True, 5.0, False)
+    assert (run_job(Shaky, "raise").delay, run_job(Shaky, "raise").counted) == (None, True)
+
+
+def test_options_are_the_defaults_of_the_flags_and_what_is_given() -> None:
+    assert run_job(Whole).result[:2] == [{"path": "x.log", "twice": False}, "TESTED"]
+    assert run_job(Whole, options={"path": "y"}).result[0] == {"path": "y", "twice": False}
+
+
+def test_the_client_is_the_one_that_is_given() -> None:
+    client = SimpleNamespace(call=lambda service, value: [service, value])
+    assert run_job(Whole, {"client": 1}, client=client).result == ["OTHER", 1]
+    outcome = run_job(Whole, {"client": 1})
+    assert outcome.message == "self.client is there while the worker runs; in a test give run_job a client"
+
+
+def test_parameters_are_checked_as_a_worker_does() -> None:
+    outcome = run_job(Whole, [1])
+    assert (outcome.code, outcome.message) == ("bad_params", "expected an object, got a list")
+
+
+def test_what_cannot_be_run_is_raised() -> None:
+    for made in (Client, type("Odd", (Shaky,), {"retries": -1}), type("Odd", (Shaky,), {"work": None})):
+        with pytest.raises(BadWorker):
+            run_job(made)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(type("Stops", (Shaky,), {"work": lambda *_: signal.raise_signal(signal.SIGINT)}))
 
 
 # ---------------------------------------------------------------- the fixtures
@@ -181,6 +282,15 @@ def test_a_worker_that_cannot_start_says_why(zmws_worker: WorkerFactory) -> None
 
     with pytest.raises(ValueError, match=r"Nameless\.service_name"):
         zmws_worker(Nameless)
+
+
+def test_a_worker_whose_setup_fails_says_so_at_once(zmws_worker: WorkerFactory) -> None:
+    class Broken(Shaky):
+        def setup(self) -> None:
+            raise OSError("no database")
+
+    with pytest.raises(OSError, match="no database"):
+        zmws_worker(Broken)
 
 
 def test_a_worker_that_was_stopped_is_gone(zmws_broker: RunningBroker, zmws_client: Client) -> None:
@@ -362,3 +472,15 @@ def test_one_job_needs_no_pytest() -> None:
         timeout=60,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3\n", "")
+
+
+def test_what_a_job_logs_at_info_is_heard_as_in_a_worker(caplog: pytest.LogCaptureFixture) -> None:
+    @worker("SAYS")
+    def says() -> None:
+        logging.getLogger("shop").info("it is done")
+        logging.getLogger("shop").debug("in detail")
+
+    before = logging.getLogger().level
+    assert run_job(says).log == ["INFO shop: it is done"] and logging.getLogger().level == before
+    caplog.set_level(logging.ERROR)
+    assert run_job(says).log == [], "the test has chosen a level"

@@ -10,10 +10,11 @@ import pytest
 
 from tests import shipped
 from tests.peers import REPOSITORY
+from zmws.testing import JobOutcome, run_job
 from zmws.wire.messages import WorkerRequest
-from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.base import work_fault
-from zmws.worker.files import WorkerFileError, load_class
+from zmws.work import JobInHand, WorkerBase
+from zmws.work.declared import work_fault
+from zmws.work.files import WorkerFileError, load_class
 
 
 class Ear:
@@ -91,21 +92,46 @@ def test_logger_keeps_its_file_open_until_it_is_idle(tmp_path: Path, monkeypatch
         worker.work("4", {})
 
 
+def run_sample(name: str, params: Any, **given: Any) -> JobOutcome:
+    return run_job(load_class(REPOSITORY / "workers" / f"{name}.py"), params, **given)
+
+
 def test_wordcount_counts(tmp_path: Path) -> None:
-    worker, file = sample("wordcount")[0], tmp_path / "text"
+    file = tmp_path / "text"
     file.write_bytes(b"one two\nthree\xff\n\n")
-    assert worker.work("1", {"path": str(file)}) == {"lines": 3, "words": 3, "bytes": 16}
+    assert run_sample("wordcount", {"path": str(file)}).result == {"lines": 3, "words": 3, "bytes": 16}
     file.write_bytes(b"")
-    assert worker.work("1", {"path": str(file)}) == {"lines": 0, "words": 0, "bytes": 0}
+    assert run_sample("wordcount", {"path": str(file)}).result == {"lines": 0, "words": 0, "bytes": 0}
 
 
 def test_wordcount_says_which_file_is_missing(tmp_path: Path) -> None:
-    worker = sample("wordcount")[0]
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(FileNotFoundError, match="there is no file"):
-            worker.work("1", {"path": str(path)})
-    with pytest.raises(ValueError, match="WORDCOUNT needs 'path'"):
-        worker.work("1", {"path": 3})
+        missing = run_sample("wordcount", {"path": str(path)})
+        assert missing.code == "bad_params" and "there is no file" in str(missing.message)
+    assert run_sample("wordcount", {"path": 3}).message == "'path': expected 'str', got 'int'"
+
+
+def test_primes_are_counted_and_saved_on_the_way() -> None:
+    counted = run_sample("primes", {"below": 25_000})
+    assert counted.result == {"below": 25_000, "primes": 2_762}
+    assert counted.saved == [[1_229, 10_002], [2_262, 20_002], [2_762, 25_000]]
+    assert [done for done, _ in counted.progress] == [10_002 / 25_000, 20_002 / 25_000, 1.0]
+
+
+def test_primes_go_on_from_what_was_saved() -> None:
+    resumed = run_sample("primes", {"below": 25_000}, attempt=2, saved=[2_262, 20_002])
+    assert resumed.result == {"below": 25_000, "primes": 2_762} and len(resumed.saved) == 1
+    assert run_sample("primes", {"below": 25_000}, cancel=True).state == "failed"
+    assert run_sample("primes", {"below": "many"}).code == "bad_params"
+
+
+def test_slug_makes_a_part_of_an_address() -> None:
+    assert (
+        run_sample("slug", {"title": "How do I begin, déjà vu?", "words": 5}).result == "how-do-i-begin-deja"
+    )
+    assert (
+        run_sample("slug", {"titel": "x"}).message == "there is no parameter 'titel'; did you mean 'title'?"
+    )
 
 
 def test_every_sample_is_in_the_settings_and_short_enough_to_copy() -> None:

@@ -1,27 +1,38 @@
 """WORDCOUNT: counts a file's lines, words and bytes. `zmws submit WORDCOUNT path=README.md --wait`"""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from zmws import WorkerBase
+from zmws import Fail, WorkerBase
+
+
+@dataclass
+class File:
+    path: str
+
+
+@dataclass
+class Counted:
+    lines: int = 0
+    words: int = 0
+    bytes: int = 0
 
 
 class WordCount(WorkerBase):
     service_name = "WORDCOUNT"
 
-    def work(self, job_id, params):
-        path = params.get("path") if isinstance(params, dict) else None
-        if not isinstance(path, str):
-            raise ValueError(f"WORDCOUNT needs 'path', the path of a file; it was given {params!r:.200}")
-        file = Path(path)
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file '{path}' in {Path.cwd()}")
-        lines = words = size = 0
-        with file.open("rb") as content:
+    def validate(self, params):
+        if not Path(params.path).is_file():
+            raise Fail(f"there is no file '{params.path}' in {Path.cwd()}")
+
+    def work(self, job_id, params: File):
+        counted = Counted()
+        with Path(params.path).open("rb") as content:
             for line in content:
-                lines += 1
-                words += len(line.split())
-                size += len(line)
-        return {"lines": lines, "words": words, "bytes": size}
+                counted.lines += 1
+                counted.words += len(line.split())
+                counted.bytes += len(line)
+        return counted
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "WorkerBase": "zmws.worker",
-    "JobInHand": "zmws.worker",
+    "WorkerBase": "zmws.work",
+    "JobInHand": "zmws.work",
+    "Fail": "zmws.work",
+    "Retry": "zmws.work",
+    "worker": "zmws.work",
     "Client": "zmws.client",
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
@@ -26,6 +29,7 @@ _WHERE = {
     "OptionError": "zmws.errors",
     "Refused": "zmws.errors",
     "ServiceUnknown": "zmws.errors",
+    "SettingsError": "zmws.errors",
 }
 
 if TYPE_CHECKING:
@@ -39,15 +43,17 @@ if TYPE_CHECKING:
         OptionError,
         Refused,
         ServiceUnknown,
+        SettingsError,
         ZmwsError,
     )
-    from zmws.worker import JobInHand, WorkerBase
+    from zmws.work import Fail, JobInHand, Retry, WorkerBase, worker
 
 __all__ = [
     "AsyncClient",
     "BadValue",
     "BrokerUnreachable",
     "Client",
+    "Fail",
     "Job",
     "JobCancelled",
     "JobFailed",
@@ -56,9 +62,12 @@ __all__ = [
     "Lease",
     "OptionError",
     "Refused",
+    "Retry",
     "ServiceUnknown",
+    "SettingsError",
     "WorkerBase",
     "ZmwsError",
+    "worker",
 ]
 
 

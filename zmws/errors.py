@@ -3,7 +3,7 @@
     ZmwsError
     ├── BadValue               a value cannot be sent: says which part of it, and why (a TypeError too)
     │   └── BadResult          the result of a job, or a partial one
-    ├── BadParams              parameters that came cannot be decoded
+    ├── BadParams              parameters that came cannot be decoded, or are not what is asked for
     ├── BadJson                a text that came is no JSON, or is nested too deep (a ValueError)
     ├── ProtocolError          a peer broke the protocol: counted, answered as the RFC says, survived
     ├── SettingsError          the configuration cannot be used: says file, line and the mend
@@ -38,7 +38,14 @@ class BadResult(BadValue):
 
 
 class BadParams(ZmwsError):
-    """The parameters of a job cannot be decoded: it fails for good, without retries."""
+    """The parameters of a job cannot be decoded, or are not what its `work()` takes: it fails for good,
+    without retries. `path`: where in them, as in `rows[0].name`, '' for the whole;
+    `message`: what is wrong there."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(f"'{path}': {message}" if path else message)
+        self.message = message
+        self.path = path
 
 
 class BadJson(ZmwsError, ValueError):
@@ -78,7 +85,8 @@ class Refused(ZmwsError):
 
 
 class OptionError(Refused):
-    """An option has no such name or is out of range; names the option, the value and the range."""
+    """An option has no such name or is out of range. `option` is its name, the first that the message
+    names, "" if it names none; the message says which values it may have."""
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__("bad_option", message)
@@ -96,7 +104,8 @@ class JobFailed(ZmwsError):
     """The job ended without a result.
 
     `code` is the one word of docs/errors.md, `type` and `traceback` what the worker told of its
-    exception (or None), `attempts` how many times the job was dispatched (or None).
+    exception (or None), `attempts` how many times the job was dispatched (or None),
+    `job_id` its id (or None).
     """
 
     def __init__(

@@ -66,3 +66,35 @@ def test_the_mark_is_what_the_encoding_has(monkeypatch: pytest.MonkeyPatch) -> N
 def test_times_to_come_are_said_as_how_long_that_is() -> None:
     assert tables.until("2000-01-01T00:00:00Z") == "now"
     assert tables.until("9000-01-01T00:00:00Z").startswith("in ")
+
+
+def test_a_long_text_goes_on_behind_its_indent_parted_at_spaces_where_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tables, "terminal_width", lambda: 12)
+    for text in (
+        "twelve chars",
+        "error: it broke here",
+        "  " + "x" * 20,
+        "日本" * 4,
+        "",
+        "a  b" + " " * 9 + "c",
+    ):
+        tables.show_text(text)
+    assert capsys.readouterr().out.splitlines() == [
+        "twelve chars",
+        "error: it",
+        "    broke",
+        "    here",
+        "  " + "x" * 10,
+        "    " + "x" * 8,
+        "    xx",
+        "日本日本日本",
+        "    日本",
+        "",
+        "a  b",
+        "    c",
+    ]
+    monkeypatch.setattr(tables, "terminal_width", lambda: 4)
+    tables.show_text("no room for more", "     ")
+    assert capsys.readouterr().out == "no room for more\n"

@@ -9,7 +9,7 @@ from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
-from zmws.core.writes import ForgetService, RememberService
+from zmws.core.writes import ForgetService, KnownService, RememberService
 
 
 def held(**limits: int) -> Held:
@@ -60,6 +60,53 @@ def test_a_forgotten_service_is_as_if_it_had_never_been() -> None:
     write = some.forget(service)
     assert isinstance(write, ForgetService) and write.service == "F" and some.turn.writes[-1] is write
     assert not service.registered and not service.paused and "F" not in some.services
+
+
+def test_what_a_worker_tells_is_written_where_it_is_new_and_forgotten_with_the_service() -> None:
+    some = held()
+    service = some.service_of("F")
+    for defaults, params, written in (
+        (None, None, None),
+        ({"retries": 5, "ttr": 2.0}, None, ('{"retries": 5, "ttr": 2.0}', None)),
+        ({"ttr": 2.0, "retries": 5}, None, None),
+        (None, {"type": "object"}, (None, '{"type": "object"}')),
+        ({"retries": 5, "ttr": 2.0}, {"type": "object"}, None),
+        ({}, {"title": "\ud800"}, ("{}", '{"title": "\\ud800"}')),
+        (None, None, None),
+    ):
+        some.turn.writes.clear()
+        some.told(service, defaults, params)
+        found = [(one.defaults, one.params) for one in some.turn.writes if isinstance(one, RememberService)]
+        assert found == ([written] if written else []), (defaults, params)
+    assert service.defaults == {} and service.options.ttr == 3600.0
+    some.told(service, {"ttr": 9.0}, None)
+    some.forget(service)
+    assert service.defaults == {} and service.params is None and service.options.ttr == 3600.0
+
+
+def test_a_large_schema_counts_in_the_size_of_its_write() -> None:
+    some = held()
+    some.told(some.service_of("F"), None, {"title": "x" * 1000})
+    assert some.turn.writes[0].size > 1200
+
+
+def test_a_service_is_recalled_as_it_was_but_for_what_fits_no_more() -> None:
+    some = held()
+    some.recall(KnownService("F", None, '{"ttr": 2}', '{"a": 1}'))
+    some.recall(KnownService("G", True, '{"ttr": -2}', None))
+    some.recall(KnownService("E", False))
+    f, g, e = (some.services[name] for name in "FGE")
+    assert (f.options.ttr, f.params, f.paused, f.registered) == (2.0, '{"a": 1}', False, True)
+    assert (g.options.ttr, g.params, g.paused) == (3600.0, None, True)
+    assert (e.options, e.paused) == (e.configured, False)
+    ((level, text),) = some.turn.log
+    assert level == "warning" and "what a worker told of G before is left out: option 'ttr' is -2" in text
+    assert g.origin("ttr") == "default"
+    some.told(f, {"ttr": 2.0}, {"a": 1})
+    assert not some.turn.writes, "it is what it was"
+    some.told(g, {}, None)
+    (write,) = some.turn.writes
+    assert isinstance(write, RememberService) and write.defaults == "{}", "what is stored is another"
 
 
 def test_a_service_stays_while_something_of_it_is_here() -> None:

@@ -15,11 +15,14 @@ from zmws.core.options import (
     JOB_OPTIONS,
     KEEP_S,
     SERVICE_OPTIONS,
+    WORKER_OPTIONS,
     JobOptions,
     ServiceOptions,
     job_options,
     job_options_of,
     service_options,
+    with_defaults,
+    worker_options,
 )
 from zmws.core.table import KEY_BYTES_MAX
 from zmws.errors import OptionError
@@ -329,3 +332,51 @@ def test_a_services_jobs_must_be_able_to_start_before_they_expire() -> None:
     assert service_options({"delay": 4.5, "expires": 5}).expires == 5
     with pytest.raises(OptionError, match="its jobs can only expire: 'delay' is 5 s, and 'expires' 5 s"):
         service_options({"delay": 5, "expires": 5})
+
+
+def test_a_worker_gives_the_options_of_its_jobs_in_their_types_and_null_is_not_given() -> None:
+    assert set(WORKER_OPTIONS) == {"retries", "ttr", "backoff", "expires", "keep", "priority"}
+    told = worker_options({"retries": 5.0, "ttr": 10, "keep": None, "priority": -3})
+    assert told == {"retries": 5, "ttr": 10.0, "priority": -3}
+    assert type(told["retries"]) is int and type(told["ttr"]) is float
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ([], "'defaults' must be a JSON object"),
+        (None, "'defaults' must be a JSON object"),
+        (
+            {"durability": "memory"},
+            "option 'durability' is not for a worker to give: that may be retries, ttr",
+        ),
+        ({"delay": 1}, "option 'delay' is not for a worker"),
+        ({"paused": True}, "option 'paused' is not for a worker"),
+        ({"retrys": 1}, "did you mean 'retries'?"),
+        ({"ttr": 0}, "option 'ttr' is 0, but must be a number of seconds above 0"),
+        ({"retries": True}, "option 'retries' is true"),
+    ],
+)
+def test_what_a_worker_may_not_give_is_said(given: Any, why: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        worker_options(given)
+    assert why in str(caught.value)
+
+
+def test_what_the_configuration_gives_goes_before_a_worker_and_what_it_does_not_behind() -> None:
+    configured = service_options({"ttr": 3600, "delay": 5})
+    assert configured.gives("ttr") and configured.gives("delay") and not configured.gives("retries")
+    both = with_defaults(configured, {"ttr": 10.0, "retries": 0})
+    assert (both.ttr, both.retries, both.delay, both.backoff) == (3600.0, 0, 5.0, 2.0)
+    assert with_defaults(both, {"retries": 7}).retries == 7, "what a worker told is not given"
+    with pytest.raises(OptionError, match="its jobs can only expire: 'delay' is 5 s, and 'expires' 5 s"):
+        with_defaults(configured, {"expires": 5.0})
+
+
+def test_of_options_made_by_hand_those_that_are_not_the_default_are_given() -> None:
+    made = ServiceOptions(retries=0, ttr=3600.0)
+    assert made.gives("retries") and not made.gives("ttr")
+    assert made.values() == {**ServiceOptions().values(), "retries": 0} and set(made.values()) == set(
+        SERVICE_OPTIONS
+    )
+    assert service_options({"retries": 3}).gives("retries") and not ServiceOptions().gives("retries")

@@ -57,6 +57,23 @@ def test_log_lines_are_bounded_in_bytes_of_utf_8(bytes_max: int, kept: int) -> N
     assert record["log_cut"] == 5 + (0 if kept == 2 else 4) == scene.counted("log_bytes_cut")
 
 
+@pytest.mark.parametrize("kind", ["stored", "memory"])
+def test_stacks_that_are_asked_for_take_up_a_part_of_the_log_and_no_more(kind: str) -> None:
+    scene, token = running(kind, log_bytes_max=4 * 100)
+    for text in ("a" * 20, "é" * 8, "c" * 100, "d" * 16_385):
+        scene.partial("W", token, b"STACK", b"nobody has asked")
+        scene.ask("zmws.stack", id="j")
+        scene.partial("W", token, b"STACK", text.encode())
+        assert scene.answer()[1]["stack"] == text
+    line = "its stack, when it was asked for:\n"
+    record = scene.record("j")
+    assert (record["log"], record["log_cut"]) == ([line + "a" * 20], 0), "of 100 bytes the next has no room"
+    scene, token = running(kind, log_bytes_max=4 * 16_418)
+    scene.ask("zmws.stack", id="j")
+    scene.partial("W", token, b"STACK", b"d" * 16_385)
+    assert scene.record("j")["log"] == [line + "d" * 16_384]
+
+
 def test_what_is_said_of_a_stored_job_goes_to_the_store_in_its_order() -> None:
     scene, token = running("stored")
     writes_of(scene, AppendToJob)

@@ -10,7 +10,15 @@ def test_a_job_of_which_nothing_is_said_has_done_nothing_yet() -> None:
     job = a_job()
     zeros = (
         *("attempt", "failures", "losses", "priority", "progress_n", "events", "partials_count"),
-        *("partials_cut", "log_bytes", "log_cut", "body_bytes", "partials_bytes", "progress_written_n"),
+        *(
+            "partials_cut",
+            "log_bytes",
+            "log_cut",
+            "body_bytes",
+            "partials_bytes",
+            "stacks_bytes",
+            "progress_written_n",
+        ),
     )
     assert {name: getattr(job, name) for name in zeros} == dict.fromkeys(zeros, 0)
     falses = ("by_wall", "worker_ours", "result_plain", "sync", "light", "lease_written")

@@ -191,3 +191,16 @@ def test_a_lost_worker_that_brings_all_it_held_is_there_and_one_that_brings_a_pa
         scene.pass_time(1.5)
         assert bool(scene.core.roster.by_peer) is there
         assert scene.state("j0") == "complete"
+
+
+def test_a_thousand_results_that_may_be_forgotten_are_told_at_once() -> None:
+    scene = Scene(limits={"heartbeat_interval_s": 60.0})
+    scene.ready("W")
+    told = 0
+    for n in range(1_001):
+        scene.submit(f"j{n}", "SYNC-E")
+        scene.final("W", scene.token("W"))
+        found = dones(scene, "W")
+        assert len(found) == (1_000 if n == 999 else 0), n
+        told += len(found)
+    assert told == 1_000, "with what came after the wait is for the next heartbeat again"

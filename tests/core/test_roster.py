@@ -18,6 +18,12 @@ def rows(scene: Scene) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in scene.ask("zmws.workers", "viewer")[1]}
 
 
+def pace(scene: Scene, name: str) -> dict[str, Any]:
+    """What a worker that has just said READY was told."""
+    told: dict[str, Any] = json.loads(scene.sent.pop(name)[0][2])
+    return told
+
+
 # ---------------------------------------------------------------- READY
 
 
@@ -363,3 +369,131 @@ def test_a_worker_that_could_not_be_sent_to_and_says_something_is_given_a_job_at
     del scene.unreachable["W"]
     scene.beat("W", b"MEMORY 1")
     assert scene.state("j") == "running"
+
+
+# ---------------------------------------------------------------- who leaves
+
+
+DRAIN = [mdp.MDPW02, mdp.W_HEARTBEAT, b"DRAIN"]
+
+
+def test_a_worker_is_told_where_clients_are_heard_as_it_is_bound() -> None:
+    scene = Scene()
+    scene.ready("W")
+    assert "client" not in pace(scene, "W"), "there is no socket here"
+    scene.core.host.client = "tcp://0.0.0.0:5555"
+    scene.ready("V")
+    assert pace(scene, "V")["client"] == "tcp://0.0.0.0:5555"
+
+
+def test_a_drained_worker_is_drained_still_when_its_session_was_over_meanwhile() -> None:
+    scene = Scene()
+    scene.ready("W", host="h", pid=1)
+    assert scene.ask("zmws.drain", worker="w") == (200, {"count": 1})
+    scene.pass_time(15)
+    assert not scene.core.roster.by_peer, "it was silent"
+    scene.sent.clear()
+    scene.ready("W2", host="h", pid=1, id="w")
+    assert scene.sent["W2"][1:] == [DRAIN] and rows(scene)["w"]["state"] == "draining"
+    assert scene.counted("workers_draining") == 2 and not scene.service().ring
+    scene.work("W2", b"\x06")
+    scene.sent.clear()
+    scene.ready("W2", host="h", pid=1, id="w")
+    assert len(scene.sent["W2"]) == 1, "it had left: this is a new beginning"
+
+
+def test_only_so_many_drained_workers_are_remembered() -> None:
+    scene = Scene(limits={"strangers_max": 2})
+    for name in "XYZ":
+        scene.ready(name)
+        scene.ask("zmws.drain", worker=name.lower())
+    scene.sent.clear()
+    for name in "XYZ":
+        scene.ready(name + "2", id=name.lower())
+    assert [DRAIN in scene.sent[name] for name in ("X2", "Y2", "Z2")] == [False, True, True]
+
+
+def test_who_drains_twice_tells_it_twice_and_counts_it_once() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.sent.clear()
+    scene.ask("zmws.drain", service="E")
+    assert scene.ask("zmws.drain", service="E") == (200, {"count": 1})
+    assert scene.sent["W"] == [DRAIN, DRAIN] and scene.counted("workers_draining") == 1
+
+
+def test_a_drained_worker_is_not_kept_free_for_a_suspect() -> None:
+    scene = Scene()
+    for name in ("W", "V"):
+        scene.ready(name, slots=2, id=name.lower())
+    for n in range(3):
+        scene.submit(f"j{n}")
+    scene.unreach("W", "gone")
+    scene.pass_time(2)
+    reserved = scene.service().ring.reserved
+    assert reserved is not None and reserved.name == "v" and scene.service().parked
+    scene.ask("zmws.drain", worker="v")
+    assert scene.service().ring.reserved is None
+
+
+def test_a_busy_foreign_worker_that_is_drained_and_hangs_is_sent_away_when_it_is_given_up() -> None:
+    scene = Scene()
+    scene.foreign("F")
+    scene.submit("j", ttr=5, retries=0)
+    (row,) = scene.ask("zmws.workers")[1]
+    scene.sent.clear()
+    assert scene.ask("zmws.drain", worker=row["id"]) == (200, {"count": 1})
+    assert "F" not in scene.sent and scene.ask("zmws.workers")[1][0]["state"] == "draining"
+    scene.pass_time(5)
+    assert scene.sent["F"][-1] == DISCONNECT and not scene.core.roster.by_peer
+
+
+def test_a_foreign_worker_whose_request_did_not_arrive_is_sent_away() -> None:
+    scene = Scene()
+    scene.foreign("F")
+    scene.submit("j")
+    scene.ask("zmws.drain", service="E")
+    scene.sent.clear()
+    scene.work("G", mdp.W_FINAL, scene.core.held.find("j").token, b"", b"x")  # type: ignore
+    scene.pass_time(0)
+    assert scene.sent["F"][-1] == DISCONNECT, "its job was ended by another"
+
+
+# ---------------------------------------------------------------- states
+
+
+def test_each_state_of_a_worker_is_counted_when_it_comes_into_it() -> None:
+    scene = Scene()
+    names = ("deaf", "silent", "hung", "lost", "draining")
+
+    def counted() -> list[int]:
+        return [scene.counted(f"workers_{name}") for name in names]
+
+    scene.ready("W", slots=3)
+    scene.submit("j", ttr=60)
+    token = scene.token("W")
+    scene.beat("W", b"HOLDS " + token, b"SLOTS 0")
+    assert rows(scene)["w"]["state"] == "draining" and counted() == [0, 0, 0, 0, 1]
+    scene.beat("W", b"SLOTS 3")
+    scene.submit("k")
+    scene.requests("W")
+    scene.pass_time(10.25)
+    scene.beat("W")
+    assert rows(scene)["w"]["state"] == "deaf" and counted() == [1, 0, 0, 0, 1]
+    scene.beat("W")
+    scene.pass_time(16)
+    assert rows(scene)["w"]["state"] == "silent" and counted() == [1, 1, 0, 0, 1]
+    scene.ask("zmws.cancel", id="j")
+    scene.pass_time(5)
+    assert rows(scene)["w"]["state"] == "hung" and counted() == [1, 1, 1, 0, 1]
+    scene.unreach("W", "gone")
+    scene.pass_time(0.5)
+    assert rows(scene)["w"]["state"] == "lost" and counted() == [1, 1, 1, 1, 1]
+
+
+def test_a_worker_that_cannot_be_sent_to_is_deaf_and_counted() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.unreach("W", "full")
+    scene.submit("j")
+    assert rows(scene)["w"]["state"] == "deaf" and scene.counted("workers_deaf") == 1

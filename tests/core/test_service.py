@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.jobs import a_job
-from zmws.core.options import ServiceOptions
+from zmws.core.options import ServiceOptions, service_options
 from zmws.core.service import Service
+from zmws.errors import OptionError
 
 
 def test_jobs_go_by_rank_and_then_in_the_order_they_came() -> None:
@@ -268,3 +269,24 @@ def test_a_group_of_one_priority_job_that_left_lets_the_others_go_on() -> None:
 
 def test_a_service_that_is_paused_by_its_options_is_paused() -> None:
     assert Service("S", ServiceOptions(paused=True)).paused and not Service("S").paused
+
+
+def test_where_an_option_comes_from_is_known() -> None:
+    service = Service("S", service_options({"ttr": 3600}))
+    service.take_defaults({"ttr": 1.0, "retries": 0})
+    assert (service.options.ttr, service.options.retries) == (3600.0, 0)
+    assert [service.origin(name) for name in ("ttr", "retries", "keep")] == [
+        "configuration",
+        "worker",
+        "default",
+    ]
+    service.take_defaults({})
+    assert service.options.retries == 3 and service.origin("retries") == "default"
+
+
+def test_what_no_job_could_start_by_changes_nothing() -> None:
+    service = Service("S", service_options({"delay": 5}))
+    service.take_defaults({"retries": 7})
+    with pytest.raises(OptionError):
+        service.take_defaults({"expires": 1.0})
+    assert service.defaults == {"retries": 7} and service.options.retries == 7

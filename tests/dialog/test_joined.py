@@ -131,7 +131,7 @@ class Joined:
         return body[0].decode().split(" ")[1]
 
     def say(self, *body: bytes) -> None:
-        self.worker_dialog.partial(self.tokens()[-1], body)
+        self.worker_dialog.partial(self.now, self.tokens()[-1], body)
         self.run()
 
     def end(self, *body: bytes) -> None:

@@ -14,10 +14,12 @@ from zmws.dialog.worker import (
     TRANSITIONS,
     CancelJob,
     DialogSettings,
+    Hangs,
     Registered,
     StartJob,
     State,
     Stopped,
+    TellStack,
     WorkerDialog,
 )
 from zmws.wire import mdp
@@ -57,6 +59,15 @@ class Life(Clocked):
         """The handshake, and the broker's first heartbeat."""
         self.dialog.connected(self.now)
         self.hear()
+
+    def told_pace(self, *takes: str, **more: Any) -> None:
+        """What a broker tells once after READY."""
+        self.hear(HEARTBEAT, json.dumps({"takes": takes, **more}).encode())
+
+    def says(self, token: bytes, *body: bytes) -> None:
+        """work() says something of its job."""
+        self.dialog.partial(self.now, token, body)
+        self.take()
 
     def give(self, token: bytes = b"1/1/a") -> bytes:
         self.hear(mdp.W_REQUEST, token, b"", mdp.JOB_JSON + b"{}", b"body")
@@ -109,9 +120,23 @@ def cancelled_and_lost(life: Life) -> None:
     life.pass_time(0.1)
 
 
+def dismissed_and_out_of_time(life: Life) -> None:
+    dismissed(life)
+    life.dialog.stop(life.now, 1.0)
+    life.pass_time(1.0)
+
+
 def retired(life: Life) -> None:
     dismissed(life)
-    life.dialog.unconfirmed[b"0/1/z"] = (b"COMPLETE",)  # so that it does not leave at once
+    life.stop()
+    life.returned()
+
+
+def retired_with_a_result(life: Life) -> None:
+    life.register()
+    life.returned(life.give(b"0/1/z"))
+    life.hear(HEARTBEAT, b"CANCEL " + life.give())
+    life.hear(DISCONNECT)
     life.stop()
     life.returned()
 
@@ -136,7 +161,9 @@ WALKS: list[tuple[Callable[[Life], Any], list[str]]] = [
         lambda life: (cancelled_and_lost(life), life.hear(DISCONNECT)),
         ["GREETING", "REGISTERED", "AWAY", "GREETING", "DISMISSED"],
     ),
-    (retired, ["GREETING", "REGISTERED", "DISMISSED", "AWAY"]),
+    (retired, ["GREETING", "REGISTERED", "DISMISSED", "AWAY", "STOPPED"]),
+    (retired_with_a_result, ["GREETING", "REGISTERED", "DISMISSED", "GREETING"]),
+    (dismissed_and_out_of_time, ["GREETING", "REGISTERED", "DISMISSED", "STOPPED"]),
     (Life.stop, ["GREETING", "STOPPED"]),
     (lambda life: (life.register(), life.stop()), ["GREETING", "REGISTERED", "STOPPED"]),
     (stopped_while_away, ["GREETING", "AWAY", "STOPPED"]),
@@ -188,7 +215,7 @@ def test_what_comes_in_a_state_that_does_not_expect_it_changes_nothing(state: St
     life.dialog.receive(life.now, [mdp.MDPW02, b"\x09"])
     life.dialog.receive(life.now, [])
     life.returned(b"9/9/9")
-    life.dialog.partial(b"9/9/9", (b"CONT",))
+    life.dialog.partial(life.now, b"9/9/9", (b"CONT",))
     life.dialog.tick(life.now)
     if state not in (State.GREETING, State.REGISTERED):
         life.lose()
@@ -232,12 +259,143 @@ def test_a_broker_that_hangs_has_a_limit_and_the_next_is_tried() -> None:
 
 
 def test_a_broker_that_is_restarted_is_tried_quickly_again() -> None:
-    life = Life("tcp://here:1", "tcp://there:2")
+    life = Life()
     life.register()
     life.pass_time(4.0)
     life.lose()
     life.pass_time(0.3)
     assert life.opened[:2] == ["tcp://here:1"] * 2
+
+
+def test_who_has_nothing_in_hand_tries_the_next_broker_at_the_first_refusal() -> None:
+    life = Life("tcp://here:1", "tcp://there:2", "tcp://far:3")
+    life.register()
+    for _ in range(4):
+        life.lose()
+        life.pass_time(0.1)
+    assert life.opened == [
+        "tcp://here:1",
+        "tcp://there:2",
+        "tcp://far:3",
+        "tcp://here:1",
+        "tcp://there:2",
+    ]
+
+
+def test_with_a_job_in_hand_only_the_broker_that_gave_it_is_tried() -> None:
+    life = Life("tcp://here:1", "tcp://there:2")
+    life.register()
+    life.give()
+    while life.now < 60.0:
+        life.lose()
+        due = life.dialog.next_deadline()
+        assert due is not None
+        life.pass_time(due - life.now)
+    assert set(life.opened) == {"tcp://here:1"} and life.ready()["holding"] == ["1/1/a"]
+    life.returned()
+    life.lose()
+    life.pass_time(10.0)
+    assert "tcp://there:2" in life.opened
+
+
+def test_results_go_to_the_broker_they_belong_to_and_to_no_other() -> None:
+    life = Life("tcp://here:1", "tcp://there:2")
+    life.register()
+    life.returned(life.give())
+    life.lose()
+    life.pass_time(1.0)
+    assert set(life.opened) == {"tcp://here:1"}, "it is tried first"
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    life.register()
+    assert life.ready()["finished"] == [] and len(life.said(FINAL)) == len(life.opened) - 1
+    life.returned(life.give(b"2/1/b"))
+    life.lose()
+    life.pass_time(0.1)
+    assert life.opened[-1] == "tcp://here:1" and life.ready()["finished"] == ["1/1/a"]
+
+
+def at_another_with_a_result() -> Life:
+    """Its first broker is gone, a result of that is in hand, and it is registered at the second."""
+    life = Life("tcp://here:1", "tcp://there:2")
+    life.register()
+    life.returned(life.give())
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    life.register()
+    return life
+
+
+def quiet(life: Life, seconds: float) -> None:
+    """So much time with a broker that answers its heartbeats."""
+    until = life.now + seconds
+    while life.now < until:
+        life.pass_time(min(5.0, until - life.now))
+        if life.dialog.state is State.REGISTERED:
+            life.hear()
+
+
+def test_the_broker_of_a_result_is_tried_as_long_as_it_waits_for_it_after_a_restart() -> None:
+    life = Life("tcp://here:1", "tcp://there:2", heartbeat_interval_s=5.0)
+    life.register()
+    life.returned(life.give())
+    lost_at = life.now
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    assert life.now - lost_at >= 10.0, "two intervals"
+
+
+def test_who_waits_elsewhere_looks_after_the_broker_that_a_result_belongs_to() -> None:
+    life = at_another_with_a_result()
+    quiet(life, 9.9)
+    assert life.opened[-1] == "tcp://there:2"
+    quiet(life, 0.2)
+    assert life.opened[-1] == "tcp://here:1" and life.said(DISCONNECT) == [[]]
+    life.lose()
+    life.pass_time(0.1)
+    assert life.opened[-1] == "tcp://there:2", "it is not there: back at once"
+    life.register()
+    visits = life.opened.count("tcp://here:1")
+    quiet(life, 19.0)
+    assert life.opened.count("tcp://here:1") == visits, "less and less often"
+    quiet(life, 2.0)
+    assert life.opened[-1] == "tcp://here:1"
+    life.register()
+    assert life.ready()["finished"] == ["1/1/a"] and life.said(FINAL)[-1][0] == b"1/1/a"
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    quiet(life, 1_000.0)
+    assert life.opened[-1] == "tcp://here:1", "it stays where it is"
+
+
+def test_nobody_is_looked_after_while_a_job_is_in_hand_or_a_result_of_this_broker() -> None:
+    life = at_another_with_a_result()
+    opened = len(life.opened)
+    held = life.give(b"2/1/b")
+    quiet(life, 60.0)
+    life.returned(held)
+    quiet(life, 60.0)
+    assert len(life.opened) == opened
+    life.hear(HEARTBEAT, b"DONE 2/1/b")
+    quiet(life, 6.0)
+    assert life.opened[-1] == "tcp://here:1"
+
+
+def test_who_leaves_brings_results_to_the_broker_they_belong_to() -> None:
+    life = Life("tcp://here:1", "tcp://there:2")
+    life.register()
+    life.returned(life.give())
+    while life.opened[-1] != "tcp://there:2":
+        life.lose()
+        life.pass_time(0.3)
+    life.register()
+    life.stop()
+    assert life.opened[-1] == "tcp://here:1" and life.said(DISCONNECT) == [[]]
+    life.register()
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    assert life.dialog.state is State.STOPPED and life.did[-1] == Stopped(0)
 
 
 def test_tries_come_quickly_at_first_and_then_less_and_less_in_turn() -> None:
@@ -251,11 +409,7 @@ def test_tries_come_quickly_at_first_and_then_less_and_less_in_turn() -> None:
         life.pass_time(due - life.now)
     gaps = [round(after - before, 3) for before, after in itertools.pairwise(tries)]
     assert gaps[:20] == [0.1] * 20 and gaps[20:25] == [0.5, 1.0, 2.0, 4.0, 5.0], "at most the interval"
-    assert life.opened[:21] == ["tcp://a:1"] * 21 and life.opened[21:24] == [
-        "tcp://b:2",
-        "tcp://a:1",
-        "tcp://b:2",
-    ]
+    assert life.opened[:24] == ["tcp://a:1", "tcp://b:2"] * 12
 
 
 def test_a_broker_that_says_nothing_for_the_intervals_it_has_told_is_given_up() -> None:
@@ -322,8 +476,8 @@ def test_a_job_is_started_once_and_its_words_and_its_result_go_out_with_its_toke
     life.give()  # a repeat
     (started,) = [action for action in life.did if isinstance(action, StartJob)]
     assert (started.request.token, started.request.body) == (b"1/1/a", (b"body",))
-    life.dialog.partial(b"1/1/a", (b"LOG", b"x"))
-    life.dialog.partial(b"0/1/z", (b"LOG", b"of a job before"))
+    life.dialog.partial(life.now, b"1/1/a", (b"LOG", b"x"))
+    life.dialog.partial(life.now, b"0/1/z", (b"LOG", b"of a job before"))
     life.returned()
     life.returned()
     assert life.said(PARTIAL) == [[b"1/1/a", b"", b"LOG", b"x"]]
@@ -356,7 +510,7 @@ def test_a_result_is_sent_again_after_a_reconnection_until_it_is_done() -> None:
     life.register()
     life.give()
     life.lose()
-    life.dialog.partial(b"1/1/a", (b"LOG", b"nobody hears it"))
+    life.dialog.partial(life.now, b"1/1/a", (b"LOG", b"nobody hears it"))
     life.returned()
     assert life.said(FINAL) == [] and life.said(PARTIAL) == []
     life.pass_time(0.1)
@@ -527,3 +681,207 @@ def test_who_leaves_while_cut_off_comes_back_to_have_its_result_confirmed() -> N
     )
     life.hear(HEARTBEAT, b"DONE 1/1/a")
     assert life.did[-1] == Stopped(0)
+
+
+# ---------------------------------------------------------------- what a job says
+
+
+def test_the_last_progress_save_and_touch_are_said_again_after_a_reconnection() -> None:
+    life = Life()
+    life.register()
+    life.told_pace("SAVE")
+    token = life.give()
+    for n in range(3):
+        life.says(token, b"PROGRESS", b"%d" % n)
+        life.says(token, b"SAVE", b"%d" % n)
+    life.says(token, b"TOUCH", b"60")
+    life.says(token, b"LOG", b"once")
+    before = len(life.said(PARTIAL))
+    life.lose()
+    life.says(token, b"SAVE", b"3")
+    life.says(token, b"LOG", b"nobody hears it")
+    life.pass_time(10.0)
+    life.register()
+    assert len(life.said(PARTIAL)) == before, "nobody knows yet what this broker takes"
+    life.told_pace("SAVE")
+    again = [frames[2:] for frames in life.said(PARTIAL)[before:]]
+    assert again[:2] == [[b"PROGRESS", b"2"], [b"SAVE", b"3"]]
+    (word, left), *more = again[2:]
+    assert word == b"TOUCH" and float(left) == pytest.approx(50.0) and more == []
+
+
+def test_nothing_of_a_job_that_has_ended_is_said_again_nor_a_touch_that_is_over() -> None:
+    life = Life()
+    life.register()
+    life.told_pace("SAVE")
+    ended, held = life.give(b"1/1/a"), b"2/1/b"
+    life.says(ended, b"SAVE", b"1")
+    life.returned(ended)
+    life.give(held)
+    life.says(held, b"TOUCH", b"5")
+    before = len(life.said(PARTIAL))
+    life.lose()
+    life.pass_time(6.0)
+    life.register()
+    life.told_pace("SAVE")
+    assert len(life.said(PARTIAL)) == before
+
+
+def test_save_and_stack_are_said_only_to_a_broker_that_takes_them() -> None:
+    life = Life()
+    life.register()
+    life.told_pace("STACK")
+    token = life.give()
+    life.says(token, b"SAVE", b"1")
+    life.says(token, b"STACK", b"here")
+    assert [frames[2] for frames in life.said(PARTIAL)] == [b"STACK"]
+    life.come_back()
+    life.told_pace("SAVE")
+    assert [frames[2:] for frames in life.said(PARTIAL)[1:]] == [[b"SAVE", b"1"]]
+    life.says(token, b"STACK", b"here")
+    assert len(life.said(PARTIAL)) == 2
+
+
+def test_a_broker_that_asks_for_a_stack_is_told_that_of_a_job_in_hand() -> None:
+    life = Life()
+    life.register()
+    token = life.give()
+    life.hear(HEARTBEAT, b"STACK 9/9/z")
+    assert TellStack(b"9/9/z") not in life.did
+    life.hear(HEARTBEAT, b"STACK " + token)
+    assert life.did[-1] == TellStack(token)
+
+
+# ---------------------------------------------------------------- leaving
+
+
+def test_who_leaves_takes_no_more_and_releases_what_comes_all_the_same() -> None:
+    life = Life()
+    life.register()
+    life.told_pace("SLOTS", "RELEASE")
+    token = life.give()
+    life.stop()
+    assert life.said(HEARTBEAT)[-1] == [b"SLOTS 0"]
+    life.give(b"2/1/b")
+    assert life.said(HEARTBEAT)[-1] == [b"RELEASE 2/1/b"] and list(life.dialog.holding) == [token]
+    life.come_back()
+    life.told_pace("SLOTS", "RELEASE")
+    assert life.said(HEARTBEAT)[-1] == [b"SLOTS 0"]
+
+
+def test_a_broker_that_does_not_know_them_is_not_told_slots_and_release() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    said = len(life.said(HEARTBEAT))
+    life.stop()
+    life.give(b"2/1/b")
+    assert len(life.said(HEARTBEAT)) == said and b"2/1/b" not in life.dialog.holding
+
+
+def test_what_still_runs_when_the_time_to_leave_is_over_is_given_back() -> None:
+    life = Life()
+    life.register()
+    token = life.give()
+    life.dialog.stop(life.now, 3.0)
+    life.take()
+    life.pass_time(2.9)
+    assert life.dialog.state is State.REGISTERED
+    life.hear(HEARTBEAT, b"CANCEL " + token)
+    assert life.did[-1] == CancelJob(token), "a cancel still works"
+    life.pass_time(0.2)
+    assert life.dialog.state is State.STOPPED and life.said(DISCONNECT) == [[]]
+    assert life.did[-1] == Stopped(0, (token,)) and life.said(FINAL) == []
+    assert life.said(HEARTBEAT)[-1] == [b"HOLDS " + token], "so the broker knows that it has begun"
+
+
+def test_a_later_stop_may_leave_less_time_and_never_more() -> None:
+    life = Life()
+    life.register()
+    life.give()
+    life.dialog.stop(life.now, 30.0)
+    life.dialog.stop(life.now, 60.0)
+    life.pass_time(1.0)
+    life.dialog.stop(life.now, 0)
+    life.pass_time(0.0)
+    assert life.dialog.state is State.STOPPED
+
+
+def test_who_is_told_to_give_back_now_waits_for_no_confirmation_either() -> None:
+    life = Life()
+    life.register()
+    life.returned(life.give())
+    life.dialog.stop(life.now, 30.0)
+    life.pass_time(1.0)
+    assert life.dialog.state is State.REGISTERED
+    life.dialog.stop(life.now, 0)
+    life.pass_time(0.0)
+    assert life.dialog.state is State.STOPPED and life.did[-1] == Stopped(1)
+
+
+def test_a_drained_worker_takes_no_more_and_finishes_however_long_that_takes() -> None:
+    life = Life()
+    life.register()
+    life.told_pace("SLOTS", "RELEASE", interval=5.0)
+    token = life.give()
+    life.hear(HEARTBEAT, b"DRAIN")
+    for _ in range(100):
+        life.pass_time(5.0)
+        life.hear()
+    assert list(life.dialog.holding) == [token]
+    life.returned(token)
+    life.hear(HEARTBEAT, b"DONE " + token)
+    assert life.dialog.state is State.STOPPED and life.did[-1] == Stopped(0)
+
+
+# ---------------------------------------------------------------- a job that hangs
+
+
+def hanging() -> tuple[Life, bytes]:
+    life = Life()
+    life.register()
+    life.told_pace("SLOTS", cancel_grace=2.0)
+    token = life.give()
+    life.hear(HEARTBEAT, b"CANCEL " + token)
+    return life, token
+
+
+def test_a_job_hangs_when_it_does_not_return_for_twice_the_grace_after_its_cancel() -> None:
+    life, token = hanging()
+    life.pass_time(3.9)
+    life.hear(HEARTBEAT, b"CANCEL " + token)  # a second one gives no more time
+    assert Hangs(token) not in life.did
+    life.pass_time(0.1)
+    life.pass_time(1.0)
+    assert life.did.count(Hangs(token)) == 1 and token in life.dialog.holding
+
+
+def test_a_job_that_returns_in_time_does_not_hang() -> None:
+    life, token = hanging()
+    life.returned(token)
+    life.pass_time(5.0)
+    assert Hangs(token) not in life.did
+
+
+def test_who_abandons_what_hangs_leaves_and_says_what_it_gives_back() -> None:
+    life, token = hanging()
+    life.pass_time(4.0)
+    life.dialog.abandon(life.now)
+    life.take()
+    assert life.dialog.state is State.STOPPED and life.did[-1] == Stopped(0, (token,))
+    assert life.said(DISCONNECT) == [[]]
+
+
+def test_abandoning_waits_for_the_results_there_are() -> None:
+    life = Life()
+    life.register()
+    life.told_pace(cancel_grace=2.0)
+    life.returned(life.give(b"1/1/a"))
+    token = life.give(b"2/1/b")
+    life.hear(HEARTBEAT, b"CANCEL " + token)
+    life.pass_time(4.0)
+    life.dialog.abandon(life.now)
+    life.take()
+    assert life.dialog.state is State.REGISTERED
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    assert life.did[-1] == Stopped(0, (token,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,7 @@ def test_the_defaults_in_the_documents_are_the_tables() -> None:
         default = SETTINGS[f"store.{name}"].default
         assert str(default) == text.strip("`") or default in (sizes.get(text), _number(text)), name
     own = {**documented("Of a job"), **documented("Of a service")}
-    for name, default in asdict(ServiceOptions()).items():
+    for name, default in ServiceOptions().values().items():
         if default is None:
             assert "none" in own[name] or "no limit" in own[name] or name == "keep", name
         else:

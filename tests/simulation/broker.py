@@ -72,6 +72,9 @@ class SimBroker:
         self.world.say("broker crashes")
         for job in self.core.held.stored.values():
             if job.retries == 0:
+                row = self.disk.rows.get(job.id)
+                if row is None or row["attempt"] != job.attempt:
+                    self.watcher.hands.undone.add(job.id)
                 self.watcher.may_fail[job.id] += (
                     1  # its worker may not come back, nor say again that it is done
                 )
@@ -127,7 +130,8 @@ class SimBroker:
         watcher, core = self.watcher, self.core
         if isinstance(message, messages.ClientRequest):
             watcher.requested(peer, message)
-            return self.node.receive(peer, message)
+            self.node.receive(peer, message)
+            return watcher.defaults.made(core)
         session = core.roster.by_peer.get(peer)
         if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
             for token in session.holding:
@@ -153,6 +157,8 @@ class SimBroker:
     def clock_moved(self) -> None:
         """The loop looks at its clocks at least ten times a second."""
         life = self.life
+        if self.up and not self.core.recovered:
+            self.watcher.clocks.restarted(30.0, LIMITS.reattach_grace)
 
         def look() -> None:
             if self.up and life == self.life:
@@ -182,7 +188,10 @@ class SimBroker:
 
     def flush(self) -> None:
         """What the loop does: carry out what comes out."""
+        kept = bool(self.core.held.overflow)
         while (out := self.node.take()) is not None:
+            if kept:
+                self.watcher.defaults.made(self.core)
             if out.commit is not None:
                 self._commit(out.commit)
             self._deliver(out.sends)
@@ -193,6 +202,8 @@ class SimBroker:
             self.core.turn.news_wanted = self.news_wanted
             for link, frames in self._early:
                 self.receive(link, frames)
+        if self.node.idle:
+            self.watcher.defaults.settled()
         due = self.node.next_deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due

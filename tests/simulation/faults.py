@@ -9,6 +9,7 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.clients import SimClient
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker
+from tests.simulation.workers import SimWorker
 from tests.simulation.world import World
 from zmws.core.writes import DISK_FULL
 
@@ -25,6 +26,7 @@ class Faults:
     def all(self) -> list[Callable[[], None]]:
         world, random = self.world, self.world.random
         ours = [worker for worker in self.workers if isinstance(worker, OurWorker)]
+        plain = [worker for worker in self.workers if isinstance(worker, SimWorker)]
 
         def broker_crashes() -> None:
             self.watcher.punctual = False
@@ -79,6 +81,7 @@ class Faults:
             lambda: random.choice(self.workers).cut(random.choice((0.1, 0.4, 3.0, 8.0))),
             lambda: random.choice(self.clients).cut(random.choice((0.1, 2.0))),
             lambda: random.choice(ours).cut(random.choice((0.05, 0.2))),
+            lambda: random.choice(plain).leave(random.choice((None, 0.0, 0.3, 2.0))) if plain else None,
         ]
 
     def mend(self) -> None:

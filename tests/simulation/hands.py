@@ -21,6 +21,7 @@ Peer = tuple[str, bytes]
 class Hand:
     """One session of a worker of ours."""
 
+    worker: str
     slots: int
     services: dict[str, int]
     tokens: dict[bytes, str] = field(default_factory=dict)  # and their service
@@ -32,15 +33,18 @@ class Hands:
 
     def __init__(self) -> None:
         self.by_peer: dict[Peer, Hand] = {}
+        self.drained: set[str] = set()  # worker ids, each of one process
         self.retries: dict[str, int] = {}  # by job id, as it was asked for
         self.begun: Counter[str] = Counter()
+        self.numbers: dict[str, int] = {}  # by job id
+        self.undone: set[str] = set()  # jobs whose start a crash of the broker has undone
         self.revived: dict[str, int] = {}  # how often an operator has retried what had ended
         self.saved: dict[str, str] = {}  # by job id: what its attempts left
 
     def restarted(self) -> None:
         """A new broker: what an attempt did may be undone, and be done again."""
         self.by_peer.clear()
-        self.begun.clear()
+        self.drained.clear()
         self.saved.clear()
 
     def asked(self, message: ClientRequest) -> None:
@@ -70,7 +74,10 @@ class Hands:
         """A worker's message has been taken in."""
         if isinstance(message, Ready) and message.info is not None and peer in core.roster.by_peer:
             for token in adoptable:
-                demand(core.held.live(token) is not None, f"{token!r}, which a crash undid, was not adopted")
+                # Two crashes may have undone two dispatches of one job: it goes on with one of them.
+                of_it = [one for one in adoptable if job_id_of(one) == job_id_of(token)]
+                adopted = any(core.held.live(one) is not None for one in of_it)
+                demand(adopted, f"{token!r}, which a crash undid, was not adopted")
             self._ready(peer, message, core)
         elif isinstance(message, WorkerFinal):
             for hand in self.by_peer.values():
@@ -90,7 +97,7 @@ class Hands:
         services = {message.service: info.slots}
         if info.services is not None:
             services = {name: told.slots for name, told in info.services.items()}
-        hand = Hand(info.slots, services)
+        hand = Hand(info.id, info.slots, services)
         alive = [token for token in info.finished if core.held.live(token) is not None]
         for token in (*info.holding, *alive):
             for other in self.by_peer.values():
@@ -129,6 +136,9 @@ class Hands:
         told = json.loads(message.job)
         job = core.held.live(message.token)
         assert job is not None, message
+        if self.numbers.get(job.id) != job.number:
+            self.numbers[job.id] = job.number  # a new job, perhaps under the id of one that was forgotten
+            self.begun.pop(job.id, None)
         self.revived[job.id] = sum(state in FINAL_STATES for _, _, state, _ in job.states)
         if job.attempt == 1:
             self.saved.pop(job.id, None)  # a new job, under the id of one that was forgotten
@@ -138,6 +148,7 @@ class Hands:
         hand = self.by_peer.get(peer)
         if hand is None:
             return  # a foreign one has one slot (Watcher.given)
+        demand(hand.worker not in self.drained, f"{job.id} was given to {hand.worker}, which was drained")
         others = [core.held.live(token) for token in hand.tokens]
         demand(not others or not suspect(job), f"the suspect {job.id} was given in company")
         for other in others:
@@ -157,6 +168,8 @@ class Hands:
         for frame in message.frames if hand is not None else ():
             if frame.startswith(b"DONE "):
                 hand.confirming -= set(frame[5:].split())
+            if frame == b"DRAIN":
+                self.drained.add(hand.worker)
 
     # ------------------------------------------------------------ attempts
 
@@ -165,7 +178,8 @@ class Hands:
         that an operator has retried it."""
         self.begun[job_id] += 1
         if self.retries.get(job_id) == 0:
-            most = 1 + self.revived.get(job_id, 0)
+            # A REQUEST does not wait for the write of the start, which a crash may so undo.
+            most = 1 + self.revived.get(job_id, 0) + (job_id in self.undone)
             demand(self.begun[job_id] <= most, f"{job_id}, which is not to be tried again, began once more")
 
     def after(self, core: Broker, before: Before) -> None:

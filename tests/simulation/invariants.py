@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.simulation.answers import Answers
 from tests.simulation.clocks import Clocks
 from tests.simulation.counts import counts_agree, window_is_kept
+from tests.simulation.defaults import Defaults
 from tests.simulation.hands import Hands
 from tests.simulation.leases import LeaseTokens
 from tests.simulation.turns import Before, Turns
@@ -32,6 +33,7 @@ from zmws.wire.messages import (
     Completed,
     Failed,
     Heartbeat,
+    Ready,
     WorkerFinal,
     WorkerPartial,
     WorkerRequest,
@@ -46,6 +48,7 @@ class Watcher:
         self.world = world
         self.turns = Turns(world, services)
         self.hands = Hands()
+        self.defaults = Defaults(services)
         self.clocks = Clocks(world)
         self.answers = Answers(world)
         self.leases = LeaseTokens(world, self.clocks)
@@ -73,6 +76,7 @@ class Watcher:
     def requested(self, peer: Any, message: ClientRequest) -> None:
         """A client's request has come to the broker."""
         self.answers.requested(peer, message)
+        self.defaults.requested(message)
         if peer[0] == "client":
             self.hands.asked(message)
             self.leases.asked(peer, message)
@@ -89,6 +93,7 @@ class Watcher:
         self.last_token.clear()
         self.turns.restarted()
         self.hands.restarted()
+        self.defaults.crashed()
         self.answers.restarted()
 
     def restarted(self, steady: Callable[[], float], grace_s: float, disk: ModelStore) -> None:
@@ -157,6 +162,8 @@ class Watcher:
             self.clocks.extended(message.token, float(message.body[1]))
         if isinstance(message, Heartbeat):
             self._released(peer, message, core, before)
+        if isinstance(message, Ready) and peer in core.roster.by_peer:
+            self.defaults.ready(message)
         self.hands.heard(peer, message, core, before, adoptable)
 
     def _released(self, peer: Any, message: Heartbeat, core: Broker, before: Before) -> None:
@@ -311,7 +318,7 @@ class Watcher:
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
-            elif isinstance(write, UpdateJob) and "nonce" not in write.changes:
+            elif isinstance(write, UpdateJob) and _is_due(write.changes):
                 self._came_due(disk.rows.get(write.job_id))
             elif isinstance(write, ReviveJob):
                 self.hands.begun.pop(write.job_id, None)
@@ -384,3 +391,8 @@ class Watcher:
         for worker in workers:
             self.demand(worker.known_as in in_rings, f"worker {worker.name} is forgotten")
             self.demand(not list(worker.unconfirmed), f"{worker.name} still keeps results")
+
+
+def _is_due(changes: Mapping[str, Any]) -> bool:
+    """Whether a job waits for that its time has come, and not because an attempt was given back."""
+    return changes.get("state") == "waiting" and not {"nonce", "attempts"} & changes.keys()

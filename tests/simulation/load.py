@@ -63,7 +63,8 @@ class Load:
         if random.random() < 0.1:
             options["durability"] = "memory"
             options.pop("unique", None)
-        options["retries"] = random.choice((3, 3, 6, 0))
+        if random.random() < 0.9:
+            options["retries"] = random.choice((3, 3, 6, 0))
         if service != "F" and random.random() < 0.02:
             body = (PARAM_JSON + json.dumps({"n": n, "poison": True}).encode(),)
             options["retries"] = random.choice((0, 1, 2))
@@ -142,6 +143,8 @@ class Load:
                 ("purge", {"service": service}),
                 ("pause", {"service": service}),
                 ("forget", {"service": service}),
+                ("drain", {"service": service}),
+                ("drain", {"worker": self._some_worker()}),
             )
         )
 
@@ -152,6 +155,12 @@ class Load:
                 self.world.after(random.uniform(0.5, 4.0), resume)
 
         self._change(client, f"zmws.{verb}", asked, 30.0, then)
+
+    def _some_worker(self) -> str:
+        """The id of a worker that there is, if there is one."""
+        known = self.broker.core.roster.by_peer.values() if self.broker.up else ()
+        ids = sorted(session.id for session in known) or ["nobody"]
+        return str(self.world.random.choice(ids))
 
     def _change(
         self,

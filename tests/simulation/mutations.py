@@ -106,8 +106,8 @@ MUTATIONS = [
         "a worker does not repeat its results after a reconnection",
         WorkerDialog,
         "_connect",
-        "for token, body in self.unconfirmed.items():",
-        "for token, body in ():",
+        "for token in mine:",
+        "for token in ():",
     ),
     Mutation(
         "a client does not repeat what is unanswered",

@@ -113,7 +113,8 @@ class OurWorker(Peer):
     def cut(self, seconds: float) -> None:
         # Back within half a second, a job goes on where it is, and one that never arrived is given
         # back: no failure. Two cuts in a row can be too long together.
-        short = seconds < 0.5 and self.world.now - self._cut_at > 4.0 and not self.frozen
+        # Nor does who has left come back.
+        short = seconds < 0.5 and self.world.now - self._cut_at > 4.0 and self.running and not self.frozen
         self._cut_at = self.world.now
         if not short:
             for token in self._at_stake():

@@ -7,6 +7,7 @@ from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
 from zmws.core.forgetting import Prune
 from zmws.core.group import Group
+from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import Life
 from zmws.core.progress import Progress
@@ -216,13 +217,6 @@ PROMISES = [
         "if self.reserved is not None:",
     ),
     Mutation(
-        "a suspect that is given back is none any more",
-        Job,
-        "suspect",
-        'if code != "given_back":',
-        "if True:",
-    ),
-    Mutation(
         "a suspect is not given to a worker that becomes empty",
         Taker,
         "stand_in_line",
@@ -243,6 +237,21 @@ PROMISES = [
         "job.saved = text",
         "job.saved = text = job.saved or text",
     ),
+    Mutation(
+        "what a worker tells goes before the configuration",
+        Service,
+        "take_defaults",
+        "with_defaults(self.configured, defaults)",
+        "with_defaults(ServiceOptions(rate=self.configured.rate), defaults)",
+    ),
+    Mutation(
+        "what a worker tells is not taken",
+        Held,
+        "told",
+        "service.take_defaults(defaults)",
+        "service.defaults = defaults",
+    ),
+    Mutation("a drained worker is given jobs", Session, "has_room", "if self.draining:", "if False:"),
     Mutation(
         "who asks for a stack is not told that none came",
         Watchers,
@@ -281,7 +290,47 @@ BY_TRANSCRIPT = [
         "lease_restart",
     ),
     (
-        Mutation("a pause ends with the broker", Recovery, "recover", "service.paused = paused", "pass"),
+        Mutation(
+            "what a worker told ends with the broker",
+            Held,
+            "recall",
+            'json.loads(known.defaults or "{}")',
+            "{}",
+        ),
+        "defaults",
+    ),
+    (
+        Mutation(
+            "a drained worker that comes back is drained no more",
+            Roster,
+            "on_ready",
+            "if _process(info) in self._drained:",
+            "if False:",
+        ),
+        "drain",
+    ),
+    (
+        Mutation(
+            "a foreign worker that is drained stays",
+            Roster,
+            "check",
+            "if session.draining and not session.ours and not session.holding:",
+            "if False:",
+        ),
+        "drain",
+    ),
+    (
+        Mutation(
+            "who does not name what it was given is not deaf",
+            Session,
+            "names",
+            "assignment.unheard = True",
+            "pass",
+        ),
+        "deaf",
+    ),
+    (
+        Mutation("a pause ends with the broker", Held, "recall", "service.paused = known.paused", "pass"),
         "pause_restart",
     ),
     (

@@ -23,6 +23,7 @@ class _Process:
         self.id = worker_id
         self.holding: dict[bytes, Body] = {}  # begun, not begun yet, or hung
         self.begun: set[bytes] = set()
+        self.drained = False
         self.unconfirmed: dict[bytes, Body] = {}  # FINALs that the broker may not have on disk
 
 
@@ -81,7 +82,7 @@ class SimSlotsWorker(OurWorker):
             "zmws": 1,
             "id": life.id,
             "slots": self.slots,
-            "services": {name: {"slots": most} for name, most in self.services.items()},
+            "services": {name: self._offer(most) for name, most in self.services.items()},
             "holding": [token.decode() for token in life.holding],
             "finished": [token.decode() for token in life.unconfirmed],
         }
@@ -89,6 +90,15 @@ class SimSlotsWorker(OurWorker):
         self.slots_told = self.slots
         for token, body in life.unconfirmed.items():
             self._send(mdp.W_FINAL, token, b"", *body)
+
+    def _offer(self, most: int) -> dict[str, object]:
+        """How many jobs of a service it takes, and perhaps the options of its jobs. (What the configuration
+        gives, as `ttr`, goes before them.)"""
+        choice = self.world.random.choice
+        if self.world.chance(0.5):
+            return {"slots": most}
+        some = {"retries": choice((6, 9)), "keep": choice((4, 20.0)), "priority": choice((-3, 3)), "ttr": 0.5}
+        return {"slots": most, "defaults": {name: some[name] for name in some if self.world.chance(0.5)}}
 
     def lost(self) -> None:
         link = self.link
@@ -105,6 +115,8 @@ class SimSlotsWorker(OurWorker):
         """A HEARTBEAT each second, with what there is to say."""
         if self._life is not life or not self.running:
             return
+        if not self.frozen and life.drained and not life.holding and not life.unconfirmed:
+            return self._leave()
         if not self.frozen:
             frames = [b"HOLDS " + b" ".join(life.holding)] if life.holding else []
             if self.slots_told != self.slots:
@@ -113,10 +125,19 @@ class SimSlotsWorker(OurWorker):
             elif self.world.now < 30.0 and self.world.chance(0.03):
                 self.slots_told = self.world.random.randrange(self.slots)
                 frames.append(b"SLOTS %d" % self.slots_told)
-            if life.unconfirmed and self.world.chance(0.1):
+            if life.unconfirmed and (life.drained or self.world.chance(0.1)):
                 frames.append(b"CONFIRM " + b" ".join(life.unconfirmed))
             self._send(mdp.W_HEARTBEAT, *frames)
         self.world.after(1.0, lambda: self._beat(life))
+
+    def _leave(self) -> None:
+        """It was drained, and holds nothing any more; whoever watches over it starts it anew."""
+        self.world.say(f"{self.name} leaves")
+        self._send(mdp.W_DISCONNECT)
+        self.running = False
+        if self.link is not None:
+            self.link.break_off()
+        self.world.after(0.5, self.begin)
 
     # ------------------------------------------------------------ what comes
 
@@ -133,6 +154,8 @@ class SimSlotsWorker(OurWorker):
                     self.watcher.told_done(tokens, self.broker.disk)
                     for token in tokens:
                         self._life.unconfirmed.pop(token, None)
+                elif word == b"DRAIN":
+                    self._life.drained = True
                 elif word == b"CANCEL":
                     self._drop(tokens[0])
                 elif word == b"STACK" and tokens[0] in self._life.holding:

@@ -11,7 +11,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.promises import BY_TRANSCRIPT, PROMISES
 from tests.test_dialogues import DIALOGUES, Transcript
 
-SEEDS = 150
+SEEDS = 300
 
 
 @pytest.mark.timeout(300)

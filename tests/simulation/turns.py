@@ -79,6 +79,8 @@ class Turns:
         for start in starts:
             service, job = core.held.services[start.service], start.job
             assert job is not None and start.taker is not None, start
+            drained = isinstance(start.taker, Session) and start.taker.draining
+            demand(not drained, f"{start.taker.name} was drained, and is given {job.id}")
             self._within_limits(core, service)
             self._waited_longest(start.taker, service, job, before.rings[service.name])
             if job.id not in before.parked:

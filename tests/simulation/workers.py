@@ -10,8 +10,9 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
+from zmws.core.job import job_id_of
 from zmws.dialog.actions import Open, Transmit
-from zmws.dialog.worker import CancelJob, DialogSettings, StartJob, WorkerDialog
+from zmws.dialog.worker import CancelJob, DialogSettings, Hangs, StartJob, Stopped, WorkerDialog
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 
@@ -93,6 +94,11 @@ class SimWorker(OurWorker):
                 self._work(action.request)
             elif isinstance(action, CancelJob):
                 self.world.say(f"{self.name} is told to drop {action.token.decode()}")
+            elif isinstance(action, Hangs):
+                self._on_hang()
+            elif isinstance(action, Stopped):
+                self._left(action)
+                return
         due = self.dialog.next_deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due
@@ -105,6 +111,36 @@ class SimWorker(OurWorker):
                         self.tick()
 
             self.world.after(due - self.world.now, wake)
+
+    def leave(self, within_s: float | None) -> None:
+        """It is asked to stop, as by a deploy."""
+        if self.running and not self.frozen:
+            self.world.say(f"{self.name} is to leave within {within_s} s")
+            self.dialog.stop(self.world.now, within_s)
+            self.act()
+
+    def _on_hang(self) -> None:
+        if self.world.chance(0.5):
+            self.world.say(f"{self.name} hangs, and is started anew")
+            self.dialog.abandon(self.world.now)
+            self.act()
+
+    def _left(self, action: Stopped) -> None:
+        """The process ends; what it said last may still arrive."""
+        self.world.say(f"{self.name} has left, and gives back {len(action.given_back)}")
+        self.running = False
+        once = self.watcher.hands.retries
+        for token in action.given_back:
+            if once.get(job_id_of(token) or "", 0) == 0:
+                self.watcher.may_have_failed(token)  # it has begun, and is to run only once
+        for token in self.unconfirmed:
+            self.watcher.may_have_failed(token)  # the broker may not have it, and a crash undo it
+        if self.link is None or not self.link.alive:
+            for token in self._charged():
+                self.watcher.may_have_failed(token)
+        link = self.link
+        self.world.after(1.0, lambda: link.break_off() if link is not None else None)
+        self.world.after(self.world.random.uniform(1.0, 4.0), self.begin)
 
     def _work(self, request: WorkerRequest) -> None:
         random, dialog = self.world.random, self.dialog
@@ -136,7 +172,7 @@ class SimWorker(OurWorker):
             self.act()
 
         if self.world.chance(0.3):
-            dialog.partial(request.token, (b"CONT", b"PARAM-JSON: 1"))
-            dialog.partial(request.token, (b"PROGRESS", b'{"done": 0.5}'))
+            dialog.partial(self.world.now, request.token, (b"CONT", b"PARAM-JSON: 1"))
+            dialog.partial(self.world.now, request.token, (b"PROGRESS", b'{"done": 0.5}'))
             self.act()
         self.world.after(takes, end)

@@ -26,6 +26,7 @@ from zmws.core.writes import (
     ForgetService,
     InsertJob,
     Key,
+    KnownService,
     Pruned,
     PruneJobs,
     Read,
@@ -62,7 +63,7 @@ class ModelStore:
         self.rows: dict[str, Row] = {}
         self.histories: dict[str, list[Event]] = {}
         self.forget_at: dict[str, float] = {}
-        self.services: dict[str, bool | None] = {}
+        self.services: dict[str, KnownService] = {}
         self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
@@ -146,8 +147,10 @@ class ModelStore:
             self.services.pop(write.service, None)
         else:
             assert isinstance(write, RememberService), write
-            known = self.services.get(write.service)
-            self.services[write.service] = known if write.paused is None else write.paused
+            known = self.services.get(write.service, KnownService(write.service))
+            told = {"paused": write.paused, "defaults": write.defaults, "params": write.params}
+            said = {name: value for name, value in told.items() if value is not None}
+            self.services[write.service] = known._replace(**said)
         return None
 
     def _insert(self, write: InsertJob) -> Verdict:
@@ -225,7 +228,7 @@ class ModelStore:
         waiting = Counter((row["service"], row["group"]) for row in rows if row["state"] == "waiting")
         scheduled = Counter(row["service"] for row in rows if row["state"] == "scheduled")
         return Unfinished(
-            services=sorted(self.services.items()),
+            services=[self.services[name] for name in sorted(self.services)],
             waiting=sorted(((*key, n) for key, n in waiting.items()), key=lambda one: (one[0], one[1] or "")),
             scheduled=sorted(scheduled.items()),
             ended=dict(

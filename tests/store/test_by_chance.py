@@ -93,7 +93,12 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
     if kind == "service":
         if chance.random() < 0.3:
             return ForgetService(service=chance.choice("ST"))
-        return RememberService(service=chance.choice("ST"), paused=chance.choice((None, True, False)))
+        return RememberService(
+            service=chance.choice("ST"),
+            paused=chance.choice((None, True, False)),
+            defaults=chance.choice((None, "{}", '{"retries": 1}')),
+            params=chance.choice((None, '{"type": "object"}', '{"title": "\\ud800"}')),
+        )
     if kind == "delete":
         return delete(job_id)
     if kind == "insert" or row is None:

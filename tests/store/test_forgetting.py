@@ -16,6 +16,7 @@ from tests.store.contract import (
 from zmws.core.writes import (
     AppendToJob,
     ForgetService,
+    KnownService,
     Pruned,
     PruneJobs,
     ReadUnfinished,
@@ -64,9 +65,28 @@ def test_a_prune_counts_histories_and_takes_a_long_one_in_steps(store: Store) ->
 def test_services_are_known_and_paused_as_an_operator_said(store: Store) -> None:
     store.commit([RememberService(service="B"), RememberService(service="A", paused=True)])
     store.commit([RememberService(service="A"), RememberService(service="B")])
-    assert unfinished(store).services == [("A", True), ("B", None)]
+    assert unfinished(store).services == [KnownService("A", True), KnownService("B", None)]
     store.commit([RememberService(service="A", paused=False), RememberService(service="A", paused=None)])
-    assert unfinished(store).services == [("A", False), ("B", None)]
+    assert unfinished(store).services == [KnownService("A", False), KnownService("B", None)]
+
+
+def test_what_a_worker_told_of_a_service_stands_until_another_tells_more(store: Store) -> None:
+    schema = '{"title": "\\ud800 caf\u00e9"}'
+    store.commit([RememberService(service="A", defaults='{"ttr": 1}', params=schema)])
+    store.commit([RememberService(service="A", paused=True), RememberService(service="B", defaults="{}")])
+    assert unfinished(store).services == [
+        KnownService("A", True, '{"ttr": 1}', schema),
+        KnownService("B", None, "{}", None),
+    ]
+    store.commit([RememberService(service="A", defaults="{}"), RememberService(service="B", params="{}")])
+    store.commit([RememberService(service="A", paused=False)])
+    assert unfinished(store).services == [
+        KnownService("A", False, "{}", schema),
+        KnownService("B", None, "{}", "{}"),
+    ]
+    store.commit([ForgetService(service="A")])
+    store.commit([RememberService(service="A")])
+    assert unfinished(store).services[0] == KnownService("A")
 
 
 def test_a_forgotten_service_is_unknown_and_its_records_stay(store: Store) -> None:
@@ -74,10 +94,10 @@ def test_a_forgotten_service_is_unknown_and_its_records_stay(store: Store) -> No
     store.commit([insert("a", service="B"), finish("a", service="B"), ForgetService(service="B")])
     store.commit([ForgetService(service="never known")])
     left = unfinished(store)
-    assert left.services == [("A", None)] and left.ended == {("B", "complete"): 1}
+    assert left.services == [KnownService("A", None)] and left.ended == {("B", "complete"): 1}
     assert job(store, "a") is not None
     store.commit([RememberService(service="B")])
-    assert unfinished(store).services == [("A", None), ("B", None)]
+    assert unfinished(store).services == [KnownService("A", None), KnownService("B", None)]
 
 
 def test_an_empty_store_has_nothing_left(store: Store) -> None:

@@ -20,7 +20,7 @@ from zmws.supervisor.processes import DIED, STOPPED, Installation
 from zmws.supervisor.sessions import MARK
 from zmws.supervisor.stop import end, stop, tidy
 
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+DEAF = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (signal.SIGTERM, signal.SIGINT)]; "
 # In the session of its leader, and not in the group.
 CHILD = "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(60)']; "
 CHILD += "subprocess.Popen(sleep, process_group=0); "
@@ -76,9 +76,12 @@ def test_workers_end_before_the_broker_and_each_is_told(noted: Noted) -> None:
     assert noted.installation.noted() == []
 
 
-def test_what_does_not_end_in_time_is_killed_with_what_it_started(noted: Noted) -> None:
+def test_what_does_not_end_in_time_is_killed_with_what_it_started(
+    noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = noted.start("b", DEAF + CHILD)
     events: list[Event] = []
+    monkeypatch.setattr("zmws.supervisor.stop._GIVE_BACK_S", 0.1)
     end(noted.installation, ["b"], 0.1, events.append)
     assert events == [Ended("b", True)] and not _members(file)
 

@@ -77,7 +77,9 @@ class Workers:
     def _add(self) -> None:
         self._made += 1
         body = WORKER.format(service=SERVICE, folder=str(self._folder))
-        one = worker_process(self._folder, self._endpoint, body, f"worker-{self._made}")
+        # A job that fails is told as a warning: what is left is what went wrong in the worker itself.
+        flags = ["--log-level", "error"]
+        one = worker_process(self._folder, self._endpoint, body, f"worker-{self._made}", flags=flags)
         self.running.append(self._stack.enter_context(one))
 
     def kill_one(self, chance: random.Random) -> None:

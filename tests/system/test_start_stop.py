@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from tests.peers import REPOSITORY, wait_until
 from tests.system.installation import (
     ONE,
@@ -74,12 +75,40 @@ def test_a_stopping_worker_finishes_its_job(tmp_path: Path) -> None:
         assert (record["state"], record["attempt"]) == ("complete", 1)
 
 
-def test_what_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
+def test_a_job_that_does_not_end_in_time_is_given_back_which_is_no_failure(tmp_path: Path) -> None:
     with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
         assert zmws.run("start").code == 0
-        assert zmws.run("submit", "SLEEP", "seconds:=60").code == 0
+        job = zmws.run("submit", "SLEEP", "seconds:=60").out.strip()
+        wait_until(lambda: zmws.run("job", "show", job, "--json").json()["state"] == "running")
+        stopped = zmws.run("stop", "--workers", "--wait", "0.5")
+        assert stopped.code == 0 and stopped.out == "stopped: sleep\n"
+        record = zmws.run("job", "show", job, "--json").json()
+        assert (record["state"], record["failures"]) == ("waiting", 0)
+
+
+HOLDS = """
+import ctypes, signal
+from zmws import WorkerBase
+
+class Holds(WorkerBase):
+    service_name = "HOLDS"
+
+    def work(self, job_id, params):
+        open("begun", "w").close()
+        # In C, with the interpreter's lock, where no signal interrupts it: no thread of Python runs.
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+        ctypes.PyDLL(None).sleep(60)
+"""
+
+
+def test_a_worker_that_cannot_even_give_back_is_killed(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("holds", "holds.py")) as zmws:
+        (tmp_path / "holds.py").write_text(HOLDS)
+        assert zmws.run("start").code == 0
+        assert zmws.run("submit", "HOLDS").code == 0
+        wait_until((tmp_path / "begun").exists)
         stopped = zmws.run("stop", "--wait", "0.5")
-        assert stopped.code == 0 and "killed: sleep" in stopped.out and "stopped: broker" in stopped.out
+        assert stopped.code == 0 and "killed: holds" in stopped.out and "stopped: broker" in stopped.out
         assert processes_in(tmp_path) == []
 
 
@@ -125,7 +154,7 @@ def test_a_worker_file_that_is_broken_is_named_with_its_fault(tmp_path: Path) ->
         assert "bad.py:3: 1 / 0" in ended.err
         assert processes_in(tmp_path) == [] and zmws.pids() == {}
         (tmp_path / "bad.py").write_text("from zmws import WorkerBase\n")
-        assert "must define one subclass of WorkerBase" in zmws.run("start").err
+        assert "it defines no subclass of WorkerBase" in zmws.run("start").err
         for wrong in ("missing.py", "etc/zmws.toml"):
             assert zmws.run("worker", wrong).code == 2
 
@@ -156,7 +185,7 @@ def test_a_folder_without_a_settings_file_runs_its_workers(tmp_path: Path) -> No
         (tmp_path / "zmws").mkdir()
         started = run("start", cwd=tmp_path, **ports)
         assert started.code == 0, started.err
-        assert set(zmws.pids()) == {"broker", "logger", "random_stream", "reverse", "sleep", "wordcount"}
+        assert set(zmws.pids()) == {"broker", *shipped.WORKERS}
         assert run("call", "STR-REV", "str=ab", cwd=tmp_path, **ports).out == "ba\n"
         assert run("stop", cwd=tmp_path, **ports).code == 0
     empty = tmp_path / "empty"

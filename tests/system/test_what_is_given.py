@@ -103,6 +103,17 @@ def test_many_jobs_take_them_too_and_a_wrong_one_is_one_jobs_verdict(
     ]
 
 
+def test_what_the_broker_says_of_an_option_is_an_option_error_too(client: Client) -> None:
+    for given, option in (({"retries": -1}, "retries"), ({"retrys": 1}, "retrys"), ({"ttr": 0}, "ttr")):
+        wrong = refused(lambda given=given: client.submit("ECHO", **given))  # type: ignore[misc]
+        assert isinstance(wrong, OptionError) and (wrong.code, wrong.option) == ("bad_option", option)
+    (verdict,) = client.submit_many([{"service": "ECHO", "priority": 5000}])
+    assert isinstance(verdict, OptionError) and verdict.option == "priority"
+    with pytest.raises(OptionError, match="it can only expire") as only_expires:
+        client.submit("ECHO", delay=5, expires=1)
+    assert only_expires.value.option == ""
+
+
 def test_a_lease_takes_timedeltas(client: Client) -> None:
     client.submit("ECHO", 1)
     lease = client.lease("ECHO", wait=timedelta(seconds=5), ttr=timedelta(seconds=30))

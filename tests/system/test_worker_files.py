@@ -279,7 +279,7 @@ def test_loading_workers_in_a_program_leaves_its_main_module_alone(tmp_path: Pat
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from zmws.worker.files import load_class\n"
+        "from zmws.work.files import load_class\n"
         "main = dict(vars(sys.modules['__main__']))\n"
         f"folder = Path({str(REPOSITORY / 'workers')!r})\n"
         "one, two, again = (load_class(folder / f'{n}.py') for n in ('reverse', 'sleep', 'reverse'))\n"

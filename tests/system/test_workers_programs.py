@@ -40,11 +40,11 @@ def _with_programs(zmws: Installation) -> int:
     return zmws.pids()["parent"]
 
 
-def test_a_worker_that_has_to_be_killed_takes_along_what_it_started(tmp_path: Path) -> None:
+def test_a_worker_that_gives_its_job_back_takes_along_what_it_started(tmp_path: Path) -> None:
     with installation(tmp_path, worker_table("parent", "parent.py")) as zmws:
         _with_programs(zmws)
         stopped = zmws.run("stop", "--wait", "0.5")
-        assert "killed: parent" in stopped.out and "stopped: broker" in stopped.out
+        assert "stopped: parent" in stopped.out and "stopped: broker" in stopped.out
         assert processes_in(tmp_path) == []
 
 

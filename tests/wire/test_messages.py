@@ -12,7 +12,7 @@ from zmws.wire.messages import (
     Progress,
     ReplyTo,
     Report,
-    ServiceSlots,
+    ServiceInfo,
     WorkerFinal,
     WorkerInfo,
     WorkerPartial,
@@ -23,7 +23,7 @@ def test_where_nothing_is_said_a_message_is_the_plainest() -> None:
     assert Link() == Link(RFC, empty=False, ascii=False, ours=False)
     assert ReplyTo("bare", ()).ascii is False
     assert WorkerInfo("w") == WorkerInfo("w", [], [], 1, None, "", None, None)
-    assert ServiceSlots() == ServiceSlots(None)
+    assert ServiceInfo() == ServiceInfo(None)
     assert WorkerFinal(b"t", ()) == WorkerFinal(b"t", (), None, None)
     assert WorkerPartial(b"t", ()).link is None
     assert Heartbeat() == Heartbeat((), None) and DISCONNECT is not None

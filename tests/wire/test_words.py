@@ -15,7 +15,7 @@ from zmws.wire.messages import (
     Progress,
     Report,
     Save,
-    ServiceSlots,
+    ServiceInfo,
     Stack,
     Touch,
     WorkerFinal,
@@ -43,12 +43,12 @@ def test_all_that_a_worker_tells_of_itself_is_read() -> None:
         holding=["a/1/x"],
         finished=["b/1/y"],
         slots=3,
-        services={"A": {}, "B": {"slots": 2}},
+        services={"A": {}, "B": {"slots": 2}, "C": {"defaults": [], "params": {"a": 1}}},
         host="box",
         pid=7,
         ping=0.75,
     )
-    services = {"A": ServiceSlots(None), "B": ServiceSlots(2)}
+    services = {"A": ServiceInfo(None), "B": ServiceInfo(2), "C": ServiceInfo(None, [], {"a": 1})}
     assert told == WorkerInfo("w", [b"a/1/x"], [b"b/1/y"], 3, services, "box", 7, 0.75)
 
 

@@ -32,7 +32,7 @@ def check(as_json: bool, config: Path | None) -> int:
     echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
     echo(f"  store {known.store.url}, services {len(known.services)} configured")
     for worker in known.workers:
-        echo(f"  worker {worker.name}: {worker.file} x {worker.count}")
+        echo(f"  worker {worker.name}: {worker.what} x {worker.count}")
     for name in ("client", "worker", "news", "mdp"):
         if not settings.is_loopback(getattr(broker, name)):
             say(

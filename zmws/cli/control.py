@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from zmws import settings
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
-from zmws.cli.options import config_option, json_option
+from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
@@ -65,7 +64,7 @@ def start(
 
     NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
     """
-    installation = Installation(settings.load(config))
+    installation = Installation(settings_here(config))
     try:
         done = start_processes(installation, *_parts(servers, workers), names, timeout, _say_event)
     except NotReady as wrong:
@@ -110,7 +109,7 @@ def _show_started(installation: Installation, done: Started) -> None:
 @click.option(
     "--wait",
     "wait_s",
-    default=10.0,
+    default=30.0,
     show_default=True,
     type=wait_time,
     metavar="DURATION",
@@ -129,7 +128,8 @@ def stop(
 ) -> int:
     """Stop the workers, then the broker. Workers finish the job in hand.
 
-    What has not ended after --wait seconds is killed; its job goes to another worker.
+    A job that has not ended after --wait seconds is given back, which is no failure, and goes to another
+    worker. A worker that does not do that either is killed.
     """
     ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
@@ -142,7 +142,7 @@ def stop(
             echo(f"{'killed' if event.killed else 'stopped'}: {event.name}{late}")
         return None
 
-    installation = Installation(settings.load(config))
+    installation = Installation(settings_here(config))
     unnoted = stop_processes(installation, *_parts(servers, workers), names, wait_s, tell)
     if as_json:
         show_json(ended)

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from zmws import settings
 from zmws.cli.ends import FAILED, USAGE
-from zmws.cli.options import F, config_option
-from zmws.errors import StoreError
+from zmws.cli.options import F, config_option, settings_here
+from zmws.errors import SettingsError, StoreError
+from zmws.settings.workers import file_and_names
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
-from zmws.worker.command import command, run_worker, set_up_log
+from zmws.work.command import OPTIONS, command, run_worker, set_up_log
 
 _FLAGS = {
     "client": ("broker.client", "Where clients connect."),
@@ -52,7 +52,7 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
         if not separator:
             raise click.UsageError(f"--set takes KEY=VALUE, not '{other}'")
         flags[key] = value
-    known = settings.load(config, flags)
+    known = settings_here(config, flags)
     set_up_log(known.broker.log_level)
     try:
         jobs = open_store(known)
@@ -77,18 +77,58 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
     return 0
 
 
-def _worker(file: Path, **given: Any) -> int:
-    from zmws.worker.files import load_main_class
+def _worker(files: tuple[str, ...], reload: bool, **given: Any) -> int:
+    # Whatever begins with a dash and is none of our options is the classes' own.
+    count = next((n for n, word in enumerate(files) if word.startswith("-")), len(files))
+    if not count:
+        raise click.UsageError("name a worker FILE first, then its own options")
+    if reload:
+        return _reloaded(files, count, **given)
+    from zmws.work.files import load_main_classes
 
-    code = run_worker(lambda: load_main_class(file), **given)
-    if code == 0:
-        remove_own(os.environ.get(MARK))
-    return code
+    def before_end(code: int) -> None:
+        if code == 0:
+            remove_own(os.environ.get(MARK))
+
+    return run_worker(lambda: load_main_classes(files[:count]), files[count:], before_end=before_end, **given)
+
+
+def _reloaded(words: tuple[str, ...], count: int, config: Path | None, log_level: str, **given: Any) -> int:
+    """`words`: the files, so many of them, and behind them the options of their classes."""
+    from zmws.supervisor.reload import reload
+
+    if MARK in os.environ:
+        raise SettingsError(
+            "--reload is for a worker in the foreground; 'zmws start' cannot start one with it"
+        )
+    set_up_log(log_level)
+    files = [file_and_names(word, Path.cwd())[0] for word in words[:count]]
+    for file in files:
+        if not file.is_file():
+            raise SettingsError(f"there is no worker file {file}")
+    known = settings_here(config)
+    given |= {"config": config, "log_level": log_level}
+    arguments = [*words]
+    for option in OPTIONS:
+        value = given[str(option.name)]
+        for one in value if option.multiple else [value]:
+            if one is not None:
+                arguments += [option.opts[-1], str(one)]
+    folders = list(dict.fromkeys([*(file.parent for file in files), known.root]))
+    ignored = [known.store_folder, known.logs_dir, known.run_dir]
+    return reload(arguments, folders, ignored)
 
 
 worker = command(
     "worker",
-    "Run the worker of FILE in the foreground. SIGTERM, SIGHUP or Ctrl-C lets it finish and leave.",
+    "Run the workers of FILE in the foreground, in one process: all that the file defines, or those of NAME. "
+    "Options of their own follow. SIGTERM or Ctrl-C lets them finish and leave.",
     _worker,
-    [click.Argument(["file"], type=click.Path(path_type=Path))],
+    [
+        click.Argument(["files"], nargs=-1, required=True, metavar="FILE[:NAME]..."),
+        click.Option(
+            ["--reload"], is_flag=True, help="Start it anew when a Python file changes, here or beside FILE."
+        ),
+    ],
 )
+worker.context_settings["ignore_unknown_options"] = True

@@ -11,9 +11,10 @@ from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, REFUSED, TIMED_OUT, error_shown
 from zmws.cli.options import Connect, broker_options, filter_options, json_option, sure
 from zmws.cli.output import echo, say
-from zmws.cli.records import show_record
+from zmws.cli.records import show_lines, show_record
 from zmws.cli.tables import clock, plain, show_json, show_result
 from zmws.client.answers import outcome_of
+from zmws.client.job import STACK_S
 from zmws.client.synchronous import Client
 from zmws.core.job import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
 from zmws.errors import Refused
@@ -25,7 +26,7 @@ _timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="H
 
 @click.group()
 def job() -> None:
-    """Look at a job, or wait for it; cancel, retry or delete one or many."""
+    """Look at a job, wait for it, ask where it is; cancel, retry or delete one or many."""
 
 
 @job.command()
@@ -102,12 +103,38 @@ def events(
             if as_json:
                 show_json(event)
             else:
-                echo(f"{clock(event['at'])}  {event['kind']:<8}  {_what(event)}".rstrip())
+                first, *more = _what(event).splitlines() or [""]
+                echo(f"{clock(event['at'])}  {event['kind']:<8}  {plain(first)}".rstrip())
+                show_lines("\n".join(more), "    ")
+    return 0
+
+
+@job.command()
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "--timeout",
+    type=wait_time,
+    metavar="DURATION",
+    default=STACK_S,
+    show_default="5 s",
+    help="How long its worker may take to say.",
+)
+@json_option
+@broker_options
+def stack(job_id: str, timeout: float, as_json: bool, connect: Connect) -> int:
+    """Show where a running job is at this moment: the stack of its work(), as its worker tells it."""
+    with connect() as client:
+        told = client.job(job_id).stack(timeout)
+    if as_json:
+        show_json(told)
+        return 0
+    show_lines(told["stack"], "")
+    say(f"job {job_id} on worker {told['worker']}, at {clock(told['at'])}")
     return 0
 
 
 def _what(event: dict[str, Any]) -> str:
-    """An event for people; what a worker wrote may not move their cursor."""
+    """An event for people, its first line and what more there is."""
     kind = event["kind"]
     if kind == "state":
         text = event["state"] + (f", attempt {event['attempt']}" if event["attempt"] else "")
@@ -118,7 +145,7 @@ def _what(event: dict[str, Any]) -> str:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     else:
         text = event["text"]
-    return plain(text).strip()
+    return str(text).strip()
 
 
 # ---------------------------------------------------------------- one or many

@@ -1,4 +1,4 @@
-"""`zmws jobs`, `services`, `workers`, `stats`: looking on."""
+"""`zmws jobs`, `services`, `workers`, `stats`: looking on, and what one does to a service or worker there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 from zmws.cli.options import Connect, broker_options, filter_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.records import error_line
-from zmws.cli.tables import age, duration, show_done, show_json, show_table, until
+from zmws.cli.services import show_service
+from zmws.cli.tables import age, duration, fitting, show_done, show_json, show_table, until
 from zmws.core.job import COMPLETE, SCHEDULED, STATES
 
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
@@ -69,7 +70,7 @@ def _note(row: dict[str, Any]) -> str | None:
 @broker_options
 @click.pass_context
 def services(ctx: click.Context, as_json: bool, connect: Connect) -> int:
-    """List services with their counts; 'forget NAME' makes one unknown."""
+    """List services with their counts; 'show NAME' tells more of one, 'forget NAME' makes it unknown."""
     if ctx.invoked_subcommand is not None:
         return 0
     with connect() as client:
@@ -97,6 +98,21 @@ def services(ctx: click.Context, as_json: bool, connect: Connect) -> int:
 @click.argument("service")
 @json_option
 @broker_options
+def show(service: str, as_json: bool, connect: Connect) -> int:
+    """Show SERVICE: its counts, the options of its jobs and where each is from, the parameters it takes."""
+    with connect() as client:
+        told = client.service(service)
+    if as_json:
+        show_json(told)
+    else:
+        show_service(told)
+    return 0
+
+
+@services.command()
+@click.argument("service")
+@json_option
+@broker_options
 def forget(service: str, as_json: bool, connect: Connect) -> int:
     """Make SERVICE unknown, until a worker registers it again. Refused while it has workers or jobs that have
     not ended, or while the settings name it."""
@@ -110,11 +126,14 @@ def _in_hand(job: dict[str, Any]) -> str:
     return str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
 @broker_options
-def workers(as_json: bool, connect: Connect) -> int:
-    """List the workers."""
+@click.pass_context
+def workers(ctx: click.Context, as_json: bool, connect: Connect) -> int:
+    """List the workers; 'drain' lets some finish what they run, and leave."""
+    if ctx.invoked_subcommand is not None:
+        return 0
     with connect() as client:
         rows = client.ask("zmws.workers")
     if as_json:
@@ -122,6 +141,7 @@ def workers(as_json: bool, connect: Connect) -> int:
         return 0
     shown = [
         (
+            fitting(row["id"]),
             ", ".join(row["services"]),
             *(row[name] for name in ("state", "host", "pid", "done", "failed")),
             *(age(row[name]) for name in ("since", "heard_at")),
@@ -130,11 +150,31 @@ def workers(as_json: bool, connect: Connect) -> int:
         for row in rows
     ]
     show_table(
-        ("SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOBS"),
+        ("ID", "SERVICE", "STATE", "HOST", "PID", "DONE", "FAILED", "SINCE", "HEARD", "JOBS"),
         shown,
-        may_cut=("HOST", "JOBS"),
+        may_cut=("SERVICE", "HOST", "JOBS"),
     )
     return 0
+
+
+@workers.command()
+@click.argument("worker", metavar="[ID]", required=False)
+@click.option("--service", help="All that serve this.")
+@json_option
+@broker_options
+def drain(worker: str | None, service: str | None, as_json: bool, connect: Connect) -> int:
+    """Give the worker ID, or all of a service, no more jobs: they finish what they run, and leave."""
+    if (worker is None) == (service is None):
+        raise click.UsageError("give the ID of a worker, as 'zmws workers' shows it, or --service NAME")
+    with connect() as client:
+        count = client.drain(worker, service=service)
+    text = f"draining: {worker}" if worker else f"draining: {count} {_workers(count)} of {service}"
+    show_done({"count": count}, text, as_json)
+    return 0
+
+
+def _workers(count: int) -> str:
+    return "worker" if count == 1 else "workers"
 
 
 @click.command()

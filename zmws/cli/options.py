@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,6 +12,7 @@ import click
 
 from zmws import settings
 from zmws.cli.durations import moment
+from zmws.cli.output import say
 from zmws.client.synchronous import Client
 from zmws.sockets import check_endpoint
 
@@ -26,7 +27,7 @@ config_option = click.option(
     "-c",
     "--config",
     type=click.Path(path_type=Path),
-    help="The settings file [etc/zmws.toml].",
+    help="The settings file [etc/zmws.toml, of this folder or the nearest above it].",
 )
 
 
@@ -55,7 +56,7 @@ def broker_options(command: F) -> F:
 
 def _client(broker: tuple[str, ...], config: Path | None) -> Client:
     if not broker:
-        broker = (settings.connectable(settings.load(config).broker.client),)
+        broker = (settings.address("client", config),)
     for endpoint in broker:
         try:
             check_endpoint(endpoint)
@@ -63,6 +64,15 @@ def _client(broker: tuple[str, ...], config: Path | None) -> Client:
             raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
     return Client(list(broker), connect_timeout=CONNECT_S)
+
+
+def settings_here(config: Path | None, flags: Mapping[str, object] | None = None) -> settings.Settings:
+    """The settings of the installation, for a verb that acts on it: where that is a folder above the current
+    one, the user is told which."""
+    known = settings.load(config, flags)
+    if config is None and known.root != Path.cwd():
+        say(f"zmws: the installation is {known.root}")
+    return known
 
 
 def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:

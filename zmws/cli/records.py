@@ -7,7 +7,7 @@ from typing import Any
 
 from zmws.cli.ends import zmws
 from zmws.cli.output import echo, say
-from zmws.cli.tables import clock, plain, show_json
+from zmws.cli.tables import INDENT, clock, plain, show_json, show_text
 from zmws.core.job import REVIVABLE
 
 
@@ -26,12 +26,12 @@ def show_record(record: dict[str, Any], as_json: bool) -> None:
         elif name in ("partials", "log"):
             echo(f"{name}:")
             for entry in value:
-                _show_lines(_text(entry), "  ")
+                show_lines(_text(entry), "  ")
         elif "\n" in (text := _text(value)):
             echo(f"{name}:")
-            _show_lines(text, "  ")
+            show_lines(text, "  ")
         else:
-            echo(f"{name}: {plain(text)}")
+            show_text(f"{name}: {plain(text)}")
     if record["state"] in REVIVABLE:
         say(f"'{zmws()} job retry {record['id']}' lets it wait again")
 
@@ -47,28 +47,28 @@ def error_line(error: dict[str, Any]) -> str:
 
 
 def _show_error(error: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    echo(f"error: {error_line(error)}")
+    show_text(f"error: {error_line(error)}")
     trace = error.get("traceback")
     # The attempt in which it happened shows it; of a job with very many attempts the oldest are not kept.
     if trace and all(trace != _trace_of(attempt) for attempt in attempts):
-        _show_lines(trace, "  ")
+        show_lines(trace, "  ")
 
 
 def _show_attempts(attempts: list[dict[str, Any]]) -> None:
     echo("attempts:")
     for attempt in attempts:
         times = " - ".join(clock(at) for at in (attempt["started_at"], attempt["ended_at"]) if at)
-        echo(plain(f"  {attempt['attempt']}: {times}, worker {attempt['worker'] or '-'}"))
+        show_text(plain(f"  {attempt['attempt']}: {times}, worker {attempt['worker'] or '-'}"), " " * 5)
         if attempt.get("error"):
-            echo(f"     {error_line(attempt['error'])}")
-            _show_lines(_trace_of(attempt) or "", "     ")
+            show_text(f"     {error_line(attempt['error'])}", " " * 5)
+            show_lines(_trace_of(attempt) or "", "     ")
 
 
 def _trace_of(attempt: dict[str, Any]) -> str | None:
     return (attempt.get("error") or {}).get("traceback")
 
 
-def _show_lines(text: str, indent: str) -> None:
+def show_lines(text: str, indent: str) -> None:
     """Line by line: what a worker wrote may not move the cursor."""
     for line in str(text).splitlines():
-        echo(indent + plain(line))
+        show_text(indent + plain(line), indent + INDENT)

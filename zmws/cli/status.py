@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from zmws import settings
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
-from zmws.cli.options import config_option, json_option
+from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import duration, show_json, show_table
 from zmws.core.job import iso
@@ -40,7 +39,7 @@ def status(as_json: bool, config: Path | None) -> int:
 
     Exit code 1 if a process has died, 3 if no broker of this installation answers.
     """
-    known = settings.load(config)
+    known = settings_here(config)
     found = status_of(Installation(known))
     stats, fault = found.broker.stats, _fault(found)
     if as_json:
@@ -125,7 +124,7 @@ def _show_broker(address: str, stats: dict[str, Any], warn_percent: int) -> None
 @config_option
 def logs(name: str, go_on: bool, lines: int, config: Path | None) -> int:
     """Show the log of a process."""
-    files = logs_of(Installation(settings.load(config)), name)
+    files = logs_of(Installation(settings_here(config)), name)
     with contextlib.ExitStack() as stack:
         opened = []
         for process, file in files.items():

@@ -8,7 +8,7 @@ import click
 
 from zmws import settings
 from zmws.cli.ends import FAILED
-from zmws.cli.options import config_option, json_option
+from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
 
@@ -24,7 +24,7 @@ def backup(file: Path, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store.sqlite import upkeep
 
-    source = _store_path(settings.load(config))
+    source = _store_path(settings_here(config))
     upkeep.backup(source, file)
     size = file.stat().st_size
     if as_json:
@@ -45,7 +45,7 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store.sqlite import upkeep
 
-    path = _store_path(settings.load(config)) if file is None else file
+    path = _store_path(settings_here(config)) if file is None else file
     problems = upkeep.check(path)
     if as_json:
         show_json({"store": str(path), "problems": problems})
@@ -68,7 +68,7 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store.sqlite import upkeep
 
-    known = settings.load(config)
+    known = settings_here(config)
     path = _store_path(known)
     old = upkeep.restore(file, path, known.store_folder)
     if as_json:

@@ -85,6 +85,22 @@ def _folded(widths: Sequence[int], edge: int) -> list[list[int]]:
     return lines
 
 
+def show_text(text: str, more: str = INDENT) -> None:
+    """A text on one line, or on as many as the terminal needs: parted at spaces where it can be, all but the
+    first behind `more`."""
+    edge = terminal_width()
+    while width(text) > edge > len(more) + 1:
+        fits, left = 0, edge
+        while (left := left - _columns_of(text[fits])) >= 0:
+            fits += 1
+        at = text.rfind(" ", 0, fits + 1)
+        if at <= len(text) - len(text.lstrip()):
+            at = fits
+        echo(text[:at].rstrip())
+        text = more + text[at:].lstrip()
+    echo(text)
+
+
 def terminal_width() -> int:
     """Columns of the terminal; what goes into a file or a pipe has as many as it needs."""
     if sys.stdout is None or not sys.stdout.isatty():
@@ -121,6 +137,11 @@ def cut(text: str, most: int) -> str:
             break
         kept.append(one)
     return "".join(kept) + mark
+
+
+def fitting(text: str) -> str:
+    """The text, cut where it is longer than a line of the terminal."""
+    return cut(text, terminal_width())
 
 
 def _padded(text: str, wide: int) -> str:

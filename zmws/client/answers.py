@@ -11,13 +11,11 @@ from zmws import ids
 from zmws.client.asked import waited
 from zmws.client.given import options_given, times_as_text
 from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
-from zmws.errors import JobCancelled, JobFailed, JobTimeout, Refused, ServiceUnknown, ZmwsError
+from zmws.errors import JobCancelled, JobFailed, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 from zmws.wire import values
 from zmws.wire.messages import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
-
-DEFAULT_BROKER = "tcp://127.0.0.1:5555"
 
 FILTERS = ("service", "state", "group", "since", "before", "all")  # of zmws.cancel, .retry and .delete
 
@@ -128,6 +126,8 @@ def error_of(error: Mapping[str, Any], job_id: str | None, ended: bool = False) 
     code, text = str(error.get("code") or "job_failed"), str(error.get("error") or "the job failed")
     if code == "unknown_service":
         return ServiceUnknown(text)
+    if code == "bad_option":
+        return OptionError(_first_quoted(text), text)
     if code == "expired":
         return JobTimeout(text, job_id, code="expired")
     if code == "cancelled":
@@ -135,3 +135,8 @@ def error_of(error: Mapping[str, Any], job_id: str | None, ended: bool = False) 
     if ended or code in JOB_ENDS or "attempts" in error:
         return JobFailed.of(dict(error), job_id)
     return Refused(code, text)
+
+
+def _first_quoted(text: str) -> str:
+    """The option that a refusal speaks of: it is the first that is named in it."""
+    return text.partition("'")[2].partition("'")[0]

@@ -5,13 +5,14 @@ What a job, a lease and a batch need of a client; the fronts stand above it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from zmws import ids
-from zmws.client.answers import DEFAULT_BROKER, Steps, answer_of
+from zmws.client.answers import Steps, answer_of
 from zmws.client.asked import then
 from zmws.client.connection import Connection
 from zmws.client.given import Seconds, seconds, service_of
@@ -29,14 +30,15 @@ class Asker:
 
     def __init__(
         self,
-        broker: str | Sequence[str] = DEFAULT_BROKER,
+        broker: str | Sequence[str] | None = None,
         *,
         connect_timeout: Seconds = 1.5,
         reconnect_timeout: Seconds = 15.0,
         failover_duplicates: bool = False,
         message_bytes_max: int | None = None,
     ) -> None:
-        """`broker`: client endpoint(s), `tcp://HOST:PORT`.
+        """`broker`: client endpoint(s), `tcp://HOST:PORT`. None: `$ZMWS_BROKER_CLIENT`, else what the
+        etc/zmws.toml of the current folder or of the nearest one above it says, else tcp://127.0.0.1:5555.
 
         `connect_timeout`: seconds until a broker that was never reached is given up;
         `reconnect_timeout`: seconds that one with requests in flight may stay away.
@@ -44,8 +46,13 @@ class Asker:
         not take.
         `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
         Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
-        cannot be, ZmwsError where threads have been replaced (gevent, eventlet).
+        cannot be, SettingsError for settings that had to be looked at and cannot be used, ZmwsError where
+        threads have been replaced (gevent, eventlet).
         """
+        if broker is None:
+            from zmws.settings import address  # not at the top: who names the broker needs no settings
+
+            broker = address("client")
         brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
         settings = ClientSettings(
             connect_s=seconds("connect_timeout", connect_timeout, endless=True),
@@ -87,6 +94,14 @@ class Asker:
             with suppress(ServiceUnknown):  # of an older broker
                 yield self.answer_future("zmws.hello")
         return dialog.message_bytes_max, dialog.submit_many_max
+
+    def monotonic(self) -> float:
+        """The clock that waits go by, in seconds."""
+        return time.monotonic()
+
+    def check_endless(self, job_id: str) -> None:
+        """Somebody is to wait for this job as long as it takes. Raises ZmwsError where it is known that this
+        is for ever; a connection cannot know."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.answers import DEFAULT_BROKER, Steps, T, filter_of, outcome_of
+from zmws.client.answers import Steps, T, filter_of, outcome_of
 from zmws.client.batch import submit_steps
 from zmws.client.given import Seconds, times_as_text
-from zmws.client.job import Events, Job
+from zmws.client.job import STACK_S, Events, Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.client.synchronous import Client
 from zmws.errors import Refused, ZmwsError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AsyncJob:
-    """A job that a broker has accepted."""
+    """A job that a broker has accepted. `id`, `service`, `durability` and `existing` are as of `Job`."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -62,12 +62,19 @@ class AsyncJob:
         """As `Job.delete`."""
         await wrap_future(self._job.asked("zmws.delete"))
 
+    async def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
+        """As `Job.stack`."""
+        return dict(await wrap_future(self._job.stack_future(timeout)))
+
     def __repr__(self) -> str:
         return f"<AsyncJob {self.id} of {self.service}>"
 
 
 class AsyncLease:
-    """One attempt at a job, as `Lease`: `async with lease: await lease.complete(...)`."""
+    """One attempt at a job, as `Lease`: `async with lease: await lease.complete(...)`.
+
+    `id`, `service`, `attempt`, `token`, `params`, `record` and `ttr` are as of `Lease`.
+    """
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -134,7 +141,7 @@ class AsyncLease:
 class AsyncClient:
     """As `Client`, for asyncio."""
 
-    def __init__(self, broker: str | Sequence[str] = DEFAULT_BROKER, **settings: Any) -> None:
+    def __init__(self, broker: str | Sequence[str] | None = None, **settings: Any) -> None:
         self._client = Client(broker, **settings)
 
     async def call(
@@ -191,6 +198,10 @@ class AsyncClient:
         """As `Client.services`."""
         return list(await self.ask("zmws.services"))
 
+    async def service(self, name: str) -> dict[str, Any]:
+        """As `Client.service`."""
+        return dict(await self.ask("zmws.service", {"service": name}))
+
     async def workers(self) -> list[dict[str, Any]]:
         """As `Client.workers`."""
         return list(await self.ask("zmws.workers"))
@@ -226,6 +237,11 @@ class AsyncClient:
     async def forget(self, service: str) -> None:
         """As `Client.forget`."""
         await self.ask("zmws.forget", {"service": service})
+
+    async def drain(self, worker: str | None = None, *, service: str | None = None) -> int:
+        """As `Client.drain`."""
+        asked = {"worker": worker, "service": service}
+        return await wrap_future(self._client.count_future("zmws.drain", asked))
 
     async def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
         """As `Client.ask`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -15,6 +14,7 @@ from zmws.client.given import Seconds, seconds, seconds_or_none
 from zmws.core.job import FINAL_STATES
 from zmws.errors import JobTimeout
 
+STACK_S = 5.0  # in which a worker is to say where its job is
 WAIT_S = 30.0  # one question that waits; longer waits are several
 
 
@@ -22,8 +22,8 @@ class Job:
     """A job that a broker has accepted."""
 
     def __init__(self, asker: Asker, job_id: str, service: str, durability: str, existing: bool) -> None:
-        self.id = job_id
-        self.service = service
+        self.id = job_id  # as the broker and the command line know it
+        self.service = service  # its name
         self.durability = durability  # what the acknowledgement stands for: "disk" or "memory"
         self.existing = existing  # it was there already: a repeated id, or a unique key
         self._asker = asker
@@ -70,7 +70,19 @@ class Job:
         """Delete its record. Raises Refused (not_possible) if it has not ended."""
         waited(self.asked("zmws.delete"))
 
+    def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
+        """Where it is at this moment: `stack` (a text), `worker` and `at`, as its worker tells within
+        `timeout` seconds. Raises Refused: not_possible if it does not run, no_answer if its worker has not
+        said, or cannot be asked."""
+        return dict(waited(self.stack_future(timeout)))
+
     # ------------------------------------------------------------ without waiting, for both fronts
+
+    def stack_future(self, timeout: Seconds = STACK_S) -> Future[Any]:
+        """As `stack`, without waiting."""
+        patience = seconds("timeout", timeout)
+        question = {"id": self.id, "timeout": patience}
+        return self._asker.answer_future("zmws.stack", question, patience)
 
     def asked(self, service: str) -> Future[Any]:
         """The answer of a `zmws.*` service that takes the job's id."""
@@ -86,14 +98,16 @@ class Job:
     def wait_steps(self, timeout: Seconds | None) -> Steps[dict[str, Any]]:
         """The questions of `wait`."""
         patience = seconds_or_none("timeout", timeout)
-        deadline = None if patience is None else time.monotonic() + patience
+        deadline = None if patience is None else self._asker.monotonic() + patience
         while True:
+            if deadline is None:
+                self._asker.check_endless(self.id)
             # A question that had to be asked of a new connection waits there from the start.
             with contextlib.suppress(JobTimeout):
-                record: dict[str, Any] | None = yield self.wait_future(_left(deadline))
+                record: dict[str, Any] | None = yield self.wait_future(_left(self._asker, deadline))
                 if record is not None:
                     return record
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and self._asker.monotonic() >= deadline:
                 raise _not_ended(self, patience)
 
     def events_future(self, after: int = 0, timeout: Seconds = 0.0) -> Future[list[dict[str, Any]]]:
@@ -115,9 +129,10 @@ class Events:
     def __init__(self, job: Job, after: int, timeout: Seconds | None, follow: bool) -> None:
         self.ended = False
         self._job = job
+        self._asker = job._asker
         self._after = after
         self._timeout = patience = seconds_or_none("timeout", timeout)
-        self._deadline = None if patience is None else time.monotonic() + patience
+        self._deadline = None if patience is None else self._asker.monotonic() + patience
         self._follow = follow
         self._final = False  # the last that is known is that it has ended
 
@@ -125,8 +140,11 @@ class Events:
         """The questions of the next page; none of it if nothing came."""
         waits = self._follow and not self._final
         page: list[dict[str, Any]] = []
+        if waits and self._deadline is None:
+            self._asker.check_endless(self._job.id)
         with contextlib.suppress(JobTimeout):  # as in wait_steps
-            page = yield self._job.events_future(self._after, _left(self._deadline) if waits else 0.0)
+            wait_s = _left(self._asker, self._deadline) if waits else 0.0
+            page = yield self._job.events_future(self._after, wait_s)
         if page:
             self._after = page[-1]["n"]
             self._final = page[-1]["kind"] == "state" and page[-1]["state"] in FINAL_STATES
@@ -135,13 +153,13 @@ class Events:
             self.ended = True
         elif (yield self._job.asked("zmws.job"))["state"] in FINAL_STATES:
             self._final = True  # it had ended before `after`; or in this moment: then there is a page more
-        elif self._deadline is not None and time.monotonic() >= self._deadline:
+        elif self._deadline is not None and self._asker.monotonic() >= self._deadline:
             raise _not_ended(self._job, self._timeout)
         return page
 
 
-def _left(deadline: float | None) -> float:
-    return WAIT_S if deadline is None else min(WAIT_S, max(0.0, deadline - time.monotonic()))
+def _left(asker: Asker, deadline: float | None) -> float:
+    return WAIT_S if deadline is None else min(WAIT_S, max(0.0, deadline - asker.monotonic()))
 
 
 def _not_ended(job: Job, timeout: float | None) -> JobTimeout:

@@ -162,9 +162,12 @@ class Lease:
     def _failing(self, fault: BaseException) -> Future[None]:
         if not isinstance(fault, Exception):
             return self.release_future()
-        from zmws.worker.fault import encode_fault  # not at the top: a client needs no worker
+        from zmws.work.fault import asked_of, encode_fault  # not at the top: a client needs no worker
 
-        return self._ending("fail", **encode_fault(fault))
+        asked = asked_of(fault) or {}
+        asked.pop("count", None)  # a lease has `release` for what is no failure
+
+        return self._ending("fail", **encode_fault(fault), **asked)
 
     @staticmethod
     def _unfit(value: Any, name: str) -> BadResult:
@@ -209,11 +212,11 @@ def lease_steps(asker: Asker, service: str, wait: Seconds, ttr: Seconds) -> Step
     """The questions of `lease`: under one id of its own, so that a repeat gets the same job."""
     name, held_s = service_of(service), in_seconds("ttr", ttr)
     question: dict[str, Any] = {"service": name, "lease": ids.new_id(), "ttr": held_s}
-    until = time.monotonic() + in_seconds("wait", wait, endless=True)
+    until = asker.monotonic() + in_seconds("wait", wait, endless=True)
     while True:
-        question["wait"] = left = min(WAIT_S, max(0.0, until - time.monotonic()))
+        question["wait"] = left = min(WAIT_S, max(0.0, until - asker.monotonic()))
         status, record = yield asker.ask_future("zmws.lease", question, left)
         if status == 200:
             return Lease(asker, record, held_s)
-        if time.monotonic() >= until:
+        if asker.monotonic() >= until:
             return None

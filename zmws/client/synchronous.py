@@ -142,6 +142,12 @@ class Client(Asker):
         """The services with their counts, as docs/protocol.md shows them."""
         return list(self.ask("zmws.services"))
 
+    def service(self, name: str) -> dict[str, Any]:
+        """One of them, with the `options` of its jobs, each with its `value` and where that is `from`
+        (configuration, worker, default), and the JSON Schema of its `params`, None where no worker has told
+        one. Raises ServiceUnknown."""
+        return dict(self.ask("zmws.service", {"service": name}))
+
     def workers(self) -> list[dict[str, Any]]:
         """The workers, as docs/protocol.md shows them."""
         return list(self.ask("zmws.workers"))
@@ -185,6 +191,11 @@ class Client(Asker):
         """Make a service unknown, until a worker registers it again; records of its jobs are kept. Raises
         Refused (not_possible) while it has workers or unfinished jobs, or the settings name it."""
         self.ask("zmws.forget", {"service": service})
+
+    def drain(self, worker: str | None = None, *, service: str | None = None) -> int:
+        """Let a worker (its `id`, as `workers` has it), or all of a service, finish what they run, and leave:
+        they are given no more jobs. How many. Raises Refused (unknown_worker), ServiceUnknown."""
+        return waited(self.count_future("zmws.drain", {"worker": worker, "service": service}))
 
     # ------------------------------------------------------------ any question
 

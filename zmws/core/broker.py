@@ -14,6 +14,7 @@ from typing import Any
 from zmws.core.desk.desk import Desk
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import Caller
 from zmws.core.life import Life
 from zmws.core.limits import Limits
@@ -70,6 +71,7 @@ class Broker:
     ) -> None:
         """`durability`: what a stored job's acknowledgement may promise, from the store."""
         self.turn = turn = Turn(limits, suppliers)
+        self.host = Host()
         self.held = held = Held(turn, services, durability)
         self.watchers = Watchers(turn)
         self.life = Life(turn, held, self.watchers)
@@ -77,11 +79,11 @@ class Broker:
         self.strangers = Strangers(turn)
         self.results = Results(turn, held, self.life, self.watchers, self.strangers)
         self.recovery = Recovery(turn, held, self.life)
-        self.roster = Roster(turn, held, self.life, self.recovery, self.results, self.strangers)
+        self.roster = Roster(turn, held, self.life, self.recovery, self.results, self.strangers, self.host)
         self.submission = Submission(turn, held, self.life, self.watchers)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers),
-            *(self.roster, self.submission, self.dispatch),
+            *(self.roster, self.submission, self.dispatch, self.host),
         )
         self.recovered = False
         self._probe = Reminder[None](lambda _: self._on_probe())
@@ -98,7 +100,7 @@ class Broker:
     def start(self) -> None:
         """Ask the store for what an earlier run left. `recovered` is true when it has been taken in."""
         turn = self.turn
-        self.desk.host.started_at = turn.wall
+        self.host.started_at = turn.wall
         turn.reads.append(ReadUnfinished("recovery"))
         turn.timers.add(turn.now + turn.limits.probe_interval_s, self._probe, None)
         turn.timers.add(turn.now + PRUNE_INTERVAL_S, self._prune, None)
@@ -130,7 +132,7 @@ class Broker:
                 self.turn.counters["out_of_turn"] += 1
                 self.strangers.out_of_turn(peer, message.link)
         elif isinstance(message, Heartbeat):
-            if message.frames and session.ours:
+            if session.ours and (message.frames or session.holding):
                 roster.on_heartbeat(session, message.frames)
         else:
             roster.on_disconnect(session)

@@ -7,17 +7,20 @@ Rule 2: a token is live while its job runs under it, and then it is here.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from itertools import chain
+from typing import Any
 
 from zmws.core.job import Job
-from zmws.core.options import ServiceOptions
+from zmws.core.options import ServiceOptions, worker_options
 from zmws.core.overflow import Overflow
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
-from zmws.core.writes import ForgetService, RememberService, Write
+from zmws.core.writes import ForgetService, KnownService, RememberService, Write
+from zmws.errors import OptionError
 
 
 class Held:
@@ -104,9 +107,38 @@ class Held:
         self.turn.write_for(write, None)
         return write
 
+    def told(self, service: Service, defaults: dict[str, Any] | None, params: dict[str, Any] | None) -> None:
+        """What a worker says of a service's jobs, checked: the newest READY that says so stands, also after a
+        restart and without the worker. None changes nothing."""
+        write = RememberService(service.name)
+        if defaults is not None and defaults != service.defaults:
+            service.take_defaults(defaults)
+            write.defaults = json.dumps(defaults)
+        schema = None if params is None else json.dumps(params)
+        if schema is not None and schema != service.params:
+            service.params = write.params = schema
+        if write.defaults is not None or write.params is not None:
+            write.size += len(write.params or "")
+            self.turn.write_for(write, None)
+
+    def recall(self, known: KnownService) -> None:
+        """A service that an earlier run knew, as it left it."""
+        service = self.known(known.name)
+        if known.paused is not None:
+            service.paused = known.paused
+        service.params = known.params
+        try:
+            service.take_defaults(worker_options(json.loads(known.defaults or "{}")))
+        except OptionError as wrong:  # the configuration is another by now, or the program
+            service.defaults = None
+            text = f"what a worker told of {known.name} before is left out: {wrong}"
+            self.turn.note("warning", text)
+
     def forget(self, service: Service) -> Write:
         """It is unknown from now on, until a worker registers it again."""
         service.registered = False
+        service.take_defaults({})
+        service.params = None
         service.paused = service.options.paused
         self.drop_if_unused(service)
         write = ForgetService(service.name)

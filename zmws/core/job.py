@@ -73,6 +73,7 @@ class Job(Record):
     light: bool = False  # read without its body, to be ended and no more
     body_bytes: int = 0
     partials_bytes: int = 0
+    stacks_bytes: int = 0  # of the log
     token: bytes | None = None  # live while running, else None
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0

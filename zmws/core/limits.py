@@ -25,7 +25,7 @@ class Limits:
     stuck_peer_s: float = 1.0  # a worker that could not be sent to is passed over for this long
 
     sessions_max: int = 10_000
-    strangers_max: int = 10_000  # peers without a session of which something is remembered (strangers.py)
+    strangers_max: int = 10_000  # peers without a session, and drained workers, that are remembered
     strangers_keep_s: float = 60.0  # without a word from a peer that was sent away, and it is forgotten
     services_max: int = 10_000
     groups_max: int = 10_000  # groups with waiting jobs, a service

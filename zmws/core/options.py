@@ -7,7 +7,7 @@ line, so that a name or a range stands nowhere twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from zmws.core.table import YEAR_END, Row, Unfit, checked, no_such
@@ -51,6 +51,12 @@ SERVICE_OPTIONS: dict[str, Row] = {
     **SERVICE_ONLY_OPTIONS,
 }
 
+# What a worker may tell in READY of the jobs of a service it serves. What an acknowledgement is worth, when a
+# job may start and how many may run is not for a worker to say.
+WORKER_OPTIONS: dict[str, Row] = {
+    name: JOB_OPTIONS[name] for name in ("retries", "ttr", "backoff", "expires", "keep", "priority")
+}
+
 
 @dataclass(slots=True)
 class JobOptions:
@@ -87,8 +93,23 @@ class ServiceOptions:
     rate: float | None = None
     max_waiting: int | None = None
     paused: bool = False
+    # Which of these were given, and so go before what a worker tells; None: those that are not the default.
+    given: frozenset[str] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.given is None:
+            self.given = frozenset(name for name, value in _DEFAULTS.items() if getattr(self, name) != value)
+
+    def values(self) -> dict[str, Any]:
+        """The options by name."""
+        return {name: getattr(self, name) for name in SERVICE_OPTIONS}
+
+    def gives(self, name: str) -> bool:
+        """Whether somebody gave this option."""
+        return self.given is not None and name in self.given
 
 
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ServiceOptions) if f.name in SERVICE_OPTIONS}
 KEEP_S = {"complete": 86400.0, "cancelled": 86400.0, "expired": 86400.0, "failed": 2592000.0}
 BACKOFF_S_MAX = 3600.0
 NO_OPTIONS = JobOptions()
@@ -127,12 +148,42 @@ def service_options(given: Mapping[str, Any]) -> ServiceOptions:
         if name not in SERVICE_OPTIONS:
             raise OptionError(name, no_such(name, "option of a service", SERVICE_OPTIONS))
         setattr(options, name, option(name, SERVICE_OPTIONS[name], value))
+    options.given = frozenset(given)
+    _can_start(options)
+    return options
+
+
+def worker_options(given: object) -> dict[str, Any]:
+    """Checked `defaults` of a READY; null is not given. Raises OptionError."""
+    if not isinstance(given, dict):
+        raise OptionError("defaults", "'defaults' must be a JSON object, such as {\"retries\": 5}")
+    told: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in SERVICE_OPTIONS and name not in WORKER_OPTIONS:
+            text = f"option '{name}' is not for a worker to give: that may be {', '.join(WORKER_OPTIONS)}"
+            raise OptionError(name, text)
+        if name not in WORKER_OPTIONS:
+            raise OptionError(name, no_such(name, "option that a worker gives", WORKER_OPTIONS))
+        if value is not None:
+            told[name] = option(name, WORKER_OPTIONS[name], value)
+    return told
+
+
+def with_defaults(configured: ServiceOptions, told: Mapping[str, Any]) -> ServiceOptions:
+    """The options of a service whose worker tells these: what the configuration gives goes before them.
+    Raises OptionError where both together let no job start."""
+    behind = {name: value for name, value in told.items() if not configured.gives(name)}
+    options = replace(configured, **behind)
+    _can_start(options)
+    return options
+
+
+def _can_start(options: ServiceOptions) -> None:
     if options.expires is not None and options.delay >= options.expires:
         text = (
             f"its jobs can only expire: 'delay' is {options.delay:g} s, and 'expires' {options.expires:g} s"
         )
         raise OptionError("expires", text)
-    return options
 
 
 def option(name: str, row: Row, value: Any) -> Any:
@@ -144,4 +195,4 @@ def option(name: str, row: Row, value: Any) -> Any:
 
 
 assert {f.name for f in fields(JobOptions)} == set(JOB_OPTIONS)
-assert {f.name for f in fields(ServiceOptions)} == set(SERVICE_OPTIONS)
+assert set(_DEFAULTS) == set(SERVICE_OPTIONS)

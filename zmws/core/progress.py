@@ -3,7 +3,7 @@
 Rule 1: partial results and log lines of a stored job go to the store and are not kept in memory; a memory
         job keeps its own.
 Rule 2: `partials_max`, `partials_bytes_max` and `log_bytes_max` bound what is kept of a job; its record
-        says how much was cut.
+        says how much was cut. Who asks for a stack again and again does not use up a job's log.
 Rule 3: of its progress, and of what it saves, the last one per commit is written.
 """
 
@@ -17,6 +17,10 @@ from zmws.core.watchers import Watchers
 from zmws.core.writes import AppendToJob, UpdateJob, Write, size_of
 
 _COLUMNS = ("progress", "progress_text", "progress_at", "progress_n", "events")
+
+STACK_LINE = "its stack, when it was asked for:"  # how an entry of a job's log begins that is one
+STACK_CHARS_KEPT = 16 * 1024  # of it
+STACKS_PART = 4  # of `log_bytes_max` no more than this part
 
 
 class Progress:
@@ -51,6 +55,14 @@ class Progress:
             return
         job.log_bytes += size
         self._append(job, "log", line, size)
+
+    def stack(self, job: Job, text: str) -> None:
+        """Where it was when somebody asked: an entry of its log; such take up a part of that."""
+        entry = f"{STACK_LINE}\n{text[:STACK_CHARS_KEPT]}"
+        size = len(entry.encode())
+        if job.stacks_bytes + size <= self._turn.limits.log_bytes_max // STACKS_PART:
+            job.stacks_bytes += size
+            self.log(job, entry)
 
     def _append(self, job: Job, kind: str, value: Any, size: int) -> None:
         job.events += 1

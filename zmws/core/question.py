@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.core.asks import Asks
+from zmws.core.held import Held
 from zmws.core.job import Caller, Pending
+from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import Filter
 from zmws.wire.messages import Answer
@@ -57,6 +59,17 @@ class Question:
         """The filter that is asked for."""
         asked = self.asked
         return Filter(*(asked.get(key) for key in FILTER_KEYS))
+
+
+def known_service(held: Held, question: Question) -> Service | None:
+    """The service that a question names; None if there is none, and that is answered."""
+    name: str = question.asked["service"]
+    service = held.services.get(name)
+    if service is None or not service.registered:
+        text = f"no worker ever registered the service '{name}' and no configuration names it"
+        question.refuse(404, "unknown_service", text)
+        return None
+    return service
 
 
 def _where(fault: Exception) -> str:

@@ -40,10 +40,8 @@ class Recovery:
         assert not held.last_number, "a job was made before the recovery"
         held.last_number = left.number
         self.life.prune.recover(left.forget_at)
-        for name, paused in left.services:
-            service = held.known(name)
-            if paused is not None:
-                service.paused = paused
+        for known in left.services:
+            held.recall(known)
         for row in running:
             self._recover_running(row)
         for (name, state), count in left.ended.items():

@@ -21,6 +21,8 @@ from zmws.wire import messages
 from zmws.wire.messages import Log, Note, Partial, Report, Save, Stack, Touch, WorkerFinal, WorkerPartial
 from zmws.wire.words import note_of, report_of
 
+DONE_MAX = 1_000  # tokens that gather for the next HEARTBEAT: then they go at once
+
 
 class Results:
     """Takes what comes, and says what was taken."""
@@ -117,7 +119,8 @@ class Results:
             self.progress.save(job, note.json)
         elif isinstance(note, Stack):
             assert job.token is not None, job
-            self.watchers.tell_stack(job.token, note.text, job.worker)
+            if self.watchers.tell_stack(job.token, note.text, job.worker):
+                self.progress.stack(job, note.text)
         else:
             self.progress.progress(job, note.done, note.text)
 
@@ -167,8 +170,11 @@ class Results:
             self._confirm(session, token)
 
     def _confirm(self, session: Session, token: bytes) -> None:
-        """The worker may forget this result: with the next HEARTBEAT, or at once if it waits."""
+        """The worker may forget this result: with the next HEARTBEAT; at once if it waits, or if many have
+        gathered."""
         session.done[token] = None
+        if len(session.done) >= DONE_MAX:
+            session.beat()
         if session.confirming:
             session.confirming.discard(token)
             if not session.confirming:

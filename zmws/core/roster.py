@@ -6,20 +6,27 @@ Rule 2: a silent worker is not a dead one: only an idle worker is expired for si
 Rule 3: nothing rests on a send having worked; what was sent into a dying connection is lost without
         an error, so every busy worker is probed, and what a new READY does not name never arrived.
 Rule 4: READY ends any older session of the same routing id and of the same worker id.
-Rule 5: a routing id is shown to nobody, for who knows it can claim it and gets what is sent to it.
+Rule 5: a worker of ours that is drained (zmws.drain) is told DRAIN, and again when the same process comes
+        back: it gets no more jobs. Another gets DISCONNECT, as soon as it holds nothing.
+Rule 6: a routing id is shown to nobody, for who knows it can claim it and gets what is sent to it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
+from zmws.core.offers import fault_of_offer, offered
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
+from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
@@ -32,6 +39,8 @@ from zmws.wire.messages import (
     Heartbeat,
     Link,
     Ready,
+    ServiceInfo,
+    WorkerInfo,
     WorkerRequest,
 )
 from zmws.wire.names import is_reserved, service_name_fault
@@ -39,14 +48,24 @@ from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
+DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
+
+_Process = tuple[str, str, int | None]
 
 
 class Roster:
     """The sessions by routing id and by worker id."""
 
     def __init__(
-        self, turn: Turn, held: Held, life: Life, recovery: Recovery, results: Results, strangers: Strangers
+        self,
+        turn: Turn,
+        held: Held,
+        life: Life,
+        recovery: Recovery,
+        results: Results,
+        strangers: Strangers,
+        host: Host,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -54,8 +73,10 @@ class Roster:
         self.recovery = recovery
         self.results = results
         self.strangers = strangers
+        self.host = host
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
+        self._drained: OrderedDict[_Process, None] = OrderedDict()  # who has been told DRAIN
         self._probed = float("-inf")
         self._probe_due = False
         self._check = Reminder(self.check, lambda s, at: self.by_peer.get(s.peer) is s and s.timer_at == at)
@@ -72,12 +93,13 @@ class Roster:
     def on_ready(self, peer: Peer, message: Ready) -> None:
         """A worker registers, or comes back."""
         turn, info = self.turn, message.info
-        fault = self._fault_of(peer, message)
+        offer = offered(message)
+        fault = self._fault_of(peer, message) or fault_of_offer(offer, self.held.services)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
-        slots = self._slots_of(message)
+        slots = self._slots_of(offer)
         if slots is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
         worker_id = info.id if info is not None else _foreign_id(peer, turn.suppliers.secret)
@@ -90,10 +112,14 @@ class Roster:
             self.by_id[worker_id] = session
         for ring in session.rings:
             ring.workers[session] = None
+        for name, told in offer.items():
+            self.held.told(self.held.services[name], told.defaults, told.params)
         turn.counters["workers_ready"] += 1
         if info is not None:
             self._greet(session, info.holding, info.finished)
             self.recovery.returned(session, named)
+            if _process(info) in self._drained:
+                self.drain(session)
         else:
             self._collect(session)
         session.plan()
@@ -116,33 +142,32 @@ class Roster:
             return f"READY is for '{message.service}', and its services do not name that"
         return None
 
-    def _slots_of(self, message: Ready) -> dict[Ring, int | None] | None:
+    def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
         """How many jobs of each of its services a worker takes at once; None if there are too many
         services."""
-        info, held = message.info, self.held
-        given: dict[str, int | None] = {message.service: None}
-        if info is not None and info.services is not None:
-            given = {name: service.slots for name, service in info.services.items()}
-        missing = sum(name not in held.services for name in given)
+        held = self.held
+        missing = sum(name not in held.services for name in offered)
         if missing and len(held.services) + missing > self.turn.limits.services_max:
             return None
         slots: dict[Ring, int | None] = {}
-        for name, most in given.items():
+        for name, told in offered.items():
             service = held.register(name)
             assert service is not None, name
-            slots[service.ring] = most
+            slots[service.ring] = told.slots
         return slots
 
     def _greet(self, session: Session, holding: list[bytes], finished: list[bytes]) -> None:
         """Tell a worker of ours the pace; take over what it brings, cancel what is dead."""
         limits = self.turn.limits
-        pace = {
+        pace: dict[str, Any] = {
             "interval": limits.heartbeat_interval_s,
             "liveness": limits.heartbeat_liveness,
             "message_bytes_max": limits.message_bytes_max,
             "cancel_grace": limits.cancel_grace_s,
             "takes": TAKES,
         }
+        if self.host.client:
+            pace["client"] = self.host.client
         self.turn.command(session.peer, Heartbeat((json.dumps(pace).encode(),)), session.link)
         for token in holding:
             if not self._take_over(session, token):
@@ -209,6 +234,7 @@ class Roster:
             self.turn.command(session.peer, DISCONNECT, session.link)
             return self.end(session, "it named more tokens than a worker can have")
         beat = beat_of(frames)
+        session.names(beat.holds)
         room = max(0, HOLDING_MAX - len(session.holding))
         for token in beat.holds[:room]:
             if token not in session.holding and self.held.live(token) is None:
@@ -223,6 +249,7 @@ class Roster:
         if beat.confirm is not None:
             self.results.want_confirmed(session, beat.confirm)
         session.stand_in_line()
+        session.look()
         return None
 
     def _release(self, session: Session, token: bytes) -> None:
@@ -259,11 +286,49 @@ class Roster:
 
     # ------------------------------------------------------------ going
 
+    def named(self, worker_id: str) -> list[Session]:
+        """The worker of this id, as zmws.workers shows it."""
+        return [session for session in self.by_peer.values() if session.id == worker_id]
+
+    def of_service(self, service: Service) -> list[Session]:
+        """The workers that serve it."""
+        return [session for session in service.ring.workers if isinstance(session, Session)]
+
+    def drain(self, session: Session) -> None:
+        """It is to finish what it holds, and leave: nothing more is given to it."""
+        session.draining = True
+        session.leave_line()
+        self._look_for_another(session)
+        if session.info is None:
+            return self._send_off(session)
+        self._drained[_process(session.info)] = None
+        if len(self._drained) > self.turn.limits.strangers_max:
+            self._drained.popitem(last=False)
+        self.turn.command(session.peer, DRAIN, session.link)
+        return session.look()
+
+    def _send_off(self, session: Session) -> None:
+        """A foreign worker that is drained: away with it, as soon as it holds nothing."""
+        session.look()
+        if not session.holding:
+            self.turn.command(session.peer, DISCONNECT, session.link)
+            self.end(session, "drained")
+
     def on_disconnect(self, session: Session) -> None:
-        """The worker leaves; what it holds is given back, no failure."""
+        """The worker leaves; what it holds is given back, no failure. But a job that may run only once, and
+        that it has begun, has failed."""
+        if session.info is not None:
+            self._drained.pop(_process(session.info), None)
         self._remove(session)
-        for job in session.jobs:
-            self.life.give_back(job, "its worker left")
+        for assignment in list(session.holding.values()):
+            job = assignment.job
+            if job is None:
+                continue
+            if session.ours and job.retries == 0 and assignment.name_by is None:
+                why = f"the worker {session.id} left and gave it back, and it may run only once"
+                self.life.fail(job, error("worker_lost", why), LOST)
+            else:
+                self.life.give_back(job, "its worker left")
         for token in list(session.holding):
             session.let_go(token)  # it brings nothing more
         self.end(session, "left")
@@ -286,6 +351,7 @@ class Roster:
             session.blocked_until = self.turn.now + self.turn.limits.stuck_peer_s
             self.turn.timers.add(session.blocked_until, self._unblocked, session)
             session.stand_in_line()
+            session.look()
 
     def _lost(self, session: Session) -> None:
         session.leave_line()
@@ -379,6 +445,9 @@ class Roster:
                 else:
                     turn.counters["workers_dropped"] += 1
                     return self._give_up(session, "it did not let go of a cancelled job")
+        session.look()
+        if session.draining and not session.ours and not session.holding:
+            return self._send_off(session)
         # The very sum that Session makes: a difference could round to just below, for ever.
         if not session.holding and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
@@ -435,8 +504,12 @@ def _same_process(old: Session, new: Session) -> bool:
     it, whatever name or routing id they share."""
     if old.info is None or new.info is None:
         return False
-    told = (old.info.id, old.info.host, old.info.pid)
-    return told == (new.info.id, new.info.host, new.info.pid)
+    return _process(old.info) == _process(new.info)
+
+
+def _process(info: WorkerInfo) -> _Process:
+    """What is the same as long as a worker of ours lives, whatever its connection does."""
+    return info.id, info.host, info.pid
 
 
 def _foreign_id(peer: Peer, secret: bytes) -> str:

@@ -10,12 +10,13 @@ Rule 4: a suspect (taker.py) that no taker can hold alone yet is parked beside t
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 from zmws.core.group import Group
 from zmws.core.job import MEMORY, Job
-from zmws.core.options import ServiceOptions
+from zmws.core.options import ServiceOptions, with_defaults
 from zmws.core.taker import Ring
 from zmws.core.writes import Key
 
@@ -28,7 +29,12 @@ class Service:
 
     def __init__(self, name: str, options: ServiceOptions | None = None) -> None:
         self.name = name
-        self.options = options or ServiceOptions()
+        self.configured = options or ServiceOptions()
+        # Options that a worker told, which go behind the configuration's. None: those that are stored fit no
+        # more, and nothing of them holds.
+        self.defaults: dict[str, Any] | None = {}
+        self.params: str | None = None  # and the JSON Schema of its jobs' parameters, as text
+        self.options = self.configured  # both together
         self.paused = self.options.paused
         self.registered = False  # a worker registered it, or the configuration names it
         self.ring = Ring(name)
@@ -49,6 +55,18 @@ class Service:
         self.start_timer_at: float | None = None  # when it is looked at again because of its rate
         self._allowance = 1.0
         self._allowance_at: float | None = None
+
+    def take_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """What a worker told of its jobs holds for new ones from now on. Raises OptionError, and nothing has
+        changed, where no job could start by it."""
+        self.options = with_defaults(self.configured, defaults)
+        self.defaults = dict(defaults)
+
+    def origin(self, option: str) -> str:
+        """Where the value of an option comes from."""
+        if self.configured.gives(option):
+            return "configuration"
+        return "worker" if option in (self.defaults or {}) else "default"
 
     # ------------------------------------------------------------ waiting jobs
 

@@ -4,7 +4,9 @@ Rule 1: a session remembers the tokens *it* holds apart from the jobs' live toke
         token it holds that is no longer live is refused and frees that slot.
 Rule 2: it holds as many jobs as it has slots, of each service as many as that has. A foreign worker has one.
 Rule 3: an idle worker is expired for silence, one that holds a job is not while its connection lives.
-Rule 4: a slot of ours whose job is over and that has not let go of it within `cancel_grace` is `hung`, and
+Rule 4: a worker of ours names what it holds in its heartbeats. What it has not named two intervals after the
+        REQUEST never reached it: it is `deaf`.
+Rule 5: a slot of ours whose job is over and that has not let go of it within `cancel_grace` is `hung`, and
         stays taken. The worker is not disconnected: whether to give up is for it to decide.
 """
 
@@ -20,6 +22,7 @@ from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
 from zmws.wire.messages import MDP01, RFC, Heartbeat, Link, WorkerInfo, WorkerRequest
 
+NAMED_WITHIN = 2.0  # heartbeat intervals, and a worker of ours has named what it was given
 PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come
 
 
@@ -52,6 +55,8 @@ class Session(Taker):
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
         self.confirming: set[bytes] = set()  # tokens that it wants DONE for before it takes a job
         self.late_noted = False  # the log has a late result of it
+        self.draining = False  # an operator wants it to leave: it is given nothing more
+        self._was = "idle"  # its state when that was looked at last
         self.lost_until: float | None = None  # its connection is gone; what it holds waits until then
         self.blocked_until = 0.0
         self.heard = turn.now
@@ -78,6 +83,8 @@ class Session(Taker):
         holding = self.holding
         if self.confirming or self.lost_until is not None or len(holding) >= self.slots or self.gone:
             return False
+        if self.draining:
+            return False
         if not holding:
             return True
         if self.reserved is not None or self._alone:
@@ -88,11 +95,19 @@ class Session(Taker):
     @property
     def can_be_emptied(self) -> bool:
         """A hung slot may never be free, and who takes no more jobs takes no suspect."""
-        return not (self.gone or self.hung or self.lost_until is not None or self.slots == 0)
+        leaves = self.draining or self.slots == 0
+        return not (self.gone or self.hung or self.lost_until is not None or leaves)
+
+    def stand_in_line(self) -> None:
+        super().stand_in_line()
+        if self.draining and not self.ours and not self.holding:
+            self.ends_by(self.turn.now)  # it knows no DRAIN: it is sent away (Roster.check)
 
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""
         assignment.ttr_s = job.ttr
+        if self.ours:
+            assignment.name_by = self.turn.now + NAMED_WITHIN * self.turn.limits.heartbeat_interval_s
         self.now_holds(assignment)
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
@@ -138,6 +153,17 @@ class Session(Taker):
             self._of_service[assignment.service] -= 1
             self._alone -= assignment.alone
 
+    def names(self, tokens: list[bytes]) -> None:
+        """A HEARTBEAT of ours says that it holds these."""
+        named = set(tokens)
+        for token, assignment in self.holding.items():
+            if assignment.name_by is None:
+                continue
+            if token in named:
+                assignment.name_by, assignment.unheard = None, False
+            elif self.turn.now > assignment.name_by:
+                assignment.unheard = True
+
     @property
     def jobs(self) -> list[Job]:
         """The live jobs among what it holds."""
@@ -163,8 +189,9 @@ class Session(Taker):
 
     def _next_due(self) -> float:
         due = self.heartbeat_due
-        if not self.holding:
-            due = min(due, self.heard + self.expiry_s)
+        silent_at = self.heard + self.expiry_s
+        if not self.holding or silent_at > self.turn.now:
+            due = min(due, silent_at)
         for assignment in self.holding.values():
             if assignment.job is not None:
                 due = min(due, assignment.job.deadline_mono)
@@ -184,13 +211,25 @@ class Session(Taker):
             return "lost"
         if self.hung:
             return "hung"
-        if self.blocked_until > now:
+        silent = bool(self.holding) and now >= self.heard + self.expiry_s
+        unheard = not silent and any(assignment.unheard for assignment in self.holding.values())
+        if self.blocked_until > now or unheard:
             return "deaf"
-        if self.confirming or not self.slots:
+        if self.draining or self.confirming or not self.slots:
             return "draining"
         if not self.holding:
             return "idle"
-        return "silent" if now - self.heard > self.expiry_s else "busy"
+        return "silent" if silent else "busy"
+
+    def look(self) -> None:
+        """Count the state that it has come into; those that an event brings are counted there."""
+        state = self.state()
+        if state != self._was and state in _COUNTED:
+            self.turn.counters[f"workers_{state}"] += 1
+        self._was = state
+
+
+_COUNTED = ("deaf", "draining", "silent")
 
 
 def _pace(limits: Limits, peer: Peer, link: Link) -> tuple[float, float]:

@@ -28,6 +28,8 @@ class Assignment:
     taker: Taker | None = None  # None: an earlier life of the broker gave it, and nobody has named it yet
     since_at: float | None = None
     ttr_s: float = 0.0
+    name_by: float | None = None  # a worker of ours that heard of it has named it by then; None: it has
+    unheard: bool = False  # it has not, though its heartbeats come
     drop_by: float | None = None  # the attempt is over, and until then the taker may let go of it
     alone: bool = False  # a suspect: the taker holds nothing beside it until it has let go
     hung: bool = False  # it has not; of a foreign worker: it came back, and owes that FINAL until `drop_by`

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, record
+from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, job_id_of, record
 from zmws.core.question import Question
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
@@ -145,13 +145,14 @@ class Watchers:
             self.turn.timers.add(until, self._stack_over, token)
         return len(waiting) == 1
 
-    def tell_stack(self, token: bytes, text: str, worker: str | None) -> None:
-        """The worker has told where the job of this token is."""
+    def tell_stack(self, token: bytes, text: str, worker: str | None) -> bool:
+        """The worker has told where the job of this token is. False if nobody waits for that."""
         waiting = self._stacks.pop(token, [])
         self.waits_count -= len(waiting)
         for caller, _ in waiting:
             told = {"stack": text, "worker": worker, "at": iso(self.turn.wall)}
             Question(self.turn, caller, "zmws.stack", {}).answer(200, told)
+        return bool(waiting)
 
     def attempt_over(self, token: bytes) -> None:
         """Nobody will tell its stack any more."""
@@ -167,7 +168,7 @@ class Watchers:
             if until <= self.turn.now:
                 waiting.remove((caller, until))
                 self.waits_count -= 1
-                text = "the worker has not answered in time"
+                text = f"the worker of job '{job_id_of(token)}' has not said in time where that is"
                 Question(self.turn, caller, "zmws.stack", {}).refuse(503, "no_answer", text)
         if not waiting:
             self._stacks.pop(token, None)

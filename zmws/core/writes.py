@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from zmws.core.job import Job
 from zmws.core.record import NAMES
@@ -118,10 +118,12 @@ class DeleteJob(Write):
 @dataclass(slots=True)
 class RememberService(Write):
     """A service that a worker registered: known from now on, also after a restart. `paused`: as an
-    operator set it, None: as the configuration says."""
+    operator set it; `defaults` and `params`: what a READY told, JSON as text. None changes nothing of it."""
 
     service: str
     paused: bool | None = None
+    defaults: str | None = None
+    params: str | None = None
 
 
 @dataclass(slots=True)
@@ -269,11 +271,20 @@ FOR_QUESTIONS = (ReadJob, ReadMatching, ReadJobs)
 FOR_PEOPLE = (ReadJobs,)  # answered by the reader; all other reads go in order with the writes
 
 
+class KnownService(NamedTuple):
+    """What was remembered of a service (RememberService). None: nobody said so."""
+
+    name: str
+    paused: bool | None = None
+    defaults: str | None = None
+    params: str | None = None
+
+
 @dataclass(slots=True)
 class Unfinished:
     """What an earlier run left, beside its running jobs."""
 
-    services: list[tuple[str, bool | None]] = field(default_factory=list)  # name, and paused if one said so
+    services: list[KnownService] = field(default_factory=list)
     waiting: list[tuple[str, str | None, int]] = field(default_factory=list)  # service, group, how many
     scheduled: list[tuple[str, int]] = field(default_factory=list)  # service, how many
     ended: dict[tuple[str, str], int] = field(default_factory=dict)  # records by service and final state

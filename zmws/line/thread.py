@@ -122,6 +122,9 @@ class LineThread(ABC, Generic[D, Item]):
         """The thread is about to end, by a fault of ours if there is one, which may be raised again. Where
         there is no thread whoever closes the line does this, twice if a handler interrupts it to close."""
 
+    def gone(self) -> None:
+        """The connection is closed, and what was said last has left as far as it could."""
+
     def cannot_open(self, why: str) -> None:
         """No connection could be made for want of descriptors; it is tried again."""
 
@@ -144,6 +147,8 @@ class LineThread(ABC, Generic[D, Item]):
         finally:
             if context is not None:
                 context.destroy(linger=self._linger_ms)
+            with contextlib.suppress(Exception):
+                self.gone()
             self._wake_r.close()
             self.home.thread = None
             self.ended = (
@@ -172,10 +177,11 @@ class LineThread(ABC, Generic[D, Item]):
 
     def _read_wakes(self) -> None:
         try:
-            if not self._wake_r.recv(4096):
-                self.over = True
+            data = self._wake_r.recv(4096)
         except BlockingIOError:
             return
+        if not data:
+            self.over = True
 
     def _take_up_one(self, now: float) -> bool:
         """One thing, if there is one. No reference to it is left when this returns."""

@@ -80,7 +80,7 @@ class BrokerServer:
         large_blocks_apart()
         self.node = Node(broker.limits, settings.services, ids.suppliers(), store.durability)
         self.counters = self.node.broker.turn.counters
-        self._host = self.node.broker.desk.host
+        self._host = self.node.broker.host
         self._host.version, self._host.pid = __version__, os.getpid()
         self._host.installation = settings.installation
         self._overflow = self.node.broker.held.overflow
@@ -124,6 +124,7 @@ class BrokerServer:
         self._endpoints["worker"] = open_router(self._context, "worker", broker.worker, broker)
         if broker.mdp:
             self._endpoints["mdp"] = open_router(self._context, "mdp", broker.mdp, broker)
+        self._host.client = self.address("client")
         for endpoint in self._endpoints.values():
             log.info("%s: %s", endpoint.name, endpoint.bound)
             if not is_loopback(endpoint.bound):

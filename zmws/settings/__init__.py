@@ -1,11 +1,11 @@
 """The settings of an installation: etc/zmws.toml, the environment and the flags, checked.
 
-`load()` gives a frozen Settings, or says all that is wrong, with file and line. What there is to set stands
-in one table (table.py).
+`load()` gives a frozen Settings, or says all that is wrong, with file and line; `address()` tells where to
+connect to, for whoever needs nothing else. What there is to set stands in one table (table.py).
 """
 
-from zmws.settings.addresses import connectable, is_loopback, parse_store_url
-from zmws.settings.load import load, root_of
+from zmws.settings.addresses import connectable, is_loopback, parse_store_url, place_taken, unknowable
+from zmws.settings.load import address, load, root_of
 from zmws.settings.sections import BrokerSettings, GatewaySettings, Settings, StoreSettings, WorkerSettings
 
 __all__ = [
@@ -14,9 +14,12 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "WorkerSettings",
+    "address",
     "connectable",
     "is_loopback",
     "load",
     "parse_store_url",
+    "place_taken",
     "root_of",
+    "unknowable",
 ]

@@ -41,6 +41,14 @@ def connectable(endpoint: str) -> str:
     return endpoint
 
 
+def unknowable(name: str, endpoint: str) -> str:
+    """What to say of a broker's endpoint that nobody can connect to: the system chooses its port or name."""
+    return (
+        f"{name} is {endpoint}, which lets the system choose, so that nobody else can know where the broker "
+        "listens; set a port, or connect to the address that the broker logs when it starts"
+    )
+
+
 def check_endpoint(value: Any) -> None:
     """Whether it is an endpoint to listen at. Raises ValueError that says what is expected."""
     if isinstance(value, str) and value.isprintable():

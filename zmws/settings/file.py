@@ -1,15 +1,24 @@
-"""The settings file: where it is, which folder it makes an installation, and what TOML is in it."""
+"""The settings file: where it is, which folder it makes an installation, and what TOML is in it.
+
+Rule 1: who names no file means the etc/zmws.toml of the current folder, or of the nearest folder above it.
+        Where there is none at all the current folder is the installation.
+Rule 2: a folder above that cannot be looked into is passed over. So is one that everybody may write to, such
+        as /tmp, unless the file is one's own or root's: a settings file names programs that are run.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zmws.errors import SettingsError
+
+FILE = Path("etc", "zmws.toml")  # of an installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,9 @@ class Place:
         return text, tree
 
 
-def place_of(path: Path | None, cwd: Path | None) -> Place:
-    """Where `path` leads, else the folder `cwd`; the file is not read. Raises SettingsError."""
+def place_of(path: Path | None, cwd: Path | None, upward: bool = True) -> Place:
+    """Where `path` leads, else the installation that the folder `cwd` is in; the file is not read. `upward`:
+    look in the folders above, too. Raises SettingsError."""
     try:
         here = Path.cwd() if cwd is None else cwd.absolute()
     except OSError as wrong:
@@ -57,10 +67,13 @@ def place_of(path: Path | None, cwd: Path | None) -> Place:
     # seen in, not to the one it is kept in.
     if path is None:
         root = Path(os.path.normpath(here))
-        file = root / "etc" / "zmws.toml"
-        if not _is_there(file):
-            return Place(None, root, "")
-        return Place(file, root, "etc/zmws.toml" if cwd is None else str(file))
+        file = root / FILE
+        if _is_there(file):
+            return Place(file, root, str(FILE) if cwd is None else str(file))
+        for above in root.parents if upward else ():
+            if _is_to_be_used(above):
+                return Place(above / FILE, above, str(above / FILE))
+        return Place(None, root, "")
     file = Path(os.path.normpath(here / path))
     root = file.parent.parent if file.parent.name == "etc" else file.parent
     if not _is_there(file):
@@ -77,3 +90,13 @@ def _is_there(file: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def _is_to_be_used(above: Path) -> bool:
+    """Whether this folder, above the one we are in, is an installation for us."""
+    try:
+        file = (above / FILE).lstat()
+        open_to_all = (above.stat().st_mode | (above / FILE.parent).stat().st_mode) & stat.S_IWOTH
+    except OSError:
+        return False
+    return not open_to_all or file.st_uid in (0, os.geteuid())

@@ -3,6 +3,8 @@
 Rule 1: a flag beats the environment, the environment beats the file, the file beats the default.
 Rule 2: the whole file is checked, also where a flag overrides it, and every problem is told in one go.
 Rule 3: an installation is a folder. Relative paths in the settings are relative to it.
+Rule 4: who only connects reads no more than he needs: no file where the environment gives the address, and of
+        a file neither services nor workers, whose files another machine need not have.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.table import Unfit, checked, did_you_mean, no_such, number_in, unfit
-from zmws.settings.addresses import place_taken, within
+from zmws.settings.addresses import connectable, place_taken, unknowable, within
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
 from zmws.settings.sections import BrokerSettings, GatewaySettings, Settings, StoreSettings, WorkerSettings
@@ -33,14 +35,16 @@ def load(
     flags: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    upward: bool = True,
 ) -> Settings:
-    """The settings of the installation that `path` (a TOML file) belongs to, else of the folder `cwd`.
+    """The settings of the installation that `path` (a TOML file) belongs to, else of the one that the folder
+    `cwd` is in: the nearest with an etc/zmws.toml, unless not `upward`; else of the folder itself.
 
     `flags` are settings by their full name, {"broker.client": "tcp://..."}; text is taken as from the
     environment and None means not given. `environ` is os.environ unless given. Raises SettingsError,
     whose message has a line for each problem.
     """
-    place = place_of(path, cwd)
+    place = place_of(path, cwd, upward)
     text, tree = place.read()
     problems = Problems(place.shown, text)
     given = _Given(place, problems)
@@ -63,6 +67,35 @@ def root_of(path: Path | None = None) -> Path:
     Raises SettingsError where `path` names no file.
     """
     return place_of(path, None).root
+
+
+def address(
+    which: Literal["client", "worker"],
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Where to connect to the broker, as `which` of its peers; what is given is as for `load`.
+
+    Raises SettingsError, also for an address that the system chooses: nobody can know it.
+    """
+    environ = os.environ if environ is None else environ
+    name, told_by = f"broker.{which}", f"ZMWS_BROKER_{which.upper()}"
+    told = path is None and told_by in environ
+    if told and not environ[told_by].startswith("ipc:"):
+        # There is no path in it, and the current folder may be gone, as after a deployment.
+        place = Place(None, Path(os.sep), "")
+    else:
+        place = place_of(path, cwd)
+    text, tree = place.read() if not told else ("", {})
+    problems = Problems(place.shown, text)
+    given = _Given(place, problems)
+    given.take_file(tree)
+    given.take_environment(environ)
+    problems.raise_if_any()
+    given.check_to_connect(name)
+    problems.raise_if_any()
+    return connectable(given.values[name])
 
 
 class _Given:
@@ -151,6 +184,11 @@ class _Given:
         message, outbox = "broker.message_bytes_max", "broker.outbox_bytes_max"
         if self.values[outbox] < self.values[message]:
             self._wrong_of((outbox, message), f"{outbox} must not be smaller than {message}")
+
+    def check_to_connect(self, name: str) -> None:
+        """It is known where to connect to."""
+        if place_taken(self.values[name]) is None:
+            self._wrong_of((name,), unknowable(name, self.values[name]))
 
     def _wrong_of(self, names: tuple[str, ...], message: str) -> None:
         """A problem of several settings, told of the first that somebody gave."""

@@ -72,6 +72,12 @@ class WorkerSettings:
     service: str | None = None  # None: the one the file's class names
     count: int = 1
     flags: dict[str, Flag] = field(default_factory=dict)
+    only: tuple[str, ...] = ()  # which of the workers that the file defines; none named: all
+
+    @property
+    def what(self) -> str:
+        """As `zmws worker` takes it: FILE, or FILE:NAME,NAME."""
+        return f"{self.file}:{','.join(self.only)}" if self.only else str(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Settings:
             "broker": keys_of(self.broker),
             "store": keys_of(self.store),
             "gateway": keys_of(self.gateway),
-            "services": {name: asdict(options) for name, options in self.services.items()},
+            "services": {name: options.values() for name, options in self.services.items()},
             "workers": [{**asdict(worker), "file": str(worker.file)} for worker in self.workers],
         }
 

@@ -77,7 +77,7 @@ _BROKER = {
     "cancel_grace": _seconds("a worker that still runs a cancelled job after this is `hung`"),
     "stuck_peer": _seconds("a worker that cannot be sent to is passed over for this long"),
     "sessions_max": _count("workers connected"),
-    "strangers_max": _count("refused workers that are remembered, so that each is told once"),
+    "strangers_max": _count("workers that were refused, or drained, that are remembered"),
     "strangers_keep": _seconds("without a word from it for this long, and it is forgotten"),
     "services_max": _count("services known"),
     "groups_max": _count("groups with waiting jobs, per service"),
@@ -129,7 +129,7 @@ _GATEWAY = {
 }
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
-    "file": Row("text", "the file that holds its class"),
+    "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
     "service": Row("service", "the one its class names, unless given"),
     "count": _count("so many copies run", 1, COPIES_MAX),
     "flags": Row("value", "go to its command line"),

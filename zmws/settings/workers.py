@@ -68,7 +68,7 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
     except Unfit as wrong:
         problems.in_file((*where, "count"), str(wrong))
     flags = _flags(where, table.get("flags", {}), problems)
-    file = _file(where, table.get("file"), root, problems)
+    file, only = _file(where, table.get("file"), root, problems)
     name = table.get("name", file.stem if file else None)
     if name is not None and (problem := _name_problem(name)):
         hint = "" if "name" in table else '; give it one: name = "..."'
@@ -76,18 +76,28 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
     if len(problems) > before:
         return None
     assert isinstance(name, str) and file is not None
-    return WorkerSettings(name, file, service, count, flags)
+    return WorkerSettings(name, file, service, count, flags, only)
 
 
-def _file(where: Where, value: Any, root: Path, problems: Problems) -> Path | None:
+def file_and_names(text: str, root: Path) -> tuple[Path, tuple[str, ...]]:
+    """The file of FILE[:NAME[,NAME]], and which of its workers; none named: all that it defines."""
+    path, colon, names = text.rpartition(":")
+    if not colon or (root / text).exists():
+        return Path(os.path.normpath(root / text)), ()
+    return Path(os.path.normpath(root / path)), tuple(
+        name.strip() for name in names.split(",") if name.strip()
+    )
+
+
+def _file(where: Where, value: Any, root: Path, problems: Problems) -> tuple[Path | None, tuple[str, ...]]:
     if not isinstance(value, str) or not value or not value.isprintable():
         given = "has no file" if value is None else f"has the file {shown(value)}"
         problems.in_file((*where, "file"), f'the worker {given}; name one: file = "workers/reverse.py"')
-        return None
-    file = Path(os.path.normpath(root / value))
+        return None, ()
+    file, only = file_and_names(value, root)
     try:
         if file.is_file():
-            return file
+            return file, only
         there = "is a folder" if file.is_dir() else "does not exist"
         beside = [str(Path(value).parent / one.name) for one in file.parent.glob("*.py")]
     except OSError as wrong:
@@ -95,7 +105,7 @@ def _file(where: Where, value: Any, root: Path, problems: Problems) -> Path | No
     near = nearest(value, beside)
     hint = f"; did you mean '{near}'?" if near is not None else f" (in {root})"
     problems.in_file((*where, "file"), f"worker file {shown(value)} {there}{hint}")
-    return None
+    return None, ()
 
 
 def _flags(where: Where, value: Any, problems: Problems) -> dict[str, Flag]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zmws.client.synchronous import Client
-from zmws.errors import ZmwsError
-from zmws.settings import connectable
+from zmws.errors import SettingsError, ZmwsError
+from zmws.settings import connectable, place_taken, unknowable
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, Installation
 
@@ -37,8 +37,11 @@ def client_of(installation: Installation, connect_timeout: float) -> Client:
 
 
 def address_of(installation: Installation) -> str:
-    """Where clients find the broker."""
-    return connectable(installation.settings.broker.client)
+    """Where clients find the broker. Raises SettingsError where nobody can know."""
+    endpoint = installation.settings.broker.client
+    if place_taken(endpoint) is None:
+        raise SettingsError(unknowable("broker.client", endpoint))
+    return connectable(endpoint)
 
 
 def look(installation: Installation) -> Broker:

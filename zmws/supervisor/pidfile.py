@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_EXITING = 0x4  # PF_EXITING, of the flags in /proc/PID/stat
 
 Identity = tuple[int, str]  # its number, and when it began
 
@@ -121,6 +124,18 @@ def runs(identity: Identity) -> bool:
     """Whether that very process runs."""
     pid, since = identity
     return began(pid) == since
+
+
+def is_ending(pid: int) -> bool:
+    """Whether a process was killed a moment ago and has not gone yet. (Linux tells; elsewhere: false.)"""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    pending = re.findall(r"^(?:Sig|Shd)Pnd:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    killed = any(int(mask, 16) >> (signal.SIGKILL - 1) & 1 for mask in pending)
+    return killed or bool(int(fields[6]) & _EXITING)
 
 
 def began(pid: int) -> str | None:

@@ -58,11 +58,12 @@ class Installation:
         zmws = [sys.executable, "-P", "-m", "zmws"]
         all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config], BROKER)]
         for worker in self.settings.workers:
-            command = [*zmws, "worker", str(worker.file), *config]
+            command = [*zmws, "worker", worker.what, *config]
             if worker.service is not None:
                 command += ["--service", worker.service]
             for flag, value in worker.flags.items():
-                command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+                if value is not False:
+                    command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
             for n in range(1, worker.count + 1):
                 name = worker.name if worker.count == 1 else f"{worker.name}-{n}"
                 all_of_them.append(Process(name, "worker", command, worker.name))

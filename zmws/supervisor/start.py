@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmws.errors import ZmwsError
-from zmws.supervisor.broker import client_of, unnoted
+from zmws.supervisor.broker import address_of, client_of, unnoted
 from zmws.supervisor.children import Children
 from zmws.supervisor.events import GivingUp, HadDied, RunsUnnoted, Tell
+from zmws.supervisor.pidfile import is_ending
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, DIED, Installation, Process
 from zmws.supervisor.stop import end, tidy
 
 _POLL_S = 0.05
 _GIVING_UP_S = 5.0
+_ENDING_S = 5.0  # for a process that was killed to go
 
 
 class NotReady(ZmwsError):
@@ -50,7 +52,9 @@ def start(
     not ready within `timeout_s`; then all that was started has been stopped.
     """
     wanted = installation.processes(servers, workers, names)
+    address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
     with installation.locked():
+        await_ending(installation)
         died = [
             one for one in map(installation.state, (process.name for process in wanted)) if one.state == DIED
         ]
@@ -155,3 +159,10 @@ class _Starting:
                 if time.monotonic() > until:
                     raise NotReady(f"not ready within {self._timeout_s:g} s: {', '.join(missing)}")
                 time.sleep(_POLL_S)
+
+
+def await_ending(installation: Installation) -> None:
+    """Wait for those that were killed a moment ago: they are as good as gone, but may hold their ports."""
+    until = time.monotonic() + _ENDING_S
+    while any(map(is_ending, installation.running().values())) and time.monotonic() < until:
+        time.sleep(_POLL_S)

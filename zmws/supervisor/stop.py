@@ -20,13 +20,15 @@ from zmws.supervisor.processes import BROKER, Installation
 from zmws.supervisor.sessions import end_group, end_left
 
 _POLL_S = 0.05
+_GIVE_BACK_S = 5.0  # for a worker to give back what it has in hand
 
 
 def stop(
     installation: Installation, servers: bool, workers: bool, names: Sequence[str], wait_s: float, tell: Tell
 ) -> int | None:
-    """Stop these processes, or those parts of the installation. What has not ended after `wait_s` seconds is
-    killed. The number of a broker that was meant too and still runs, for nobody has noted it; else None.
+    """Stop these processes, or those parts of the installation. A worker that has not ended after `wait_s`
+    seconds is asked to give back its job, which is no failure; who does not end then either is killed. The
+    number of a broker that was meant too and still runs, for nobody has noted it; else None.
 
     Raises SettingsError for an unknown name, and as `end`.
     """
@@ -54,8 +56,8 @@ def end(
     tell: Tell,
     with_all_they_started: bool = False,
 ) -> None:
-    """End these that run, workers first; those that have not ended after `wait_s` seconds are killed, with
-    what their jobs have started. Each is told when it has ended.
+    """End these that run, workers first; those that have not ended after `wait_s` seconds are asked to give
+    their jobs back, and then killed, with what their jobs have started. Each is told when it has ended.
 
     `with_all_they_started`: what is left is ended too of those that end by themselves.
 
@@ -104,17 +106,20 @@ class _Ending:
                 self.faults.append(ZmwsError(text))
                 del left[name]
         until = time.monotonic() + wait_s
-        killed = False
+        asked = killed = False
         while left:
             for name, identity in list(left.items()):
                 if not runs(identity):
-                    self._ended(name, killed, identity[0] if killed or self._everything else None)
+                    self._ended(name, killed, identity[0] if asked or self._everything else None)
                     del left[name]
             if left and not killed and time.monotonic() >= until:
-                killed = True
-                for identity in left.values():
-                    if runs(identity):
+                killed = asked or BROKER in left
+                for identity in filter(runs, left.values()):
+                    if killed:
                         end_group(identity[0])
+                    else:
+                        send_signal(identity[0], signal.SIGINT)  # give back what you have in hand, and end
+                asked, until = True, until + _GIVE_BACK_S
             if left:
                 time.sleep(_POLL_S)
 

@@ -25,7 +25,8 @@ _STOP_S = 15.0
 
 @dataclass
 class RunningBroker:
-    """A broker that runs in this process. `client`, `worker`, `news`, `mdp`: its endpoints."""
+    """A broker that runs in this process. `client`, `worker`, `news`, `mdp`: its endpoints; `server`: what
+    runs, for the tests of zmws itself."""
 
     server: BrokerServer
     client: str
@@ -54,7 +55,7 @@ def broker_in_thread(
     """
     # No settings file and no ZMWS_* of this machine: every test sees the same broker.
     url = store if isinstance(store, str) else "memory:"
-    known = settings.load(file, {"store.url": url}, environ={}, cwd=Path(os.devnull))
+    known = settings.load(file, {"store.url": url}, environ={}, cwd=Path(os.devnull), upward=False)
     names = {field.name for field in fields(Limits)}
     limits = replace(known.broker.limits, **{k: v for k, v in changes.items() if k in names})
     other = {k: v for k, v in changes.items() if k not in names}

@@ -16,9 +16,10 @@ import pytest
 
 from zmws.client import Client
 from zmws.testing.broker import RunningBroker, broker_in_thread
+from zmws.testing.fake import FakeClient
 from zmws.testing.processes import BrokerProcess
 from zmws.testing.worker import RunningWorker, worker_in_thread
-from zmws.worker import WorkerBase
+from zmws.work import WorkerBase
 
 
 class BrokerFactory(Protocol):
@@ -92,3 +93,11 @@ def zmws_worker(zmws_broker: RunningBroker) -> Iterator[WorkerFactory]:
             return stack.enter_context(worker_in_thread(worker, broker or zmws_broker, service))
 
         yield start
+
+
+@pytest.fixture
+def zmws_fake_client() -> Iterator[FakeClient]:
+    """A client that needs no broker, keeps what is submitted and runs nothing; `add_workers(Reverse)` makes
+    it run jobs."""
+    with FakeClient() as client:
+        yield client

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import logging
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +14,14 @@ from zmws import ids
 from zmws.client.answers import body_of
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.values import json_object, value_of
-from zmws.worker import JobInHand, WorkerBase
-from zmws.worker.attempt import Final
-from zmws.worker.executor import Inline
+from zmws.work import JobInHand, WorkerBase
+from zmws.work.attempt import Final
+from zmws.work.command import flags_given
+from zmws.work.declared import Declared, declared
+from zmws.work.executor import Inline
+from zmws.work.function import worker_of
+from zmws.work.job import JobLine
+from zmws.work.job_log import installed
 
 
 @dataclass
@@ -23,14 +31,17 @@ class JobOutcome:
     state: str  # "complete" or "failed"
     result: Any = None  # of a complete one: as a caller gets it, None for none
     code: str | None = None  # of a failed one: as docs/errors.md has it, "job_failed" or "bad_params"
-    message: str | None = None
+    message: str | None = None  # of a failed one: what went wrong
     type: str | None = None  # the exception's, None for a `work()` that returned False
-    traceback: str | None = None
+    traceback: str | None = None  # the exception's, as text
     retried: bool = False  # of a failed one: whether the broker would try it again
-    progress: list[tuple[float, str | None]] = field(default_factory=list)
-    partials: list[Any] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
+    progress: list[tuple[float, str | None]] = field(default_factory=list)  # of each `job.progress`
+    partials: list[Any] = field(default_factory=list)  # the value of each `job.partial`
+    log: list[str] = field(default_factory=list)  # the text of each `job.log`
     extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
+    saved: list[Any] = field(default_factory=list)  # what `job.save` was given
+    delay: float | None = None  # of a failed one: seconds to the next attempt, None: the job's backoff
+    counted: bool = True  # of a failed one: whether it uses up one of the job's retries
 
     @property
     def ok(self) -> bool:
@@ -52,6 +63,8 @@ class _Ear:
             self.heard.progress.append((said["done"], said["text"]))
         elif kind == b"CONT":
             self.heard.partials.append(value_of(tuple(rest)))
+        elif kind == b"SAVE":
+            self.heard.saved.append(json.loads(rest[0]))
         elif kind == b"LOG":
             self.heard.log.append(rest[0].decode())
         else:
@@ -69,36 +82,97 @@ class _Ear:
         self.heard.state, self.heard.code, self.heard.message = "failed", error["code"], error["error"]
         self.heard.type, self.heard.traceback = error.get("type"), error.get("traceback")
         self.heard.retried = error.get("retry") is not False
+        self.heard.delay, self.heard.counted = error.get("delay"), error.get("count") is not False
 
 
 def run_job(
-    worker: type[WorkerBase] | WorkerBase,
+    worker: type[WorkerBase] | WorkerBase | Callable[..., Any],
     params: Any = None,
     *,
     frames: Sequence[bytes] | None = None,
     job_id: str | None = None,
     attempt: int = 1,
     ttr: float = 3600.0,
-    cancelled: bool = False,
+    saved: Any = None,
+    cancel: bool = False,
+    client: Any = None,
+    options: Mapping[str, Any] | None = None,
 ) -> JobOutcome:
-    """Run `work()` once, as a worker would; what came of it.
+    """Run one attempt at a job, as a worker would; what came of it.
 
-    `worker`: a class, or an object made of one, to run several jobs on. `params` go the way they have to
-    a worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client
-    of ours sends. `attempt`, `ttr` (seconds) and `cancelled` are what `self.job` tells. What `work()`
-    raises is in the outcome; KeyboardInterrupt passes. An `async def work` needs a thread without a
-    running event loop. Raises TypeError or ValueError for parameters that JSON cannot hold.
+    `worker`: a class or a function with @worker, with setup() before and teardown() after it; or an object
+    made of a class, to run several jobs on: then both are for you to call. `params` go the way they have to a
+    worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client of
+    ours sends. `attempt`, `ttr` (seconds), `saved` and `cancel` are what `self.job` tells, `client` is
+    `self.client`, `options` are values of the class's own `flags`. What `work()` raises is in the outcome;
+    KeyboardInterrupt passes, and so does what setup() raises. An `async def work` needs a thread without a
+    running event loop. What the code logs is in `log`. Raises BadWorker for a class that cannot be run, and
+    BadValue for parameters that JSON cannot hold.
     """
-    made = worker() if isinstance(worker, type) else worker
+    made = worker_of(worker)
+    found = declared(made, None if made.service_name else "TESTED")
     job_id = job_id or ids.new_id()
     body = body_of(params) if frames is None else tuple(frames)
-    told = json.dumps({"id": job_id, "attempt": attempt, "ttr": ttr}).encode()
+    told = {"id": job_id, "service": found.service, "attempt": attempt, "ttr": ttr, "saved": saved}
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
-    ear = _Ear(cancelled)
-    request = WorkerRequest(token, made.service_name, told, body)
-    executor = Inline(made, (KeyboardInterrupt,))
-    try:
-        executor.start(JobInHand(ear, request), body, ear.finish)
-    finally:
-        executor.close()
+    ear = _Ear(cancel)
+    request = WorkerRequest(token, found.service, json.dumps(told).encode(), body)
+    if made.flags or options is not None:
+        made.options = {**flags_given([type(made)], ()), **(options or {})}
+    if client is not None:
+        made.client_of = lambda: client
+    with contextlib.closing(Hand(made, made is not worker)) as hand:
+        hand.attempt(found, ear, request, ear.finish)
     return ear.heard
+
+
+@contextlib.contextmanager
+def _at_info() -> Iterator[None]:
+    """What is logged at info counts, as in a worker, unless the test has chosen a level."""
+    root = logging.getLogger()
+    unset = root.level == logging.WARNING
+    if unset:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        if unset:
+            root.setLevel(logging.WARNING)
+
+
+class Hand:
+    """A worker that does one attempt after another, as in its process: with one event loop for all of them,
+    and for its setup() and teardown()."""
+
+    def __init__(self, worker: WorkerBase, whole: bool) -> None:
+        """`whole`: setup() is called now, and teardown() at the end. Raises what setup() raises."""
+        self.worker = worker
+        self._whole = whole
+        self._executor = Inline((KeyboardInterrupt,))
+        self._last = weakref.finalize(self, _let_go, self._executor)  # of a client that nobody closed
+        if whole:
+            with installed(), _at_info():
+                self._executor.call(worker.setup)
+
+    def attempt(
+        self, found: Declared, line: JobLine, request: WorkerRequest, ended: Callable[[Final], None]
+    ) -> None:
+        """Run one: what the job says goes to `line`, its end to `ended`."""
+        job = JobInHand(line, request, found.service)
+        with installed(), _at_info():
+            self._executor.start(self.worker, found, job, request.body, ended)
+
+    def close(self) -> None:
+        """It does no more."""
+        try:
+            if self._whole:
+                with installed(), _at_info():
+                    self._executor.call(self.worker.teardown)
+        finally:
+            self._last.detach()
+            self._executor.close()
+
+
+def _let_go(executor: Inline) -> None:
+    with contextlib.suppress(RuntimeError):  # a loop that runs just now
+        executor.close()

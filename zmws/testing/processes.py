@@ -160,8 +160,11 @@ class BrokerProcess:
     store and its log stay the same over its lives.
 
     `client`, `worker`, `news`, `mdp`: its endpoints; `settings`: its settings file, which names them, so that
-    `zmws VERB -c FILE` finds it. A `with` block starts it, waits until it is ready, and leaves no process.
-    What it has written is told with an exception that ends the block.
+    `zmws VERB -c FILE` finds it; `folder`: its installation; `log`: the file it logs into; `arguments`: what
+    follows `zmws` in its command; `running`: its process, None while there is none.
+
+    A `with` block starts it, waits until it is ready, and leaves no process. What it has written is told with
+    an exception that ends the block.
     """
 
     def __init__(
@@ -284,6 +287,7 @@ class BrokerProcess:
 
     @property
     def pid(self) -> int:
+        """The number of its process. Fails if it has not been started."""
         return self._now.pid
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from zmws.testing.broker import RunningBroker
-from zmws.worker import WorkerBase
-from zmws.worker.base import run_of
-from zmws.worker.line import WorkerLine
+from zmws.work import WorkerBase
+from zmws.work.function import worker_of
+from zmws.work.line import WorkerLine
+from zmws.work.run import Run
 
 _START_S = 10.0
 _STOP_S = 15.0
@@ -18,7 +20,8 @@ _STOP_S = 15.0
 
 @dataclass
 class RunningWorker:
-    """A worker that runs in this process. `worker`: the object whose `work()` is called."""
+    """A worker that runs in this process. `worker`: the object whose `work()` is called; `service`: what it
+    serves; `thread`: the one that calls `work()`; `line`: its connection, for the tests of zmws itself."""
 
     worker: WorkerBase
     service: str
@@ -41,16 +44,18 @@ class RunningWorker:
 
 @contextlib.contextmanager
 def worker_in_thread(
-    worker: type[WorkerBase] | WorkerBase, broker: RunningBroker, service: str | None = None
+    worker: type[WorkerBase] | WorkerBase | Callable[..., Any],
+    broker: RunningBroker,
+    service: str | None = None,
 ) -> Iterator[RunningWorker]:
-    """A worker that `broker` knows, until the block ends. `worker`: a class, or an object made of one;
-    `service`: instead of its `service_name`.
+    """A worker that `broker` knows, until the block ends. `worker`: a class, an object made of one, or a
+    function with @worker; `service`: instead of its `service_name`.
 
     What it cannot start with is raised here. `work()` runs beside the test: what both touch has to bear
     that. A test of signals, or of a worker that dies, needs a process: `zmws worker FILE`.
     """
-    made = worker() if isinstance(worker, type) else worker
-    run = run_of(made, [broker.worker], service, handle_signals=False)  # a thread has none to handle
+    made = worker_of(worker)
+    run = Run([(made, service)], [broker.worker], handle_signals=False)  # a thread has none to handle
     faults: list[BaseException] = []
 
     def serve() -> None:
@@ -58,6 +63,8 @@ def worker_in_thread(
             run.run()
         except BaseException as fault:
             faults.append(fault)
+        finally:
+            run.line.registered.set()  # nobody is to wait for what will not come
 
     thread = threading.Thread(target=serve, name=f"zmws-test-{type(made).__name__}", daemon=True)
     thread.start()
@@ -66,6 +73,8 @@ def worker_in_thread(
         assert run.line.registered.wait(_START_S), (
             f"the broker did not answer the worker within {_START_S:g} s"
         )
+        if faults:
+            raise faults[0]
         yield running
     finally:
         running.stop()

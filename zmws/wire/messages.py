@@ -108,10 +108,14 @@ class Link:
 
 
 @dataclass(slots=True)
-class ServiceSlots:
-    """How many jobs of one service a worker takes at once; None: as many as it has slots in all."""
+class ServiceInfo:
+    """What a worker tells of one service: how many jobs of it it takes at once (None: as many as it has slots
+    in all), the options of its jobs where nobody gives others, and the JSON Schema of their parameters. These
+    two are as they came; None: it does not say."""
 
     slots: int | None = None
+    defaults: Any = None
+    params: Any = None
 
 
 @dataclass(slots=True)
@@ -122,7 +126,7 @@ class WorkerInfo:
     holding: list[bytes] = field(default_factory=list)  # tokens of jobs that it has
     finished: list[bytes] = field(default_factory=list)  # tokens whose FINAL is not confirmed
     slots: int = 1  # jobs that it takes at once, of all its services
-    services: dict[str, ServiceSlots] | None = None  # by name; None: READY's own, with all slots
+    services: dict[str, ServiceInfo] | None = None  # by name; None: READY's own, with all slots
     host: str = ""
     pid: int | None = None
     ping_s: float | None = None  # seconds between its PINGs

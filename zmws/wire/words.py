@@ -22,7 +22,7 @@ from zmws.wire.messages import (
     Progress,
     Report,
     Save,
-    ServiceSlots,
+    ServiceInfo,
     Stack,
     Touch,
     WorkerFinal,
@@ -80,7 +80,8 @@ def worker_info(frame: bytes) -> WorkerInfo | None:
         for name, given in services.items():
             if not isinstance(given, dict):
                 raise ProtocolError("bad_ready", f"'services' of READY says nothing of '{name[:80]}'")
-            info.services[name] = ServiceSlots(_slots(given) if "slots" in given else None)
+            slots = _slots(given) if "slots" in given else None
+            info.services[name] = ServiceInfo(slots, given.get("defaults"), given.get("params"))
     return info
 
 

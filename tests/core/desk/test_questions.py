@@ -39,10 +39,12 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.pause", {"service": "E"}),
         ("zmws.resume", {"service": "E"}),
         ("zmws.forget", {"service": "E"}),
+        ("zmws.drain", {}),
         ("zmws.lease", {"service": "E", "lease": "l", "wait": 0.0}),
         ("zmws.extend", {"token": TOKEN, "seconds": 1.0}),
         ("zmws.report", {"token": TOKEN, "kind": "log", "retry": True}),
         ("zmws.services", {}),
+        ("zmws.service", {"service": "E"}),
         ("zmws.workers", {}),
         ("zmws.stats", {}),
     ],
@@ -64,7 +66,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 19
+    assert len(QUESTIONS) == 21
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,7 @@ def test_every_question_is_in_the_table_above() -> None:
         ("zmws.report", "retry", [True, False], ["no", 0]),
         ("zmws.report", "delay", [0, YEAR_S], [-1, YEAR_S + 1]),
         ("zmws.purge", "service", ["", "any thing"], [7]),
+        ("zmws.drain", "worker", ["", "x" * 128], [7, "a\n"]),
     ],
 )  # fmt: skip
 def test_a_field_has_its_type_and_its_range(
@@ -141,7 +144,7 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "cancel retry delete purge pause resume forget extend report"
+    verbs = "cancel retry delete purge pause resume forget drain extend report"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

@@ -38,6 +38,10 @@ def test_the_asynchronous_client_does_the_same(
             await broken.wait(10)
             assert await client.delete_jobs(service="ECHO") == 1
 
+            with pytest.raises(Refused):
+                await broken.stack(1)
+            assert (await client.service("ECHO"))["workers"] == 1 and await client.drain(service="OTHER") == 0
+
             await client.pause("ECHO")
             await client.submit("ECHO")
             assert (await client.services())[0]["service"] == "ECHO" and len(await client.workers()) == 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.peers import wait_until
 from tests.system.admin.echo import Echo, Held, failed_job, service
-from zmws import Client, ServiceUnknown
+from zmws import Client, Refused, ServiceUnknown
 from zmws.testing.fixtures import WorkerFactory
 
 
@@ -59,3 +60,35 @@ def test_the_rows_of_services_workers_and_stats(client: Client, zmws_worker: Wor
     assert (row["workers"], row["waiting"], row["oldest_s"]) == (1, 0, None)
     assert [worker["id"] for worker in client.workers()] == [running.id]
     assert client.stats()["workers"] == 1
+
+
+def test_a_service_is_shown_with_its_options_and_where_they_come_from(client: Client) -> None:
+    told = client.service("ECHO")
+    assert told["service"] == "ECHO" and told["params"] is None
+    assert told["options"]["backoff"] == {"value": 0.01, "from": "configuration"}
+    assert told["options"]["retries"] == {"value": 3, "from": "default"}
+    with pytest.raises(ServiceUnknown):
+        client.service("NOPE")
+
+
+def test_a_drained_worker_finishes_its_job_and_leaves(client: Client, held: Held) -> None:
+    running = client.submit("SLOW")
+    assert held.begun.wait(10)
+    assert client.drain(service="SLOW") == 1 and client.drain(service="OTHER") == 0
+    waiting = client.submit("SLOW")
+    (row,) = client.workers()
+    assert row["state"] == "draining" and client.drain(row["id"]) == 1
+    held.go.set()
+    assert running.result(10) == "done"
+    wait_until(lambda: not client.workers(), 10)
+    assert waiting.status()["state"] == "waiting"
+    with pytest.raises(Refused) as refused:
+        client.drain(row["id"])
+    assert refused.value.code == "unknown_worker"
+
+
+def test_the_stack_of_what_does_not_run_is_refused(client: Client) -> None:
+    job = client.submit("ECHO", delay=60)
+    with pytest.raises(Refused) as refused:
+        job.stack(1)
+    assert refused.value.code == "not_possible"

@@ -21,6 +21,7 @@ EXPIRY_S = INTERVAL_S * LIVENESS
 # One worker for all that happens here: it notes what it does, and does what the job says.
 ACTOR = """
 service_name = "ACT"
+on_hung = "stay"
 
 def note(self, what):
     line = {"what": what, "pid": os.getpid(), "attempt": self.job.attempt, "at": time.monotonic()}

@@ -25,7 +25,7 @@ from tests.peers import (
 from tests.system.deaths.acting import ACTOR, EXPIRY_S, INTERVAL_S, Actors, Notes, worker_row
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, ZmwsError
-from zmws.worker.line import WorkerLine
+from zmws.work.line import WorkerLine
 
 
 @pytest.mark.parametrize("still_s", [2 * EXPIRY_S, 5 * EXPIRY_S])

@@ -16,13 +16,14 @@ from typing import Any
 
 from zmws.core.asks import Asks
 from zmws.core.desk.leases import Leases
-from zmws.core.desk.lists import Host, Lists
+from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operation, Operations
 from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.desk.records import Records
 from zmws.core.desk.submitting import Submitting
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import Caller
 from zmws.core.life import Life
 from zmws.core.question import Question
@@ -49,12 +50,13 @@ class Desk:
         roster: Roster,
         submission: Submission,
         dispatch: Dispatch,
+        host: Host,
     ) -> None:
         self.turn = turn
         self.held = held
         self.watchers = watchers
-        self.host = Host()
-        self.operations = Operations(turn, held, life)
+        self.host = host
+        self.operations = Operations(turn, held, life, roster)
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
@@ -74,11 +76,13 @@ class Desk:
             "zmws.pause": self.operations.pause,
             "zmws.resume": self.operations.resume,
             "zmws.forget": self.operations.forget,
+            "zmws.drain": self.operations.drain,
             "zmws.lease": self.leases.lease,
             "zmws.extend": self.leases.extend,
             "zmws.report": self.leases.report,
             "zmws.jobs": lists.jobs,
             "zmws.services": lists.services,
+            "zmws.service": lists.service,
             "zmws.workers": lists.workers,
             "zmws.stats": lists.stats,
         }
@@ -216,7 +220,7 @@ class Desk:
 # What changes nothing.
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
-    *("zmws.services", "zmws.workers", "zmws.stats"),
+    *("zmws.services", "zmws.service", "zmws.workers", "zmws.stats"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

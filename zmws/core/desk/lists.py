@@ -1,37 +1,26 @@
-"""Lists of what there is: zmws.jobs, zmws.services, zmws.workers, zmws.stats, and the PHP program's SERVER-*
-(docs/protocol.md).
+"""Lists of what there is: zmws.jobs, zmws.services, zmws.service, zmws.workers, zmws.stats, and the PHP
+program's SERVER-* (docs/protocol.md).
 
 Rule: stored jobs are read beside the writes; everything else is in memory, and counted as it moves.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
-from zmws.core.question import Question
+from zmws.core.question import Question, known_service
 from zmws.core.roster import Roster
+from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import Filter, ReadJobs, Rows, job_of
-
-
-@dataclass(slots=True)
-class Host:
-    """What the shell tells of the process around the core, for whoever asks how it is."""
-
-    version: str = ""  # of zmws
-    started_at: float = 0.0  # by the wall
-    pid: int = 0
-    installation: str = ""  # which one the broker belongs to: settings.Settings.installation
-    store_is_full: bool = False  # new stored jobs are refused, for lack of room
-    store_waits_for: str | None = None  # what keeps commits waiting, in words
-    descriptors: int = 0  # of the process: in use
-    descriptors_max: int = 0  # and allowed
 
 
 class Lists:
@@ -79,27 +68,37 @@ class Lists:
 
     def services(self, question: Question) -> None:
         """zmws.services."""
-        rows = []
-        for service in self._held.services.values():
-            if service.forgotten:
-                continue
-            rows.append(
-                {
-                    "service": service.name,
-                    "waiting": service.waiting_count + self._held.overflow.count_of(service.name),
-                    "scheduled": service.scheduled_count,
-                    "running": len(service.running),
-                    "failed": service.ended["failed"],
-                    "complete": service.ended["complete"],
-                    "workers": len(service.ring.workers),
-                    "idle": len(service.ring),
-                    "oldest_s": service.oldest_s(self._turn.steady),
-                    "paused": service.paused,
-                    "calls_complete": service.calls_complete,
-                    "calls_failed": service.calls_failed,
-                }
-            )
+        rows = [self._row(one) for one in self._held.services.values() if not one.forgotten]
         question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
+
+    def service(self, question: Question) -> None:
+        """zmws.service: one of them, with the options of its jobs and where each comes from."""
+        service = known_service(self._held, question)
+        if service is None:
+            return
+        options = {
+            name: {"value": value, "from": service.origin(name)}
+            for name, value in service.options.values().items()
+            if name != "paused"  # that is in the row, as an operator may have set it
+        }
+        params = None if service.params is None else json.loads(service.params)
+        question.answer(200, {**self._row(service), "options": options, "params": params})
+
+    def _row(self, service: Service) -> dict[str, Any]:
+        return {
+            "service": service.name,
+            "waiting": service.waiting_count + self._held.overflow.count_of(service.name),
+            "scheduled": service.scheduled_count,
+            "running": len(service.running),
+            "failed": service.ended["failed"],
+            "complete": service.ended["complete"],
+            "workers": len(service.ring.workers),
+            "idle": len(service.ring),
+            "oldest_s": service.oldest_s(self._turn.steady),
+            "paused": service.paused,
+            "calls_complete": service.calls_complete,
+            "calls_failed": service.calls_failed,
+        }
 
     def workers(self, question: Question) -> None:
         """zmws.workers."""

@@ -1,4 +1,5 @@
-"""What an operator does to jobs and services: zmws.cancel, retry, delete, purge, pause, resume, forget.
+"""What an operator does to jobs, services and workers: zmws.cancel, retry, delete, purge, pause, resume,
+forget, drain.
 
 Rule 1: a job is acted on as it is now: as it is in memory if it is there, else as its record says, which
         is read in order with the writes.
@@ -12,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.job import (
@@ -28,7 +28,8 @@ from zmws.core.job import (
     Pending,
 )
 from zmws.core.life import Life, error
-from zmws.core.question import FILTER_KEYS, Question
+from zmws.core.question import FILTER_KEYS, Question, known_service
+from zmws.core.roster import Roster
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 from zmws.core.writes import (
@@ -69,10 +70,11 @@ class Operation:
 class Operations:
     """Operators' verbs."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life, roster: Roster) -> None:
         self.turn = turn
         self.held = held
         self.life = life
+        self.roster = roster
         self._act: dict[str, Callable[[Operation, Job, bool], None]] = {
             "cancel": self._cancel,
             "retry": self._retry,
@@ -97,7 +99,7 @@ class Operations:
 
     def purge(self, question: Question) -> None:
         """Cancel all that waits or is scheduled for a service."""
-        service = self._service(question)
+        service = known_service(self.held, question)
         if service is None:
             return
         operation = Operation(question, "cancel", (SCHEDULED, WAITING), where=Filter(service=service.name))
@@ -259,7 +261,7 @@ class Operations:
         self._set_paused(question, False)
 
     def _set_paused(self, question: Question, paused: bool) -> None:
-        service = self._service(question)
+        service = known_service(self.held, question)
         if service is None:
             return
         service.paused = paused
@@ -271,7 +273,7 @@ class Operations:
     def forget(self, question: Question) -> None:
         """A service that is no longer needed is unknown from now on, also after a restart; records of its
         jobs are kept as long as they would be."""
-        service = self._service(question)
+        service = known_service(self.held, question)
         if service is None:
             return
         why = self.held.why_needed(service)
@@ -282,11 +284,26 @@ class Operations:
         self.turn.note("info", f"{service.name} is forgotten")
         question.answer(200, {"service": service.name}, write)
 
-    def _service(self, question: Question) -> Service | None:
-        name: Any = question.asked.get("service")
-        service = self.held.services.get(name) if isinstance(name, str) else None
-        if service is None or not service.registered:
-            text = f"no worker ever registered the service '{name}' and no configuration names it"
-            question.refuse(404, "unknown_service", text)
-            return None
-        return service
+    # ------------------------------------------------------------ workers
+
+    def drain(self, question: Question) -> None:
+        """A worker, or all of a service, finish what they hold and leave; they are given nothing more."""
+        asked = question.asked
+        if ("worker" in asked) == ("service" in asked):
+            question.refuse(400, "bad_request", "zmws.drain needs 'worker' or 'service', one of them")
+            return
+        if "worker" in asked:
+            workers = self.roster.named(asked["worker"])
+            if not workers:
+                text = f"there is no worker '{asked['worker']}'"
+                question.refuse(404, "unknown_worker", text)
+                return
+        else:
+            service = known_service(self.held, question)
+            if service is None:
+                return
+            workers = self.roster.of_service(service)
+        for session in workers:
+            self.roster.drain(session)
+        self.turn.note("info", f"drained: {', '.join(one.id for one in workers[:20]) or 'no worker'}")
+        question.answer(200, {"count": len(workers)})

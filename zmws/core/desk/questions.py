@@ -65,6 +65,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
     "zmws.pause": _OF_SERVICE,
     "zmws.resume": _OF_SERVICE,
     "zmws.forget": _OF_SERVICE,
+    "zmws.drain": {"worker": Row("name"), "service": Row("service"), **_ASK},
     "zmws.lease": {
         "service": _SERVICE,
         "lease": Row("id", needed=True),
@@ -90,6 +91,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         **_ASK,
     },
     "zmws.services": {},
+    "zmws.service": {"service": _SERVICE},
     "zmws.workers": {},
     "zmws.stats": {},
 }

@@ -136,7 +136,8 @@ class Records:
         job = self._held.find(job_id)
         assignment = self._held.assignment_of(job) if job is not None and job.state == RUNNING else None
         if assignment is None:
-            return question.refuse(409, "not_possible", f"job '{job_id}' does not run")
+            is_now = f": it is {job.state}" if job is not None else ""
+            return question.refuse(409, "not_possible", f"job '{job_id}' does not run{is_now}")
         session = assignment.taker
         if not isinstance(session, Session) or not session.ours:
             text = f"job '{job_id}' runs where no stack can be asked for: {job.worker if job else ''}"

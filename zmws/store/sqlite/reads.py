@@ -20,6 +20,7 @@ from zmws.core.job import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
 from zmws.core.writes import (
     Filter,
     Key,
+    KnownService,
     Read,
     ReadExpired,
     ReadJob,
@@ -135,7 +136,8 @@ class Reads:
     def _unfinished(self) -> Rows:
         unfinished = Unfinished(
             services=[
-                (name, None if paused is None else bool(paused)) for name, paused in self._all("services")
+                KnownService(name, None if paused is None else bool(paused), defaults, params)
+                for name, paused, defaults, params in self._all("services")
             ],
             waiting=[(service, group or None, n) for service, group, n in self._all("waiting_by_group")],
             scheduled=[(service, n) for service, n in self._all("scheduled_by_service")],

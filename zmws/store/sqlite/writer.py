@@ -182,7 +182,8 @@ class Writer:
         else:
             assert isinstance(write, RememberService), write
             paused = None if write.paused is None else int(write.paused)
-            self._execute(self._queries["remember_service"], (write.service, paused))
+            values = (write.service, paused, write.defaults, write.params)
+            self._execute(self._queries["remember_service"], values)
         return None
 
     def _insert_all(self, writes: Sequence[Write], verdicts: list[Verdict]) -> None:

@@ -1,0 +1,94 @@
+"""zmws.work.line: what goes over between whoever runs jobs and the I/O thread. Here no thread runs."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+
+import pytest
+
+from zmws.dialog.worker import CancelJob, Registered, StartJob, State, Stopped
+from zmws.wire.messages import WorkerRequest
+from zmws.work.line import WorkerLine
+
+REQUEST = WorkerRequest(b"1/1/a", "", b"{}", ())
+
+
+@pytest.fixture
+def line() -> Iterator[WorkerLine]:
+    """One whose dialog has started."""
+    made = WorkerLine("E", ["tcp://127.0.0.1:1"])
+    handed(made)
+    yield made
+    made.close()
+
+
+def handed(line: WorkerLine) -> int:
+    """Do what was handed over, as the thread would; how many things."""
+    count = 0
+    while (step := line.taken_back()) is not None:
+        line.take_up(0.0, step)
+        count += 1
+    return count
+
+
+def test_it_begins_with_the_start_of_its_dialog(line: WorkerLine) -> None:
+    assert line.dialog.state is State.GREETING and not line.registered.is_set()
+    line.act(Registered())
+    assert line.registered.is_set()
+
+
+def test_a_job_is_got_once_and_its_result_handed_back(line: WorkerLine) -> None:
+    with pytest.raises(queue.Empty):
+        line.get(0.0)
+    line.dialog.holding[REQUEST.token] = None
+    line.act(StartJob(REQUEST))
+    assert line.lost() is None, "it waits to be got"
+    assert line.get(0.0) is REQUEST
+    assert line.lost() is REQUEST, "who got it has not finished it"
+    line.finish(REQUEST.token, (b"COMPLETE",))
+    assert line.lost() is None and handed(line) == 1
+    assert line.dialog.unconfirmed == {REQUEST.token: (b"COMPLETE",)}
+
+
+def test_what_a_job_says_goes_out_unless_it_is_too_large(line: WorkerLine) -> None:
+    line.dialog.message_bytes_max = 10
+    line.say(REQUEST.token, (b"LOG", b"x" * 10))
+    assert handed(line) == 1
+    with pytest.raises(ValueError, match="message_bytes_max = 10"):
+        line.say(REQUEST.token, (b"LOG", b"x" * 11))
+    assert handed(line) == 0
+
+
+def test_a_cancel_is_known_until_the_job_is_finished(line: WorkerLine) -> None:
+    line.act(CancelJob(REQUEST.token))
+    assert line.is_cancelled(REQUEST.token) and not line.is_cancelled(b"2/1/b")
+    line.finish(REQUEST.token, (b"COMPLETE",))
+    handed(line)
+    assert not line.is_cancelled(REQUEST.token)
+
+
+def test_when_it_has_stopped_there_is_no_job_any_more(line: WorkerLine) -> None:
+    line.stop()
+    assert handed(line) == 1 and line.dialog.state is State.STOPPED
+    line.act(Stopped(3))
+    assert line.over and line.unconfirmed == 3
+    line.ending(None)
+    assert line.get(0.0) is None
+
+
+def test_a_fault_of_ours_reaches_whoever_waits_for_a_job(line: WorkerLine) -> None:
+    line.ending(TypeError("ours"))
+    with pytest.raises(TypeError, match="ours"):
+        line.get(0.0)
+
+
+def test_missing_descriptors_are_told_once_until_a_broker_has_answered(
+    line: WorkerLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        line.cannot_open("no more files")
+    assert caplog.text.count("no more files; it is tried again") == 1
+    line.act(Registered())
+    line.cannot_open("no more files")
+    assert caplog.text.count("no more files; it is tried again") == 2

@@ -1,0 +1,20 @@
+"""The process around the core, as far as peers are told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Host:
+    """What the shell tells of the process around the core, for whoever asks how it is."""
+
+    version: str = ""  # of zmws
+    started_at: float = 0.0  # by the wall
+    pid: int = 0
+    installation: str = ""  # which one the broker belongs to: settings.Settings.installation
+    store_is_full: bool = False  # new stored jobs are refused, for lack of room
+    store_waits_for: str | None = None  # what keeps commits waiting, in words
+    descriptors: int = 0  # of the process: in use
+    descriptors_max: int = 0  # and allowed
+    client: str = ""  # where its clients' socket is bound; workers are told

@@ -1,0 +1,65 @@
+"""`self.client`: a client of the broker that the worker is connected to, made when it is asked for first.
+
+Rule 1: the broker tells in its pace where it takes clients; a wildcard stands for the host that the worker
+        connected to.
+Rule 2: after a change of the broker the next use has a client of the new one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from zmws.errors import ZmwsError
+
+if TYPE_CHECKING:
+    from zmws.client import Client
+    from zmws.dialog.worker import WorkerDialog
+
+_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:]*):(\d+)")
+_EVERY = ("*", "0.0.0.0", "[::]")  # hosts that stand for every address
+
+
+def client_endpoint(told: str, connected: str) -> str:
+    """Where to reach what a broker has bound for clients, seen from who connected to this endpoint of it."""
+    found = _TCP.fullmatch(told)
+    if found is None or found[1] not in _EVERY:
+        return told
+    own = _TCP.fullmatch(connected)
+    host = "[::1]" if found[1] == "[::]" else "127.0.0.1"
+    if own is not None and own[1] not in _EVERY:
+        host = own[1]
+    return f"tcp://{host}:{found[2]}"
+
+
+class OwnClient:
+    """Makes and keeps it."""
+
+    def __init__(self, dialog: WorkerDialog, given: str | None = None) -> None:
+        """`given`: an endpoint that goes before what the broker tells."""
+        self._dialog = dialog
+        self._given = given
+        self._client: Client | None = None
+        self._endpoint = ""
+
+    def __call__(self) -> Client:
+        """The client. Raises ZmwsError where the broker has told no endpoint."""
+        told = self._given or self._dialog.client_endpoint
+        if told is None:
+            raise ZmwsError(
+                "self.client: the broker has not told where it takes clients (it may be too old, or was not "
+                "reached yet); make a Client(ENDPOINT) of your own"
+            )
+        endpoint = client_endpoint(told, self._dialog.broker)
+        if self._client is None or endpoint != self._endpoint:
+            from zmws.client import Client  # most workers need none
+
+            self.close()
+            self._client, self._endpoint = Client(endpoint), endpoint
+        return self._client
+
+    def close(self) -> None:
+        """Let go of the client, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,359 @@
+"""A worker at work, from its start to its end: the main thread, the I/O thread, the signals.
+
+Rule 1: an executor runs `work()`; the I/O thread keeps the heartbeats going however long that takes.
+Rule 2: signals only hand over that it is to stop. The job in hand is finished, its result confirmed, then it
+        leaves. What is not finished within `stop_timeout` is given back, and then the process ends at once,
+        for that job may run elsewhere already. Nothing that an author's code raises ends it.
+Rule 3: one process has one session, which serves all services of its classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from zmws.dialog.worker import DialogSettings
+from zmws.real_threads import need_real_threads
+from zmws.wire.messages import WorkerRequest
+from zmws.work import last_words, stacks
+from zmws.work.attempt import Final
+from zmws.work.author import Worker
+from zmws.work.declared import BadWorker, Declared, declared
+from zmws.work.executor import Executor, Inline
+from zmws.work.fault import encode_fault, is_a
+from zmws.work.job import JobInHand
+from zmws.work.job_log import in_hand, installed
+from zmws.work.line import WorkerLine
+from zmws.work.own_client import OwnClient
+from zmws.work.recycling import Recycling
+from zmws.work.signals import Signals, StoppedInSetup
+
+log = logging.getLogger("zmws.worker")
+
+RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
+_GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
+_JOIN_S = 10.0
+
+
+class Run:
+    """Serves the jobs of one or more services, once."""
+
+    def __init__(
+        self,
+        workers: Sequence[tuple[Worker, str | None]],
+        brokers: Sequence[str],
+        settings: DialogSettings | None = None,
+        handle_signals: bool = True,
+        client: str | None = None,
+        before_end: Callable[[int], object] = lambda code: None,
+    ) -> None:
+        """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
+        turn. `client`: where `self.client` connects, None: as the broker tells. `before_end`: called with the
+        exit code where the process ends without a return from `run`. Raises BadWorker, and
+        ZmwsError where threads have been replaced (gevent, eventlet)."""
+        need_real_threads("a worker", queues=True)
+        self._workers: dict[str, tuple[Worker, Declared]] = {}
+        for worker, service in workers:
+            found = declared(worker, service)
+            if found.service in self._workers:
+                raise BadWorker(f"two classes serve {found.service}; one process runs one of each service")
+            self._workers[found.service] = worker, found
+        self.services = list(self._workers)
+        classes = [one for _, one in self._workers.values()]
+        # All of it, also where there is nothing to tell: a class of before may have told more.
+        told = {one.service: one.told for one in classes}
+        self.line = WorkerLine(self.services[0], brokers, settings, told)
+        self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
+        # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
+        self._let_through = () if handle_signals else (KeyboardInterrupt,)
+        self._executor: Executor = Inline(self._let_through)
+        self._signals = Signals(self._on_signal) if handle_signals else None
+        self._in_hand: tuple[JobInHand, bytes] | None = None
+        self._idle_called: set[str] = set()  # services whose idle() was called since the last job
+        self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
+        self._stop_timeout_s = max(one.stop_timeout for one in classes)
+        self._stays_when_hung = any(one.stays_when_hung for one in classes)
+        self._client = OwnClient(self.line.dialog, client)
+        for worker, _ in self._workers.values():
+            worker.client_of = self._client
+        self._recycling = Recycling(classes, random.random(), time.monotonic())
+        self._code = 0
+        self._connected = False  # the I/O thread was started
+        self._timers: list[threading.Timer] = []
+        self._before_end = before_end
+        self._brokers = list(brokers)
+
+    def run(self) -> int:
+        """Until it was stopped; the exit code. Raises what a setup() raises."""
+        with installed():
+            return self._run()
+
+    def _run(self) -> int:
+        if self._signals is not None:
+            self._signals.take()
+            stacks.on_signal()
+        dialog = self.line.dialog
+        what = (dialog.worker_id, ", ".join(self.services), os.getpid(), ", ".join(self._brokers))
+        _say(logging.INFO, "worker %s of %s, pid %d, connects to %s", *what)
+        ready: list[Worker] = []
+        try:
+            try:
+                self._set_up(ready)
+                self._worked_at = dict.fromkeys(self.services, time.monotonic())
+                self.line.start()
+                self._connected = True
+                self._serve()
+            except StoppedInSetup:
+                pass
+            finally:
+                self._leave(ready)
+        finally:
+            self._cancel_timers()
+            if self._signals is not None:
+                self._signals.give_back()
+        if self.line.unconfirmed:
+            text = "left with %d results that no broker confirmed; their jobs may run again"
+            _say(logging.WARNING, text, self.line.unconfirmed)
+        came = self._signals.came if self._signals is not None else []
+        _say(logging.INFO, "stopped%s", f": {signal.Signals(came[0]).name}" if came else "")
+        return self._code
+
+    def _set_up(self, ready: list[Worker]) -> None:
+        """Call each setup(). Raises what that raises, and StoppedInSetup."""
+        signals = self._signals
+        try:
+            if signals is not None:
+                signals.setting_up = True
+            for worker, _ in self._workers.values():
+                if signals is not None and signals.came:
+                    raise StoppedInSetup  # the one before has kept it from passing
+                self._executor.call(worker.setup)
+                ready.append(worker)
+        finally:
+            if signals is not None:
+                signals.setting_up = False
+        if signals is not None:
+            if signals.came:
+                raise StoppedInSetup
+            signals.set_up()
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _leave(self, ready: list[Worker]) -> None:
+        """End the connection, then whatever setup() has begun."""
+        if self._signals is not None:
+            self._signals.setting_up = False
+        if self._connected:
+            # With a job in hand only where somebody's Ctrl-C has passed through: that is given back.
+            self.line.stop(None if self._in_hand is None else 0)
+            self.line.join(_JOIN_S)
+        self.line.close()
+        self._cancel_timers()
+        if self._signals is not None and ready:
+            self._end_within(self._stop_timeout_s, "teardown()")
+        for worker in reversed(ready):
+            self._guarded("teardown()", worker.teardown)
+        with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
+            self._client.close()
+            self._executor.close()
+
+    # ------------------------------------------------------------ signals
+
+    def _on_signal(self, number: int) -> None:
+        """A signal has come; from any thread."""
+        assert self._signals is not None
+        first = len(self._signals.came) == 1
+        self._code = RECYCLED if number == signal.SIGHUP and first else 0
+        if number == signal.SIGINT and not first:
+            self._code = _GAVE_BACK
+            if not self._connected or self.line.ended:
+                self._end("ends at once")  # nothing is to be given back, and whatever runs does not end
+            self.line.stop(0)  # asked twice: the job in hand is given back now
+            return
+        self.line.stop(self._stop_timeout_s)
+        if first:
+            grace_s = 0.0 if self._signals.setting_up else _JOIN_S
+            self._end_within(self._stop_timeout_s + grace_s, "setup() or idle()")
+
+    def _end_within(self, seconds: float, what: str) -> None:
+        """End the process then, if the author's code is still running."""
+        text = f"ends at once: {what} has not returned within {seconds:g} s"
+        timer = threading.Timer(seconds, partial(self._end, text))
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # the system has no thread left
+            timer.start()
+            self._timers.append(timer)
+
+    def _end(self, text: str, *values: Any) -> None:
+        code = self._code
+        with contextlib.suppress(Exception):
+            self._before_end(code)
+        # A job that is given back will run elsewhere, and what it has started here must not go on.
+        given_back = bool(self.line.given_back)
+        last_words.end(code, partial(_say, logging.WARNING, text, *values), with_started=given_back)
+
+    def _keep_signals(self) -> None:
+        """What the author's code has done to the handlers (an event loop of its own, say) holds no longer
+        than that runs."""
+        if self._signals is not None and (changed := self._signals.keep()):
+            text = "another handler of %s was left; it is as before again"
+            _say(logging.WARNING, text, ", ".join(changed))
+
+    # ------------------------------------------------------------ jobs
+
+    def _serve(self) -> None:
+        line = self.line
+        request: WorkerRequest | None = None
+        while True:
+            try:
+                request = None
+                request = self._next()
+                if request is None:
+                    return
+                self._start(request)
+                self._keep_signals()
+            except BaseException as fault:
+                # What a job has left behind (an alarm, a thread) may still raise here.
+                if is_a(fault, self._let_through) or line.fault is not None:
+                    raise
+                self._keep_signals()
+                told = encode_fault(fault)
+                _say(logging.ERROR, "after a job: the worker goes on\n%s", told["traceback"])
+                request = request or line.lost()
+                if request is not None:
+                    line.finish(request.token, Final(error=told).body)
+                elif line.over:
+                    return
+
+    def _start(self, request: WorkerRequest) -> None:
+        job = JobInHand(self.line, request, self.services[0])
+        if job.service not in self._workers:
+            error = {"code": "job_failed", "error": f"this worker does not serve '{job.service}'"}
+            return self.line.finish(request.token, Final(error=error).body)
+        worker, found = self._workers[job.service]
+        self._in_hand = job, request.token
+        begun = time.monotonic()
+        if log.isEnabledFor(logging.INFO):
+            _say_of(job, logging.INFO, "begins")
+        ended = partial(self._ended, job, request.token, begun)
+        self._executor.start(worker, found, job, request.body, ended)
+        return None
+
+    def _next(self) -> WorkerRequest | None:
+        """The next job; None when there will be none. Meanwhile what is due is done."""
+        while True:
+            now = time.monotonic()
+            due = [at for at in self._idle_at().values() if at is not None]
+            if self._recycling.due_at is not None and not self.line.dialog.stopping:
+                due.append(self._recycling.due_at)
+            try:
+                request = self.line.get(max(0.0, min(due) - now) if due else None)
+            except queue.Empty:
+                self._leave_if_enough()
+                self._call_idle(time.monotonic())
+                continue
+            return request
+
+    def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
+        self._in_hand = None
+        self._worked_at[job.service] = now = time.monotonic()
+        self._idle_called.discard(job.service)
+        self._recycling.jobs += 1
+        self._leave_if_enough()  # before the result: with that the broker may give the next job
+        self.line.finish(token, final.body)
+        error = final.error
+        if error is None:
+            if log.isEnabledFor(logging.INFO):
+                _say_of(job, logging.INFO, "complete in %.3f s", now - begun)
+            return None
+        if final.is_retry:
+            return _say_of(job, logging.INFO, "after %.3f s: %s", now - begun, error["error"])
+        told = error.get("traceback") or ""
+        kind = f"{error['type']}: " if "type" in error else ""
+        text, separator = f"{kind}{error['error']}", "\n" if told else ""
+        what = (error["code"], now - begun, text, separator, told.rstrip())
+        return _say_of(job, logging.WARNING, "failed (%s) after %.3f s: %s%s%s", *what)
+
+    def _idle_at(self) -> dict[str, float | None]:
+        """When each service's idle() is due, None where it was called."""
+        general = self.line.idle_after_s
+        return {
+            name: None if name in self._idle_called else self._worked_at[name] + (found.idle_after or general)
+            for name, (_, found) in self._workers.items()
+        }
+
+    def _call_idle(self, now: float) -> None:
+        for name, at in self._idle_at().items():
+            if at is not None and now >= at:
+                self._idle_called.add(name)
+                self._guarded("idle()", self._workers[name][0].idle)
+                self._keep_signals()
+
+    def _guarded(self, name: str, what: Any) -> None:
+        try:
+            self._executor.call(what)
+        except BaseException as fault:
+            if is_a(fault, self._let_through):
+                raise
+            _say(logging.ERROR, "%s failed; the worker goes on\n%s", name, encode_fault(fault)["traceback"])
+
+    def _leave_if_enough(self) -> None:
+        # What was handed over to stop may not have been taken up yet.
+        told = self._signals is not None and bool(self._signals.came)
+        if self.line.dialog.stopping or told or self._code == RECYCLED:
+            return
+        why = self._recycling.why(time.monotonic())
+        if why is not None:
+            self._recycling.due_at = None
+            self._code = RECYCLED
+            _say(logging.INFO, "leaves to be started anew: %s", why)
+            self.line.stop()
+
+    # ------------------------------------------------------------ the I/O thread
+
+    def _stack(self, token: bytes) -> str | None:
+        """Where the job's code is now."""
+        in_hand = self._in_hand
+        return self._executor.stack(in_hand[0]) if in_hand is not None and in_hand[1] == token else None
+
+    def _on_hang(self, token: bytes) -> None:
+        stays = self._signals is None or self._stays_when_hung
+        end = "" if stays else "\nleaves to be started anew, without that job (on_hung)"
+        text = "job %s was to be dropped, and hangs\n%s%s"
+        words = partial(_say, logging.ERROR, text, token.decode(), stacks.all_stacks(), end)
+        last_words.within(last_words.WORDS_S, words)
+        if not stays:
+            self._code = RECYCLED
+            self.line.abandon()
+
+    def _on_gone(self) -> None:
+        """The connection is closed. What was given back must not go on: it may run elsewhere by now. Nor is
+        anything waited for after a second Ctrl-C."""
+        given_back = self.line.given_back
+        if self._signals is not None and (given_back or self._code == _GAVE_BACK):
+            names = ", ".join(token.decode().rpartition("/")[0] for token in given_back) or "nothing"
+            self._end("ends at once, and gives back: %s", names)
+
+
+def _say(level: int, text: str, *values: Any) -> None:
+    """A line of the log. The author's code (filters, handlers, sys.stderr) is on its way, and may fail."""
+    with contextlib.suppress(Exception):
+        log.log(level, text, *values)
+
+
+def _say_of(job: JobInHand, level: int, text: str, *values: Any) -> None:
+    """A line of the log that belongs to a job."""
+    with contextlib.suppress(Exception), in_hand(job, False):
+        log.log(level, text, *values)
