@@ -31,7 +31,8 @@ from zmws.work.declared import BadWorker, Declared, declared
 from zmws.work.executor import Executor, Inline
 from zmws.work.fault import encode_fault, is_a
 from zmws.work.job import JobInHand
-from zmws.work.job_log import in_hand, installed
+from zmws.work.job_lines import JobLines
+from zmws.work.job_log import installed
 from zmws.work.line import WorkerLine
 from zmws.work.own_client import OwnClient
 from zmws.work.recycling import Recycling
@@ -42,6 +43,7 @@ log = logging.getLogger("zmws.worker")
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
 _GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
+_LOOK_S = 0.1  # after a job: to look each time would take longer than a small one
 
 
 class Run:
@@ -78,6 +80,8 @@ class Run:
         self._executor: Executor = Inline(self._let_through)
         self._signals = Signals(self._on_signal) if handle_signals else None
         self._in_hand: tuple[JobInHand, bytes] | None = None
+        self._lines = JobLines()
+        self._look_at: float | None = None  # when the handlers of the signals are to be looked at
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
         self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
         self._stop_timeout_s = max(one.stop_timeout for one in classes)
@@ -155,6 +159,7 @@ class Run:
         """End the connection, then whatever setup() has begun."""
         if self._signals is not None:
             self._signals.setting_up = False
+        self._lines.close()
         if self._connected:
             # With a job in hand only where somebody's Ctrl-C has passed through: that is given back.
             self.line.stop(None if self._in_hand is None else 0)
@@ -198,6 +203,7 @@ class Run:
 
     def _end(self, text: str, *values: Any) -> None:
         code = self._code
+        last_words.within(last_words.WORDS_S, self._lines.write)
         with contextlib.suppress(Exception):
             self._before_end(code)
         # A job that is given back will run elsewhere, and what it has started here must not go on.
@@ -206,7 +212,8 @@ class Run:
 
     def _keep_signals(self) -> None:
         """What the author's code has done to the handlers (an event loop of its own, say) holds no longer
-        than that runs."""
+        than that runs, or until somebody looks."""
+        self._look_at = None
         if self._signals is not None and (changed := self._signals.keep()):
             text = "another handler of %s was left; it is as before again"
             _say(logging.WARNING, text, ", ".join(changed))
@@ -223,7 +230,8 @@ class Run:
                 if request is None:
                     return
                 self._start(request)
-                self._keep_signals()
+                if self._look_at is None:
+                    self._look_at = time.monotonic() + _LOOK_S
             except BaseException as fault:
                 # What a job has left behind (an alarm, a thread) may still raise here.
                 if is_a(fault, self._let_through) or line.fault is not None:
@@ -245,8 +253,7 @@ class Run:
         worker, found = self._workers[job.service]
         self._in_hand = job, request.token
         begun = time.monotonic()
-        if log.isEnabledFor(logging.INFO):
-            _say_of(job, logging.INFO, "begins")
+        self._lines.begins(job)
         ended = partial(self._ended, job, request.token, begun)
         self._executor.start(worker, found, job, request.body, ended)
         return None
@@ -258,6 +265,11 @@ class Run:
             due = [at for at in self._idle_at().values() if at is not None]
             if self._recycling.due_at is not None and not self.line.dialog.stopping:
                 due.append(self._recycling.due_at)
+            if self._look_at is not None:
+                if now >= self._look_at:
+                    self._keep_signals()
+                else:
+                    due.append(self._look_at)
             try:
                 request = self.line.get(max(0.0, min(due) - now) if due else None)
             except queue.Empty:
@@ -275,16 +287,14 @@ class Run:
         self.line.finish(token, final.body)
         error = final.error
         if error is None:
-            if log.isEnabledFor(logging.INFO):
-                _say_of(job, logging.INFO, "complete in %.3f s", now - begun)
-            return None
+            return self._lines.ended(job, "complete in %.3f s", now - begun)
         if final.is_retry:
-            return _say_of(job, logging.INFO, "after %.3f s: %s", now - begun, error["error"])
+            return self._lines.ended(job, "after %.3f s: %s", now - begun, error["error"])
         told = error.get("traceback") or ""
         kind = f"{error['type']}: " if "type" in error else ""
         text, separator = f"{kind}{error['error']}", "\n" if told else ""
         what = (error["code"], now - begun, text, separator, told.rstrip())
-        return _say_of(job, logging.WARNING, "failed (%s) after %.3f s: %s%s%s", *what)
+        return self._lines.failed(job, "failed (%s) after %.3f s: %s%s%s", *what)
 
     def _idle_at(self) -> dict[str, float | None]:
         """When each service's idle() is due, None where it was called."""
@@ -350,10 +360,4 @@ class Run:
 def _say(level: int, text: str, *values: Any) -> None:
     """A line of the log. The author's code (filters, handlers, sys.stderr) is on its way, and may fail."""
     with contextlib.suppress(Exception):
-        log.log(level, text, *values)
-
-
-def _say_of(job: JobInHand, level: int, text: str, *values: Any) -> None:
-    """A line of the log that belongs to a job."""
-    with contextlib.suppress(Exception), in_hand(job, False):
         log.log(level, text, *values)

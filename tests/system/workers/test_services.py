@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers import RunningProcess, await_workers, broker_process, worker_file_process
+from tests.peers import RunningProcess, await_workers, broker_process, wait_until, worker_file_process
 from zmws.client import Client
 from zmws.errors import JobFailed
 
@@ -129,7 +129,8 @@ def test_what_a_job_logs_is_in_its_log_and_each_line_of_the_process_names_the_jo
         assert job.status()["log"] == ["WARNING shop: counting 0"]
         log = (tmp_path / "shop.log").read_text()
         assert f"WARNING shop: [TOTAL {job.id}/1] counting 0" in log
-        assert f"INFO zmws.worker: [TOTAL {job.id}/1] complete in 0.0" in log
+        ended = f"INFO zmws.worker: [TOTAL {job.id}/1] complete in 0.0"
+        wait_until(lambda: ended in (tmp_path / "shop.log").read_text())
 
 
 def test_a_traceback_marks_the_authors_own_frames(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The lines of the worker's log that tell of its jobs: that one begins, and how it has ended.
+
+Rule 1: a line costs more than a small job, for it is written, and the interpreter's lock changes hands. So
+        the lines of jobs that go well are written by a thread of their own, those of a moment together; each
+        has the time at which it was said.
+Rule 2: that a job begins is written if it is still running after that moment: else its end says it all.
+Rule 3: what went wrong is written at once, behind all that was said before it.
+Rule 4: who writes slowly (a full pipe, say) holds the jobs up once MANY lines wait: they take no memory
+        without end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from zmws.work.job import JobInHand
+
+log = logging.getLogger("zmws.worker")
+
+MOMENT_S = 0.05
+MANY = 1_000
+
+
+class JobLines:
+    """Say what is to be written; `close` writes what is left."""
+
+    def __init__(self) -> None:
+        self._said: deque[tuple[float, JobInHand, int, str, tuple[Any, ...]]] = deque()
+        self._begun: tuple[float, JobInHand] | None = None  # not yet written
+        self._writing = threading.Lock()
+        self._wanted = threading.Event()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begins(self, job: JobInHand) -> None:
+        """It begins now."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        self._begun = time.time(), job
+        if self._thread is None:
+            with contextlib.suppress(RuntimeError):  # the system has no thread left: then at the end
+                self._thread = threading.Thread(target=self._write_on, name="zmws-log", daemon=True)
+                self._thread.start()
+        if not self._wanted.is_set():
+            self._wanted.set()
+
+    def ended(self, job: JobInHand, text: str, *values: Any) -> None:
+        """It has ended well, or is to be run again."""
+        self._begun = None
+        if log.isEnabledFor(logging.INFO):
+            self._said.append((time.time(), job, logging.INFO, text, values))
+            if len(self._said) >= MANY:
+                self.write()
+            elif not self._wanted.is_set():
+                self._wanted.set()
+
+    def failed(self, job: JobInHand, text: str, *values: Any) -> None:
+        """It has failed."""
+        self._begun = None
+        self._said.append((time.time(), job, logging.WARNING, text, values))
+        self.write()
+
+    def write(self) -> None:
+        """Write what was said."""
+        with self._writing:
+            while self._said:
+                self._line(*self._said.popleft())
+
+    def close(self) -> None:
+        """Write what is left, and end the thread."""
+        self._over.set()
+        self._wanted.set()
+        self.write()
+
+    def _write_on(self) -> None:
+        while not self._over.is_set():
+            self._wanted.wait()
+            self._over.wait(MOMENT_S)
+            self._wanted.clear()
+            begun = self._begun
+            if begun is not None:
+                if time.time() - begun[0] < MOMENT_S:
+                    self._wanted.set()  # it has just begun: look again
+                elif self._begun is begun:
+                    self._begun = None
+                    self._said.append((*begun, logging.INFO, "begins", ()))
+            self.write()
+
+    def _line(self, at: float, job: JobInHand, level: int, text: str, values: tuple[Any, ...]) -> None:
+        """The author's code (filters, handlers, sys.stderr) is on its way, and may fail."""
+        with contextlib.suppress(Exception):
+            if not log.isEnabledFor(level):
+                return
+            record = log.makeRecord(log.name, level, __file__, 0, text, values, None)
+            record.created, record.msecs = at, (at - int(at)) * 1000
+            record.service, record.job_id, record.attempt = job.service, job.id, job.attempt
+            record.zmws = f" [{job.service} {job.id}/{job.attempt}]"
+            log.handle(record)
