@@ -464,6 +464,8 @@ def test_the_broker_sets_the_pace_and_nonsense_does_not() -> None:
     assert (life.dialog.interval_s, life.dialog.message_bytes_max) == (0.5, 1)
     life.pass_time(1.1)
     assert len(life.said(HEARTBEAT)) == 2, "also the one that was due later before"
+    life.hear(HEARTBEAT, b'{"liveness": 1}')
+    assert life.dialog.liveness == 1
 
 
 # ---------------------------------------------------------------- a job
