@@ -188,10 +188,11 @@ def test_events_come_in_their_order_past_a_number() -> None:
     assert [event["n"] for event in events(job, 3)] == [4, 5] and events(job, 5) == []
 
 
-def test_a_leased_job_has_its_token_and_the_time_that_the_lease_gives() -> None:
-    job = a_job(state="running", token=b"j/1/x", started_at=10.0, deadline_at=70.1234)
-    shown = leased(job, 0.0)
-    assert (shown["token"], shown["ttr"]) == ("j/1/x", 60.123)
+def test_a_leased_job_has_its_token_and_the_time_that_is_left() -> None:
+    job = a_job(state="running", token=b"j/1/x")
+    job.deadline_mono = 70.1234
+    assert [leased(job, 0.0, now)["ttr"] for now in (10.0, 50.0, 80.0)] == [60.123, 20.123, 0.0]
+    assert leased(job, 0.0, 10.0)["token"] == "j/1/x"
 
 
 def test_an_error_goes_out_as_json() -> None:

@@ -227,11 +227,11 @@ def record(job: Job, lead: float) -> dict[str, Any]:
     }
 
 
-def leased(job: Job, lead: float) -> dict[str, Any]:
-    """What zmws.lease answers: the record, its token, the time to run that the lease gives, and what an
-    attempt before has saved, if one has."""
-    assert job.token is not None and job.started_at is not None and job.deadline_at is not None, job
-    ttr = round(job.deadline_at - job.started_at, 3)
+def leased(job: Job, lead: float, now: float) -> dict[str, Any]:
+    """What zmws.lease answers: the record, its token, the seconds that are left to run (a repeat comes
+    later than the start), and what an attempt before has saved, if one has."""
+    assert job.token is not None, job
+    ttr = round(max(0.0, job.deadline_mono - now), 3)
     told = {**record(job, lead), "token": job.token.decode(), "ttr": ttr}
     return told if job.saved is None else told | {"saved": json.loads(job.saved)}
 

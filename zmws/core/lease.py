@@ -49,7 +49,7 @@ class Lease(Taker):
         turn = self.turn
         self.holding[assignment.token] = assignment
         self._given(self, assignment.token)
-        body = json.dumps(leased(job, turn.lead), default=str).encode()
+        body = json.dumps(leased(job, turn.lead, turn.now), default=str).encode()
         turn.send(
             self.caller.peer, Answer("zmws.lease", (b"200", body), self.caller.reply_to), job.last_write
         )

@@ -24,6 +24,8 @@ def test_a_lease_is_the_job_with_a_token_and_its_time_to_run() -> None:
     assert (job["params"], job["attempt"], job["worker"]) == ({"a": 1}, 1, "lease:l")
     assert job["token"].startswith("j/1/")
     assert lease(scene, "l", "D") == (200, job), "a repeat gets the same"
+    scene.pass_time(30)
+    assert lease(scene, "l", "D") == (200, job | {"ttr": 15.0}), "and is told the time that is left"
     assert lease(scene, "other") is None
     scene.pass_time(0)
     assert scene.answer() == (202, {}), "it waits for no time at all"

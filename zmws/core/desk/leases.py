@@ -54,7 +54,7 @@ class Leases:
         if job is not None and job.lease == lease_id:
             assert job.token is not None, job
             self._told[lease_id] = question.caller.peer
-            return question.answer(200, leased(job, self.turn.lead), job.last_write)
+            return question.answer(200, leased(job, self.turn.lead, self.turn.now), job.last_write)
         self._given.pop(lease_id, None)
         self._forget_dead()
         old = self._waiting.get(lease_id)
