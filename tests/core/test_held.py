@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.core.jobs import a_job
 from zmws import ids
 from zmws.core.held import Held
@@ -12,8 +14,8 @@ from zmws.core.turn import Turn
 from zmws.core.writes import ForgetService, KnownService, RememberService
 
 
-def held(**limits: int) -> Held:
-    turn = Turn(Limits(**limits), ids.suppliers())  # type: ignore[arg-type]
+def held(**limits: Any) -> Held:
+    turn = Turn(Limits(**limits), ids.suppliers())
     return Held(turn, {"E": ServiceOptions(paused=True)}, "disk")
 
 

@@ -43,6 +43,14 @@ def take(node: Node) -> Output:
     return out
 
 
+def commit_insert(node: Node, out: Output) -> None:
+    """The commit that was handed out inserts one job, and is on disk now."""
+    assert out.commit is not None
+    insert = out.commit.writes[0]
+    assert isinstance(insert, InsertJob)
+    node.committed(out.commit.seq, [Verdict("new", insert.row["id"])])
+
+
 def submit(node: Node, *frames: bytes, name: bytes = b"E") -> None:
     node.receive(C, mdp.decode("client", [mdp.MDPC02, b"\x01", name, *frames]))
 
@@ -101,8 +109,7 @@ def test_the_deadline_is_the_first_of_the_reminders_and_of_what_gathers(
     node.receive(("worker", b"W"), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
     submit(node)
     out = take(node)
-    assert out.commit is not None
-    node.committed(out.commit.seq, [Verdict("new", out.commit.writes[0].row["id"])])  # type: ignore[attr-defined]
+    commit_insert(node, out)
     out = take(node)
     assert out.commit is None, "nobody waits for the write of its start"
     assert node.next_deadline() == 100.25
@@ -119,8 +126,7 @@ def test_at_the_end_nothing_gathers_any_more() -> None:
     node.receive(("worker", b"W"), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
     submit(node)
     out = take(node)
-    assert out.commit is not None
-    node.committed(out.commit.seq, [Verdict("new", out.commit.writes[0].row["id"])])  # type: ignore[attr-defined]
+    commit_insert(node, out)
     assert take(node).commit is None and not node.idle
     node.stopping = True
     assert take(node).commit is not None

@@ -454,7 +454,9 @@ def test_a_foreign_worker_whose_request_did_not_arrive_is_sent_away() -> None:
     scene.submit("j")
     scene.ask("zmws.drain", service="E")
     scene.sent.clear()
-    scene.work("G", mdp.W_FINAL, scene.core.held.find("j").token, b"", b"x")  # type: ignore
+    job = scene.core.held.find("j")
+    assert job is not None and job.token is not None
+    scene.work("G", mdp.W_FINAL, job.token, b"", b"x")
     scene.pass_time(0)
     assert scene.sent["F"][-1] == DISCONNECT, "its job was ended by another"
 

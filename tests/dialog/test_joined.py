@@ -11,7 +11,8 @@ from tests.stage import Stage
 from zmws.core.options import ServiceOptions
 from zmws.dialog.actions import Dialog
 from zmws.dialog.client import Answered, ClientDialog, Unanswered
-from zmws.dialog.worker import CancelJob, StartJob, State, Stopped, WorkerDialog
+from zmws.dialog.worker import State, WorkerDialog
+from zmws.dialog.worker_actions import CancelJob, StartJob, Stopped
 
 VALUE = (b"PARAM-JSON: 5",)
 

@@ -10,18 +10,8 @@ from typing import Any
 import pytest
 
 from tests.clocked import Clocked
-from zmws.dialog.worker import (
-    TRANSITIONS,
-    CancelJob,
-    DialogSettings,
-    Hangs,
-    Registered,
-    StartJob,
-    State,
-    Stopped,
-    TellStack,
-    WorkerDialog,
-)
+from zmws.dialog.worker import TRANSITIONS, DialogSettings, State, WorkerDialog
+from zmws.dialog.worker_actions import CancelJob, Hangs, Registered, StartJob, Stopped, TellStack
 from zmws.wire import mdp
 
 READY, PARTIAL, FINAL = mdp.W_READY, mdp.W_PARTIAL, mdp.W_FINAL
@@ -384,13 +374,7 @@ def test_nobody_is_looked_after_while_a_job_is_in_hand_or_a_result_of_this_broke
 
 
 def test_who_leaves_brings_results_to_the_broker_they_belong_to() -> None:
-    life = Life("tcp://here:1", "tcp://there:2")
-    life.register()
-    life.returned(life.give())
-    while life.opened[-1] != "tcp://there:2":
-        life.lose()
-        life.pass_time(0.3)
-    life.register()
+    life = at_another_with_a_result()
     life.stop()
     assert life.opened[-1] == "tcp://here:1" and life.said(DISCONNECT) == [[]]
     life.register()

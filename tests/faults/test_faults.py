@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.faults.draw import at, drawn, places_of
 from tests.faults.project import EXCLUDED, ROOT, Project
 from tests.faults.source import Source
+from tests.peers import wait_until
 
 SHOP = '''\
 """Prices: 1 is a number in a text."""
@@ -303,10 +303,7 @@ def test_ctrl_c_leaves_no_process_and_no_folder(shop: Path) -> None:
         stderr=subprocess.DEVNULL,
     ) as tester:
         pid = shop / "pid"
-        until = time.monotonic() + 30
-        while not (pid.exists() and pid.read_text()):
-            assert time.monotonic() < until and tester.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: tester.poll() is not None or (pid.exists() and pid.read_text()), 30)
         tester.send_signal(signal.SIGINT)
         assert tester.wait(10) == 130
     with pytest.raises(ProcessLookupError):

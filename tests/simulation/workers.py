@@ -12,7 +12,8 @@ from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
 from zmws.core.job import job_id_of
 from zmws.dialog.actions import Open, Transmit
-from zmws.dialog.worker import CancelJob, DialogSettings, Hangs, StartJob, Stopped, WorkerDialog
+from zmws.dialog.worker import DialogSettings, WorkerDialog
+from zmws.dialog.worker_actions import CancelJob, Hangs, StartJob, Stopped
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zmws.dialog.worker import CancelJob, Registered, StartJob, State, Stopped
+from zmws.dialog.worker import State
+from zmws.dialog.worker_actions import CancelJob, Registered, StartJob, Stopped
 from zmws.wire.messages import WorkerRequest
 from zmws.work.line import WorkerLine
 

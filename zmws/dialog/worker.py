@@ -36,6 +36,16 @@ from typing import Any
 
 from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.said import Said
+from zmws.dialog.worker_actions import (
+    Action,
+    CancelJob,
+    Hangs,
+    Lost,
+    Registered,
+    StartJob,
+    Stopped,
+    TellStack,
+)
 from zmws.errors import ProtocolError
 from zmws.wire import mdp
 from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
@@ -58,11 +68,8 @@ TRANSITIONS: dict[State, dict[str, State]] = {
     AWAY: {"connect": GREETING, "leave": STOPPED},
     GREETING: {"hear": REGISTERED, "lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
     REGISTERED: {"lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
-    DISMISSED: {
-        "connect": GREETING,
-        "retire": AWAY,
-        "leave": STOPPED,
-    },  # retire: it is stopping, and registers no more
+    # retire: it is stopping, and registers no more
+    DISMISSED: {"connect": GREETING, "retire": AWAY, "leave": STOPPED},
     STOPPED: {},
 }
 OPEN = (GREETING, REGISTERED)  # there is a socket
@@ -76,59 +83,6 @@ VISIT_S_MAX = 300.0
 FINISHED_NAMED_MAX = 1_000
 _TAKEN_BY_SOME = (b"SAVE", b"STACK")  # said only to a broker that has told that it takes it
 PING_S = 0.75  # libzmq's own, which goes on while work() keeps the interpreter's lock
-
-
-@dataclass(slots=True)
-class Registered:
-    """A broker has answered its READY."""
-
-
-@dataclass(slots=True)
-class Lost:
-    """Its connection to this broker is over, or could not be made; `why`, in words."""
-
-    broker: str
-    why: str
-
-
-@dataclass(slots=True)
-class StartJob:
-    """A job for work()."""
-
-    request: WorkerRequest
-
-
-@dataclass(slots=True)
-class CancelJob:
-    """The broker wants this attempt dropped."""
-
-    token: bytes
-
-
-@dataclass(slots=True)
-class TellStack:
-    """The broker asks where this job's code is now: `partial` is to say it (STACK)."""
-
-    token: bytes
-
-
-@dataclass(slots=True)
-class Hangs:
-    """This job was to be dropped, and work() has not returned for twice the broker's `cancel_grace`."""
-
-    token: bytes
-
-
-@dataclass(slots=True)
-class Stopped:
-    """It has left; `unconfirmed` results could not be confirmed in time, and what was in hand was given
-    back."""
-
-    unconfirmed: int
-    given_back: tuple[bytes, ...] = ()
-
-
-Action = Open | Transmit | Registered | Lost | StartJob | CancelJob | TellStack | Hangs | Stopped
 
 
 @dataclass(slots=True)

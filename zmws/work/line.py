@@ -18,17 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from zmws import ids
-from zmws.dialog.worker import (
-    CancelJob,
-    DialogSettings,
-    Hangs,
-    Lost,
-    Registered,
-    StartJob,
-    Stopped,
-    TellStack,
-    WorkerDialog,
-)
+from zmws.dialog.worker import DialogSettings, WorkerDialog
+from zmws.dialog.worker_actions import CancelJob, Hangs, Lost, Registered, StartJob, Stopped, TellStack
 from zmws.line.thread import LineThread
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.words import STACK_CHARS_MAX

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import select
 import signal
 import subprocess
 
 from tests.peers import wait_until
-from tests.system.installation import ZMWS, Installation, environment
+from tests.system.installation import Installation
+from tests.system.terminal import terminal
 
 
 def test_submit_prints_the_id_and_nothing_else(zmws: Installation) -> None:
@@ -124,26 +123,5 @@ def test_each_with_a_timeout_gives_up_a_line_and_goes_on(zmws: Installation) -> 
 
 def test_a_terminal_sees_a_bar_and_the_results(zmws: Installation) -> None:
     (zmws.root / "few.txt").write_text("abc\ndef\n")
-    shown = _in_terminal(zmws, "submit", "STR-REV", "--each", "few.txt", "--as", "str", "--wait")
+    shown = terminal(zmws, "submit", "STR-REV", "--each", "few.txt", "--as", "str", "--wait", columns=120)
     assert "cba" in shown and "fed" in shown and "jobs done" in shown and "2/2" in shown
-
-
-def _in_terminal(zmws: Installation, *args: str) -> str:
-    """What a terminal of 120 columns is sent."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*ZMWS, *args], cwd=zmws.root, env=environment(TERM="xterm"), stdout=slave, stderr=slave, stdin=slave
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:  # EIO: the last one has closed it
-            break
-        if not part:
-            break
-        shown += part
-    os.close(master)
-    assert process.wait(20) == 0
-    return shown.decode()

@@ -33,14 +33,20 @@ repository = Repository()
 """
 
 
+def printed(program: str, *args: str) -> str:
+    """What a program prints that ends in time, and complains of nothing."""
+    command = [sys.executable, "-c", program, *args]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment())
+    assert ended.returncode == 0 and ended.stderr == "", ended.stderr
+    return ended.stdout
+
+
 @pytest.mark.parametrize("what", ["close", "ask"])
 def test_a_client_that_is_used_while_the_program_ends_does_not_hold_it_up(
     zmws_broker: RunningBroker, what: str
 ) -> None:
     for _ in range(4):
-        command = [sys.executable, "-c", EXIT, zmws_broker.client, what]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment())
-        assert ended.returncode == 0 and ended.stderr == "", ended.stderr
+        printed(EXIT, zmws_broker.client, what)
 
 
 def test_close_does_not_wait_for_a_child_that_was_forked(zmws_broker: RunningBroker) -> None:
@@ -59,14 +65,7 @@ client.close()
 os.write(theirs, b"x")
 print(os.waitpid(child, 0)[1])
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program, zmws_broker.client],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env=environment(),
-    )
-    assert ended.stdout == "0\n", ended.stderr
+    assert printed(program, zmws_broker.client) == "0\n"
 
 
 def test_a_child_that_closes_its_copy_leaves_the_parents_client_alone(zmws_broker: RunningBroker) -> None:
@@ -83,14 +82,7 @@ os.waitpid(child, 0)
 print(len(client.ask("zmws.stats")) > 0)
 client.close()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program, zmws_broker.client],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env=environment(),
-    )
-    assert ended.stdout == "True\n", ended.stderr
+    assert printed(program, zmws_broker.client) == "True\n"
 
 
 def test_a_debugger_that_wraps_the_start_of_threads_is_no_green_library(

@@ -123,11 +123,8 @@ class Leases:
         job = self._job(question)
         if job is None:
             return None
-        told, assignment, deadline = (
-            report_in(question.asked),
-            self.held.assignment_of(job),
-            job.deadline_mono,
-        )
+        told = report_in(question.asked)
+        assignment, deadline = self.held.assignment_of(job), job.deadline_mono
         if isinstance(told, Report):
             assert job.token is not None, job
             self.results.take(job, told, job.token)
