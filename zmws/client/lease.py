@@ -34,21 +34,23 @@ _UNFIT = ("too_large", "bad_request")  # how the broker, or our own side, refuse
 class Lease:
     """One attempt at a job, held until its `ttr` passes.
 
-    `id` (str), `service` (str), `attempt` (int, from 1), `token` (str), `ttr` (float, seconds), `deadline`
-    (float, `time.monotonic()` seconds at which that passes, as seen from here), `params` (as `work()` gets
-    them: JSON, bytes, {} for none), `record` (what the broker told of the job), `reported` (bool: over).
+    `id` (str), `service` (str), `attempt` (int, from 1), `token` (str), `ttr` (float, the seconds that were
+    left when it came), `deadline` (float, `time.monotonic()` seconds at which they have passed, as seen from
+    here), `params` (as `work()` gets them: JSON, bytes, {} for none), `record` (what the broker told of the
+    job), `reported` (bool: over).
 
     As a context manager: an exception fails the job, and what was not reported at the end is released.
     """
 
-    def __init__(self, asker: Asker, record: Mapping[str, Any], ttr: float) -> None:
+    def __init__(self, asker: Asker, record: Mapping[str, Any]) -> None:
         self.record = dict(record)
         self.id = str(record["id"])
         self.service = str(record["service"])
         self.attempt = int(record["attempt"])
         self.token = str(record["token"])
-        self.ttr = ttr
-        self.deadline = time.monotonic() + ttr
+        # As it is told: where an answer was lost, the repeat comes when a part of the time has passed.
+        self.ttr = float(record["ttr"])
+        self.deadline = time.monotonic() + self.ttr
         self.params = values.params_from(record["params"], values.kind_of(record, "params"))
         self.reported = False
         self._asker = asker
@@ -210,13 +212,13 @@ class Lease:
 
 def lease_steps(asker: Asker, service: str, wait: Seconds, ttr: Seconds) -> Steps[Lease | None]:
     """The questions of `lease`: under one id of its own, so that a repeat gets the same job."""
-    name, held_s = service_of(service), in_seconds("ttr", ttr)
-    question: dict[str, Any] = {"service": name, "lease": ids.new_id(), "ttr": held_s}
+    name = service_of(service)
+    question: dict[str, Any] = {"service": name, "lease": ids.new_id(), "ttr": in_seconds("ttr", ttr)}
     until = asker.monotonic() + in_seconds("wait", wait, endless=True)
     while True:
         question["wait"] = left = min(WAIT_S, max(0.0, until - asker.monotonic()))
         status, record = yield asker.ask_future("zmws.lease", question, left)
         if status == 200:
-            return Lease(asker, record, held_s)
+            return Lease(asker, record)
         if asker.monotonic() >= until:
             return None

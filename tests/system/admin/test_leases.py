@@ -40,6 +40,16 @@ def test_a_leased_job_is_done_here(client: Client) -> None:
     assert told == ["waiting", "running", "progress", "partial", "log", "complete"]
 
 
+def test_a_repeat_has_the_time_that_is_left_and_no_new_one(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmws.client.lease.ids.new_id", lambda: "asked-twice")
+    client.submit("ECHO")
+    first, again = leased(client, ttr=20), leased(client, ttr=600)
+    assert again.token == first.token
+    assert again.ttr <= 20 and again.deadline - time.monotonic() <= 20
+
+
 @pytest.mark.parametrize("value", [True, {"a": None}, "text", [1], b"\x00\xff"])
 def test_params_and_results_of_a_lease_pass_as_they_are(client: Client, value: Any) -> None:
     job = client.submit("ECHO", value)
