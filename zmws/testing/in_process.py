@@ -17,7 +17,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zmws import __version__, ids
@@ -30,13 +30,14 @@ from zmws.core.turn import NEWS_PEER
 from zmws.dialog.client import ClientDialog
 from zmws.errors import ProtocolError, ZmwsError
 from zmws.store.sqlite.memory import MemoryStore
+from zmws.testing.crew import Crew
 from zmws.testing.one_job import Hand
 from zmws.wire import mdp, names
-from zmws.wire.messages import Heartbeat, WorkerRequest
+from zmws.wire.messages import WorkerRequest
 from zmws.work import WorkerBase
 from zmws.work.attempt import Final
 from zmws.work.command import flags_given
-from zmws.work.declared import Declared, declared
+from zmws.work.declared import declared
 from zmws.work.function import worker_of
 
 NO_END_S = math.inf
@@ -60,22 +61,6 @@ class Submitted:
     options: dict[str, Any]
     id: str
     sync: bool = False
-
-
-@dataclass(eq=False)
-class Crew:
-    """The workers of one class: as many objects as jobs of it run within each other, one where it can be."""
-
-    name: str
-    service: str
-    peer: tuple[str, bytes]
-    found: Declared
-    make: Callable[[], WorkerBase]
-    given: WorkerBase | None  # the only one, where an object was given
-    free: list[WorkerBase] = field(default_factory=list)
-    running: int = 0
-    requests: deque[WorkerRequest] = field(default_factory=deque)  # to be run next
-    cancelled: set[bytes] = field(default_factory=set)
 
 
 class _Timers(Timers):
@@ -293,20 +278,11 @@ class InProcess:
             return
         if send.link is not None:
             crew = next(crew for crew in self.crews if crew.peer == send.peer)
-            self._to_worker(crew, mdp.encode_to_worker(send.message, send.link))
+            crew.receive(mdp.encode_to_worker(send.message, send.link))
             return
         client = self._clients.get(send.peer[1])
         if client is not None:
             client.receive(self.now(), mdp.encode_to_client(send.message))
-
-    def _to_worker(self, crew: Crew, frames: list[bytes]) -> None:
-        message = mdp.decode_at_worker(frames)
-        if isinstance(message, WorkerRequest):
-            crew.requests.append(message)
-        elif isinstance(message, Heartbeat):
-            for word in message.frames:
-                if word.startswith(b"CANCEL "):
-                    crew.cancelled.add(word.removeprefix(b"CANCEL "))
 
     def _slots(self, crew: Crew, slots: int) -> None:
         """So many jobs it takes from now on."""
@@ -362,7 +338,7 @@ class InProcess:
         line, worker, outer = _Line(self, crew), None, None
         try:
             with self.lock:
-                worker = crew.given or (crew.free.pop() if crew.free else None)
+                worker = crew.spare()
             worker = worker or crew.make()
             outer = getattr(worker, "job", None)
             if _loop_runs_here():
@@ -376,10 +352,8 @@ class InProcess:
             if not line.ended:  # Ctrl-C in the midst of it, or no object could be made
                 line.finish(request.token, Final(error={"code": "job_failed", "error": "work() did not end"}))
             with self.lock:
-                crew.running -= 1
                 self._running -= 1
-                if worker is not None and crew.given is None:
-                    crew.free.append(worker)
+                crew.over(worker)
                 self.flow()
             self.bring()
 
