@@ -11,16 +11,17 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 from zmws.wire import mdp
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """In `owner.method`, `old` becomes `new`."""
+    """In `owner.method`, `old` becomes `new`. A function's owner is the module that calls it."""
 
     name: str
-    owner: type
+    owner: type | ModuleType
     method: str
     old: str
     new: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
+from zmws.core import roster
 from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
 from zmws.core.forgetting import Prune
@@ -418,9 +419,9 @@ BY_TRANSCRIPT = [
     (
         Mutation(
             "the services of a READY need not name its own",
-            Roster,
-            "_fault_of",
-            "services is not None and message.service not in services",
+            roster,
+            "fault_of_names",
+            "service not in offer",
             "False",
         ),
         "bad_services",

@@ -14,6 +14,7 @@ from zmws.core.options import with_defaults, worker_options
 from zmws.core.service import Service
 from zmws.errors import OptionError
 from zmws.wire.messages import Ready, ServiceInfo
+from zmws.wire.names import is_reserved, service_name_fault
 
 PARAMS_BYTES_MAX = 64 * 1024  # of the JSON Schema of a service's parameters
 PARAMS_BYTES_ALL_MAX = 64 * 1024 * 1024  # of all of them
@@ -24,6 +25,20 @@ def offered(message: Ready) -> dict[str, ServiceInfo]:
     if message.info is not None and message.info.services is not None:
         return message.info.services
     return {message.service: ServiceInfo()}
+
+
+def fault_of_names(offer: Mapping[str, ServiceInfo], service: str, strict: bool) -> str | None:
+    """What is wrong with the names of these services, or with the one that READY itself names. `strict`: as
+    for who comes to the socket of foreign peers."""
+    for name in offer:
+        fault = service_name_fault(name, strict=strict)
+        if fault is not None:
+            return fault
+        if is_reserved(name):
+            return f"the service name '{name}' is reserved"
+    if service not in offer:
+        return f"READY is for '{service}', and its services do not name that"
+    return None
 
 
 def fault_of_offer(offer: Mapping[str, ServiceInfo], known: Mapping[str, Service]) -> str | None:

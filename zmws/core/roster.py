@@ -23,7 +23,7 @@ from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, job_id_of
 from zmws.core.life import LOST, Life, error
-from zmws.core.offers import fault_of_offer, offered
+from zmws.core.offers import fault_of_names, fault_of_offer, offered
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.service import Service
@@ -43,7 +43,6 @@ from zmws.wire.messages import (
     WorkerInfo,
     WorkerRequest,
 )
-from zmws.wire.names import is_reserved, service_name_fault
 from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
@@ -94,7 +93,8 @@ class Roster:
         """A worker registers, or comes back."""
         turn, info = self.turn, message.info
         offer = offered(message)
-        fault = self._fault_of(peer, message) or fault_of_offer(offer, self.held.services)
+        fault = fault_of_names(offer, message.service, strict=peer[0] == "mdp")
+        fault = fault or fault_of_offer(offer, self.held.services)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
@@ -127,19 +127,6 @@ class Roster:
         turn.note("info", f"worker {worker_id} of {names} is ready")
         self._announce("worker.ready", session)
         session.stand_in_line()
-        return None
-
-    def _fault_of(self, peer: Peer, message: Ready) -> str | None:
-        """Why a READY cannot be taken, None if it can."""
-        services = message.info.services if message.info is not None else None
-        for name in services or (message.service,):
-            fault = service_name_fault(name, strict=peer[0] == "mdp")
-            if fault is not None:
-                return fault
-            if is_reserved(name):
-                return f"the service name '{name}' is reserved"
-        if services is not None and message.service not in services:
-            return f"READY is for '{message.service}', and its services do not name that"
         return None
 
     def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
