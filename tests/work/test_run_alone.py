@@ -288,6 +288,24 @@ def test_the_log_has_each_jobs_end_with_its_name(caplog: pytest.LogCaptureFixtur
     assert "> File" in said[2].getMessage() and said[2].service == "A"
 
 
+def test_results_leave_before_the_lines_of_their_jobs_that_nobody_may_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Tells(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            CALLS.append(record.getMessage())
+
+    monkeypatch.setattr("zmws.work.job_lines.MOMENT_S", 60.0)
+    log, tells = logging.getLogger("zmws.worker"), Tells()
+    caplog.set_level(logging.INFO, "zmws.worker")
+    log.addHandler(tells)
+    try:
+        made(Called, script=[job("A")])[0].run()
+    finally:
+        log.removeHandler(tells)
+    assert CALLS[-5:] == ["join", "close", "complete in 0.000 s", "A teardown", "stopped"]
+
+
 def test_an_exception_out_of_nowhere_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def alarm() -> None:
         raise TimeoutError("an alarm of a job that has ended")

@@ -31,7 +31,8 @@ class JobLines:
 
     def __init__(self) -> None:
         self._said: deque[tuple[float, JobInHand, int, str, tuple[Any, ...]]] = deque()
-        self._begun: tuple[float, JobInHand] | None = None  # not yet written
+        self._begun: tuple[float, JobInHand] | None = None  # not yet to be written
+        self._order = threading.Lock()  # of what is said; held for no longer than that takes
         self._writing = threading.Lock()
         self._wanted = threading.Event()
         self._over = threading.Event()
@@ -51,9 +52,8 @@ class JobLines:
 
     def ended(self, job: JobInHand, text: str, *values: Any) -> None:
         """It has ended well, or is to be run again."""
-        self._begun = None
         if log.isEnabledFor(logging.INFO):
-            self._said.append((time.time(), job, logging.INFO, text, values))
+            self._say(job, logging.INFO, text, values)
             if len(self._said) >= MANY:
                 self.write()
             elif not self._wanted.is_set():
@@ -61,9 +61,13 @@ class JobLines:
 
     def failed(self, job: JobInHand, text: str, *values: Any) -> None:
         """It has failed."""
-        self._begun = None
-        self._said.append((time.time(), job, logging.WARNING, text, values))
+        self._say(job, logging.WARNING, text, values)
         self.write()
+
+    def _say(self, job: JobInHand, level: int, text: str, values: tuple[Any, ...]) -> None:
+        with self._order:
+            self._begun = None
+            self._said.append((time.time(), job, level, text, values))
 
     def write(self) -> None:
         """Write what was said."""
@@ -82,11 +86,11 @@ class JobLines:
             self._wanted.wait()
             self._over.wait(MOMENT_S)
             self._wanted.clear()
-            begun = self._begun
-            if begun is not None:
-                if time.time() - begun[0] < MOMENT_S:
+            with self._order:
+                begun = self._begun
+                if begun is not None and time.time() - begun[0] < MOMENT_S:
                     self._wanted.set()  # it has just begun: look again
-                elif self._begun is begun:
+                elif begun is not None:
                     self._begun = None
                     self._said.append((*begun, logging.INFO, "begins", ()))
             self.write()

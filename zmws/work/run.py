@@ -159,7 +159,6 @@ class Run:
         """End the connection, then whatever setup() has begun."""
         if self._signals is not None:
             self._signals.setting_up = False
-        self._lines.close()
         if self._connected:
             # With a job in hand only where somebody's Ctrl-C has passed through: that is given back.
             self.line.stop(None if self._in_hand is None else 0)
@@ -168,6 +167,7 @@ class Run:
         self._cancel_timers()
         if self._signals is not None and ready:
             self._end_within(self._stop_timeout_s, "teardown()")
+        self._lines.close()  # now that results wait for nothing: nobody may read the log
         for worker in reversed(ready):
             self._guarded("teardown()", worker.teardown)
         with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
