@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from zmws.wire.messages import WorkerRequest
 from zmws.work import JobInHand, WorkerBase
 from zmws.work.declared import work_fault
 from zmws.work.files import WorkerFileError, load_class
+from zmws.work.job_log import in_hand
 
 
 class Ear:
@@ -31,11 +34,21 @@ class Ear:
         return self.cancelled
 
 
+IN_HAND = contextlib.ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def _in_hand() -> Iterator[None]:
+    """The jobs of one test are over with it."""
+    with IN_HAND:
+        yield
+
+
 def sample(name: str, cancelled: bool = False) -> tuple[WorkerBase, Ear]:
     worker, ear = load_class(REPOSITORY / "workers" / f"{name}.py")(), Ear()
     ear.cancelled = cancelled
     request = WorkerRequest(b"1/1/0", worker.service_name, b'{"id": "1", "attempt": 1, "ttr": 60}', ())
-    worker.job = JobInHand(ear, request)  # type: ignore[arg-type]
+    IN_HAND.enter_context(in_hand(JobInHand(ear, request), output=False))
     return worker, ear
 
 

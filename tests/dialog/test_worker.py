@@ -221,7 +221,8 @@ def test_what_comes_in_a_state_that_does_not_expect_it_changes_nothing(state: St
 def test_ready_is_the_first_thing_on_a_connection_and_tells_what_is_held_and_finished() -> None:
     life = Life()
     assert life.said(READY)[0][0] == b"E"
-    told = {"zmws": 1, "id": "w", "ping": 0.75, "host": "h", "slots": 1, "holding": [], "finished": []}
+    told = {"zmws": 1, "id": "w", "ping": 0.75, "host": "h", "slots": 1, "prefetch": 0}
+    told |= {"holding": [], "finished": []}
     assert life.ready() == told
     life.register()
     life.give(b"1/1/a")

@@ -14,7 +14,8 @@ from zmws.wire.messages import WorkerRequest
 from zmws.work import Fail, JobInHand
 from zmws.work.attempt import Final
 from zmws.work.declared import declared
-from zmws.work.executor import Executor, Inline
+from zmws.work.executor import Executor
+from zmws.work.inline import Inline
 from zmws.work.job import JobLine
 from zmws.work.job_log import current, in_hand
 
@@ -73,7 +74,7 @@ def run(executor: Executor, worker: WorkerBase, *body: bytes, attempt: int = 1) 
     finals: list[Final] = []
     line: JobLine = Nobody()
     request = WorkerRequest(b"i/1/a", "", b'{"id": "i", "attempt": %d}' % attempt, body)
-    executor.start(worker, declared(worker), JobInHand(line, request), body, finals.append)
+    executor.start(worker, declared(worker), JobInHand(line, request), request, finals.append)
     return finals
 
 
@@ -248,26 +249,36 @@ def test_parameters_are_decoded_and_rules_applied_as_declared() -> None:
 
 def test_the_stack_of_a_job_is_told_while_it_runs_and_of_no_other() -> None:
     executor = Inline()
-    told: list[Any] = []
+    told: list[str] = []
+    jobs: list[JobInHand] = []
 
     class Looks(WorkerBase):
         service_name = "LOOKS"
 
         def work(self, job_id: str, params: Any) -> None:
-            thread = threading.Thread(target=lambda: told.append(executor.stack(self.job)))
+            jobs.append(self.job)
+            thread = threading.Thread(target=lambda: executor.tell_stack(self.job, told.append))
             thread.start()
             thread.join()
-            told.append(executor.stack(JobInHand(Nobody(), WorkerRequest(b"x", "", b"{}", ()))))
+            executor.tell_stack(JobInHand(Nobody(), WorkerRequest(b"x", "", b"{}", ())), told.append)
 
-    worker = Looks()
-    run(executor, worker)
-    stack, other = told
-    assert "in work\n    thread." in stack and other is None
-    assert executor.stack(worker.job) is None
+    run(executor, Looks())
+    executor.tell_stack(jobs[0], told.append)
+    (stack,) = told
+    assert "in work\n    thread." in stack
 
 
 def test_a_job_that_let_an_exception_through_is_not_running_any_more() -> None:
-    executor, worker = Inline((KeyboardInterrupt,)), Tells()
+    executor, jobs, told = Inline((KeyboardInterrupt,)), list[JobInHand](), list[str]()
+
+    class Raises(WorkerBase):
+        service_name = "RAISES"
+
+        def work(self, job_id: str, params: Any) -> None:
+            jobs.append(self.job)
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run(executor, worker, b'PARAM-JSON: "raise"')
-    assert executor.stack(worker.job) is None and current() is None
+        run(executor, Raises())
+    executor.tell_stack(jobs[0], told.append)
+    assert not told and current() is None

@@ -109,8 +109,18 @@ def test_it_declares_what_a_class_does() -> None:
     @worker("X", isolate=True)
     def isolated() -> None: ...
 
-    with pytest.raises(BadWorker, match=r"isolated\.isolate"):
-        declared(worker_of(isolated))
+    assert declared(worker_of(isolated)).kind == "children"
+
+    @worker("X", concurrency=3)
+    async def waits() -> None: ...
+
+    assert declared(worker_of(waits)).kind == "coroutines"
+
+    @worker("X", concurrency="many")
+    def wrong() -> None: ...
+
+    with pytest.raises(BadWorker, match=r"wrong\.concurrency"):
+        declared(worker_of(wrong))
 
 
 def test_what_it_raises_is_told_as_of_a_work() -> None:

@@ -109,8 +109,9 @@ def test_a_log_that_nobody_reads_holds_the_jobs_up_before_it_fills_the_memory(
 ) -> None:
     monkeypatch.setattr(job_lines, "MANY", 10)
     kept.gate.clear()
-    lines.begins(job("0"))
-    lines.ended(job("0"), "complete")
+    first = job("0")
+    lines.begins(first)
+    lines.ended(first, "complete")
     assert kept.reached.wait(10)
     told: list[int] = []
 

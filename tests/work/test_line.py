@@ -41,14 +41,16 @@ def test_it_begins_with_the_start_of_its_dialog(line: WorkerLine) -> None:
 
 def test_a_job_is_got_once_and_its_result_handed_back(line: WorkerLine) -> None:
     with pytest.raises(queue.Empty):
-        line.get(0.0)
+        line.next(0.0)
     line.dialog.holding[REQUEST.token] = None
     line.act(StartJob(REQUEST))
-    assert line.lost() is None, "it waits to be got"
-    assert line.get(0.0) is REQUEST
-    assert line.lost() is REQUEST, "who got it has not finished it"
+    assert line.lost([]) is None, "it waits to be begun"
+    assert line.next(0.0) is REQUEST
+    assert line.begin(REQUEST.token) and not line.begin(REQUEST.token)
+    assert line.lost([REQUEST.token]) is None
+    assert line.lost([]) is REQUEST, "who got it has not finished it"
     line.finish(REQUEST.token, (b"COMPLETE",))
-    assert line.lost() is None and handed(line) == 1
+    assert line.lost([]) is None and handed(line) == 1
     assert line.dialog.unconfirmed == {REQUEST.token: (b"COMPLETE",)}
 
 
@@ -75,13 +77,13 @@ def test_when_it_has_stopped_there_is_no_job_any_more(line: WorkerLine) -> None:
     line.act(Stopped(3))
     assert line.over and line.unconfirmed == 3
     line.ending(None)
-    assert line.get(0.0) is None
+    assert line.next(0.0) is None
 
 
 def test_a_fault_of_ours_reaches_whoever_waits_for_a_job(line: WorkerLine) -> None:
     line.ending(TypeError("ours"))
     with pytest.raises(TypeError, match="ours"):
-        line.get(0.0)
+        line.next(0.0)
 
 
 def test_missing_descriptors_are_told_once_until_a_broker_has_answered(

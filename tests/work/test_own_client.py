@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zmws.errors import ZmwsError
-from zmws.work.own_client import OwnClient, client_endpoint
+from zmws.work.own_client import OwnClient, client_endpoint, endpoint_told
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[FakeClient]:
 
 
 def own(dialog: Any, given: str | None = None) -> Any:
-    return OwnClient(dialog, given)
+    return OwnClient(lambda: endpoint_told(dialog, given))
 
 
 def test_there_is_none_before_the_broker_has_told_where() -> None:

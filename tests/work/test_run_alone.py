@@ -32,7 +32,7 @@ class ScriptedLine:
 
     script: list[Step] = []
 
-    def __init__(self, service: str, brokers: Any, settings: Any, services: Any) -> None:
+    def __init__(self, service: str, brokers: Any, settings: Any, services: Any, *slots: Any) -> None:
         self.service, self.services = service, services
         self.dialog = SimpleNamespace(worker_id="w", stopping=False, client_endpoint=None, broker="tcp://b:1")
         self.unconfirmed, self.given_back, self.over, self.ended = 0, (), False, False
@@ -44,7 +44,7 @@ class ScriptedLine:
         self.abandoned = False
         self.steps = list(self.script)
 
-    def get(self, timeout_s: float | None) -> WorkerRequest | None:
+    def next(self, timeout_s: float | None) -> WorkerRequest | None:
         self.gets += 1
         if self.gets > 100:
             self.fault = AssertionError("it spins")
@@ -64,6 +64,11 @@ class ScriptedLine:
                 continue
             return step
         return None
+
+    def begin(self, token: bytes) -> bool:
+        return True
+
+    def wake(self) -> None: ...
 
     def start(self) -> None:
         CALLS.append("start")
@@ -89,7 +94,7 @@ class ScriptedLine:
     def is_cancelled(self, token: bytes) -> bool:
         return False
 
-    def lost(self) -> None:
+    def lost(self, known: Any) -> None:
         return None
 
 
@@ -145,7 +150,7 @@ def made(*workers: Any, script: list[Step] | None = None, **given: Any) -> tuple
 # ---------------------------------------------------------------- services
 
 
-NOTHING: dict[str, Any] = {"defaults": {}, "params": {}}
+NOTHING: dict[str, Any] = {"defaults": {}, "params": {}, "slots": 1, "prefetch": 16}
 
 
 def test_several_services_are_served_in_one_session() -> None:
@@ -160,7 +165,7 @@ def test_several_services_are_served_in_one_session() -> None:
 def test_what_a_class_declares_is_told_and_that_it_declares_nothing_too() -> None:
     assert made(Called)[1].services == {"A": NOTHING}
     told = made(type("Told", (Called,), {"retries": 2}))[1].services
-    assert told == {"A": {"defaults": {"retries": 2}, "params": {}}}
+    assert told == {"A": NOTHING | {"defaults": {"retries": 2}}}
 
 
 def test_two_classes_of_one_service_are_refused() -> None:
@@ -373,11 +378,13 @@ def test_the_stack_of_the_job_in_hand_is_told_and_of_no_other() -> None:
 
     class Looks(Called):
         def work(self, job_id: str, params: Any) -> None:
-            told.extend([line.on_stack(b"1/1/x"), line.on_stack(b"2/1/x")])
+            line.on_stack(b"2/1/x", told.append)
+            line.on_stack(b"1/1/x", told.append)
 
     run, line = made(Looks, script=[job("A")])
     run.run()
-    assert "in work" in told[0] and told[1] is None and line.on_stack(b"1/1/x") is None
+    line.on_stack(b"1/1/x", told.append)
+    assert len(told) == 1 and "in work" in told[0]
 
 
 def test_each_worker_is_given_the_client_of_the_session() -> None:

@@ -2,7 +2,9 @@
 
 Rule 1: events wake services; when the change is made, each woken service is dispatched. Nothing is dispatched
         in the middle of a change.
-Rule 2: a suspect, whose worker died with it, is given only to a taker with nothing in hand, and is alone
+Rule 2: while nobody can begin what waits, jobs are sent ahead to who is about to be free (ahead.py); but no
+        suspect, none that may run only once, and none past such a one.
+Rule 3: a suspect, whose worker died with it, is given only to a taker with nothing in hand, and is alone
         there. While one finds none, the worker that holds least, none of it hung, is given nothing new until
         it is empty: so a poison job ends after its own retries, and takes no other with it.
 """
@@ -34,7 +36,10 @@ class Dispatch:
             name = next(iter(woken))
             del woken[name]
             service = self.held.services.get(name)
-            if service is not None and (service.ready or service.parked or service.ring.reserved):
+            if service is None:
+                continue
+            ring = service.ring
+            if service.ready or service.parked or ring.reserved or (ring.overdue and ring):
                 self._dispatch(service)
 
     def _on_allowed(self, service: Service) -> None:
@@ -73,6 +78,47 @@ class Dispatch:
             self._start(service, job, taker)
         if service.parked or ring.reserved is not None:
             self._reserve(service)
+        elif service.ready and ring.ahead:
+            self._send_ahead(service)
+        elif ring.overdue and ring:
+            self._take_back(service)
+
+    def _send_ahead(self, service: Service) -> None:
+        """Nobody can begin what waits: give it to who will in a moment (ahead.py)."""
+        life, ring = self.life, service.ring
+        expected_s = service.run_time.expected_s
+        if expected_s is None or self._next(service, alone=False) is not None:
+            return
+        while service.ready and self._may_start(service, 0):
+            head = service.head()
+            if head.retries == 0 or head.suspect:
+                return
+            for taker in ring.ahead:
+                if taker.takes_ahead(service.name, expected_s):
+                    break
+                ring.ahead.drop(taker)  # until it has moved
+            else:
+                return
+            job = service.pop()
+            assert job is head, head
+            life.backlog.want(service, job.group)
+            if not life.expire_if_late(job, in_queue=False):
+                self.turn.counters["sent_ahead"] += 1
+                self._start(service, job, taker)
+
+    def _take_back(self, service: Service) -> None:
+        """What lies with a worker that does not come to it, though it was sent ahead, goes to who is free."""
+        overdue = service.ring.overdue
+        while overdue and self._next(service, alone=False) is not None:
+            assignment = next(iter(overdue.values()))
+            del overdue[assignment.token]
+            job, taker = assignment.job, assignment.taker
+            if job is None or taker is None:
+                continue
+            self.turn.counters["taken_back"] += 1
+            self.life.give_back(job, "it was sent ahead, and its worker did not come to it")
+            taker.let_lie(assignment)
+            return  # it is given away when this is done
 
     def _may_start(self, service: Service, kept: int) -> bool:
         """Whether the limits allow a start now, beside `kept` others; if a time does, be reminded of it."""

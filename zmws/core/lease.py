@@ -57,5 +57,8 @@ class Lease(Taker):
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """It has no connection of its own to be told by; its report will be refused."""
 
+    def let_lie(self, assignment: Assignment) -> None:
+        """Nothing is sent ahead to it."""
+
     def ends_by(self, at: float) -> None:
         """It is not looked at again: its time is all that bounds it, and Life ends that."""

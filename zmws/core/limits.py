@@ -21,6 +21,8 @@ class Limits:
     probe_gap_s: float = 0.05  # at most this often when connections break
     reattach_window_s: float = 1.0  # a lost session keeps its job for this long
     reattach_grace_s: float | None = None  # after a restart; None: two heartbeat intervals
+    prefetch_time_s: float = 0.01  # run time x jobs that one worker may be sent ahead; 0: none is
+    prefetch_patience_s: float = 1.0  # what lies unbegun for longer is given to who has a slot free
     cancel_grace_s: float = 5.0  # a worker of ours that runs a job for longer after CANCEL is hung
     stuck_peer_s: float = 1.0  # a worker that could not be sent to is passed over for this long
 

@@ -44,6 +44,10 @@ class Results:
         assignment = self.held.assignments.get(token)
         job = assignment.job if assignment is not None else None
         holder = assignment.taker if assignment is not None else None
+        if session is not None and token in session.holding:
+            ran_s = session.ended(token)
+            if job is not None:
+                self.held.services[job.service].run_time.note(ran_s)
         if job is not None:
             ours = session.ours if session is not None else job.worker_ours
             report = report_of(message, ours)

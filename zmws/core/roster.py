@@ -433,6 +433,7 @@ class Roster:
                     turn.counters["workers_dropped"] += 1
                     return self._give_up(session, "it did not let go of a cancelled job")
         session.look()
+        session.look_ahead()
         if session.draining and not session.ours and not session.holding:
             return self._send_off(session)
         # The very sum that Session makes: a difference could round to just below, for ever.

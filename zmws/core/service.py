@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from zmws.core.ahead import RunTime
 from zmws.core.group import Group
 from zmws.core.job import MEMORY, Job
 from zmws.core.options import ServiceOptions, with_defaults
@@ -38,6 +39,7 @@ class Service:
         self.paused = self.options.paused
         self.registered = False  # a worker registered it, or the configuration names it
         self.ring = Ring(name)
+        self.run_time = RunTime()
         self.parked: dict[str, Job] = {}
         self.running: dict[str, Job] = {}
         self.scheduled: dict[str, Job] = {}
@@ -85,6 +87,12 @@ class Service:
         self._count(job, 1)
         if name not in self.ready and group.next() is not None:
             self.ready[name] = group
+
+    def head(self) -> Job:
+        """What `pop` will take out. Only while something is ready."""
+        entry = next(iter(self.ready.values())).next()
+        assert entry is not None, f"{self.name}: a group is ready and has no job to give"
+        return entry[3]
 
     def pop(self) -> Job | None:
         """Take out the next job: from the group whose turn it is, the smallest rank."""

@@ -6,13 +6,15 @@ Rule 2: it holds as many jobs as it has slots, of each service as many as that h
 Rule 3: an idle worker is expired for silence, one that holds a job is not while its connection lives.
 Rule 4: a worker of ours names what it holds in its heartbeats. What it has not named two intervals after the
         REQUEST never reached it: it is `deaf`.
-Rule 5: a slot of ours whose job is over and that has not let go of it within `cancel_grace` is `hung`, and
+Rule 5: what it was sent ahead (ahead.py) counts as begun when a FINAL, or a RELEASE, has moved it up into a
+        slot. Nothing of it is late before that.
+Rule 6: a slot of ours whose job is over and that has not let go of it within `cancel_grace` is `hung`, and
         stays taken. The worker is not disconnected: whether to give up is for it to decide.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from zmws.core.job import Job
@@ -22,6 +24,7 @@ from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Turn
 from zmws.wire.messages import MDP01, RFC, Heartbeat, Link, WorkerInfo, WorkerRequest
 
+NO_DEADLINE = float("inf")  # of a job that was sent ahead: its time to run has not begun
 NAMED_WITHIN = 2.0  # heartbeat intervals, and a worker of ours has named what it was given
 PINGS_MISSED = 2.5  # a busy worker's connection is dead when so many of its PINGs have not come
 
@@ -49,6 +52,10 @@ class Session(Taker):
         self.info = info
         self.slots = info.slots if info is not None else 1  # of all its services
         self._slots = {ring.service: most for ring, most in slots.items()}
+        self.prefetch = info.prefetch if info is not None else 0  # jobs beyond its slots
+        self._prefetch = _prefetch_of(info)
+        self._ahead: dict[bytes, Assignment] = {}  # what was sent ahead, the oldest first
+        self._moved = float("-inf")  # when it began or ended a job
         self._of_service: Counter[str | None] = Counter()  # how many it holds of each
         self._alone = 0  # how many of them suffer no other beside them
         self._check = check
@@ -100,8 +107,43 @@ class Session(Taker):
 
     def stand_in_line(self) -> None:
         super().stand_in_line()
+        if self.prefetch:
+            self._offer_ahead()
+            for ring in self._turns:
+                if self in ring.ahead:
+                    self.turn.woken[ring.service] = None
         if self.draining and not self.ours and not self.holding:
             self.ends_by(self.turn.now)  # it knows no DRAIN: it is sent away (Roster.check)
+
+    def takes_ahead(self, service: str, expected_s: float) -> bool:
+        """Only where what it holds and this will be done in a moment, and it has just now moved."""
+        now, limits = self.turn.now, self.turn.limits
+        if self.confirming or self.lost_until is not None or self.gone or self.draining or not self.slots:
+            return False
+        if self.reserved is not None or self._alone or self.blocked_until > now:
+            return False
+        if now - self._moved >= limits.prefetch_time_s:
+            return False
+        most = self._slots[service]
+        if most is not None and self._of_service[service] >= most + self._prefetch[service]:
+            return False
+        ahead_s = expected_s
+        for assignment in self.holding.values():
+            if assignment.expected_s is None or assignment.expected_s >= limits.prefetch_time_s:
+                return False
+            if assignment.ahead:
+                ahead_s += assignment.expected_s
+        return ahead_s < limits.prefetch_time_s
+
+    def _offer_ahead(self) -> None:
+        """Stand among those who may be sent something ahead, or do not."""
+        count = len(self.holding)
+        room = 0 < self.slots <= count < self.slots + self.prefetch
+        for ring in self.rings:
+            if room and self._prefetch[ring.service]:
+                ring.ahead.put(self, count)
+            else:
+                ring.ahead.drop(self)
 
     def give(self, assignment: Assignment, job: Job) -> None:
         """REQUEST, which is not held for the write of the start."""
@@ -125,6 +167,15 @@ class Session(Taker):
             assignment.drop_by = deadline
         self.ends_by(assignment.drop_by)
 
+    def let_lie(self, assignment: Assignment) -> None:
+        """CANCEL, to which it says RELEASE."""
+        self.turn.command(self.peer, Heartbeat((b"CANCEL " + assignment.token,)), self.link)
+
+    def leave_line(self) -> None:
+        super().leave_line()
+        for ring in self.rings:
+            ring.ahead.drop(self)
+
     def ends_by(self, at: float) -> None:
         """Be looked at then, at the latest."""
         if at < self.timer_at:
@@ -142,9 +193,20 @@ class Session(Taker):
     def now_holds(self, assignment: Assignment) -> None:
         """This takes a slot, until it lets go of it."""
         self.let_go(assignment.token)  # a READY may name a token twice
+        assignment.given = self.turn.now
+        assignment.ahead = bool(self.prefetch) and len(self.holding) - len(self._ahead) >= self.slots
+        if assignment.ahead:
+            self._ahead[assignment.token] = assignment
+            if assignment.job is not None:
+                assignment.job.deadline_mono = NO_DEADLINE
+            self.ends_by(assignment.given + self.turn.limits.prefetch_patience_s)
+        else:
+            self._moved = assignment.given
         self.holding[assignment.token] = assignment
         self._of_service[assignment.service] += 1
         self._alone += assignment.alone
+        if self.prefetch:
+            self._offer_ahead()
 
     def let_go(self, token: bytes) -> None:
         """It does not hold this token any more."""
@@ -152,6 +214,44 @@ class Session(Taker):
         if assignment is not None:
             self._of_service[assignment.service] -= 1
             self._alone -= assignment.alone
+            if self.prefetch:
+                self._move_up(assignment)
+
+    def ended(self, token: bytes) -> float:
+        """A FINAL has come for what it holds; how long that ran, as far as can be seen from here."""
+        assignment = self.holding[token]
+        ran_s = self.turn.now - max(assignment.given, self._moved)
+        self._moved = self.turn.now
+        return ran_s
+
+    def _move_up(self, gone: Assignment) -> None:
+        """Something has left: what was sent ahead moves up into the free slot."""
+        if self._ahead.pop(gone.token, None) is not None:
+            self._not_overdue(gone)
+        while self._ahead and len(self.holding) - len(self._ahead) < self.slots:
+            token, assignment = next(iter(self._ahead.items()))
+            del self._ahead[token]
+            self._not_overdue(assignment)
+            assignment.ahead = False
+            job = assignment.job
+            if job is not None and job.deadline_mono == NO_DEADLINE:
+                job.deadline_mono = self.turn.now + job.ttr
+                self.ends_by(job.deadline_mono)
+
+    def _not_overdue(self, assignment: Assignment) -> None:
+        for ring in self.rings:
+            ring.overdue.pop(assignment.token, None)
+
+    def look_ahead(self) -> None:
+        """What was sent ahead, and was to be moved up by now, may be given to another."""
+        patience_s = self.turn.limits.prefetch_patience_s
+        for token, assignment in self._ahead.items():
+            if self.turn.now < assignment.given + patience_s:
+                return
+            for ring in self.rings:
+                if ring.service == assignment.service and assignment.job is not None:
+                    ring.overdue[token] = assignment
+                    self.turn.wake(ring.service)
 
     def names(self, tokens: list[bytes]) -> None:
         """A HEARTBEAT of ours says that it holds these."""
@@ -197,6 +297,10 @@ class Session(Taker):
                 due = min(due, assignment.job.deadline_mono)
             if assignment.drop_by is not None:
                 due = min(due, assignment.drop_by)
+            if assignment.ahead:
+                overdue_at = assignment.given + self.turn.limits.prefetch_patience_s
+                if overdue_at > self.turn.now:
+                    due = min(due, overdue_at)
         return due if self.lost_until is None else min(due, self.lost_until)
 
     @property
@@ -230,6 +334,16 @@ class Session(Taker):
 
 
 _COUNTED = ("deaf", "draining", "silent")
+
+
+def _prefetch_of(info: WorkerInfo | None) -> Mapping[str, int]:
+    """How many jobs of each service it takes beyond its slots."""
+    if info is None or info.services is None:
+        return defaultdict(lambda: 0 if info is None else info.prefetch)
+    return {
+        name: info.prefetch if told.prefetch is None else told.prefetch
+        for name, told in info.services.items()
+    }
 
 
 def _pace(limits: Limits, peer: Peer, link: Link) -> tuple[float, float]:

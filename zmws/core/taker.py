@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zmws.core.ahead import Fewest
 from zmws.core.job import Job, job_id_of
 from zmws.core.turn import Turn
 
@@ -27,6 +28,9 @@ class Assignment:
     job: Job | None  # None: the attempt is over, but the taker has not let go of it
     taker: Taker | None = None  # None: an earlier life of the broker gave it, and nobody has named it yet
     since_at: float | None = None
+    given: float = 0.0  # when it was given, or named by who has it
+    ahead: bool = False  # it was sent ahead: there are older ones for all slots
+    expected_s: float | None = None  # how long it will run, by experience
     ttr_s: float = 0.0
     name_by: float | None = None  # a worker of ours that heard of it has named it by then; None: it has
     unheard: bool = False  # it has not, though its heartbeats come
@@ -43,7 +47,7 @@ class Assignment:
 class Ring(dict["Taker", None]):
     """Who serves one service: the takers with room for a job of it, the longest waiting first."""
 
-    __slots__ = ("reserved", "service", "workers")
+    __slots__ = ("ahead", "overdue", "reserved", "service", "workers")
     __hash__ = object.__hash__  # type: ignore[assignment]  # one a service, and it is itself alone
 
     def __init__(self, service: str) -> None:
@@ -51,6 +55,8 @@ class Ring(dict["Taker", None]):
         self.service = service
         self.workers: dict[Taker, None] = {}  # sessions, with room or without
         self.reserved: Taker | None = None  # who is given nothing until a suspect can be held alone
+        self.ahead: Fewest[Taker] = Fewest()  # who may be given more than it can begin
+        self.overdue: dict[bytes, Assignment] = {}  # what was sent ahead and lies, by token (ahead.py)
 
 
 class Taker(ABC):
@@ -81,6 +87,10 @@ class Taker(ABC):
     def has_room(self, service: str) -> bool:
         """Whether it may get a job of this service now."""
 
+    def takes_ahead(self, service: str, expected_s: float) -> bool:
+        """Whether it may be given a job that it cannot begin yet, and that will run so long."""
+        return False
+
     @abstractmethod
     def give(self, assignment: Assignment, job: Job) -> None:
         """Hand a job over: it holds it from now on."""
@@ -89,6 +99,10 @@ class Taker(ABC):
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """The attempt, which was to end at `deadline`, is over by another's word (a cancel, its ttr): tell
         it."""
+
+    @abstractmethod
+    def let_lie(self, assignment: Assignment) -> None:
+        """What it was sent ahead was given away: it is not to begin it."""
 
     @abstractmethod
     def ends_by(self, at: float) -> None:

@@ -10,8 +10,9 @@
         +------------- DISMISSED <-------+                 connect: DISMISSED --> GREETING
                                           leave: AWAY, GREETING, REGISTERED, DISMISSED --> STOPPED
 
-    in    start, connected, disconnected, receive, partial, final, stop, abandon, tick
-    out   take() -> Open | Transmit | Registered | Lost | StartJob | CancelJob | TellStack | Hangs | Stopped
+    in    start, connected, disconnected, receive, partial, final, release, stop, abandon, tick
+    out   take() -> Open | Transmit | Registered | Lost | StartJob | Lies | CancelJob | TellStack | Hangs |
+                    Stopped
           next_deadline()
 
 Rule 1: a FINAL is kept until the broker has said DONE, and sent again after a reconnection.
@@ -24,11 +25,14 @@ Rule 5: of what a job says the last PROGRESS, SAVE and TOUCH are said again afte
 Rule 6: without a job in hand the next broker of the list is tried at the first refusal or silence. Jobs and
         results belong to the broker that gave them: that one is tried first, and gets them, no other does.
         Who has gone to another with a result in hand looks after the first one now and then.
+Rule 7: of the jobs in hand the oldest have begun, as many as there are slots; the others came ahead
+        (`prefetch`). What has lain for `lies_s` is released, and all of it at a stop.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -40,6 +44,7 @@ from zmws.dialog.worker_actions import (
     Action,
     CancelJob,
     Hangs,
+    Lies,
     Lost,
     Registered,
     StartJob,
@@ -95,6 +100,7 @@ class DialogSettings:
     heartbeat_liveness: int = 3
     message_bytes_max: int = 8 * 1024 * 1024  # of one frame, until the broker has told its own
     cancel_grace_s: float = 5.0  # to drop a job, likewise
+    lies_s: float = 0.02  # a job that came ahead and has not begun by then is released
 
 
 class WorkerDialog:
@@ -109,14 +115,19 @@ class WorkerDialog:
         info: dict[str, Any] | None = None,
         settings: DialogSettings | None = None,
         memory_bytes: Callable[[], int | None] = lambda: None,
+        slots: int = 1,
+        prefetch: int = 0,
     ) -> None:
         """`brokers`: worker endpoints, tried in turn. `jitter`: a number from 0 to 1, another each time.
-        `info`: what READY tells beside what is known here; `memory_bytes`: how much the process uses."""
+        `info`: what READY tells beside what is known here; `memory_bytes`: how much the process uses.
+        `slots`: how many jobs it takes at once; `prefetch`: how many more ahead."""
         assert brokers, "a worker needs a broker"
         self.service = service
         self.worker_id = worker_id
         self.settings = settings or DialogSettings()
+        self.slots, self.prefetch = slots, prefetch
         self.holding: dict[bytes, None] = {}
+        self._ahead: dict[bytes, float] = {}  # what came ahead, and until when it may lie
         self.unconfirmed: dict[bytes, tuple[bytes, ...]] = {}
         self.state = AWAY
         self.stopping = False
@@ -260,11 +271,14 @@ class WorkerDialog:
             text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
             said = {"code": "result_too_large", "error": text, "retry": False}
             body = (b"FAIL", PARAM_JSON + json.dumps(said).encode())
+        cancelled = token in self._cancelled
         self._drop(token)
-        if self.state is DISMISSED:
+        if self.state is DISMISSED and cancelled:
             # It was cancelled and we were disconnected for it: nobody waits for this result.
             self._owner.pop(token, None)
-            if self.stopping and not self.unconfirmed:
+            if self._cancelled:
+                pass
+            elif self.stopping and not (self.unconfirmed or self.holding):
                 self._move("retire")
             else:
                 self._connect(now)
@@ -276,6 +290,17 @@ class WorkerDialog:
                     # Before the FINAL, so that the broker gives us nothing more when that arrives.
                     self._ask_to_confirm(now)
                 self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, body))
+        if self.stopping and not self.holding:
+            self._leave(now)
+
+    def release(self, now: float, token: bytes) -> None:
+        """This job has not begun, and never will: it goes back as if it had not been given."""
+        if token not in self.holding:
+            return
+        self._drop(token)
+        self._owner.pop(token, None)
+        if self.state in OPEN:
+            self._transmit([mdp.MDPW02, mdp.W_HEARTBEAT, b"RELEASE " + token])
         if self.stopping and not self.holding:
             self._leave(now)
 
@@ -291,8 +316,10 @@ class WorkerDialog:
         self.stopping = True
         if not self.holding:
             self._leave(now)
-        elif self.state in OPEN:
-            self._take_no_more()
+        else:
+            if self.state in OPEN:
+                self._take_no_more()
+            self._let_go_of(list(self._ahead))
 
     def abandon(self, now: float) -> None:
         """The jobs that hang are given up, all else is as with `stop`."""
@@ -318,6 +345,7 @@ class WorkerDialog:
             if at is not None and now >= at:
                 self._cancelled[token] = None
                 self._out.append(Hangs(token))
+        self._let_go_of([token for token, until in self._ahead.items() if now >= until])
         if self._retry_at is not None and now >= self._retry_at:
             self._connect(now)
         if self.state not in OPEN:
@@ -343,6 +371,8 @@ class WorkerDialog:
         due = [at for at in (self._retry_at, self._leave_by, *self._cancelled.values()) if at is not None]
         if self.holding and self._give_back_by is not None:
             due.append(self._give_back_by)
+        if self._ahead:
+            due.append(min(self._ahead.values()))
         if self.state in OPEN:
             due += [self._heartbeat_due, self._silent_at()]
             if self._visit_at is not None and self.state is REGISTERED:
@@ -374,7 +404,8 @@ class WorkerDialog:
             "zmws": 1,
             "id": self.worker_id,
             **self._info,
-            "slots": 1,
+            "slots": self.slots,
+            "prefetch": self.prefetch,
             "holding": [token.decode() for token in self.holding],
             "finished": [token.decode() for token in newest_first],
         }
@@ -396,10 +427,12 @@ class WorkerDialog:
             if "RELEASE" in self._takes:
                 self._transmit([mdp.MDPW02, mdp.W_HEARTBEAT, b"RELEASE " + request.token])
             return
-        if self.holding:
-            # A broker gives a worker one job at a time. Coming back without naming this one tells it.
+        if len(self.holding) >= self.slots + self.prefetch:
+            # More than it was told to send. Coming back without naming this one tells it.
             self.disconnected(now)
             return
+        if len(self.holding) >= self.slots:
+            self._ahead[request.token] = now + self.settings.lies_s
         self.holding[request.token] = None
         self._owner[request.token] = self._broker
         self._out.append(StartJob(request))
@@ -450,6 +483,15 @@ class WorkerDialog:
         del self.holding[token]
         self._cancelled.pop(token, None)
         self._said.forget(token)
+        self._ahead.pop(token, None)
+        while self._ahead and len(self.holding) - len(self._ahead) < self.slots:
+            del self._ahead[next(iter(self._ahead))]
+
+    def _let_go_of(self, tokens: list[bytes]) -> None:
+        """What came ahead is to be released, unless it has begun meanwhile."""
+        if tokens:
+            self._ahead.update(dict.fromkeys(tokens, math.inf))  # it is asked once
+            self._out.append(Lies(tuple(tokens)))
 
     def _done(self, now: float, tokens: list[bytes]) -> None:
         for token in tokens:

@@ -29,6 +29,14 @@ class StartJob:
 
 
 @dataclass(slots=True)
+class Lies:
+    """Jobs that came ahead, and have lain for long enough, or until a stop: those that have not begun are not
+    to, and `release` is to be told each."""
+
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
 class CancelJob:
     """The broker wants this attempt dropped."""
 
@@ -58,4 +66,4 @@ class Stopped:
     given_back: tuple[bytes, ...] = ()
 
 
-Action = Open | Transmit | Registered | Lost | StartJob | CancelJob | TellStack | Hangs | Stopped
+Action = Open | Transmit | Registered | Lost | StartJob | Lies | CancelJob | TellStack | Hangs | Stopped

@@ -74,6 +74,8 @@ _BROKER = {
     "probe_gap": _seconds("shortest time between two such rounds"),
     "reattach_window": _seconds("a worker that was cut off keeps its job for this long"),
     "reattach_grace": _seconds("the same after a restart; auto: two heartbeat intervals", word="auto"),
+    "prefetch_time": Row("seconds", "run time of jobs sent ahead to a worker, together; 0: none", high=1.0),
+    "prefetch_patience": _seconds("sent ahead and unbegun for this long, a job goes to a free worker"),
     "cancel_grace": _seconds("a worker that still runs a cancelled job after this is `hung`"),
     "stuck_peer": _seconds("a worker that cannot be sent to is passed over for this long"),
     "sessions_max": _count("workers connected"),

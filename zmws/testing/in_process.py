@@ -335,20 +335,17 @@ class InProcess:
         return request
 
     def _run(self, crew: Crew, request: WorkerRequest) -> None:
-        line, worker, outer = _Line(self, crew), None, None
+        line, worker = _Line(self, crew), None
         try:
             with self.lock:
                 worker = crew.spare()
             worker = worker or crew.make()
-            outer = getattr(worker, "job", None)
             if _loop_runs_here():
                 # A work() may be a coroutine, or call asyncio.run(): no loop runs within a loop.
                 self._run_apart(crew, worker, line, request)
             else:
                 self._attempt(crew, worker, line, request)
         finally:
-            if worker is not None and outer is not None:
-                worker.job = outer
             if not line.ended:  # Ctrl-C in the midst of it, or no object could be made
                 line.finish(request.token, Final(error={"code": "job_failed", "error": "work() did not end"}))
             with self.lock:

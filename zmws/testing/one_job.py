@@ -18,8 +18,8 @@ from zmws.work import JobInHand, WorkerBase
 from zmws.work.attempt import Final
 from zmws.work.command import flags_given
 from zmws.work.declared import Declared, declared
-from zmws.work.executor import Inline
 from zmws.work.function import worker_of
+from zmws.work.inline import Inline
 from zmws.work.job import JobLine
 from zmws.work.job_log import installed
 
@@ -160,7 +160,7 @@ class Hand:
         """Run one: what the job says goes to `line`, its end to `ended`."""
         job = JobInHand(line, request, found.service)
         with installed(), _at_info():
-            self._executor.start(self.worker, found, job, request.body, ended)
+            self._executor.start(self.worker, found, job, request, ended)
 
     def close(self) -> None:
         """It does no more."""

@@ -109,13 +109,14 @@ class Link:
 
 @dataclass(slots=True)
 class ServiceInfo:
-    """What a worker tells of one service: how many jobs of it it takes at once (None: as many as it has slots
-    in all), the options of its jobs where nobody gives others, and the JSON Schema of their parameters. These
-    two are as they came; None: it does not say."""
+    """Of one service, as a worker tells: how many jobs of it it takes at once, and how many more ahead (None:
+    as of all together), the options of its jobs where nobody gives others, and the JSON Schema of their
+    parameters. These two are as they came; None: it does not say."""
 
     slots: int | None = None
     defaults: Any = None
     params: Any = None
+    prefetch: int | None = None
 
 
 @dataclass(slots=True)
@@ -130,6 +131,7 @@ class WorkerInfo:
     host: str = ""
     pid: int | None = None
     ping_s: float | None = None  # seconds between its PINGs
+    prefetch: int = 0  # jobs that it may be sent before it can begin them
 
 
 @dataclass(slots=True)

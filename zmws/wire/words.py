@@ -63,7 +63,10 @@ def worker_info(frame: bytes) -> WorkerInfo | None:
     if not _is_ascii_text(worker_id, WORKER_ID_MAX):
         raise ProtocolError("bad_ready", "'id' of READY is not a worker's id")
     info = WorkerInfo(worker_id, _tokens(told, "holding"), _tokens(told, "finished"))
-    info.slots = _slots(told) if "slots" in told else 1
+    info.slots = _jobs(told, "slots") if "slots" in told else 1
+    info.prefetch = _jobs(told, "prefetch") if "prefetch" in told else 0
+    if info.slots + info.prefetch > SLOTS_MAX:
+        raise ProtocolError("bad_ready", f"'slots' and 'prefetch' of READY are above {SLOTS_MAX} together")
     host, pid, ping = told.get("host", ""), told.get("pid"), told.get("ping")
     info.host = printable(str(host), HOST_MAX)
     if isinstance(pid, int):
@@ -80,16 +83,19 @@ def worker_info(frame: bytes) -> WorkerInfo | None:
         for name, given in services.items():
             if not isinstance(given, dict):
                 raise ProtocolError("bad_ready", f"'services' of READY says nothing of '{name[:80]}'")
-            slots = _slots(given) if "slots" in given else None
-            info.services[name] = ServiceInfo(slots, given.get("defaults"), given.get("params"))
+            one = ServiceInfo(None, given.get("defaults"), given.get("params"))
+            one.slots = _jobs(given, "slots") if "slots" in given else None
+            one.prefetch = _jobs(given, "prefetch") if "prefetch" in given else None
+            info.services[name] = one
     return info
 
 
-def _slots(told: dict[str, Any]) -> int:
-    slots = told["slots"]
-    if not isinstance(slots, int) or isinstance(slots, bool) or not 1 <= slots <= SLOTS_MAX:
-        raise ProtocolError("bad_ready", f"'slots' of READY is not a whole number from 1 to {SLOTS_MAX}")
-    return slots
+def _jobs(told: dict[str, Any], name: str) -> int:
+    """How many jobs: `slots` is at least 1."""
+    count, low = told[name], int(name == "slots")
+    if not isinstance(count, int) or isinstance(count, bool) or not low <= count <= SLOTS_MAX:
+        raise ProtocolError("bad_ready", f"'{name}' of READY is not a whole number from {low} to {SLOTS_MAX}")
+    return count
 
 
 def _tokens(told: dict[str, Any], name: str) -> list[bytes]:

@@ -10,7 +10,7 @@ Rule 3: what would come out the same another time fails for good: parameters tha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,12 +86,36 @@ def attempt(
             params = read(decode_params(body))
         except (BadParams, Fail) as wrong:
             return Final(error=bad_params(wrong))
-        result = work(params)
-        if result is False:
-            return Final(error={"code": "job_failed", "error": "work() returned False"})
-        return Final(encode_result(result, "the result"))
+        return _returned(work(params))
     except BaseException as fault:
         if is_a(fault, let_through):
             raise
-        error = encode_fault(fault) | rules.next_of(fault)
-        return Final(error=error, is_retry=is_a(fault, Retry))
+        return _raised(fault, rules)
+
+
+async def attempt_of_coroutine(
+    work: Callable[[Any], Awaitable[Any]],
+    body: tuple[bytes, ...],
+    read: Callable[[Any], Awaitable[Any]],
+    rules: Rules,
+) -> Final:
+    """The same where both are coroutines. Raises nothing."""
+    try:
+        try:
+            params = await read(decode_params(body))
+        except (BadParams, Fail) as wrong:
+            return Final(error=bad_params(wrong))
+        return _returned(await work(params))
+    except BaseException as fault:
+        return _raised(fault, rules)
+
+
+def _returned(result: Any) -> Final:
+    if result is False:
+        return Final(error={"code": "job_failed", "error": "work() returned False"})
+    return Final(encode_result(result, "the result"))
+
+
+def _raised(fault: BaseException, rules: Rules) -> Final:
+    error = encode_fault(fault) | rules.next_of(fault)
+    return Final(error=error, is_retry=is_a(fault, Retry))

@@ -42,9 +42,14 @@ class Worker(Protocol):
     isolate: ClassVar[bool]
     concurrency: ClassVar[int]
 
-    job: JobInHand
+    prefetch: ClassVar[int | None]
+    kill_grace: ClassVar[float]
+
     options: Mapping[str, Any]
     client_of: Callable[[], Client] | None
+
+    @property
+    def job(self) -> JobInHand: ...
 
     def setup(self) -> Any: ...
 

@@ -20,6 +20,7 @@ from zmws.dialog.worker import DialogSettings
 from zmws.errors import ZmwsError
 from zmws.work.author import Exceptions, to_be_written
 from zmws.work.job import JobInHand
+from zmws.work.job_log import current
 from zmws.work.run import Run
 
 if TYPE_CHECKING:
@@ -79,11 +80,17 @@ class WorkerBase:
     """Options of the worker's own command line, as `click.Option(["--path"], default="x.log")`. What they
     were given is in `self.options` under their names."""
 
-    isolate: ClassVar[bool] = False  # only False: jobs in child processes are not there yet
-    concurrency: ClassVar[int] = 1  # only 1: more jobs at once in one process are not there yet
-
-    job: JobInHand
-    """The job at hand, inside `work()`."""
+    isolate: ClassVar[bool] = False
+    """Whether each job runs in a child process, which is kept warm for the next one: it can be killed, and
+    what kills it costs this one attempt."""
+    concurrency: ClassVar[int] = 1
+    """Jobs at once in this process: children where `isolate` is set, coroutines of one event loop where
+    work() is `async def`, else threads."""
+    prefetch: ClassVar[int | None] = None
+    """How many jobs may be sent ahead, before they can begin. None: 16 for a class that does one job at a
+    time in the main thread, else none."""
+    kill_grace: ClassVar[float] = 5.0
+    """Seconds that a cancelled job with `isolate` has to end after SIGTERM; then its child is killed."""
 
     options: Mapping[str, Any] = {}
     """What the class's own `flags` were given."""
@@ -100,6 +107,24 @@ class WorkerBase:
         if self.client_of is None:
             raise ZmwsError("self.client is there while the worker runs; in a test give run_job a client")
         return self.client_of()
+
+    @property
+    def job(self) -> JobInHand:
+        """The job at hand, inside `work()`, and in threads that it starts while there is but one job in hand.
+        Raises ZmwsError elsewhere."""
+        job = current() or self._job_of_copy
+        if job is None:
+            raise ZmwsError(
+                "self.job is there inside work(); a thread of your own that runs beside several jobs is to "
+                "be given the job, or started with contextvars.copy_context().run"
+            )
+        return job
+
+    _job_of_copy: JobInHand | None = None  # in a process that its work() has pickled this object for
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name != "client_of"}
+        return kept | {"_job_of_copy": current() or self._job_of_copy}
 
     def setup(self) -> None:
         """Called once in the process, before the worker registers: open connections, load models. What it

@@ -14,6 +14,7 @@ from zmws.core.options import SERVICE_OPTIONS, option
 from zmws.core.table import Row, Unfit, checked
 from zmws.errors import OptionError, ZmwsError
 from zmws.wire import names
+from zmws.wire.words import SLOTS_MAX
 from zmws.work import parameters
 from zmws.work.attempt import Rules
 from zmws.work.author import Worker, is_written
@@ -26,9 +27,14 @@ _LIMITS: dict[str, Row] = {
     "max_age": Row("seconds", above_low=True),
     "idle_after": Row("seconds", above_low=True),
     "stop_timeout": Row("seconds"),
+    "kill_grace": Row("seconds"),
+    "concurrency": Row("whole", low=1, high=SLOTS_MAX),
+    "prefetch": Row("whole", low=0, high=SLOTS_MAX),
 }
 _DELAY = Row("seconds")
 _ON_HUNG = ("leave", "stay")
+INLINE, THREADS, COROUTINES, CHILDREN = "inline", "threads", "coroutines", "children"
+PREFETCH = 16  # jobs ahead of the inline kind
 
 
 class BadWorker(ZmwsError, ValueError):
@@ -48,6 +54,10 @@ class Declared:
     max_age: float | None  # seconds
     idle_after: float | None  # seconds; None: three heartbeat intervals
     stop_timeout: float  # seconds
+    kill_grace: float  # seconds
+    kind: str  # of executor
+    concurrency: int  # jobs at once
+    prefetch: int  # jobs ahead
     stays_when_hung: bool
     log_output: bool
 
@@ -73,10 +83,17 @@ def declared(worker: Worker, service: str | None = None) -> Declared:
         raise BadWorker(f"{cls.__name__}.service_name: {fault}")
     if (fault := work_fault(worker)) is not None:
         raise BadWorker(fault)
-    _refuse_what_comes_later(worker)
     limits = {name: _limit(worker, name, row) for name, row in _LIMITS.items()}
-    if limits["stop_timeout"] is None:
-        raise BadWorker(f"{cls.__name__}.stop_timeout is None, but must be a number of seconds")
+    for given in ("stop_timeout", "kill_grace", "concurrency"):
+        if limits[given] is None:
+            raise BadWorker(f"{cls.__name__}.{given} is None, but must be a number")
+    if not isinstance(worker.isolate, bool):
+        raise BadWorker(f"{cls.__name__}.isolate is {worker.isolate!r}, but must be True or False")
+    kind = _kind(worker, limits["concurrency"])
+    if limits["prefetch"] is None:
+        limits["prefetch"] = PREFETCH if kind == INLINE else 0
+    if limits["prefetch"] + limits["concurrency"] > SLOTS_MAX:
+        raise BadWorker(f"{cls.__name__}.prefetch: concurrency and prefetch are above {SLOTS_MAX} together")
     if not isinstance(worker.log_output, bool):
         raise BadWorker(f"{cls.__name__}.log_output is {worker.log_output!r}, but must be True or False")
     if worker.on_hung not in _ON_HUNG:
@@ -86,6 +103,7 @@ def declared(worker: Worker, service: str | None = None) -> Declared:
         defaults=_defaults(worker),
         parameters=_parameters(worker),
         rules=Rules(_fail_on(worker), _retry_on(worker)),
+        kind=kind,
         stays_when_hung=worker.on_hung == "stay",
         log_output=worker.log_output,
         **limits,
@@ -117,17 +135,14 @@ def _takes_a_job(work: Any) -> bool:
     return True
 
 
-def _refuse_what_comes_later(worker: Worker) -> None:
-    name = type(worker).__name__
-    if worker.isolate is not False:
-        raise BadWorker(
-            f"{name}.isolate is {worker.isolate!r}: jobs in child processes are not there yet; leave it out"
-        )
-    if worker.concurrency != 1 or isinstance(worker.concurrency, bool):
-        raise BadWorker(
-            f"{name}.concurrency is {worker.concurrency!r}: more jobs at once in one process are not there "
-            "yet; leave it out, and start more workers ([[workers]] count)"
-        )
+def _kind(worker: Worker, concurrency: int) -> str:
+    """What runs its jobs (executor.py)."""
+    if worker.isolate:
+        return CHILDREN
+    if concurrency == 1:
+        return INLINE
+    work: Any = getattr(worker, "function", worker.work)
+    return COROUTINES if inspect.iscoroutinefunction(work) else THREADS
 
 
 def _defaults(worker: Worker) -> dict[str, Any]:

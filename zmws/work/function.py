@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MADE = "zmws_worker"  # the attribute of a function that holds its class
 _DECLARED = frozenset(
     {*DEFAULTS, "retry_on", "fail_on", "max_jobs", "max_memory", "max_age", "idle_after", "stop_timeout"}
-    | {"on_hung", "log_output", "isolate", "concurrency"}
+    | {"on_hung", "log_output", "isolate", "concurrency", "prefetch", "kill_grace"}
 )
 
 

@@ -22,6 +22,16 @@ class JobLine(Protocol):
     def is_cancelled(self, token: bytes) -> bool: ...
 
 
+def service_of(request: WorkerRequest, alone: str) -> str:
+    """The service of a request; `alone`: where it names none, for there is but one."""
+    return str((json_object(request.job) or {}).get("service") or alone)
+
+
+def relay(job: JobInHand, body: tuple[bytes, ...]) -> None:
+    """Say for a job what its child has said. Raises what `JobLine.say` raises."""
+    job._line.say(job._token, body)
+
+
 class JobInHand:
     """The job that `work()` runs: `self.job`.
 

@@ -31,7 +31,7 @@ class JobLines:
 
     def __init__(self) -> None:
         self._said: deque[tuple[float, JobInHand, int, str, tuple[Any, ...]]] = deque()
-        self._begun: tuple[float, JobInHand] | None = None  # not yet to be written
+        self._begun: dict[JobInHand, float] = {}  # and when; not yet to be written
         self._order = threading.Lock()  # of what is said; held for no longer than that takes
         self._writing = threading.Lock()
         self._wanted = threading.Event()
@@ -42,7 +42,7 @@ class JobLines:
         """It begins now."""
         if not log.isEnabledFor(logging.INFO):
             return
-        self._begun = time.time(), job
+        self._begun[job] = time.time()
         if self._thread is None:
             with contextlib.suppress(RuntimeError):  # the system has no thread left: then at the end
                 self._thread = threading.Thread(target=self._write_on, name="zmws-log", daemon=True)
@@ -66,7 +66,7 @@ class JobLines:
 
     def _say(self, job: JobInHand, level: int, text: str, values: tuple[Any, ...]) -> None:
         with self._order:
-            self._begun = None
+            self._begun.pop(job, None)
             self._said.append((time.time(), job, level, text, values))
 
     def write(self) -> None:
@@ -87,12 +87,12 @@ class JobLines:
             self._over.wait(MOMENT_S)
             self._wanted.clear()
             with self._order:
-                begun = self._begun
-                if begun is not None and time.time() - begun[0] < MOMENT_S:
-                    self._wanted.set()  # it has just begun: look again
-                elif begun is not None:
-                    self._begun = None
-                    self._said.append((*begun, logging.INFO, "begins", ()))
+                for job, at in list(self._begun.items()):
+                    if time.time() - at < MOMENT_S:
+                        self._wanted.set()  # it has just begun: look again
+                    else:
+                        del self._begun[job]
+                        self._said.append((at, job, logging.INFO, "begins", ()))
             self.write()
 
     def _line(self, at: float, job: JobInHand, level: int, text: str, values: tuple[Any, ...]) -> None:

@@ -1,7 +1,9 @@
 """A worker's connection: jobs come in, what they say and their results go out, over one I/O thread.
 
-Rule: a job goes over to the thread that runs it whole, and comes back whole: each handover costs a change of
-the interpreter's lock.
+Rule 1: a job goes over to the thread that runs it whole, and comes back whole: each handover costs a change
+        of the interpreter's lock.
+Rule 2: what has not begun may be taken back (it came ahead, or was cancelled): until then a job is an entry
+        of one dict, and whoever takes that out, in one step, has it.
 """
 
 from __future__ import annotations
@@ -12,18 +14,28 @@ import queue
 import random
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from zmws import ids
 from zmws.dialog.worker import DialogSettings, WorkerDialog
-from zmws.dialog.worker_actions import CancelJob, Hangs, Lost, Registered, StartJob, Stopped, TellStack
+from zmws.dialog.worker_actions import (
+    CancelJob,
+    Hangs,
+    Lies,
+    Lost,
+    Registered,
+    StartJob,
+    Stopped,
+    TellStack,
+)
 from zmws.line.thread import LineThread
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.words import STACK_CHARS_MAX
 from zmws.work.last_words import WORDS_S, within
+from zmws.work.memory import resident_bytes
 
 log = logging.getLogger("zmws.worker")
 
@@ -42,23 +54,34 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         brokers: Sequence[str],
         settings: DialogSettings | None = None,
         services: dict[str, dict[str, Any]] | None = None,
+        slots: int = 1,
+        prefetch: int = 0,
+        memory_bytes: Callable[[], int | None] = resident_bytes,
     ) -> None:
         """`brokers`: worker endpoints, tried in turn. `services`: what READY tells of each, by name; None:
-        there is one, and nothing to tell."""
+        there is one, and nothing to tell. `slots`, `prefetch`: jobs at once, and more ahead, of all of them.
+        `memory_bytes`: what the process uses."""
         info: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         if services is not None:
             info["services"] = services
-        dialog = WorkerDialog(service, ids.new_id(), brokers, random.random, info, settings, _resident_bytes)
+        mine = service, ids.new_id(), brokers
+        dialog = WorkerDialog(*mine, random.random, info, settings, memory_bytes, slots, prefetch)
         super().__init__(dialog, _LINGER_MS)
         self.registered = threading.Event()  # once, at any broker
+        self.finished = False  # no job comes any more
         self.unconfirmed = 0  # results, at the end
         self.fault: BaseException | None = None  # of ours, by which the thread has ended
         self.given_back: tuple[bytes, ...] = ()  # tokens of what was in hand, at the end
-        self.on_stack: Callable[[bytes], str | None] = lambda token: None  # where a job's code is now
+        # Where a job's code is, to be told now or in a moment.
+        self.on_stack: Callable[[bytes, Callable[[str], None]], None] = lambda token, tell: None
+        self.on_cancel: Callable[[bytes], None] = lambda token: None  # a job that has begun is to be dropped
         self.on_hang: Callable[[bytes], None] = lambda token: None
         self.on_gone: Callable[[], None] = lambda: None  # the connection is closed, and all was sent
-        self._jobs: queue.SimpleQueue[WorkerRequest | None] = queue.SimpleQueue()
-        self._in_hand: WorkerRequest | None = None  # given out, and not finished
+        self._unbegun: dict[bytes, WorkerRequest] = {}
+        self._order: deque[bytes] = deque()  # of what comes; of some there is nothing left to begin
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._woken = False  # there is a wake that nobody has taken
+        self._in_hand: dict[bytes, WorkerRequest] = {}  # come, and not finished
         self._cancelled: set[bytes] = set()
         self._short = False  # of descriptors
         self._lost = ""  # which broker was told to be lost last, and why
@@ -66,17 +89,47 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     # ------------------------------------------------------------ who runs jobs
 
-    def get(self, timeout_s: float | None) -> WorkerRequest | None:
-        """The next job; None when there will be none. Raises queue.Empty after `timeout_s`."""
-        request = self._jobs.get(timeout=timeout_s)
-        if self.fault is not None:
-            raise self.fault
-        return request
+    def next(self, timeout_s: float | None) -> WorkerRequest | None:
+        """The next job that has come: it is still to be begun. None when there will be none. Raises
+        queue.Empty after `timeout_s`, or when `wake` was called."""
+        while True:
+            try:
+                request = self._unbegun.get(self._order.popleft())
+            except IndexError:
+                if self.finished:
+                    if self.fault is not None:
+                        raise self.fault from None
+                    return None
+            else:
+                if request is not None:
+                    return request
+                continue
+            self._woken = False  # before the look that follows: what comes after that wakes
+            if self._order or self.finished:
+                continue
+            self._wakes.get(timeout=timeout_s)
+            if not self._order and not self.finished:
+                raise queue.Empty
 
-    def lost(self) -> WorkerRequest | None:
-        """The job that was given out and got lost on its way: an exception out of nowhere (an alarm, another
-        thread) can fall between the queue and whoever takes from it."""
-        return self._in_hand if self._jobs.empty() else None
+    def begin(self, token: bytes) -> bool:
+        """Begin a job that `next` has shown; False if it was taken back meanwhile."""
+        return self._unbegun.pop(token, None) is not None
+
+    def wake(self) -> None:
+        """Whoever waits for the next job is to look around."""
+        if not self._woken:
+            self._woken = True
+            self._wakes.put(None)
+
+    def lost(self, known: Collection[bytes]) -> WorkerRequest | None:
+        """A job that got lost on its way, beside those that are known to be in hand: an exception out of
+        nowhere (an alarm, another thread) can fall between `next` and whoever calls it."""
+        waiting = set(self._order)
+        for token, request in list(self._in_hand.items()):
+            if token not in known and token not in waiting:
+                self._unbegun.pop(token, None)
+                return request
+        return None
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """CONT, PROGRESS, LOG, TOUCH or SAVE of a job. Raises ValueError if it is too large."""
@@ -88,7 +141,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     def finish(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """FINAL of a job."""
-        self._in_hand = None
+        self._in_hand.pop(token, None)
         self.hand(partial(self._final, token, body))
 
     def is_cancelled(self, token: bytes) -> bool:
@@ -122,15 +175,19 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     def act(self, action: Any) -> None:
         if isinstance(action, StartJob):
-            self._in_hand = action.request
-            self._jobs.put(action.request)
+            token = action.request.token
+            self._in_hand[token] = self._unbegun[token] = action.request
+            self._order.append(token)
+            self.wake()
+        elif isinstance(action, Lies):
+            for token in action.tokens:
+                self._take_back(token)
         elif isinstance(action, CancelJob):
             self._cancelled.add(action.token)
+            if not self._take_back(action.token):
+                self.on_cancel(action.token)
         elif isinstance(action, TellStack):
-            stack = self.on_stack(action.token)
-            if stack is not None:
-                body = (b"STACK", stack[-STACK_CHARS_MAX:].encode("utf-8", "replace"))
-                self.hand(partial(self._partial, action.token, body))
+            self.on_stack(action.token, partial(self._tell_stack, action.token))
         elif isinstance(action, Hangs):
             self.on_hang(action.token)
         elif isinstance(action, Registered):
@@ -147,6 +204,22 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
             self.unconfirmed, self.given_back = action.unconfirmed, action.given_back
             self.over = True
 
+    def _tell_stack(self, token: bytes, stack: str) -> None:
+        body = (b"STACK", stack[-STACK_CHARS_MAX:].encode("utf-8", "replace"))
+        self.hand(partial(self._partial, token, body))
+
+    def _take_back(self, token: bytes) -> bool:
+        """Release a job, if it has not begun."""
+        if self._unbegun.pop(token, None) is None:
+            return False
+        self._in_hand.pop(token, None)
+        self.hand(partial(self._release, token))
+        return True
+
+    def _release(self, token: bytes, now: float) -> None:
+        self._cancelled.discard(token)
+        self.dialog.release(now, token)
+
     def cannot_open(self, why: str) -> None:
         # The job in hand may be what holds them, and goes on; its result waits for a connection.
         if not self._short:
@@ -155,7 +228,8 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     def ending(self, fault: BaseException | None) -> None:
         self.fault = fault
-        self._jobs.put(None)
+        self.finished = True
+        self._wakes.put(None)
 
     def gone(self) -> None:
         self.on_gone()
@@ -168,10 +242,3 @@ def _say(level: int, text: str, *values: object) -> None:
 
 def _stop(dialog: WorkerDialog, within_s: float | None, now: float) -> None:
     dialog.stop(now, within_s)
-
-
-def _resident_bytes() -> int | None:
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None

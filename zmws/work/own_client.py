@@ -8,6 +8,7 @@ Rule 2: after a change of the broker the next use has a client of the new one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zmws.errors import ZmwsError
@@ -32,25 +33,29 @@ def client_endpoint(told: str, connected: str) -> str:
     return f"tcp://{host}:{found[2]}"
 
 
+def endpoint_told(dialog: WorkerDialog, given: str | None) -> str | None:
+    """Where a worker's broker takes clients. `given`: an endpoint that goes before what the broker tells."""
+    told = given or dialog.client_endpoint
+    return None if told is None else client_endpoint(told, dialog.broker)
+
+
 class OwnClient:
     """Makes and keeps it."""
 
-    def __init__(self, dialog: WorkerDialog, given: str | None = None) -> None:
-        """`given`: an endpoint that goes before what the broker tells."""
-        self._dialog = dialog
-        self._given = given
+    def __init__(self, endpoint: Callable[[], str | None]) -> None:
+        """`endpoint`: where it is to connect now, None as long as nobody has told."""
+        self._where = endpoint
         self._client: Client | None = None
         self._endpoint = ""
 
     def __call__(self) -> Client:
         """The client. Raises ZmwsError where the broker has told no endpoint."""
-        told = self._given or self._dialog.client_endpoint
-        if told is None:
+        endpoint = self._where()
+        if endpoint is None:
             raise ZmwsError(
                 "self.client: the broker has not told where it takes clients (it may be too old, or was not "
                 "reached yet); make a Client(ENDPOINT) of your own"
             )
-        endpoint = client_endpoint(told, self._dialog.broker)
         if self._client is None or endpoint != self._endpoint:
             from zmws.client import Client  # most workers need none
 

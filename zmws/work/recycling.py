@@ -7,21 +7,12 @@ not all leave together. It is never passed but by the one job that passes it.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from zmws.work.declared import Declared
+from zmws.work.memory import resident_bytes
 
 JITTER = 0.1
-
-
-def resident_bytes() -> int | None:
-    """The memory that this process uses, None where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
 
 
 class Recycling:

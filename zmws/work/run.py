@@ -4,7 +4,8 @@ Rule 1: an executor runs `work()`; the I/O thread keeps the heartbeats going how
 Rule 2: signals only hand over that it is to stop. The job in hand is finished, its result confirmed, then it
         leaves. What is not finished within `stop_timeout` is given back, and then the process ends at once,
         for that job may run elsewhere already. Nothing that an author's code raises ends it.
-Rule 3: one process has one session, which serves all services of its classes.
+Rule 3: one process has one session, which serves all services of its classes. Each has an executor of its
+        kind; where all are inline they share one, and so the main thread.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import random
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -27,16 +29,16 @@ from zmws.wire.messages import WorkerRequest
 from zmws.work import last_words, stacks
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
-from zmws.work.declared import BadWorker, Declared, declared
-from zmws.work.executor import Executor, Inline
+from zmws.work.declared import CHILDREN, BadWorker, Declared, declared
 from zmws.work.fault import encode_fault, is_a
-from zmws.work.job import JobInHand
+from zmws.work.job import JobInHand, service_of
 from zmws.work.job_lines import JobLines
 from zmws.work.job_log import installed
 from zmws.work.line import WorkerLine
-from zmws.work.own_client import OwnClient
+from zmws.work.own_client import OwnClient, endpoint_told
 from zmws.work.recycling import Recycling
 from zmws.work.signals import Signals, StoppedInSetup
+from zmws.work.slots import Slots
 
 log = logging.getLogger("zmws.worker")
 
@@ -71,25 +73,33 @@ class Run:
             self._workers[found.service] = worker, found
         self.services = list(self._workers)
         classes = [one for _, one in self._workers.values()]
-        # All of it, also where there is nothing to tell: a class of before may have told more.
-        told = {one.service: one.told for one in classes}
-        self.line = WorkerLine(self.services[0], brokers, settings, told)
-        self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
         self._let_through = () if handle_signals else (KeyboardInterrupt,)
-        self._executor: Executor = Inline(self._let_through)
+        self._slots = Slots(self._workers, self._let_through, self._wake)
+        # All of it, also where there is nothing to tell: a class of before may have told more.
+        told = {one.service: one.told | self._slots.told(one) for one in classes}
+        slots, prefetch = self._slots.count, self._slots.prefetch
+        memory = self._slots.memory_bytes
+        self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory)
+        self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
+        self.line.on_cancel = self._on_cancel
         self._signals = Signals(self._on_signal) if handle_signals else None
-        self._in_hand: tuple[JobInHand, bytes] | None = None
+        self._in_hand: dict[bytes, JobInHand] = {}  # begun, and not ended
+        self._put_off: deque[WorkerRequest] = deque()  # come, and there was no slot for them
+        self._ending = threading.Lock()  # jobs may end in several threads
         self._lines = JobLines()
         self._look_at: float | None = None  # when the handlers of the signals are to be looked at
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
         self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
         self._stop_timeout_s = max(one.stop_timeout for one in classes)
         self._stays_when_hung = any(one.stays_when_hung for one in classes)
-        self._client = OwnClient(self.line.dialog, client)
+        endpoint = partial(endpoint_told, self.line.dialog, client)
+        self._client = OwnClient(endpoint)
+        self._slots.connect(self.line.dialog, endpoint)
         for worker, _ in self._workers.values():
             worker.client_of = self._client
-        self._recycling = Recycling(classes, random.random(), time.monotonic())
+        here = [one for one in classes if one.kind != CHILDREN]  # a child looks after itself
+        self._recycling = Recycling(here, random.random(), time.monotonic())
         self._code = 0
         self._connected = False  # the I/O thread was started
         self._timers: list[threading.Timer] = []
@@ -108,6 +118,8 @@ class Run:
         dialog = self.line.dialog
         what = (dialog.worker_id, ", ".join(self.services), os.getpid(), ", ".join(self._brokers))
         _say(logging.INFO, "worker %s of %s, pid %d, connects to %s", *what)
+        for text in self._slots.limits_told():
+            _say(logging.INFO, "%s", text)
         ready: list[Worker] = []
         try:
             try:
@@ -140,7 +152,7 @@ class Run:
             for worker, _ in self._workers.values():
                 if signals is not None and signals.came:
                     raise StoppedInSetup  # the one before has kept it from passing
-                self._executor.call(worker.setup)
+                self._slots.set_up(worker)
                 ready.append(worker)
         finally:
             if signals is not None:
@@ -161,7 +173,7 @@ class Run:
             self._signals.setting_up = False
         if self._connected:
             # With a job in hand only where somebody's Ctrl-C has passed through: that is given back.
-            self.line.stop(None if self._in_hand is None else 0)
+            self.line.stop(0 if self._in_hand else None)
             self.line.join(_JOIN_S)
         self.line.close()
         self._cancel_timers()
@@ -169,10 +181,10 @@ class Run:
             self._end_within(self._stop_timeout_s, "teardown()")
         self._lines.close()  # now that results wait for nothing: nobody may read the log
         for worker in reversed(ready):
-            self._guarded("teardown()", worker.teardown)
+            self._guarded("teardown()", partial(self._slots.tear_down, worker))
         with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
             self._client.close()
-            self._executor.close()
+            self._slots.close(self._stop_timeout_s)
 
     # ------------------------------------------------------------ signals
 
@@ -206,6 +218,8 @@ class Run:
         last_words.within(last_words.WORDS_S, self._lines.write)
         with contextlib.suppress(Exception):
             self._before_end(code)
+        with contextlib.suppress(Exception):
+            self._slots.kill()
         # A job that is given back will run elsewhere, and what it has started here must not go on.
         given_back = bool(self.line.given_back)
         last_words.end(code, partial(_say, logging.WARNING, text, *values), with_started=given_back)
@@ -239,7 +253,7 @@ class Run:
                 self._keep_signals()
                 told = encode_fault(fault)
                 _say(logging.ERROR, "after a job: the worker goes on\n%s", told["traceback"])
-                request = request or line.lost()
+                request = request or line.lost(self._in_hand)
                 if request is not None:
                     line.finish(request.token, Final(error=told).body)
                 elif line.over:
@@ -251,15 +265,34 @@ class Run:
             error = {"code": "job_failed", "error": f"this worker does not serve '{job.service}'"}
             return self.line.finish(request.token, Final(error=error).body)
         worker, found = self._workers[job.service]
-        self._in_hand = job, request.token
+        self._in_hand[request.token] = job
         begun = time.monotonic()
         self._lines.begins(job)
         ended = partial(self._ended, job, request.token, begun)
-        self._executor.start(worker, found, job, request.body, ended)
+        self._slots.take(job.service).start(worker, found, job, request, ended)
         return None
 
+    def _wake(self) -> None:
+        self.line.wake()
+
     def _next(self) -> WorkerRequest | None:
-        """The next job; None when there will be none. Meanwhile what is due is done."""
+        """The next job to begin; None when there will be none. Meanwhile what is due is done."""
+        while True:
+            request = self._come() if not self._put_off else self._put_off_no_more()
+            if request is None or self.line.begin(request.token):
+                return request
+
+    def _put_off_no_more(self) -> WorkerRequest | None:
+        """The first that was put off and has a slot now, or what comes."""
+        for _ in range(len(self._put_off)):
+            request = self._put_off.popleft()
+            if self._slots.free(service_of(request, self.services[0])):
+                return request
+            self._put_off.append(request)
+        return self._come()
+
+    def _come(self) -> WorkerRequest | None:
+        """A job that has come and can begin, perhaps one that was put off; None when there will be none."""
         while True:
             now = time.monotonic()
             due = [at for at in self._idle_at().values() if at is not None]
@@ -271,20 +304,30 @@ class Run:
                 else:
                     due.append(self._look_at)
             try:
-                request = self.line.get(max(0.0, min(due) - now) if due else None)
+                request = self.line.next(max(0.0, min(due) - now) if due else None)
             except queue.Empty:
+                self._slots.tend()
                 self._leave_if_enough()
                 self._call_idle(time.monotonic())
+                if self._put_off:
+                    return self._put_off_no_more()
                 continue
-            return request
+            if request is None or self._slots.free(service_of(request, self.services[0])):
+                return request
+            self._put_off.append(request)
 
     def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
-        self._in_hand = None
-        self._worked_at[job.service] = now = time.monotonic()
-        self._idle_called.discard(job.service)
-        self._recycling.jobs += 1
-        self._leave_if_enough()  # before the result: with that the broker may give the next job
+        now = time.monotonic()
+        with self._ending:
+            del self._in_hand[token]
+            self._worked_at[job.service] = now
+            self._idle_called.discard(job.service)
+            self._recycling.jobs += 1
+            self._slots.give_back(job.service)
+            self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
+        if self._put_off:
+            self.line.wake()
         error = final.error
         if error is None:
             return self._lines.ended(job, "complete in %.3f s", now - begun)
@@ -300,7 +343,9 @@ class Run:
         """When each service's idle() is due, None where it was called."""
         general = self.line.idle_after_s
         return {
-            name: None if name in self._idle_called else self._worked_at[name] + (found.idle_after or general)
+            name: None
+            if name in self._idle_called or self._slots.busy(name)
+            else self._worked_at[name] + (found.idle_after or general)
             for name, (_, found) in self._workers.items()
         }
 
@@ -308,12 +353,12 @@ class Run:
         for name, at in self._idle_at().items():
             if at is not None and now >= at:
                 self._idle_called.add(name)
-                self._guarded("idle()", self._workers[name][0].idle)
+                self._guarded("idle()", partial(self._slots.idle, self._workers[name][0]))
                 self._keep_signals()
 
-    def _guarded(self, name: str, what: Any) -> None:
+    def _guarded(self, name: str, what: Callable[[], None]) -> None:
         try:
-            self._executor.call(what)
+            what()
         except BaseException as fault:
             if is_a(fault, self._let_through):
                 raise
@@ -333,10 +378,16 @@ class Run:
 
     # ------------------------------------------------------------ the I/O thread
 
-    def _stack(self, token: bytes) -> str | None:
-        """Where the job's code is now."""
-        in_hand = self._in_hand
-        return self._executor.stack(in_hand[0]) if in_hand is not None and in_hand[1] == token else None
+    def _stack(self, token: bytes, tell: Callable[[str], None]) -> None:
+        """Tell where the job's code is now."""
+        job = self._in_hand.get(token)
+        if job is not None:
+            self._slots.of(job.service).tell_stack(job, tell)
+
+    def _on_cancel(self, token: bytes) -> None:
+        job = self._in_hand.get(token)
+        if job is not None:
+            self._slots.of(job.service).cancel(job)
 
     def _on_hang(self, token: bytes) -> None:
         stays = self._signals is None or self._stays_when_hung

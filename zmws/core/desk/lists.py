@@ -190,7 +190,7 @@ def _job_in_hand(assignment: Assignment) -> dict[str, Any]:
         "id": assignment.job_id,
         "service": assignment.service,
         "since": iso(assignment.since_at),
-        "state": "hung" if assignment.hung else "running",
+        "state": "hung" if assignment.hung else "ahead" if assignment.ahead else "running",
     }
 
 

@@ -1,0 +1,187 @@
+"""One child process, as its worker sees it (children.py has all of them; child.py is what runs in it)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zmws.wire.messages import WorkerRequest
+from zmws.work.attempt import Final
+from zmws.work.executor import Ended
+from zmws.work.fault import marked
+from zmws.work.job import JobInHand
+from zmws.work.pipe import Pipe
+
+_TAIL_LINES = 40  # of what a child has printed, that are told of its death
+_LINE_BYTES_MAX = 64 * 1024
+_ROOT = str(Path(__file__).parent.parent.parent)
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One attempt at a job, and whom to tell its end."""
+
+    job: JobInHand
+    request: WorkerRequest
+    ended: Ended
+
+
+class ChildProcess:
+    """Starts it, and keeps its descriptors. `birth`: what it is told first."""
+
+    def __init__(self, birth: Any) -> None:
+        """Raises OSError where the system has no process or descriptor left."""
+        ours, theirs = socket.socketpair()
+        self.out, out_theirs = os.pipe()
+        self.stacks, stacks_theirs = os.pipe()
+        code = (
+            f"import sys; sys.path.insert(0, {_ROOT!r}); from zmws.work.child import main; "
+            f"main({theirs.fileno()}, {stacks_theirs}, {os.getpid()})"
+        )
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, *flags, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=out_theirs,
+                stderr=out_theirs,
+                pass_fds=(theirs.fileno(), stacks_theirs),
+                process_group=0,  # so that it can be killed with all that it has started
+            )
+        except BaseException:
+            ours.close()
+            os.close(self.out)
+            os.close(self.stacks)
+            raise
+        finally:
+            theirs.close()
+            os.close(out_theirs)
+            os.close(stacks_theirs)
+        self.pid = self._process.pid
+        self.death = os.pidfd_open(self.pid)
+        for fd in (self.out, self.stacks):
+            os.set_blocking(fd, False)
+        ours.setblocking(False)
+        self.pipe = Pipe(ours)
+        self.attempt: Attempt | None = None
+        self.ready = False
+        self.leaving = False
+        self.fault: dict[str, Any] | None = None  # what its class's file, or setup(), has raised
+        self.kill_at: float | None = None  # it was told to drop its job, and has until then
+        self.killed = False
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._rest = b""
+        self._stack = b""
+        self.tell_stack: Callable[[str], None] | None = None  # it was asked where its code is
+        self.pipe.send(birth)
+
+    # ------------------------------------------------------------ signals
+
+    def signal(self, number: int) -> None:
+        """To the child alone."""
+        with contextlib.suppress(OSError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """And all that it has started."""
+        self.killed = True
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def ask_stack(self, tell: Callable[[str], None]) -> None:
+        """`tell` where its code is; also while that is in C."""
+        self._stack, self.tell_stack = b"", tell
+        self.signal(signal.SIGUSR1)
+
+    # ------------------------------------------------------------ what it prints
+
+    def printed(self) -> list[str]:
+        """Whole lines of its standard output and error, since the last call."""
+        lines = []
+        while data := _read(self.out):
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > _LINE_BYTES_MAX:
+                whole, self._rest = [*whole, self._rest], b""
+            lines += [line.decode("utf-8", "replace") for line in whole]
+        self._tail.extend(lines)
+        return lines
+
+    def read_stack(self) -> None:
+        """Where its code is was written, or a part of it."""
+        while data := _read(self.stacks):
+            self._stack += data
+
+    def stack_is_told(self) -> None:
+        """No more of it has come for a moment."""
+        tell, self.tell_stack = self.tell_stack, None
+        if tell is not None:
+            tell(_as_python_has_it(self._stack.decode("utf-8", "replace")))
+
+    # ------------------------------------------------------------ its end
+
+    def begin(self, attempt: Attempt, bytes_max: int, client: str | None) -> bool:
+        """Give it a job. False if the message could not go as a whole yet."""
+        self.attempt, self.kill_at = attempt, None
+        self._tail.clear()
+        return self.pipe.send(("job", attempt.request, bytes_max, client))
+
+    def reap(self) -> Final:
+        """It has died; how a job that it ran has ended by that."""
+        code, used = 0, None
+        with contextlib.suppress(ChildProcessError):  # the author's code has waited for all children
+            _, status, used = os.wait4(self.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code
+        how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_name(-code)}"
+        if self.killed:
+            how = "was killed, for it did not drop the job that was cancelled or past its ttr"
+        elif code == -signal.SIGKILL:
+            how += ", by somebody, or by the system for want of memory"
+        peak = f"; it used up to {used.ru_maxrss / 1024:.0f} MiB" if used is not None else ""
+        error = {"code": "job_failed", "type": "ChildDied", "error": f"the job's child process {how}{peak}"}
+        self.printed()
+        if self._rest:
+            self._tail.append(self._rest.decode("utf-8", "replace"))
+        if self._tail:
+            error["traceback"] = marked("\n".join(("it printed last:", *self._tail)))
+        return Final(error=error)
+
+    def close(self) -> None:
+        """Let go of its descriptors."""
+        self.pipe.close()
+        for fd in (self.out, self.stacks, self.death):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 64 * 1024)
+    except OSError:
+        return b""
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _as_python_has_it(told: str) -> str:
+    """What faulthandler writes (the innermost first, no source) in the order and form of a traceback."""
+    frames = [found for line in told.splitlines() if (found := _FRAME.match(line))]
+    lines = [f'  File "{one["file"]}", line {one["line"]}, in {one["name"]}\n' for one in reversed(frames)]
+    own = [n for n, line in enumerate(lines) if f"{os.sep}inline.py" in line and line.endswith("in _work\n")]
+    return marked("".join(lines[own[-1] + 1 :] if own else lines))

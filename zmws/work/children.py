@@ -1,0 +1,328 @@
+"""The kind of executor that runs each job in a child process, which can be killed (executor.py).
+
+Rule 1: there are as many children as jobs at once, and a spare one: a new one takes a while.
+Rule 2: what kills a child costs the attempt that ran in it, and nothing else.
+Rule 3: a child is started by the main thread, for it is killed by the system when the thread that started it
+        ends. All else is the children's own thread's, which reads what they say.
+Rule 4: whoever is to drop its job gets SIGTERM, and after `kill_grace` SIGKILL, with all that it has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from zmws.errors import ZmwsError
+from zmws.wire.messages import WorkerRequest
+from zmws.work.attempt import Final
+from zmws.work.author import Worker
+from zmws.work.birth import Birth, birth_of
+from zmws.work.child_process import Attempt, ChildProcess
+from zmws.work.declared import Declared
+from zmws.work.executor import Ended
+from zmws.work.job import JobInHand, relay
+
+log = logging.getLogger("zmws.worker")
+
+_RETRY_S, _RETRY_S_MAX = 0.1, 10.0  # between starts of children that die before they are ready
+_STACK_S = 0.05  # a stack is whole when no more of it has come for so long
+
+
+class Children:
+    """Keeps them, and gives them jobs."""
+
+    def __init__(self, worker: Worker, declared: Declared, wake: Callable[[], None]) -> None:
+        """`wake`: have the main thread call `tend`. Raises BadWorker for a class that a child cannot find."""
+        self._birth: Birth = birth_of(worker, declared)
+        self._worker, self._declared, self._wake_main = worker, declared, wake
+        self._bytes_max: Callable[[], int] = lambda: 0
+        self._client: Callable[[], str | None] = lambda: None
+        self._children: list[ChildProcess] = []
+        self._free: list[ChildProcess] = []  # ready, without a job; the last one is next
+        self._queue: deque[Attempt] = deque()  # for whom no child is free yet
+        self._lock = threading.RLock()  # of these three
+        self._selector = selectors.DefaultSelector()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition(self._lock)
+        self._closing = False
+        self._retry_s = 0.0
+        self._retry_at = 0.0
+        self._stack_at: dict[ChildProcess, float] = {}
+
+    def connect(self, bytes_max: Callable[[], int], client: Callable[[], str | None]) -> None:
+        """What only the connection knows."""
+        self._bytes_max, self._client = bytes_max, client
+
+    @property
+    def pids(self) -> list[int]:
+        """Of its children."""
+        return [child.pid for child in list(self._children)]
+
+    # ------------------------------------------------------------ the main thread
+
+    def open(self) -> None:
+        """Start the children; return when all but the spare are ready. Raises ZmwsError with what one has
+        raised."""
+        self._birth.options = dict(self._worker.options)
+        self._birth.log_level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
+        self._birth.path = list(sys.path)
+        for sock in (self._wake_r, self._wake_w):
+            sock.setblocking(False)
+        self._selector.register(self._wake_r, selectors.EVENT_READ, self._read_wakes)
+        self._thread = threading.Thread(target=self._run, name=f"zmws-{self._declared.service}", daemon=True)
+        self._thread.start()
+        for _ in range(self._declared.concurrency):
+            self._spawn()
+        with self._changed:
+            while not all(child.ready for child in self._children):
+                failed = next((one for one in self._children if one.fault is not None), None)
+                if failed is not None or len(self._children) < self._declared.concurrency:
+                    told = "it died" if failed is None or failed.fault is None else failed.fault["traceback"]
+                    raise ZmwsError(f"a child process of {self._declared.service} did not start:\n{told}")
+                self._changed.wait(0.2)
+        self._spawn()
+
+    def start(
+        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
+    ) -> None:
+        with self._lock:
+            self._queue.append(Attempt(job, request, ended))
+            self._assign()
+
+    def _assign(self) -> None:
+        """Give what waits to who is free."""
+        while self._queue and self._free:
+            child = self._free.pop()
+            if not child.begin(self._queue.popleft(), self._bytes_max(), self._client()):
+                self._wake()  # the rest goes when it reads
+
+    def idle(self) -> None:
+        """Call idle() in each that has no job."""
+        with self._lock:
+            for child in self._free:
+                child.pipe.send(("idle",))
+
+    def tend(self) -> None:
+        """Start children in place of those that have gone."""
+        while not self._closing and self._thread is not None:
+            if len(self._children) > self._declared.concurrency or time.monotonic() < self._retry_at:
+                return
+            self._spawn()
+
+    def _spawn(self) -> None:
+        try:
+            child = ChildProcess(self._birth)
+        except OSError as wrong:
+            self._put_off()
+            return log.error("%s: no child process could be started: %s", self._declared.service, wrong)
+        with self._lock:
+            self._children.append(child)
+        self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
+        self._selector.register(child.out, selectors.EVENT_READ, partial(self._printed, child))
+        self._selector.register(child.stacks, selectors.EVENT_READ, partial(self._stack_came, child))
+        self._selector.register(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
+        return self._wake()
+
+    def _put_off(self) -> None:
+        """Not to start one after the other in vain."""
+        self._retry_s = min(max(_RETRY_S, 2 * self._retry_s), _RETRY_S_MAX)
+        self._retry_at = time.monotonic() + self._retry_s
+
+    def kill(self) -> None:
+        """All, at once."""
+        for child in list(self._children):
+            child.kill()
+
+    def close(self, within_s: float) -> None:
+        if self._thread is None:
+            return
+        self._closing = True
+        with self._changed:
+            for child in self._children:
+                child.leaving = True
+                child.pipe.send(("end",))
+            self._wake()
+            if not self._changed.wait_for(lambda: not self._children, within_s):
+                log.warning("%s: children that have not ended are killed", self._declared.service)
+                self.kill()
+                self._changed.wait_for(lambda: not self._children, within_s)
+        with contextlib.suppress(OSError):
+            self._wake_w.close()
+        self._thread.join(within_s)
+
+    # ------------------------------------------------------------ any thread
+
+    def cancel(self, job: JobInHand) -> None:
+        with self._lock:
+            for attempt in self._queue:
+                if attempt.job is job:
+                    self._queue.remove(attempt)
+                    error = {
+                        "code": "cancelled",
+                        "error": "the job was cancelled before a child could run it",
+                    }
+                    attempt.ended(Final(error=error))
+                    return
+            child = self._child_of(job)
+            if child is not None and child.kill_at is None:
+                child.kill_at = time.monotonic() + self._declared.kill_grace
+                child.signal(signal.SIGTERM)
+                self._wake()
+
+    def tell_stack(self, job: JobInHand, tell: Callable[[str], None]) -> None:
+        with self._lock:
+            child = self._child_of(job)
+            if child is not None:
+                child.ask_stack(tell)
+
+    def _child_of(self, job: JobInHand) -> ChildProcess | None:
+        for child in self._children:
+            if child.attempt is not None and child.attempt.job is job:
+                return child
+        return None
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_w.send(b"\0")
+
+    # ------------------------------------------------------------ the children's thread
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select(self._wait_s()):
+                try:
+                    if key.data() is False:
+                        return self._selector.close()
+                except Exception:
+                    log.exception("%s: a fault in the worker; it goes on", self._declared.service)
+            self._look(time.monotonic())
+
+    def _wait_s(self) -> float | None:
+        due = [child.kill_at for child in list(self._children) if child.kill_at is not None]
+        due += self._stack_at.values()
+        if self._retry_at and not self._closing and len(self._children) <= self._declared.concurrency:
+            due.append(self._retry_at)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _look(self, now: float) -> None:
+        """Whatever is due by time."""
+        for child in list(self._children):
+            if child.kill_at is not None and now >= child.kill_at:
+                child.kill_at = None
+                child.kill()
+            if not child.pipe.flush():
+                self._stack_at.setdefault(child, now + _STACK_S)  # it is looked at again
+        for child, at in list(self._stack_at.items()):
+            if now >= at:
+                del self._stack_at[child]
+                child.stack_is_told()
+        if self._retry_at and now >= self._retry_at:
+            self._retry_at = 0.0
+            self._wake_main()
+
+    def _read_wakes(self) -> bool:
+        try:
+            return bool(self._wake_r.recv(4096))
+        except BlockingIOError:
+            return True
+
+    def _printed(self, child: ChildProcess) -> None:
+        """What a child prints goes where this process prints."""
+        lines = child.printed()
+        with contextlib.suppress(Exception):
+            if lines:
+                sys.stderr.write("\n".join(lines) + "\n")
+                sys.stderr.flush()
+
+    def _stack_came(self, child: ChildProcess) -> None:
+        child.read_stack()
+        self._stack_at[child] = time.monotonic() + _STACK_S
+
+    def _said(self, child: ChildProcess) -> None:
+        try:
+            for kind, *given in child.pipe.receive():
+                if kind == "final":
+                    self._final(child, *given)
+                elif kind == "say":
+                    attempt = child.attempt
+                    if attempt is not None and attempt.request.token == given[0]:
+                        with contextlib.suppress(ValueError):
+                            relay(attempt.job, given[1])
+                elif kind == "ready":
+                    self._retry_s = 0.0
+                    with self._changed:
+                        child.ready = True
+                        self._free.insert(0, child)
+                        self._assign()
+                        self._changed.notify_all()
+                else:
+                    child.fault = given[0]
+                    log.error("%s: a child did not start\n%s", self._declared.service, given[0]["traceback"])
+        except EOFError:
+            self._selector.unregister(child.pipe.sock)  # its death is told by another descriptor
+
+    def _final(
+        self,
+        child: ChildProcess,
+        token: bytes,
+        result: tuple[bytes, ...],
+        error: dict[str, Any] | None,
+        is_retry: bool,
+        enough: str | None,
+    ) -> None:
+        with self._lock:
+            attempt, child.attempt, child.kill_at = child.attempt, None, None
+            if enough is not None:
+                log.info("%s: a child is started anew: %s", self._declared.service, enough)
+                child.leaving = True
+                child.pipe.send(("end",))
+            elif not self._closing:
+                self._free.append(child)
+        assert attempt is not None and attempt.request.token == token, token
+        attempt.ended(Final(result, error, is_retry))
+        with self._lock:
+            self._assign()
+
+    def _died(self, child: ChildProcess) -> None:
+        """A child has ended. What it has said before is taken first."""
+        if child.pipe.sock in self._selector.get_map():
+            self._said(child)
+        self._printed(child)
+        final = child.reap()
+        for fd in (child.death, child.out, child.stacks, child.pipe.sock):
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(fd)
+        child.kill()  # what it has started, and has left
+        child.close()
+        self._stack_at.pop(child, None)
+        with self._changed:
+            self._children.remove(child)
+            if child in self._free:
+                self._free.remove(child)
+            attempt = child.attempt
+            lost = [] if any(one.ready for one in self._children) or child.ready else list(self._queue)
+            if lost:
+                self._queue.clear()
+            self._changed.notify_all()
+        if not child.ready:
+            self._put_off()
+        elif attempt is None and not child.leaving:
+            log.warning("%s: a child without a job has ended", self._declared.service)
+        if attempt is not None:
+            attempt.ended(final)
+        for one in lost:
+            told = child.fault or {"error": "it died"}
+            error = {"code": "job_failed", "error": f"no child process could be started: {told['error']}"}
+            one.ended(Final(error=error))
+        self._wake_main()

@@ -1,0 +1,119 @@
+"""The kind of executor that runs `concurrency` jobs of an `async def work` in one event loop (executor.py).
+
+Rule 1: the loop has a thread of its own, for as long as the worker runs: what setup() opens in it is there
+        for each job.
+Rule 2: a job that is cancelled is told the way that asyncio has: CancelledError is raised where it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from zmws.wire.messages import WorkerRequest
+from zmws.work.attempt import attempt_of_coroutine
+from zmws.work.author import Worker
+from zmws.work.declared import Declared
+from zmws.work.executor import Ended
+from zmws.work.fault import marked
+from zmws.work.forks import ChildEndsHere
+from zmws.work.inline import at_hand, stack_of
+from zmws.work.job import JobInHand
+from zmws.work.job_log import in_hand
+
+
+class Coroutines:
+    """Runs each job as a task."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._started = False
+        self._tasks: dict[JobInHand, asyncio.Task[None]] = {}
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _there(self) -> asyncio.AbstractEventLoop:
+        if not self._started:
+            self._started = True
+            self._thread.start()
+        return self._loop
+
+    def start(
+        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
+    ) -> None:
+        def begin() -> None:
+            self._tasks[job] = self._loop.create_task(self._attempt(worker, declared, job, request, ended))
+
+        self._there().call_soon_threadsafe(begin)
+
+    async def _attempt(
+        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
+    ) -> None:
+        async def read(value: Any) -> Any:
+            params = declared.parameters.decode(value)
+            with ChildEndsHere():
+                await _done(worker.validate(params))
+            return params
+
+        def work(params: Any) -> Any:
+            result = worker.work(job.id, params)
+            return result if inspect.isawaitable(result) else at_hand(result)
+
+        async def around(params: Any) -> Any:
+            with ChildEndsHere():
+                return await _done(worker.around(lambda: work(params)))
+
+        try:
+            with in_hand(job, declared.log_output):
+                final = await attempt_of_coroutine(around, request.body, read, declared.rules)
+        finally:
+            self._tasks.pop(job, None)
+        ended(final)
+
+    def call(self, what: Callable[[], Any]) -> None:
+        with ChildEndsHere():
+            result = what()
+            if inspect.iscoroutine(result):
+                asyncio.run_coroutine_threadsafe(_done(result), self._there()).result()
+
+    def cancel(self, job: JobInHand) -> None:
+        def cancel() -> None:
+            if (task := self._tasks.get(job)) is not None:
+                task.cancel()
+
+        self._there().call_soon_threadsafe(cancel)
+
+    def tell_stack(self, job: JobInHand, tell: Callable[[str], None]) -> None:
+        if (task := self._tasks.get(job)) is not None:
+            tell(marked(stack_of(task)))
+
+    def tend(self) -> None:
+        """The loop does all by itself."""
+
+    def kill(self) -> None:
+        """A thread ends with its process."""
+
+    def close(self, within_s: float) -> None:
+        if not self._started:
+            return self._loop.close()
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(within_s)
+        if not self._thread.is_alive():
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+        return None
+
+
+async def _done(result: Any) -> Any:
+    """The value of a coroutine, also of one that it returns unawaited; any other as it is."""
+    while inspect.isawaitable(result):
+        result = await result
+    return result

@@ -1,0 +1,122 @@
+"""The inline kind of executor: it runs each attempt where it is started (executor.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import io
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from zmws.wire.messages import WorkerRequest
+from zmws.work.attempt import attempt
+from zmws.work.author import Worker
+from zmws.work.declared import Declared
+from zmws.work.executor import Ended
+from zmws.work.fault import marked
+from zmws.work.forks import ChildEndsHere
+from zmws.work.job import JobInHand
+from zmws.work.job_log import in_hand
+
+
+class Inline:
+    """Runs each attempt in the thread that starts it, before `start` returns; one job at a time."""
+
+    def __init__(self, let_through: tuple[type[BaseException], ...] = ()) -> None:
+        """`let_through`: what an author's code may raise past it."""
+        self._let_through = let_through
+        self._loop: asyncio.Runner | None = None  # once something was a coroutine
+        self._running: tuple[JobInHand, int] | None = None  # the job, and its thread
+
+    def start(
+        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
+    ) -> None:
+        around_us = asyncio._get_running_loop()  # of whoever runs us, if anybody
+
+        def read(value: Any) -> Any:
+            params = declared.parameters.decode(value)
+            with ChildEndsHere():
+                self._done(worker.validate(params))
+            return params
+
+        def work(params: Any) -> Any:
+            with ChildEndsHere():
+                return self._done(worker.around(lambda: self._work(worker, job, params, around_us)))
+
+        self._running = (job, threading.get_ident())
+        try:
+            with in_hand(job, declared.log_output):
+                final = attempt(work, request.body, self._let_through, read, declared.rules)
+        finally:
+            self._running = None
+        ended(final)
+
+    def call(self, what: Callable[[], Any]) -> None:
+        with ChildEndsHere():
+            self._done(what())
+
+    def cancel(self, job: JobInHand) -> None:
+        """A thread cannot be ended: the job is told, no more."""
+
+    def tell_stack(self, job: JobInHand, tell: Callable[[str], None]) -> None:
+        running = self._running
+        frame = sys._current_frames().get(running[1]) if running is not None and running[0] is job else None
+        if frame is None:
+            return
+        frames = traceback.extract_stack(frame)
+        # What is above work() is the worker's own.
+        own = [n for n, one in enumerate(frames) if (one.filename, one.name) == (__file__, "_work")]
+        told = traceback.format_list(frames[own[-1] + 1 :] if own else frames)
+        if self._loop is not None:
+            # The stack of the thread shows but the event loop of the coroutines.
+            with contextlib.suppress(RuntimeError):  # a task begins or ends just now
+                told += [stack_of(task) for task in asyncio.all_tasks(self._loop.get_loop())]
+        tell(marked("".join(told)))
+
+    def tend(self) -> None:
+        """All is done in `start`."""
+
+    def kill(self) -> None:
+        """It has started nothing."""
+
+    def close(self, within_s: float = 0.0) -> None:
+        if self._loop is not None:
+            self._loop.close()
+
+    def _work(
+        self,
+        worker: Worker,
+        job: JobInHand,
+        params: Any,
+        around_us: asyncio.AbstractEventLoop | None,
+    ) -> Any:
+        result = worker.work(job.id, params)
+        if asyncio._get_running_loop() is not around_us:  # around() is a coroutine, and awaits it itself
+            return result if inspect.isawaitable(result) else at_hand(result)
+        return self._done(result)
+
+    def _done(self, result: Any) -> Any:
+        """The value of a coroutine, also of one that it returns unawaited; any other as it is."""
+        while inspect.iscoroutine(result):
+            if self._loop is None:
+                self._loop = asyncio.Runner()
+            # The runner's own context is from its first use: it would say that this is that job's.
+            result = self._loop.run(result, context=contextvars.copy_context())
+        return result
+
+
+async def at_hand(result: Any) -> Any:
+    """For an `async def around` whose work() is a plain one."""
+    return result
+
+
+def stack_of(task: asyncio.Task[Any]) -> str:
+    """Where a coroutine waits."""
+    text = io.StringIO()
+    task.print_stack(file=text)
+    return text.getvalue()

@@ -1,0 +1,77 @@
+"""Messages between a worker and its children, over a socket: each a length, then the pickled object.
+
+Both ends are the same program, and nobody else has the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+_LENGTH = struct.Struct("!Q")
+_CHUNK = 256 * 1024
+
+
+class Pipe:
+    """One end. `send` may be called from any thread, all else from one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._came = bytearray()
+        self._left = bytearray()  # what could not be sent yet
+        self._sending = threading.Lock()
+
+    def send(self, message: Any) -> bool:
+        """Send; where the socket does not block, as much as goes now. False if something is left."""
+        body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        with self._sending:
+            self._left += _LENGTH.pack(len(body)) + body
+            return self._flush()
+
+    def flush(self) -> bool:
+        """Send what is left, as much as goes; False if something is left still."""
+        with self._sending:
+            return self._flush()
+
+    def _flush(self) -> bool:
+        while self._left:
+            try:
+                del self._left[: self.sock.send(self._left)]
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._left.clear()  # the other end is gone: whoever reads is told
+        return True
+
+    def receive(self) -> Iterator[Any]:
+        """What has come, at least one message where the socket blocks. Raises EOFError at the end."""
+        while True:
+            yield from self._whole()
+            try:
+                data = self.sock.recv(_CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                raise EOFError
+            self._came += data
+
+    def _whole(self) -> Iterator[Any]:
+        while len(self._came) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._came)[0]
+            if len(self._came) < end:
+                return
+            body = bytes(self._came[_LENGTH.size : end])
+            del self._came[:end]
+            yield pickle.loads(body)
+
+    def close(self) -> None:
+        """Nothing more is sent or received."""
+        with contextlib.suppress(OSError):
+            self.sock.close()
