@@ -22,7 +22,7 @@ WIDTH = 820
 MARGIN = 28
 BARS_AT, BARS_END = 218, 610  # the longest bar ends there, its figure stands behind it
 CPU_END = WIDTH - MARGIN
-HEAD, ROW, BAR, LINE = 108, 48, 22, 18  # heights
+HEAD, ROW, BAR, LINE = 102, 48, 22, 18  # heights
 CAPTION_CHARACTERS = 122
 
 STYLE = """
@@ -64,17 +64,16 @@ def caption(run: Mapping[str, Any]) -> list[str]:
     """What was measured, on what, with what: a paragraph each."""
     load, machine = run["load"], run["machine"]
     rounds = max(len(each) for each in run["rounds"].values())
-    measured = f", the median of {rounds} rounds" if rounds > 1 else ""
+    measured = f", median of {rounds} rounds" if rounds > 1 else ""
     versions: dict[str, str] = {}
     for bar in bars(run):
         versions |= run["contestants"][bar.name]["versions"]
     return [
         f"Each: {load['jobs']:,} jobs wait, then {load['workers']} worker processes start; the work returns "
-        "1, and the result is stored. "
-        f"The rate is from the first job done to the last{measured}. "
-        "Processor time is that of all processes: the workers, and the broker or redis-server.",
+        f"1, the result is stored. Rate: from the first job done to the last{measured}. "
+        "Processor time: the workers, and the broker or redis-server.",
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; "
-        + ", ".join(f"{name} {number}" for name, number in versions.items()),
+        + ", ".join(f"{name}\N{NO-BREAK SPACE}{number}" for name, number in versions.items()),
     ]
 
 

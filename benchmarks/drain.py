@@ -89,7 +89,7 @@ def verdicts(figures: Mapping[str, Found]) -> list[Verdict]:
     """What is not there is not measured."""
 
     def against(name: str | None) -> float | None:
-        return figures[name].zmws_is if name in figures else None
+        return figures[name].zmws_is if name and name in figures else None
 
     on_redis = [peer.name for peer in PEERS if peer.on_redis and peer.name in figures]
     best = max(on_redis, key=lambda name: figures[name].jobs_per_s or 0.0, default=None)

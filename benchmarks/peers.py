@@ -58,8 +58,13 @@ class Load:
 class Place(Protocol):
     """Where a peer keeps its jobs and results."""
 
-    environment: Mapping[str, str]  # what its programs find it by
-    servers: Sequence[Process]
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the peer's programs find it by."""
+
+    @property
+    def servers(self) -> Sequence[Process]:
+        """The processes it is kept by."""
 
     def results(self) -> int:
         """How many are stored."""
