@@ -1,33 +1,27 @@
-"""Jobs drained by two Python workers, results stored: zmws against Huey on SQLite, in one run. Read
-README.md here first.
+"""Jobs drained by Python workers, results stored: zmws against Huey on SQLite and against Taskiq, Dramatiq
+and Celery on Redis, in one run. Read README.md here first.
 
-    python benchmarks/drain.py [--jobs 20000] [--workers 2] [--huey-python PYTHON]
+    python benchmarks/drain.py [--jobs 20000] [--workers 2 | --shape public] [--peers-python PYTHON]
 
-The jobs are there before the workers start; their work returns 1, which both store. The rate is taken
+The jobs are there before the workers start; their work returns 1, which all store. The rate is taken
 from the first job seen done to the last, so that how fast the workers start does not count.
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import functools
-import sqlite3
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import redis_server
 from harness import (
-    HERE,
-    Broken,
-    CannotRun,
-    Disk,
     Drained,
     Process,
     Processes,
+    Verdict,
     as_json,
-    check_alive,
-    cpu_of,
     disk,
     exit_code,
     figure,
@@ -38,27 +32,33 @@ from harness import (
     ratio,
     table,
     verdict_table,
-    watch_drain,
 )
+from machine import this_machine
 from own import Broker, drained, fill
+from peers import PEERS, Load, Peer, drain, versions
+
+import zmws
 
 SERVICE = "NO-OP"
-GATE, AIM = 1.5, 3.0
-JOBS_PER_S_MIN = 50  # slower than this is broken, not slow
+SHAPES = {"public": (20_000, 10)}  # jobs, workers
+WORKERS_JUDGED = 2  # the limits are for so many
+HUEY_GATE, HUEY_AIM = 3.0, 4.0
+REDIS_GATE = 3.0  # against the best of those on Redis
+CPU_GATE_US, CPU_AIM_US = 210.0, 150.0
 
 
 @dataclass
-class Load:
-    jobs: int
-    workers: int
-    disk: Disk
+class Found:
+    """What a contestant came to: medians, but for the ratio, which is taken within the rounds."""
 
-    @property
-    def timeout_s(self) -> float:
-        return 60 + self.jobs / JOBS_PER_S_MIN
+    jobs_per_s: float | None
+    cpu_us: float | None
+    server_us: float | None
+    whole_s: float | None
+    zmws_is: float | None  # so many times as fast
 
 
-def zmws(load: Load) -> Drained:
+def ours(load: Load) -> Drained:
     """`zmws broker` and `zmws worker` processes; the CPU is all of theirs."""
     with Processes(load.disk.folder) as processes:
         broker = Broker(processes, [SERVICE], environment=load.disk.environment())
@@ -71,34 +71,42 @@ def zmws(load: Load) -> Drained:
         return drained(broker, SERVICE, load.jobs, workers, start, load.timeout_s)
 
 
-def huey(load: Load, python: str) -> Drained:
-    """Huey's consumer with worker processes; the CPU is all of theirs."""
-    if subprocess.run([python, "-c", "import huey"], capture_output=True).returncode:
-        raise CannotRun(
-            f"{python} has no huey (pip install huey, or --huey-python of an environment that has)"
+def found(results: Mapping[str, Sequence[Drained]]) -> dict[str, Found]:
+    speeds = {name: [one.jobs_per_s for one in each] for name, each in results.items()}
+    return {
+        name: Found(
+            median(speeds[name]),
+            median(one.cpu_us for one in each),
+            median(one.server_us for one in each),
+            median(one.whole_s for one in each),
+            ratio(speeds["zmws"], speeds[name]) if "zmws" in speeds else None,
         )
-    with Processes(load.disk.folder) as processes:
-        database = processes.folder / "huey.db"
-        environment = {**load.disk.environment(), "HUEY_DB": str(database), "PYTHONPATH": str(HERE)}
-        enqueue = [python, "-c", f"import huey_app; huey_app.enqueue({load.jobs})"]
-        if processes.start("enqueue", enqueue, environment).wait(load.timeout_s):
-            raise Broken("huey could not enqueue")
-        command = [python, "-m", "huey.bin.huey_consumer", "huey_app.huey", "-q", "-n", "-k", "process"]
-        command += ["-w", str(load.workers)]
-        running: list[Process] = []
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        for name, each in results.items()
+    }
 
-            def start() -> None:
-                running.append(processes.start("huey", command, environment))
 
-            def done() -> int:
-                check_alive(running)
-                return int(connection.execute("SELECT count(*) FROM kv").fetchone()[0])
+def verdicts(figures: Mapping[str, Found]) -> list[Verdict]:
+    """What is not there is not measured."""
 
-            def used() -> float | None:
-                return cpu_of(running)
+    def against(name: str | None) -> float | None:
+        return figures[name].zmws_is if name and name in figures else None
 
-            return watch_drain(start, done, load.jobs, used, load.timeout_s)
+    on_redis = [peer.name for peer in PEERS if peer.on_redis and peer.name in figures]
+    best = max(on_redis, key=lambda name: figures[name].jobs_per_s or 0.0, default=None)
+    of_redis = "the best on Redis" + (f" ({best})" if best else "")
+    cpu_us = figures["zmws"].cpu_us if "zmws" in figures else None
+    return [
+        *judge("jobs/s, zmws / huey", against("huey"), HUEY_GATE, HUEY_AIM),
+        *judge(f"jobs/s, zmws / {of_redis}", against(best), REDIS_GATE, None),
+        *judge("CPU us a job of zmws in all", cpu_us, CPU_GATE_US, CPU_AIM_US, at_most=True),
+    ]
+
+
+def described(peer: Peer, python: str) -> dict[str, object]:
+    of_what = versions(peer, python)
+    if peer.on_redis:
+        of_what["redis-server"] = redis_server.version()
+    return {"title": peer.title, "keeps": peer.keeps, "versions": of_what}
 
 
 def say(drained: Drained) -> str:
@@ -108,49 +116,72 @@ def say(drained: Drained) -> str:
     )
 
 
-def run() -> None:
-    asked = parser(
-        "Jobs drained by Python workers, results stored: zmws against Huey on SQLite.",
+def asked() -> argparse.Namespace:
+    made = parser(
+        "Jobs drained by Python workers, results stored: zmws against Huey, Taskiq, Dramatiq and Celery.",
         rounds=3,
         on_disk=True,
+        json_file=True,
         jobs=(20_000, "jobs a measurement"),
         workers=(2, "worker processes"),
     )
-    asked.add_argument("--huey-python", default=sys.executable, help="a Python that has huey (this one)")
-    options = asked.parse_args()
+    shapes = "; ".join(f"{name}: {jobs} jobs, {workers} workers" for name, (jobs, workers) in SHAPES.items())
+    made.add_argument("--shape", choices=SHAPES, help=f"instead of --jobs and --workers ({shapes})")
+    made.add_argument(
+        "--peers-python",
+        "--huey-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="a Python that has the peers installed (this one)",
+    )
+    options = made.parse_args()
+    if options.shape:
+        options.jobs, options.workers = SHAPES[options.shape]
+    return options
+
+
+def run() -> None:
+    options = asked()
     load = Load(options.jobs, options.workers, disk(options))
     contestants: dict[str, Callable[[], Drained]] = {
-        "huey": functools.partial(huey, load, options.huey_python),
-        "zmws": functools.partial(zmws, load),
+        peer.name: functools.partial(drain, peer, load, options.peers_python) for peer in PEERS
     }
+    contestants["zmws"] = functools.partial(ours, load)
     results, missing = interleaved(contestants, options.rounds, say)
-    speeds = {name: [one.jobs_per_s for one in each] for name, each in results.items()}
-    against = ratio(speeds["zmws"], speeds["huey"]) if len(speeds) == 2 else None
-    medians = {
-        name: {
-            "jobs_per_s": median(speeds[name]),
-            "cpu_us": median(one.cpu_us for one in each),
-            "whole_s": median(one.whole_s for one in each),
-        }
-        for name, each in results.items()
-    }
-    judged = judge("jobs/s, zmws / huey", against, GATE, AIM)
+    figures = found(results)
+    judged = verdicts(figures) if load.workers == WORKERS_JUDGED else []
     if options.json:
-        figures = {**vars(load), "disk": load.disk.as_figures()}
-        print(as_json({"load": figures, "medians": medians}, judged, results, missing))
-        return
-    forms = ["{:.0f}", "{:.0f}", "{:.1f}"]
+        about = {peer.name: described(peer, options.peers_python) for peer in PEERS if peer.name in results}
+        about["zmws"] = {"title": "zmws", "keeps": "SQLite, on disk", "versions": {"zmws": zmws.__version__}}
+        told = {
+            "machine": vars(this_machine()),
+            "load": {**vars(load), "shape": options.shape, "disk": load.disk.as_figures()},
+            "contestants": about,
+            "medians": {name: vars(one) for name, one in figures.items()},
+        }
+        options.json.write_text(as_json(told, judged, results, missing) + "\n")
+    show(options, load, figures, missing)
+    if judged:
+        print(verdict_table(judged))
+    else:
+        print(f"The gates are for {WORKERS_JUDGED} workers: nothing is judged.")
+
+
+def show(
+    options: argparse.Namespace, load: Load, figures: Mapping[str, Found], missing: Mapping[str, str]
+) -> None:
+    forms = ["{:.0f}", "{:.0f}", "{:.0f}", "{:.1f}", "{:.2f}"]
     rows = [
-        [name, *(figure(value, form) for value, form in zip(line.values(), forms, strict=True))]
-        for name, line in medians.items()
+        [name, *(figure(value, form) for value, form in zip(vars(one).values(), forms, strict=True))]
+        for name, one in figures.items()
     ]
-    print(
-        f"\nMedians of {options.rounds} rounds, {load.jobs} jobs each, {load.workers} workers, {load.disk}:\n"
-    )
-    print(table(["", "jobs/s", "CPU us/job", "s with the start"], rows) + "\n")
+    shape = f"the {options.shape} shape: " if options.shape else ""
+    print(f"\nMedians of {options.rounds} rounds, {shape}{load.jobs} jobs each, ", end="")
+    print(f"{load.workers} workers, {load.disk}:\n")
+    head = ["", "jobs/s", "CPU us/job", "of it the server", "s with the start", "zmws/it, jobs/s"]
+    print(table(head, rows) + "\n")
     for name, why in missing.items():
         print(f"{name} was skipped: {why}")
-    print(verdict_table(judged))
 
 
 if __name__ == "__main__":

@@ -221,8 +221,11 @@ class Process(Watched):
         try:
             self._popen.wait(3)
         except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
+            started = self.descendants()  # nobody else ends them when it cannot
+            self.kill()
+            for pid in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def cpu_s(pid: int) -> float | None:
@@ -541,6 +544,7 @@ class Drained:
     jobs_per_s: float  # from the first that was seen done to the last: how long workers start is left out
     cpu_us: float | None  # a job, in that time
     whole_s: float  # from the start of the workers
+    server_us: float | None = None  # what of cpu_us is the server's, where there is one
 
 
 def watch_drain(
@@ -549,27 +553,32 @@ def watch_drain(
     jobs: int,
     cpu_s: Callable[[], float | None],
     timeout_s: float,
+    server_cpu_s: Callable[[], float | None] = lambda: None,
 ) -> Drained:
     """Start the workers, and ask how many jobs are done until so many more are than before. Raises Broken
     after `timeout_s`."""
     before, begun_at = done(), time.monotonic()
     start()
-    first: tuple[float, int, float | None] | None = None
+    first: tuple[float, int, float | None, float | None] | None = None
     while True:
         time.sleep(0.05)
-        now, count, cpu = time.monotonic(), done() - before, cpu_s()
+        now, count, cpu, server_cpu = time.monotonic(), done() - before, cpu_s(), server_cpu_s()
         if first is None and count:
-            first = now, count, cpu
+            first = now, count, cpu, server_cpu
         if first is not None and count >= jobs:
             break
         if now - begun_at > timeout_s:
             raise Broken(f"{count} of {jobs} jobs done after {timeout_s:.0f} s")
-    since, already, cpu_before = first
+    since, already, cpu_before, server_cpu_before = first
     if count == already:
         raise CannotRun("too few jobs: all were done before the first look")
     counted = count - already
-    cpu_us = None if cpu is None or cpu_before is None else (cpu - cpu_before) / counted * 1e6
-    return Drained(counted / (now - since), cpu_us, now - begun_at)
+
+    def a_job(used: float | None, before: float | None) -> float | None:
+        return None if used is None or before is None else (used - before) / counted * 1e6
+
+    cpu_us, server_us = a_job(cpu, cpu_before), a_job(server_cpu, server_cpu_before)
+    return Drained(counted / (now - since), cpu_us, now - begun_at, server_us)
 
 
 # --- output ---

@@ -1,6 +1,6 @@
 """What the Huey contestant of drain.py runs: a no-op, its queue and results in the file HUEY_DB.
 
-huey_app.py enqueue N       the consumer imports huey_app.huey
+`enqueue` gives the id of the last job, `result` what a job has returned; the consumer imports `huey`.
 """
 
 import os
@@ -16,6 +16,11 @@ def no_op() -> int:
     return 1
 
 
-def enqueue(jobs: int) -> None:
+def enqueue(jobs: int) -> str:
     for _ in range(jobs):
-        no_op()
+        last = no_op()
+    return str(last.id)
+
+
+def result(job: str) -> object:
+    return huey.result(job)

@@ -227,7 +227,9 @@ def drained(
             check_alive(running())
             return int(service_row(client, service)["complete"])
 
-        found = watch_drain(start, done, jobs, lambda: cpu_of(running()), timeout_s)
+        found = watch_drain(
+            start, done, jobs, lambda: cpu_of(running()), timeout_s, lambda: cpu_of([broker.process])
+        )
         job = next(client.jobs(service=service, limit=1))
         result = client.job(job["id"]).result(timeout=10)
     if result != 1:
