@@ -22,6 +22,7 @@ BARE_HEARTBEAT = [mdp.MDPW02, mdp.W_HEARTBEAT]
 
 LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0, batch_rows_max=7)
 # As small as can be, so that most of a backlog stands in the store alone.
+LIMITS = replace(LIMITS, prefetch_time_s=0.25)  # here a message takes up to 20 ms
 LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memory_max=6)
 
 
@@ -72,9 +73,6 @@ class SimBroker:
         self.world.say("broker crashes")
         for job in self.core.held.stored.values():
             if job.retries == 0:
-                row = self.disk.rows.get(job.id)
-                if row is None or row["attempt"] != job.attempt:
-                    self.watcher.hands.undone.add(job.id)
                 self.watcher.may_fail[job.id] += (
                     1  # its worker may not come back, nor say again that it is done
                 )

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.ahead import Ahead
 from tests.simulation.turns import Before, suspect
 from tests.simulation.violation import demand
 from zmws.core.broker import Broker
@@ -24,6 +25,7 @@ class Hand:
     worker: str
     slots: int
     services: dict[str, int]
+    prefetch: int = 0
     tokens: dict[bytes, str] = field(default_factory=dict)  # and their service
     confirming: set[bytes] = field(default_factory=set)
 
@@ -31,13 +33,13 @@ class Hand:
 class Hands:
     """Follows every message between the broker and workers of ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: Ahead) -> None:
+        self.ahead = ahead
         self.by_peer: dict[Peer, Hand] = {}
         self.drained: set[str] = set()  # worker ids, each of one process
         self.retries: dict[str, int] = {}  # by job id, as it was asked for
         self.begun: Counter[str] = Counter()
         self.numbers: dict[str, int] = {}  # by job id
-        self.undone: set[str] = set()  # jobs whose start a crash of the broker has undone
         self.revived: dict[str, int] = {}  # how often an operator has retried what had ended
         self.saved: dict[str, str] = {}  # by job id: what its attempts left
 
@@ -97,7 +99,9 @@ class Hands:
         services = {message.service: info.slots}
         if info.services is not None:
             services = {name: told.slots for name, told in info.services.items()}
-        hand = Hand(info.id, info.slots, services)
+        if info.services is None:
+            services = {message.service: info.slots + info.prefetch}
+        hand = Hand(info.id, info.slots, services, info.prefetch)
         alive = [token for token in info.finished if core.held.live(token) is not None]
         for token in (*info.holding, *alive):
             for other in self.by_peer.values():
@@ -155,8 +159,10 @@ class Hands:
             alone = other is None or not suspect(other)
             demand(alone, f"{job.id} was given to a worker that holds a suspect")
         service, tokens = message.service, hand.tokens
+        self.ahead.given(message, len(tokens), hand.slots, core)
         tokens[message.token] = service
-        demand(len(tokens) <= hand.slots, f"{len(tokens)} jobs in {hand.slots} slots")
+        room = hand.slots + hand.prefetch
+        demand(len(tokens) <= room, f"{len(tokens)} jobs in {hand.slots} slots and {hand.prefetch} ahead")
         of_it = sum(one == service for one in tokens.values())
         most = hand.services.get(service, 0)
         demand(of_it <= most, f"{of_it} jobs of {service} in {most} slots")
@@ -178,8 +184,7 @@ class Hands:
         that an operator has retried it."""
         self.begun[job_id] += 1
         if self.retries.get(job_id) == 0:
-            # A REQUEST does not wait for the write of the start, which a crash may so undo.
-            most = 1 + self.revived.get(job_id, 0) + (job_id in self.undone)
+            most = 1 + self.revived.get(job_id, 0)
             demand(self.begun[job_id] <= most, f"{job_id}, which is not to be tried again, began once more")
 
     def after(self, core: Broker, before: Before) -> None:

@@ -10,6 +10,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.foreign import ForeignWorker, StrictClient
 from tests.simulation.invariants import Watcher
 from tests.simulation.load import SERVICES, Load
+from tests.simulation.quick import SimQuickWorker
 from tests.simulation.slots import SimSlotsWorker
 from tests.simulation.violation import Violation
 from tests.simulation.workers import SimWorker
@@ -30,6 +31,12 @@ class History:
             "A": ServiceOptions(ttr=30.0, backoff=0.5, rate=random.choice((None, None, 4.0))),
             "B": ServiceOptions(ttr=30.0, backoff=0.5, max_running=random.choice((None, 1, 2))),
             "F": ServiceOptions(ttr=30.0),
+            "Q": ServiceOptions(
+                ttr=30.0,
+                backoff=0.5,
+                rate=random.choice((None, None, None, 10.0)),
+                max_running=random.choice((None, None, None, 4)),
+            ),
         }
         self.watcher = watcher = Watcher(world, services)
         self.broker = broker = SimBroker(world, watcher, services)
@@ -41,6 +48,10 @@ class History:
         for n in range(random.choice((0, 1, 1, 2))):
             both = random.choice(({"A": 3, "B": 2}, {"B": 3, "A": 3}))
             self.workers.append(SimSlotsWorker(world, broker, watcher, f"m{n}", both, 3, misfortune))
+        for n in range(random.choice((1, 2, 2))):
+            slots, prefetch = random.choice(((1, 3), (1, 16), (2, 4)))
+            quick = SimQuickWorker(world, broker, watcher, f"q{n}", "Q", misfortune, slots, prefetch)
+            self.workers.append(quick)
         self.workers.append(ForeignWorker(world, broker, watcher, "f0", "F"))
         self.clients = [SimClient(world, broker, watcher, f"c{n}") for n in range(random.randint(1, 3))]
         self.strict = StrictClient(world, broker, "s0")
@@ -55,7 +66,11 @@ class History:
         for _ in range(random.randint(0, 3)):
             service, count = random.choice(SERVICES), random.randint(1, 20)
             world.after(random.uniform(0.5, LOAD_S), lambda s=service, n=count: self.strict.burst(s, n))
-        for fault in random.sample(self.faults.all(), random.randint(0, 5)):
+        for n in range(random.choice((0, 1, 2))):
+            world.after(random.uniform(0.5, LOAD_S), lambda n=n: self.load.burst(n + 1))
+        faults = random.sample(self.faults.all(), random.randint(0, 5))
+        self.watcher.ahead.faultless = not faults
+        for fault in faults:
             for _ in range(random.randint(1, 3)):
                 world.after(random.uniform(0.5, LOAD_S + 5), fault)
         world.run(LOAD_S + 10)

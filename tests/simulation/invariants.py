@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tests.simulation.ahead import Ahead
 from tests.simulation.answers import Answers
 from tests.simulation.clocks import Clocks
 from tests.simulation.counts import counts_agree, window_is_kept
@@ -47,7 +48,8 @@ class Watcher:
     def __init__(self, world: World, services: dict[str, ServiceOptions]) -> None:
         self.world = world
         self.turns = Turns(world, services)
-        self.hands = Hands()
+        self.ahead = Ahead(world)
+        self.hands = Hands(self.ahead)
         self.defaults = Defaults(services)
         self.clocks = Clocks(world)
         self.answers = Answers(world)
@@ -93,6 +95,7 @@ class Watcher:
         self.last_token.clear()
         self.turns.restarted()
         self.hands.restarted()
+        self.ahead.restarted()
         self.defaults.crashed()
         self.answers.restarted()
 
@@ -140,11 +143,13 @@ class Watcher:
         assert job_id is not None
         self.not_before(job_id, "began")
         self.hands.began(job_id)
+        self.ahead.began(request.token)
         self.work_of[job_id].append((worker, request.token, world.now))
 
-    def given(self, worker: str, token: bytes, holding: set[bytes]) -> None:
-        """One job at a time, and none to a worker that hangs on a job that is over."""
-        self.demand(not holding - {token}, f"{worker} was given {token!r} while it runs {holding}")
+    def given(self, worker: str, token: bytes, holding: set[bytes], room: int) -> None:
+        """No more than it takes, and none to a worker that hangs on a job that is over."""
+        others = holding - {token}
+        self.demand(len(others) < room, f"{worker} was given {token!r} while it has {holding}")
 
     def told_done(self, tokens: list[bytes], disk: ModelStore) -> None:
         """A worker forgets a result: then the disk must have taken it."""
@@ -188,6 +193,7 @@ class Watcher:
         yield before
         self.turns.after(core, before, disk)
         self.hands.after(core, before)
+        self.ahead.after(core, before, self.turns.started)
         self._leases_started(core, before)
         self.stepped(core, disk)
 
@@ -262,7 +268,9 @@ class Watcher:
         job = core.held.live(message.token)
         self.demand(job is not None, f"a request left with the dead token {message.token!r}")
         assert job is not None
+        waited = job.retries == 0 and job.kind == "stored"  # for its start to be on disk
         late = job.expires_at is not None and job.attempt == 1 and self.steady() >= job.expires_at
+        late = late and not waited
         self.demand(not late, f"{job_id} was started after it had expired")
         self.clocks.started(message.token, job.ttr)
         self.clocks.may_start(job_id)

@@ -17,7 +17,7 @@ from zmws.errors import Refused, ZmwsError
 from zmws.wire.mdp import PARAM_JSON
 from zmws.wire.messages import Reply
 
-SERVICES = ("A", "B", "F")
+SERVICES = ("A", "B", "F", "Q")
 
 
 def _unheard(reply: Any) -> None:
@@ -99,10 +99,16 @@ class Load:
 
         client.ask(service, False, options, body, None, then)
 
-    def _submit_many(self, client: SimClient, n: int) -> None:
+    def burst(self, n: int) -> None:
+        """Short jobs, one message of many after the other."""
+        client = self.world.random.choice(self.clients)
+        for number in range(3):
+            self._submit_many(client, 1000 * n + number, "Q")
+
+    def _submit_many(self, client: SimClient, n: int, service: str | None = None) -> None:
         """Many in one message, perhaps the same message twice."""
         random = self.world.random
-        service = random.choice(SERVICES)
+        service = service or random.choice(SERVICES)
         jobs = []
         for k in range(random.randint(3, 12)):
             job = {"service": service, "params": {"n": n, "k": k}, "id": f"many-{self.world.seed}-{n}-{k}"}
@@ -117,7 +123,9 @@ class Load:
             if random.random() < 0.3:
                 job["keep"] = 1
             self.watcher.asks(job["id"], job.get("delay", 0.0), job.get("expires", 0.0))
-            jobs.append(job | {"retries": random.choice((3, 6))})
+            jobs.append(
+                job | {"retries": random.choice((3, 6, 6, 0)) if service == "Q" else random.choice((3, 6))}
+            )
         body = (json.dumps(jobs).encode(),)
 
         def then(reply: Any) -> None:

@@ -62,7 +62,7 @@ class OurWorker(Peer):
         if not self.running:
             return
         self.world.say(f"{self.name} crashes")
-        self.running = self.frozen = False
+        self.running = self.frozen = self.watcher.ahead.faultless = False
         for token in self._charged():
             self.watcher.may_have_failed(token)
         if self.link is not None:

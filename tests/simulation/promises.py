@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
 from zmws.core import roster
+from zmws.core.ahead import RunTime
 from zmws.core.backlog import Backlog
 from zmws.core.dispatch import Dispatch
 from zmws.core.forgetting import Prune
@@ -20,6 +21,7 @@ from zmws.core.session import Session
 from zmws.core.submission import Submission
 from zmws.core.taker import Taker
 from zmws.core.watchers import Watchers
+from zmws.dialog.worker import WorkerDialog
 
 PROMISES = [
     Mutation(
@@ -260,10 +262,74 @@ PROMISES = [
         'Question(self.turn, caller, "zmws.stack", {}).refuse(503, "no_answer", text)',
         "pass",
     ),
+    Mutation(
+        "a job that may run only once is sent ahead",
+        Dispatch,
+        "_send_ahead",
+        "head.retries == 0 or head.suspect",
+        "head.suspect",
+    ),
+    Mutation(
+        "a suspect is sent ahead", Dispatch, "_send_ahead", "head.retries == 0 or head.suspect", "False"
+    ),
+    Mutation(
+        "a job is sent ahead past who could begin it",
+        Dispatch,
+        "_send_ahead",
+        "expected_s is None or self._next(service, alone=False) is not None",
+        "expected_s is None",
+    ),
+    Mutation("what lies is not taken back", Dispatch, "_take_back", "while overdue and", "while False and"),
+    Mutation("what lies is never overdue", Session, "look_ahead", "ring.overdue[token] = assignment", "pass"),
+    Mutation(
+        "a worker keeps what lies",
+        WorkerDialog,
+        "tick",
+        "self._let_go_of([token for token, until in self._ahead.items() if now >= until])",
+        "pass",
+    ),
+    Mutation(
+        "more is sent ahead than a worker takes",
+        Session,
+        "_offer_ahead",
+        "count < self.slots + self.prefetch",
+        "count <= self.slots + self.prefetch",
+    ),
+    Mutation(
+        "the REQUEST of a job that may run only once does not wait for the disk",
+        Session,
+        "give",
+        "assignment.unsent = job.retries == 0 and job.kind == STORED",
+        "assignment.unsent = False",
+    ),
 ]
 
 # What a transcript shows, and the simulator would only by contrivance: the file beside each.
 BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "the time to run of a job that was sent ahead has begun",
+            Session,
+            "now_holds",
+            "assignment.job.deadline_mono = NO_DEADLINE",
+            "pass",
+        ),
+        "prefetch",
+    ),
+    (
+        Mutation(
+            "jobs are sent ahead to who has not moved",
+            Session,
+            "takes_ahead",
+            "if now - self._moved >= limits.prefetch_time_s:",
+            "if False:",
+        ),
+        "prefetch",
+    ),
+    (
+        Mutation("one job tells how long they run", RunTime, "expected_s", ">= JOBS_MIN", ">= 1"),
+        "prefetch",
+    ),
     (
         Mutation(
             "what ended during a prune is kept", Prune, "_pruned", "if meanwhile is not None:", "if False:"

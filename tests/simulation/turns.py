@@ -57,6 +57,7 @@ class Turns:
         self._turn: dict[tuple[str, str | None], int] = {}  # when a group had its last turn
         self._ready_since: dict[tuple[str, str | None], int] = {}
         self._allowance: dict[str, tuple[float, float]] = {}
+        self.started: set[bytes] = set()  # tokens that the last input has started
 
     def before(self, core: Broker) -> Before:
         """To be looked at again when the input is done."""
@@ -76,13 +77,15 @@ class Turns:
         fresh = [(t, a) for t, a in core.held.assignments.items() if t not in before.tokens]
         starts = self._starts(core, before, fresh) if fresh else []
         self._who_came(core, before, starts)
+        self.started = {start.token for start in starts}
         for start in starts:
             service, job = core.held.services[start.service], start.job
             assert job is not None and start.taker is not None, start
             drained = isinstance(start.taker, Session) and start.taker.draining
             demand(not drained, f"{start.taker.name} was drained, and is given {job.id}")
             self._within_limits(core, service)
-            self._waited_longest(start.taker, service, job, before.rings[service.name])
+            if not start.ahead:
+                self._waited_longest(start.taker, service, job, before.rings[service.name])
             if job.id not in before.parked:
                 self._first_of_its_group(core, service, job, disk)
         self._groups(core, before, starts)
@@ -91,7 +94,7 @@ class Turns:
             if starts:
                 # Who came and who was given a job within one input stand in the order in which that was.
                 was = set(before.rings.get(name, ()))
-                given = {start.taker for start in starts}
+                given = {start.taker for start in starts if not start.ahead}
                 for taker in service.ring:
                     if taker not in was or taker in given:
                         self._since[taker, name] = self._tick()
@@ -102,7 +105,7 @@ class Turns:
         """Of the tokens that are new those that were given out, in order: the others were adopted."""
         sends = core.turn.sends[before.sends :]
         requests = {send.message.token for send in sends if isinstance(send.message, WorkerRequest)}
-        return [a for token, a in fresh if token in requests or isinstance(a.taker, Lease)]
+        return [a for token, a in fresh if token in requests or a.unsent or isinstance(a.taker, Lease)]
 
     # ------------------------------------------------------------ workers
 
@@ -116,7 +119,8 @@ class Turns:
             if not starts and was.issuperset(service.ring):
                 continue
             came = [taker for taker in service.ring if taker not in was]
-            came += [s.taker for s in starts if s.service == name and s.taker and s.taker not in was]
+            given = [s.taker for s in starts if s.service == name and not s.ahead]
+            came += [taker for taker in given if taker and taker not in was]
             for taker in came:
                 self._since[taker, name] = self._tick()
 
@@ -127,7 +131,7 @@ class Turns:
             if (
                 other is taker
                 or other not in service.ring
-                or not _can_be_given(other, service.ring, self.world.now)
+                or not can_be_given(other, service.ring, self.world.now)
             ):
                 continue
             if suspect(job) and other.holding:
@@ -154,7 +158,7 @@ class Turns:
         kept = service.may_start_at(self.world.now, kept=1) if service.parked else at
         gives = gives and kept is not None and kept <= self.world.now
         for taker in service.ring:
-            if not _can_be_given(taker, service.ring, self.world.now):
+            if not can_be_given(taker, service.ring, self.world.now):
                 continue
             demand(not gives, f"{taker.name} has a free slot while a job of {service.name} waits")
             alone = service.parked and not taker.holding
@@ -197,7 +201,8 @@ class Turns:
             # A job that expires, or is parked, at the head of its group has its turn too.
             expired = core.turn.counters["jobs_expired"] != before.expired
             lost = expired or not before.parked >= set(service.parked)
-            for group in now | was:
+            given = {start.job.group for start in starts if start.service == name and start.job is not None}
+            for group in now | was | given:
                 if lost or group not in was or group not in now:
                     self._ready_since[name, group] = self._tick()
             if lost:  # whose turn that was is not known here: all begin anew
@@ -237,6 +242,6 @@ class Turns:
                 demand(here, f"{job.id} of {service.name} was started before {other}, in the store alone")
 
 
-def _can_be_given(taker: Taker, ring: Ring, now: float) -> bool:
+def can_be_given(taker: Taker, ring: Ring, now: float) -> bool:
     """Whether a taker that stands in this ring may be given a job."""
     return taker.blocked_until <= now and (taker.reserved is None or taker.reserved is ring)

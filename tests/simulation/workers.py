@@ -13,7 +13,7 @@ from tests.simulation.world import World
 from zmws.core.job import job_id_of
 from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.worker import DialogSettings, WorkerDialog
-from zmws.dialog.worker_actions import CancelJob, Hangs, StartJob, Stopped
+from zmws.dialog.worker_actions import CancelJob, Hangs, Lies, StartJob, Stopped
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 
@@ -33,15 +33,20 @@ class SimWorker(OurWorker):
     def begin(self) -> None:
         """A new process."""
         self.running, self.lives, self._tick_at = True, self.lives + 1, None
-        self.dialog = WorkerDialog(
+        self.dialog = self.dialogue()
+        self.dialog.start(self.world.now)
+        self.act()
+
+    def dialogue(self) -> WorkerDialog:
+        return WorkerDialog(
             self.service,
             f"{self.name}.{self.lives}",
             ["broker"],
             self.world.random.random,
             settings=DialogSettings(heartbeat_interval_s=1.0, leave_s=3.0),
         )
-        self.dialog.start(self.world.now)
-        self.act()
+
+    room = 1  # jobs that it may have in hand
 
     @property
     def process(self) -> object:
@@ -72,7 +77,7 @@ class SimWorker(OurWorker):
             if frame.startswith(b"DONE ") and frames[0] == mdp.MDPW02:
                 self.watcher.told_done(frame[5:].split(), self.broker.disk)
         if frames[1] == mdp.W_REQUEST:
-            self.watcher.given(self.name, frames[2], set(self.dialog.holding))
+            self.watcher.given(self.name, frames[2], set(self.dialog.holding), self.room)
         self.dialog.receive(self.world.now, frames)
         self.act()
 
@@ -92,9 +97,9 @@ class SimWorker(OurWorker):
                 if self.link is not None:
                     self.link.send_to_broker(action.frames)
             elif isinstance(action, StartJob):
-                self._work(action.request)
-            elif isinstance(action, CancelJob):
-                self.world.say(f"{self.name} is told to drop {action.token.decode()}")
+                self.start_job(action.request)
+            elif isinstance(action, (CancelJob, Lies)):
+                self.act_on(action)
             elif isinstance(action, Hangs):
                 self._on_hang()
             elif isinstance(action, Stopped):
@@ -112,6 +117,20 @@ class SimWorker(OurWorker):
                         self.tick()
 
             self.world.after(due - self.world.now, wake)
+
+    def start_job(self, request: WorkerRequest) -> None:
+        self._work(request)
+
+    def act_on(self, action: object) -> None:
+        if isinstance(action, CancelJob):
+            self.world.say(f"{self.name} is told to drop {action.token.decode()}")
+
+    def takes_s(self) -> float:
+        """How long a job takes."""
+        return self.world.random.choice((0.0, 0.01, 0.1, 0.5, 2.0))
+
+    def ended(self) -> None:
+        """A job has ended."""
 
     def leave(self, within_s: float | None) -> None:
         """It is asked to stop, as by a deploy."""
@@ -146,7 +165,7 @@ class SimWorker(OurWorker):
     def _work(self, request: WorkerRequest) -> None:
         random, dialog = self.world.random, self.dialog
         self.watcher.began(self.name, request, self.world)
-        takes = random.choice((0.0, 0.01, 0.1, 0.5, 2.0))
+        takes = self.takes_s()
         if self.may_hang and self.world.chance(0.02):
             # Past `ttr` and `cancel_grace`: until then it is shown as hung, and nothing else is given to it.
             self.may_hang = False
@@ -171,6 +190,7 @@ class SimWorker(OurWorker):
                 body = (b"COMPLETE", *request.body)
             dialog.final(self.world.now, request.token, body)
             self.act()
+            self.ended()
 
         if self.world.chance(0.3):
             dialog.partial(self.world.now, request.token, (b"CONT", b"PARAM-JSON: 1"))

@@ -54,6 +54,9 @@ class Lease(Taker):
             self.caller.peer, Answer("zmws.lease", (b"200", body), self.caller.reply_to), job.last_write
         )
 
+    def send(self, assignment: Assignment, job: Job) -> None:
+        """The answer waits by itself."""
+
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """It has no connection of its own to be told by; its report will be refused."""
 

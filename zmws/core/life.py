@@ -88,7 +88,11 @@ class Life:
 
     def settled(self, job: Job) -> None:
         """All that was written of a job is on disk."""
-        if job.state in (WAITING, SCHEDULED):
+        if job.state == RUNNING:
+            assignment = self.held.assignment_of(job)
+            if assignment is not None and assignment.unsent and assignment.taker is not None:
+                assignment.taker.send(assignment, job)
+        elif job.state in (WAITING, SCHEDULED):
             self.backlog.settled(job)
 
     def finished(self, job: Job) -> None:
@@ -194,7 +198,8 @@ class Life:
 
     def start(self, service: Service, job: Job, taker: Taker) -> None:
         """A waiting job that was taken out of its queue is given to a taker. A REQUEST does not wait for the
-        write of this: a crash in between runs the job again, fenced by its token."""
+        write of this: a crash in between runs the job again, fenced by its token. (That of a job that may run
+        only once does.)"""
         turn = self.turn
         job.attempt += 1
         job.nonce = turn.suppliers.nonce()

@@ -351,9 +351,14 @@ class Roster:
             self.turn.counters["workers_lost"] += 1
 
     def end(self, session: Session, why: str) -> None:
-        """The session is over. What it still holds has lost its worker."""
-        jobs = session.jobs
+        """The session is over. What it still holds has lost its worker; what was not sent to it has not."""
         self._remove(session)
+        for assignment in list(session.holding.values()):
+            if assignment.unsent:
+                session.let_go(assignment.token)
+                if assignment.job is not None:
+                    self.life.give_back(assignment.job, "its worker was gone before it was sent")
+        jobs = session.jobs
         self._keep_owed(session)
         self._lose(session, jobs, why)
         names = ", ".join(session.service_names[:20])

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from zmws.core.job import Job
+from zmws.core.job import STORED, Job
 from zmws.core.limits import Limits
 from zmws.core.taker import Assignment, Ring, Taker
 from zmws.core.timers import Reminder
@@ -146,11 +146,20 @@ class Session(Taker):
                 ring.ahead.drop(self)
 
     def give(self, assignment: Assignment, job: Job) -> None:
-        """REQUEST, which is not held for the write of the start."""
+        """REQUEST, which is not held for the write of the start: a crash in between runs the job again. That
+        of a job that may run only once is."""
         assignment.ttr_s = job.ttr
         if self.ours:
             assignment.name_by = self.turn.now + NAMED_WITHIN * self.turn.limits.heartbeat_interval_s
         self.now_holds(assignment)
+        assignment.unsent = job.retries == 0 and job.kind == STORED
+        if assignment.unsent:
+            assignment.expected_s = None  # nothing is sent ahead behind it: that would come before it
+        else:
+            self.send(assignment, job)
+
+    def send(self, assignment: Assignment, job: Job) -> None:
+        assignment.unsent = False
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
@@ -159,13 +168,16 @@ class Session(Taker):
 
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """CANCEL to a worker of ours, whose slot is hung if it has not let go after `cancel_grace`; a foreign
-        one knows no CANCEL and keeps the job until its FINAL or its ttr."""
+        one knows no CANCEL and keeps the job until its FINAL or its ttr. What was not sent never is."""
+        if assignment.unsent:
+            self.let_go(assignment.token)
+            return self.stand_in_line()
         if self.ours:
             self.turn.command(self.peer, Heartbeat((b"CANCEL " + assignment.token,)), self.link)
             assignment.drop_by = self.turn.now + self.turn.limits.cancel_grace_s
         else:
             assignment.drop_by = deadline
-        self.ends_by(assignment.drop_by)
+        return self.ends_by(assignment.drop_by)
 
     def let_lie(self, assignment: Assignment) -> None:
         """CANCEL, to which it says RELEASE."""

@@ -29,6 +29,7 @@ class Assignment:
     taker: Taker | None = None  # None: an earlier life of the broker gave it, and nobody has named it yet
     since_at: float | None = None
     given: float = 0.0  # when it was given, or named by who has it
+    unsent: bool = False  # it may run only once: its REQUEST leaves when the start is on disk
     ahead: bool = False  # it was sent ahead: there are older ones for all slots
     expected_s: float | None = None  # how long it will run, by experience
     ttr_s: float = 0.0
@@ -94,6 +95,10 @@ class Taker(ABC):
     @abstractmethod
     def give(self, assignment: Assignment, job: Job) -> None:
         """Hand a job over: it holds it from now on."""
+
+    @abstractmethod
+    def send(self, assignment: Assignment, job: Job) -> None:
+        """That it holds this is on disk, which its REQUEST has waited for."""
 
     @abstractmethod
     def drop(self, assignment: Assignment, deadline: float) -> None:
