@@ -68,7 +68,10 @@ class ScriptedLine:
     def begin(self, token: bytes) -> bool:
         return True
 
-    def wake(self) -> None: ...
+    def look_around(self) -> None: ...
+
+    def here(self) -> None:
+        return None
 
     def start(self) -> None:
         CALLS.append("start")

@@ -13,7 +13,6 @@ Rule 4: what no FINAL has moved up within `prefetch_patience_s` is overdue: it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 JOBS_MIN = 8  # so many jobs must have ended before their run time is known
@@ -75,6 +74,7 @@ class Fewest(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._count)
 
-    def __iter__(self) -> Iterator[T]:
-        for count in sorted(self._by_count):
-            yield from tuple(self._by_count[count])
+    def first(self) -> T | None:
+        """The one whose turn it is, None if there is none."""
+        counts = self._by_count
+        return next(iter(counts[min(counts)])) if counts else None

@@ -85,7 +85,7 @@ class Dispatch:
 
     def _send_ahead(self, service: Service) -> None:
         """Nobody can begin what waits: give it to who will in a moment (ahead.py)."""
-        life, ring = self.life, service.ring
+        life = self.life
         expected_s = service.run_time.expected_s
         if expected_s is None or self._next(service, alone=False) is not None:
             return
@@ -93,11 +93,8 @@ class Dispatch:
             head = service.head()
             if head.retries == 0 or head.suspect:
                 return
-            for taker in ring.ahead:
-                if taker.takes_ahead(service.name, expected_s):
-                    break
-                ring.ahead.drop(taker)  # until it has moved
-            else:
+            taker = self._first_ahead(service, expected_s)
+            if taker is None:
                 return
             job = service.pop()
             assert job is head, head
@@ -105,6 +102,15 @@ class Dispatch:
             if not life.expire_if_late(job, in_queue=False):
                 self.turn.counters["sent_ahead"] += 1
                 self._start(service, job, taker)
+
+    def _first_ahead(self, service: Service, expected_s: float) -> Taker | None:
+        """Who takes a job ahead, of those with the fewest in hand."""
+        ahead = service.ring.ahead
+        while (taker := ahead.first()) is not None:
+            if taker.takes_ahead(service.name, expected_s):
+                return taker
+            ahead.drop(taker)  # until it has moved
+        return None
 
     def _take_back(self, service: Service) -> None:
         """What lies with a worker that does not come to it, though it was sent ahead, goes to who is free."""

@@ -17,6 +17,7 @@ import _thread
 import contextlib
 import math
 import os
+import select
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -29,6 +30,7 @@ from zmws.dialog.actions import Dialog, Open, Transmit
 from zmws.line.dealer import Dealer, NoDescriptors
 
 _WAIT_S_MAX = 3600.0
+LOOKS_S = 0.001  # how long what was left for the thread may lie
 _CLOSER = object()  # owns a line that was closed before it had a thread
 
 D = TypeVar("D", bound=Dialog)
@@ -77,6 +79,25 @@ class LineThread(ABC, Generic[D, Item]):
     def hand(self, item: Item) -> None:
         """Hand over to the thread: it takes up all things in order."""
         self._handed.append(item)
+        self.wake()
+
+    def leave(self, item: Item) -> None:
+        """The same, but the thread is not woken where it looks by itself within LOOKS_S."""
+        self._handed.append(item)
+        if not self.looks():
+            self.wake()
+
+    def looks(self) -> bool:
+        """Whether the thread looks by itself, each LOOKS_S. From any thread. Only in the thread it becomes
+        true."""
+        return False
+
+    def is_supplied(self) -> bool:
+        """Whether what comes over the socket may lie for a moment, while the thread looks by itself."""
+        return False
+
+    def wake(self) -> None:
+        """The thread is to look at once."""
         try:
             self._wake_w.send(b"\0")
         except OSError:
@@ -159,15 +180,25 @@ class LineThread(ABC, Generic[D, Item]):
     def _serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         dialog, poller = self.dialog, zmq.Poller()
         poller.register(self._wake_r.fileno(), zmq.POLLIN)
+        nap = select.poll()
+        nap.register(self._wake_r.fileno(), select.POLLIN)
         self._dealer = Dealer(context, poller)
         while not self.over:
             due = dialog.next_deadline()
             wait_s = _WAIT_S_MAX if due is None else min(_WAIT_S_MAX, max(0.0, due - time.monotonic()))
+            if self.looks():
+                wait_s = min(wait_s, LOOKS_S)
+            if self._handed:
+                wait_s = 0.0  # it was handed over while that was looked at
             # Rounded up: a wait that ends a moment early would only be waited again.
-            poller.poll(math.ceil(wait_s * 1000))
+            wait_ms = math.ceil(wait_s * 1000)
+            if wait_ms and self.is_supplied():
+                nap.poll(wait_ms)  # what comes meanwhile is read together
+            else:
+                poller.poll(wait_ms)
             now = time.monotonic()
             self._read_wakes()
-            while self._take_up_one(now):
+            while self._handed and self._take_up_one(now):
                 pass
             self._watch(now)
             self._receive(now)

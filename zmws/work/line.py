@@ -40,6 +40,7 @@ from zmws.work.memory import resident_bytes
 log = logging.getLogger("zmws.worker")
 
 _LINGER_MS = 1_000
+_SUPPLY = 4  # jobs that have not begun, and no more need be read for a moment
 
 
 class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
@@ -64,6 +65,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         info: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         if services is not None:
             info["services"] = services
+        self._unbegun: dict[bytes, WorkerRequest] = {}
         mine = service, ids.new_id(), brokers
         dialog = WorkerDialog(*mine, random.random, info, settings, memory_bytes, slots, prefetch)
         super().__init__(dialog, _LINGER_MS)
@@ -77,7 +79,6 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         self.on_cancel: Callable[[bytes], None] = lambda token: None  # a job that has begun is to be dropped
         self.on_hang: Callable[[bytes], None] = lambda token: None
         self.on_gone: Callable[[], None] = lambda: None  # the connection is closed, and all was sent
-        self._unbegun: dict[bytes, WorkerRequest] = {}
         self._order: deque[bytes] = deque()  # of what comes; of some there is nothing left to begin
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._woken = False  # there is a wake that nobody has taken
@@ -89,21 +90,26 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     # ------------------------------------------------------------ who runs jobs
 
+    def here(self) -> WorkerRequest | None:
+        """A job that has come: it is still to be begun. None if there is none just now."""
+        order = self._order
+        while order:
+            request = self._unbegun.get(order.popleft())
+            if request is not None:
+                return request
+        return None
+
     def next(self, timeout_s: float | None) -> WorkerRequest | None:
-        """The next job that has come: it is still to be begun. None when there will be none. Raises
-        queue.Empty after `timeout_s`, or when `wake` was called."""
+        """The same, and wait for it. None when there will be none. Raises queue.Empty after `timeout_s`, or
+        when `look_around` was called."""
         while True:
-            try:
-                request = self._unbegun.get(self._order.popleft())
-            except IndexError:
-                if self.finished:
-                    if self.fault is not None:
-                        raise self.fault from None
-                    return None
-            else:
-                if request is not None:
-                    return request
-                continue
+            request = self.here()
+            if request is not None:
+                return request
+            if self.finished:
+                if self.fault is not None:
+                    raise self.fault
+                return None
             self._woken = False  # before the look that follows: what comes after that wakes
             if self._order or self.finished:
                 continue
@@ -115,8 +121,8 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         """Begin a job that `next` has shown; False if it was taken back meanwhile."""
         return self._unbegun.pop(token, None) is not None
 
-    def wake(self) -> None:
-        """Whoever waits for the next job is to look around."""
+    def look_around(self) -> None:
+        """Whoever waits for the next job is to do so."""
         if not self._woken:
             self._woken = True
             self._wakes.put(None)
@@ -142,7 +148,11 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
     def finish(self, token: bytes, body: tuple[bytes, ...]) -> None:
         """FINAL of a job."""
         self._in_hand.pop(token, None)
-        self.hand(partial(self._final, token, body))
+        self.leave(partial(self._final, token, body))
+
+    def looks(self) -> bool:
+        # Whoever runs jobs goes on by itself with what is here: no need to change threads for each.
+        return bool(self._unbegun)
 
     def is_cancelled(self, token: bytes) -> bool:
         """Whether the broker wants this attempt dropped."""
@@ -163,6 +173,9 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     # ------------------------------------------------------------ the thread
 
+    def is_supplied(self) -> bool:
+        return len(self._unbegun) >= _SUPPLY
+
     def take_up(self, now: float, step: Callable[[float], None]) -> None:
         step(now)
 
@@ -178,7 +191,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
             token = action.request.token
             self._in_hand[token] = self._unbegun[token] = action.request
             self._order.append(token)
-            self.wake()
+            self.look_around()
         elif isinstance(action, Lies):
             for token in action.tokens:
                 self._take_back(token)

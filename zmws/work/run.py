@@ -273,12 +273,17 @@ class Run:
         return None
 
     def _wake(self) -> None:
-        self.line.wake()
+        self.line.look_around()
 
     def _next(self) -> WorkerRequest | None:
         """The next job to begin; None when there will be none. Meanwhile what is due is done."""
         while True:
-            request = self._come() if not self._put_off else self._put_off_no_more()
+            if self._put_off:
+                request = self._put_off_no_more()
+            else:
+                # What is here already needs no look at the time.
+                look = self._look_at is not None and time.monotonic() >= self._look_at
+                request = (None if look else self.line.here()) or self._come()
             if request is None or self.line.begin(request.token):
                 return request
 
@@ -286,7 +291,7 @@ class Run:
         """The first that was put off and has a slot now, or what comes."""
         for _ in range(len(self._put_off)):
             request = self._put_off.popleft()
-            if self._slots.free(service_of(request, self.services[0])):
+            if self._slots.free(self._service_of(request)):
                 return request
             self._put_off.append(request)
         return self._come()
@@ -312,9 +317,12 @@ class Run:
                 if self._put_off:
                     return self._put_off_no_more()
                 continue
-            if request is None or self._slots.free(service_of(request, self.services[0])):
+            if request is None or self._slots.any or self._slots.free(self._service_of(request)):
                 return request
             self._put_off.append(request)
+
+    def _service_of(self, request: WorkerRequest) -> str:
+        return self.services[0] if len(self.services) == 1 else service_of(request, self.services[0])
 
     def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
         now = time.monotonic()
@@ -327,7 +335,7 @@ class Run:
             self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
         if self._put_off:
-            self.line.wake()
+            self.line.look_around()
         error = final.error
         if error is None:
             return self._lines.ended(job, "complete in %.3f s", now - begun)

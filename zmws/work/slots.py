@@ -42,6 +42,7 @@ class Slots:
             if not self._all_inline and found.kind == INLINE:
                 self._kinds[name] = THREADS
             self._executors[name] = self._executor(self._kinds[name], worker, found, here, wake)
+        self.any = self._all_inline  # any job may begin: one is over when the next is looked for
         self._of_worker = {id(worker): self._executors[name] for name, (worker, _) in workers.items()}
         self._taken: Counter[str] = Counter()
         self._counting = threading.Lock()  # jobs may end in several threads
