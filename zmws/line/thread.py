@@ -60,6 +60,7 @@ class LineThread(ABC, Generic[D, Item]):
         self._linger_ms = linger_ms
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
         self._handed: deque[Item] = deque()
+        self._awake = False  # it was woken, and has not looked yet
         self.over = False
         self._owner: dict[str, object] = {}  # `setdefault` is the atomic step: the first stays it
         self._running = _thread.allocate_lock()  # released at the end, once, for all who wait
@@ -98,6 +99,9 @@ class LineThread(ABC, Generic[D, Item]):
 
     def wake(self) -> None:
         """The thread is to look at once."""
+        if self._awake:
+            return  # a byte is on its way already, and it looks after it has read that
+        self._awake = True
         try:
             self._wake_w.send(b"\0")
         except OSError:
@@ -115,6 +119,7 @@ class LineThread(ABC, Generic[D, Item]):
         # It reads the end of the stream. To close would not do: a child that was forked has this end open,
         # too. And a child must not end the stream of its parent.
         if self._pid == os.getpid():
+            self._awake = True
             with contextlib.suppress(OSError):  # it is closed already
                 self._wake_w.shutdown(socket.SHUT_WR)
         self._wake_w.close()
@@ -207,12 +212,16 @@ class LineThread(ABC, Generic[D, Item]):
         self._dealer.close(self._linger_ms)
 
     def _read_wakes(self) -> None:
+        if not self._awake:
+            return
         try:
             data = self._wake_r.recv(4096)
         except BlockingIOError:
-            return
+            return  # the byte comes in a moment
         if not data:
             self.over = True
+        else:
+            self._awake = False  # before the look: what comes from here on wakes it again
 
     def _take_up_one(self, now: float) -> bool:
         """One thing, if there is one. No reference to it is left when this returns."""

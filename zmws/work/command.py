@@ -19,6 +19,7 @@ import click
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
 from zmws.work.last_words import end
+from zmws.work.line_handler import LineHandler
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_LEVELS = {name.lower(): name for name in _LEVELS} | {name[0].lower(): name for name in _LEVELS}
@@ -55,12 +56,7 @@ def set_up_log(level: str) -> None:
     if name is None:
         raise SettingsError(f"'{level}' is no log level; there are debug, info, warning and error")
     logging.Formatter.converter = time.gmtime
-    text = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s:%(zmws)s %(message)s"
-    # `zmws`: which job it belongs to (job_log.py).
-    form = logging.Formatter(text, datefmt="%Y-%m-%dT%H:%M:%S", defaults={"zmws": ""})
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(form)
-    logging.basicConfig(level=name, handlers=[handler])
+    logging.basicConfig(level=name, handlers=[LineHandler(sys.stderr)])
 
 
 def importable(folder: Path) -> None:

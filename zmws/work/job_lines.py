@@ -19,6 +19,8 @@ from collections import deque
 from typing import Any
 
 from zmws.work.job import JobInHand
+from zmws.work.job_log import job_handler, told_of
+from zmws.work.line_handler import LineHandler
 
 log = logging.getLogger("zmws.worker")
 
@@ -72,8 +74,22 @@ class JobLines:
     def write(self) -> None:
         """Write what was said."""
         with self._writing:
+            handler = _own_handler()
             while self._said:
-                self._line(*self._said.popleft())
+                if handler is not None:
+                    self._write_plain(handler)
+                else:
+                    self._line(*self._said.popleft())
+
+    def _write_plain(self, handler: LineHandler) -> None:
+        """Many at once: a record for each would cost more than a small job does."""
+        lines: list[tuple[float, str, str, str, tuple[Any, ...]]] = []
+        while self._said and len(lines) < MANY:
+            at, job, level, text, values = self._said.popleft()
+            if log.isEnabledFor(level):
+                lines.append((at, logging.getLevelName(level), told_of(job), text, values))
+        with contextlib.suppress(Exception):  # as logging itself: a line that cannot be written is none
+            handler.write_lines(log.name, lines)
 
     def close(self) -> None:
         """Write what is left, and end the thread."""
@@ -103,5 +119,13 @@ class JobLines:
             record = log.makeRecord(log.name, level, __file__, 0, text, values, None)
             record.created, record.msecs = at, (at - int(at)) * 1000
             record.service, record.job_id, record.attempt = job.service, job.id, job.attempt
-            record.zmws = f" [{job.service} {job.id}/{job.attempt}]"
+            record.zmws = told_of(job)
             log.handle(record)
+
+
+def _own_handler() -> LineHandler | None:
+    """Where the lines go as they are, if they do."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            return handler if handler.is_all(log, job_handler) else None
+    return None

@@ -45,8 +45,8 @@ def current() -> JobInHand | None:
 def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
     """The code inside works on this job. `output`: what it prints goes into the job's log, too."""
     root = logging.getLogger()
-    if _installed and _handler not in root.handlers:
-        root.addHandler(_handler)  # dictConfig(), in a setup() say, takes away all that root has
+    if _installed and job_handler not in root.handlers:
+        root.addHandler(job_handler)  # dictConfig(), in a setup() say, takes away all that root has
     before = _mine.set(job)
     _running.append(job)
     try:
@@ -70,18 +70,23 @@ def installed() -> Iterator[None]:
         if _installed == 1:
             _factory = _Factory(logging.getLogRecordFactory())
             logging.setLogRecordFactory(_factory)
-            logging.getLogger().addHandler(_handler)
+            logging.getLogger().addHandler(job_handler)
     try:
         yield
     finally:
         with _lock:
             _installed -= 1
             if not _installed:
-                logging.getLogger().removeHandler(_handler)
+                logging.getLogger().removeHandler(job_handler)
                 # The author's code may have put another one around it: then it stays, and does nothing.
                 if logging.getLogRecordFactory() is _factory:
                     logging.setLogRecordFactory(_factory.before)
                 _factory = None
+
+
+def told_of(job: JobInHand) -> str:
+    """Which job a line belongs to."""
+    return f" [{job.service} {job.id}/{job.attempt}]"
 
 
 class _Factory:
@@ -100,7 +105,7 @@ class _Factory:
             told |= {"service": None, "job_id": None, "attempt": None, "zmws": ""}
         else:
             told |= {"service": job.service, "job_id": job.id, "attempt": job.attempt}
-            told["zmws"] = f" [{job.service} {job.id}/{job.attempt}]"
+            told["zmws"] = told_of(job)
         record.__dict__ = told
         return record
 
@@ -131,7 +136,7 @@ class _Handler(logging.Handler):
 
 
 _factory: _Factory | None = None  # the one that is installed
-_handler, _plain = _Handler(), logging.Formatter()
+job_handler, _plain = _Handler(), logging.Formatter()
 
 
 def _tell(text: str) -> None:
