@@ -11,7 +11,7 @@ import pytest
 
 from tests.clocked import Clocked
 from zmws.dialog.worker import TRANSITIONS, DialogSettings, State, WorkerDialog
-from zmws.dialog.worker_actions import CancelJob, Hangs, Registered, StartJob, Stopped, TellStack
+from zmws.dialog.worker_actions import CancelJob, Hangs, Lies, Registered, StartJob, Stopped, TellStack
 from zmws.wire import mdp
 
 READY, PARTIAL, FINAL = mdp.W_READY, mdp.W_PARTIAL, mdp.W_FINAL
@@ -22,7 +22,14 @@ DONE_1 = (b"COMPLETE", b"PARAM-JSON: 1")
 class Life(Clocked):
     """A dialog that has started."""
 
-    def __init__(self, *brokers: str, memory: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *brokers: str,
+        memory: int | None = None,
+        slots: int = 1,
+        prefetch: int = 0,
+        **settings: Any,
+    ) -> None:
         self.dialog = WorkerDialog(
             "E",
             "w",
@@ -31,6 +38,8 @@ class Life(Clocked):
             {"host": "h"},
             DialogSettings(**settings),
             lambda: memory,
+            slots,
+            prefetch,
         )
         super().__init__(self.dialog)
         self.did: list[Any] = []
@@ -872,3 +881,134 @@ def test_abandoning_waits_for_the_results_there_are() -> None:
     assert life.dialog.state is State.REGISTERED
     life.hear(HEARTBEAT, b"DONE 1/1/a")
     assert life.did[-1] == Stopped(0, (token,))
+
+
+# ---------------------------------------------------------------- several jobs, and jobs ahead
+
+
+def test_it_takes_as_many_as_it_has_told_and_comes_back_when_it_is_given_more() -> None:
+    life = Life(slots=2, prefetch=1)
+    life.register()
+    assert (life.ready()["slots"], life.ready()["prefetch"]) == (2, 1)
+    for token in (b"1/1/a", b"2/1/b", b"3/1/c"):
+        life.give(token)
+    assert sum(isinstance(one, StartJob) for one in life.did) == 3
+    assert life.dialog.state is State.REGISTERED
+    life.give(b"4/1/d")
+    assert life.dialog.state is State.AWAY
+    life.pass_time(0.1)
+    assert life.ready()["holding"] == ["1/1/a", "2/1/b", "3/1/c"], "the fourth never arrived"
+
+
+def lies(life: Life) -> list[tuple[bytes, ...]]:
+    return [one.tokens for one in life.did if isinstance(one, Lies)]
+
+
+def test_what_came_ahead_is_asked_for_once_it_has_lain_for_so_long_and_then_no_more() -> None:
+    life = Life(prefetch=3, lies_s=0.02)
+    life.register()
+    life.give(b"1/1/a")
+    life.give(b"2/1/b")
+    life.pass_time(0.01)
+    life.give(b"3/1/c")
+    life.pass_time(0.009)
+    assert lies(life) == []
+    life.pass_time(0.001)
+    assert lies(life) == [(b"2/1/b",)]
+    life.pass_time(0.01)
+    assert lies(life) == [(b"2/1/b",), (b"3/1/c",)]
+    life.pass_time(1.0)
+    assert len(lies(life)) == 2, "who has begun it meanwhile is not asked again"
+
+
+def test_what_has_moved_up_does_not_lie() -> None:
+    life = Life(slots=2, prefetch=2)
+    life.register()
+    for token in (b"1/1/a", b"2/1/b", b"3/1/c"):
+        life.give(token)
+    life.returned(b"2/1/b")
+    life.pass_time(1.0)
+    assert lies(life) == []
+
+
+def test_what_is_released_is_as_if_it_had_not_come() -> None:
+    life = Life(prefetch=2)
+    life.register()
+    life.told_pace("RELEASE")
+    life.give(b"1/1/a")
+    life.give(b"2/1/b")
+    life.dialog.release(life.now, b"2/1/b")
+    life.dialog.release(life.now, b"2/1/b")
+    life.take()
+    assert [frames for frames in life.said(HEARTBEAT) if frames] == [[b"RELEASE 2/1/b"]]
+    assert list(life.dialog.holding) == [b"1/1/a"]
+    life.returned(b"2/1/b")
+    assert not life.said(FINAL), "it is not in hand any more"
+
+
+def test_at_a_stop_all_that_came_ahead_is_asked_for_and_it_leaves_when_the_rest_is_done() -> None:
+    life = Life(prefetch=3, lies_s=60.0)
+    life.register()
+    life.told_pace("RELEASE", "SLOTS")
+    for token in (b"1/1/a", b"2/1/b", b"3/1/c"):
+        life.give(token)
+    life.stop()
+    assert lies(life) == [(b"2/1/b", b"3/1/c")]
+    for token in (b"2/1/b", b"3/1/c"):
+        life.dialog.release(life.now, token)
+        life.take()
+    assert life.dialog.state is State.REGISTERED
+    life.returned(b"1/1/a")
+    life.hear(HEARTBEAT, b"DONE 1/1/a")
+    assert life.dialog.state is State.STOPPED and life.did[-1] == Stopped(0)
+
+
+def test_who_only_has_to_release_leaves_with_the_last_of_it() -> None:
+    life = Life(prefetch=1)
+    life.register()
+    life.give(b"1/1/a")
+    life.stop()
+    life.dialog.release(life.now, b"1/1/a")
+    life.take()
+    assert life.dialog.state is State.STOPPED
+
+
+def test_results_of_several_come_in_any_order() -> None:
+    life = Life(slots=3)
+    life.register()
+    for token in (b"1/1/a", b"2/1/b", b"3/1/c"):
+        life.give(token)
+    for token in (b"3/1/c", b"1/1/a", b"2/1/b"):
+        life.returned(token)
+    assert [frames[0] for frames in life.said(FINAL)] == [b"3/1/c", b"1/1/a", b"2/1/b"]
+
+
+def test_who_was_sent_away_for_a_cancelled_job_brings_the_others_results() -> None:
+    life = Life(slots=2)
+    life.register()
+    life.give(b"1/1/a")
+    life.give(b"2/1/b")
+    life.hear(HEARTBEAT, b"CANCEL 1/1/a")
+    life.hear(DISCONNECT)
+    assert life.dialog.state is State.DISMISSED
+    life.returned(b"2/1/b")
+    assert life.dialog.state is State.DISMISSED and list(life.dialog.unconfirmed) == [b"2/1/b"]
+    life.returned(b"1/1/a")
+    assert life.dialog.state is State.GREETING, "it comes back when the cancelled one has returned"
+    assert life.ready()["finished"] == ["2/1/b"] and life.ready()["holding"] == []
+
+
+def test_the_jobs_that_hang_are_given_up_and_the_others_finished() -> None:
+    life = Life(slots=2, cancel_grace_s=1.0)
+    life.register()
+    life.give(b"1/1/a")
+    life.give(b"2/1/b")
+    life.hear(HEARTBEAT, b"CANCEL 1/1/a")
+    life.pass_time(2.0)
+    assert life.did[-1] == Hangs(b"1/1/a")
+    life.dialog.abandon(life.now)
+    life.take()
+    assert life.dialog.state is State.REGISTERED
+    life.returned(b"2/1/b")
+    life.hear(HEARTBEAT, b"DONE 2/1/b")
+    assert life.did[-1] == Stopped(0, (b"1/1/a",))

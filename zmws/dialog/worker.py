@@ -276,11 +276,9 @@ class WorkerDialog:
         if self.state is DISMISSED and cancelled:
             # It was cancelled and we were disconnected for it: nobody waits for this result.
             self._owner.pop(token, None)
-            if self._cancelled:
-                pass
-            elif self.stopping and not (self.unconfirmed or self.holding):
+            if self.stopping and not (self.unconfirmed or self.holding):
                 self._move("retire")
-            else:
+            elif not self._cancelled:
                 self._connect(now)
         else:
             self.unconfirmed[token] = body

@@ -77,7 +77,6 @@ class ChildProcess:
         self.attempt: Attempt | None = None
         self.ready = False
         self.leaving = False
-        self.fault: dict[str, Any] | None = None  # what its class's file, or setup(), has raised
         self.kill_at: float | None = None  # it was told to drop its job, and has until then
         self.killed = False
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)

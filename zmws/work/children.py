@@ -35,6 +35,7 @@ from zmws.work.job import JobInHand, relay
 log = logging.getLogger("zmws.worker")
 
 _RETRY_S, _RETRY_S_MAX = 0.1, 10.0  # between starts of children that die before they are ready
+_BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
 _STACK_S = 0.05  # a stack is whole when no more of it has come for so long
 
 
@@ -51,11 +52,13 @@ class Children:
         self._free: list[ChildProcess] = []  # ready, without a job; the last one is next
         self._queue: deque[Attempt] = deque()  # for whom no child is free yet
         self._lock = threading.RLock()  # of these three
-        self._selector = selectors.DefaultSelector()
-        self._wake_r, self._wake_w = socket.socketpair()
+        self._selector: selectors.BaseSelector
+        self._wake_r: socket.socket
+        self._wake_w: socket.socket
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition(self._lock)
         self._closing = False
+        self._fault: str | None = None  # why the last child that did not get ready did not
         self._retry_s = 0.0
         self._retry_at = 0.0
         self._stack_at: dict[ChildProcess, float] = {}
@@ -77,6 +80,8 @@ class Children:
         self._birth.options = dict(self._worker.options)
         self._birth.log_level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
         self._birth.path = list(sys.path)
+        self._selector = selectors.DefaultSelector()
+        self._wake_r, self._wake_w = socket.socketpair()
         for sock in (self._wake_r, self._wake_w):
             sock.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, self._read_wakes)
@@ -85,11 +90,11 @@ class Children:
         for _ in range(self._declared.concurrency):
             self._spawn()
         with self._changed:
-            while not all(child.ready for child in self._children):
-                failed = next((one for one in self._children if one.fault is not None), None)
-                if failed is not None or len(self._children) < self._declared.concurrency:
-                    told = "it died" if failed is None or failed.fault is None else failed.fault["traceback"]
-                    raise ZmwsError(f"a child process of {self._declared.service} did not start:\n{told}")
+            while sum(child.ready for child in self._children) < self._declared.concurrency:
+                if self._fault is not None:
+                    raise ZmwsError(
+                        f"a child process of {self._declared.service} did not start:\n{self._fault}"
+                    )
                 self._changed.wait(0.2)
         self._spawn()
 
@@ -125,6 +130,7 @@ class Children:
             child = ChildProcess(self._birth)
         except OSError as wrong:
             self._put_off()
+            self._fault = f"the system has none left: {wrong}"
             return log.error("%s: no child process could be started: %s", self._declared.service, wrong)
         with self._lock:
             self._children.append(child)
@@ -157,9 +163,9 @@ class Children:
                 log.warning("%s: children that have not ended are killed", self._declared.service)
                 self.kill()
                 self._changed.wait_for(lambda: not self._children, within_s)
-        with contextlib.suppress(OSError):
-            self._wake_w.close()
+        self._wake_w.close()  # the end of the thread
         self._thread.join(within_s)
+        self._wake_r.close()
 
     # ------------------------------------------------------------ any thread
 
@@ -221,8 +227,8 @@ class Children:
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill_at = None
                 child.kill()
-            if not child.pipe.flush():
-                self._stack_at.setdefault(child, now + _STACK_S)  # it is looked at again
+            if child.pipe.is_full:
+                self._selector.modify(child.pipe.sock, _BOTH, partial(self._said, child))
         for child, at in list(self._stack_at.items()):
             if now >= at:
                 del self._stack_at[child]
@@ -250,6 +256,8 @@ class Children:
         self._stack_at[child] = time.monotonic() + _STACK_S
 
     def _said(self, child: ChildProcess) -> None:
+        if child.pipe.is_full and child.pipe.flush():
+            self._selector.modify(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
         try:
             for kind, *given in child.pipe.receive():
                 if kind == "final":
@@ -260,14 +268,14 @@ class Children:
                         with contextlib.suppress(ValueError):
                             relay(attempt.job, given[1])
                 elif kind == "ready":
-                    self._retry_s = 0.0
+                    self._retry_s, self._fault = 0.0, None
                     with self._changed:
                         child.ready = True
                         self._free.insert(0, child)
                         self._assign()
                         self._changed.notify_all()
                 else:
-                    child.fault = given[0]
+                    self._fault = str(given[0]["traceback"])
                     log.error("%s: a child did not start\n%s", self._declared.service, given[0]["traceback"])
         except EOFError:
             self._selector.unregister(child.pipe.sock)  # its death is told by another descriptor
@@ -316,13 +324,13 @@ class Children:
                 self._queue.clear()
             self._changed.notify_all()
         if not child.ready:
+            self._fault = self._fault or str(final.error and final.error["error"])
             self._put_off()
         elif attempt is None and not child.leaving:
             log.warning("%s: a child without a job has ended", self._declared.service)
         if attempt is not None:
             attempt.ended(final)
         for one in lost:
-            told = child.fault or {"error": "it died"}
-            error = {"code": "job_failed", "error": f"no child process could be started: {told['error']}"}
+            error = {"code": "job_failed", "error": f"no child process could be started: {self._fault}"}
             one.ended(Final(error=error))
         self._wake_main()

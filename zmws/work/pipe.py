@@ -33,6 +33,11 @@ class Pipe:
             self._left += _LENGTH.pack(len(body)) + body
             return self._flush()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether something is left that could not be sent yet."""
+        return bool(self._left)
+
     def flush(self) -> bool:
         """Send what is left, as much as goes; False if something is left still."""
         with self._sending:
