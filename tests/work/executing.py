@@ -21,10 +21,13 @@ class Ear:
 
     def __init__(self) -> None:
         self.said: list[tuple[bytes, ...]] = []
+        self.logged: list[tuple[bytes, bytes]] = []  # and of which token
         self.cancelled: set[bytes] = set()
 
     def say(self, token: bytes, body: tuple[bytes, ...]) -> None:
         self.said.append(body)
+        if body[0] == b"LOG":
+            self.logged.append((token, body[1]))
 
     def is_cancelled(self, token: bytes) -> bool:
         return token in self.cancelled

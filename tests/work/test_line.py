@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from zmws.dialog.worker import State
-from zmws.dialog.worker_actions import CancelJob, Registered, StartJob, Stopped
+from zmws.dialog.worker_actions import CancelJob, Lies, Registered, StartJob, Stopped
 from zmws.wire.messages import WorkerRequest
 from zmws.work.line import WorkerLine
 
@@ -95,3 +95,83 @@ def test_missing_descriptors_are_told_once_until_a_broker_has_answered(
     line.act(Registered())
     line.cannot_open("no more files")
     assert caplog.text.count("no more files; it is tried again") == 2
+
+
+# ---------------------------------------------------------------- jobs that have not begun
+
+
+def ahead(line: WorkerLine, *tokens: bytes) -> None:
+    for token in tokens:
+        line.dialog.holding[token] = None
+        line.act(StartJob(WorkerRequest(token, "", b"{}", ())))
+
+
+def test_jobs_come_in_their_order(line: WorkerLine) -> None:
+    ahead(line, b"1/1/a", b"2/1/b")
+    assert line.next(0.0).token == b"1/1/a"  # type: ignore[union-attr]
+    here = line.here()
+    assert here is not None and here.token == b"2/1/b" and line.here() is None
+
+
+def test_what_lies_is_released_unless_it_has_begun(line: WorkerLine) -> None:
+    ahead(line, b"1/1/a", b"2/1/b", b"3/1/c")
+    first = line.here()
+    assert first is not None and line.begin(first.token)
+    line.act(Lies((b"1/1/a", b"3/1/c")))
+    handed(line)
+    assert list(line.dialog.holding) == [b"1/1/a", b"2/1/b"]
+    second = line.here()
+    assert second is not None and second.token == b"2/1/b"
+    assert line.here() is None, "what was released does not come"
+    line.act(Lies((b"2/1/b",)))
+    assert not line.begin(b"2/1/b"), "it was taken back while somebody looked at it"
+    assert line.lost([b"1/1/a"]) is None
+
+
+def test_a_cancelled_job_is_released_if_it_has_not_begun_else_whoever_runs_it_is_told(
+    line: WorkerLine,
+) -> None:
+    cancelled: list[bytes] = []
+    line.on_cancel = cancelled.append
+    ahead(line, b"1/1/a", b"2/1/b")
+    line.begin(line.here().token)  # type: ignore[union-attr]
+    line.act(CancelJob(b"1/1/a"))
+    line.act(CancelJob(b"2/1/b"))
+    handed(line)
+    assert cancelled == [b"1/1/a"] and line.is_cancelled(b"1/1/a")
+    assert list(line.dialog.holding) == [b"1/1/a"] and not line.is_cancelled(b"2/1/b")
+
+
+def test_a_job_that_got_lost_on_its_way_is_found(line: WorkerLine) -> None:
+    ahead(line, b"1/1/a", b"2/1/b")
+    line.here()
+    found = line.lost([])
+    assert found is not None and found.token == b"1/1/a"
+    assert not line.begin(b"1/1/a"), "it will not be begun"
+
+
+def test_who_waits_is_called_to_look_around_and_no_call_is_lost(line: WorkerLine) -> None:
+    for _ in range(3):
+        line.look_around()
+    with pytest.raises(queue.Empty):
+        line.next(5.0)
+    ahead(line, b"1/1/a")
+    assert line.next(5.0) is not None
+    line.look_around()
+    with pytest.raises(queue.Empty):
+        line.next(5.0)
+
+
+def test_a_result_wakes_the_thread_only_when_nothing_is_left_to_begin(line: WorkerLine) -> None:
+    woken: list[int] = []
+    line.wake = lambda: woken.append(1)  # type: ignore[method-assign]
+    ahead(line, b"1/1/a", b"2/1/b")
+    assert line.looks()
+    for token, wakes in ((b"1/1/a", 0), (b"2/1/b", 1)):
+        request = line.here()
+        assert request is not None and line.begin(token)
+        if token == b"1/1/a":
+            assert line.looks()
+        line.finish(token, (b"COMPLETE",))
+        assert len(woken) == wakes
+    assert not line.looks() and handed(line) == 2

@@ -8,7 +8,6 @@ Rule 2: a job that is cancelled is told the way that asyncio has: CancelledError
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -30,28 +29,29 @@ class Coroutines:
     """Runs each job as a task."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None  # once it is needed
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._started = False
         self._tasks: dict[JobInHand, asyncio.Task[None]] = {}
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        self._there().run_forever()
 
     def _there(self) -> asyncio.AbstractEventLoop:
-        if not self._started:
-            self._started = True
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
             self._thread.start()
         return self._loop
 
     def start(
         self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
     ) -> None:
-        def begin() -> None:
-            self._tasks[job] = self._loop.create_task(self._attempt(worker, declared, job, request, ended))
+        loop = self._there()
 
-        self._there().call_soon_threadsafe(begin)
+        def begin() -> None:
+            self._tasks[job] = loop.create_task(self._attempt(worker, declared, job, request, ended))
+
+        loop.call_soon_threadsafe(begin)
 
     async def _attempt(
         self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
@@ -77,6 +77,15 @@ class Coroutines:
             self._tasks.pop(job, None)
         ended(final)
 
+    async def _end(self, within_s: float) -> None:
+        """What the author's code has left in the loop is cancelled, and awaited for so long."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=within_s)
+        asyncio.get_running_loop().stop()
+
     def call(self, what: Callable[[], Any]) -> None:
         with ChildEndsHere():
             result = what()
@@ -101,15 +110,17 @@ class Coroutines:
         """A thread ends with its process."""
 
     def close(self, within_s: float) -> None:
-        if not self._started:
-            return self._loop.close()
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(within_s)
+        loop = self._loop
+        if loop is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._end(within_s), loop)
+        self._thread.join(within_s + _STOP_S)
         if not self._thread.is_alive():
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
-        return None
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+_STOP_S = 1.0  # for the loop to end when its tasks have
 
 
 async def _done(result: Any) -> Any:

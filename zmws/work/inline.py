@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import io
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from zmws.wire.messages import WorkerRequest
@@ -22,6 +24,9 @@ from zmws.work.fault import marked
 from zmws.work.forks import ChildEndsHere
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand
+
+_HERE = f"{Path(__file__).parent}{os.sep}"
+_FRAMES_MAX = 200
 
 
 class Inline:
@@ -116,7 +121,16 @@ async def at_hand(result: Any) -> Any:
 
 
 def stack_of(task: asyncio.Task[Any]) -> str:
-    """Where a coroutine waits."""
-    text = io.StringIO()
-    task.print_stack(file=text)
-    return text.getvalue()
+    """Where a coroutine waits: along what it awaits, for the task itself tells of its own frame alone."""
+    frames: list[tuple[FrameType, int]] = []
+    at: Any = task.get_coro()
+    while at is not None and len(frames) < _FRAMES_MAX:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(at, f"{kind}_frame")), None)
+        if kind is None:
+            break  # a future, or what somebody else has made awaitable
+        if (frame := getattr(at, f"{kind}_frame")) is not None:
+            frames.append((frame, frame.f_lineno))
+        at = getattr(at, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+    told = traceback.StackSummary.extract(iter(frames))
+    own = [n for n, one in enumerate(told) if one.filename.startswith(_HERE)]
+    return "".join(traceback.StackSummary.from_list(told[own[-1] + 1 :] if own else told).format())

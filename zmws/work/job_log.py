@@ -51,7 +51,7 @@ def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
     _running.append(job)
     try:
         if output:
-            with _output():
+            with _output(job):
                 yield
         else:
             yield
@@ -153,16 +153,31 @@ def _tell(text: str) -> None:
         _telling.now = False
 
 
+_printing: dict[JobInHand, None] = {}  # jobs whose output goes into their log
+_tees: list[tuple[str, _Tee]] = []  # while there are such: what stands for sys.stdout and sys.stderr
+
+
 @contextlib.contextmanager
-def _output() -> Iterator[None]:
-    """What is printed goes into the job's log, and where it went before."""
-    out, err = _Tee(sys.stdout, "stdout"), _Tee(sys.stderr, "stderr")
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            yield
-        finally:
-            out.end()
-            err.end()
+def _output(job: JobInHand) -> Iterator[None]:
+    """What this job prints goes into its log, and where it went before. (The streams are the process's, and
+    several jobs may run in it: what another one prints is not told.)"""
+    with _lock:
+        _printing[job] = None
+        if len(_printing) == 1:
+            _tees[:] = [(name, _Tee(getattr(sys, name), name)) for name in ("stdout", "stderr")]
+            for name, tee in _tees:
+                setattr(sys, name, tee)
+    try:
+        yield
+    finally:
+        for _, tee in _tees:
+            tee.end()
+        with _lock:
+            del _printing[job]
+            if not _printing:
+                for name, tee in _tees:
+                    setattr(sys, name, tee._stream)
+                _tees.clear()
 
 
 class _Tee(io.TextIOBase):
@@ -171,24 +186,30 @@ class _Tee(io.TextIOBase):
     def __init__(self, stream: Any, name: str) -> None:
         self._stream = stream
         self._name = name
-        self._rest = ""
+        self._rest: dict[JobInHand, str] = {}  # lines that have no end yet
         self._own = threading.RLock()  # several threads may print
 
     def write(self, text: str) -> int:
         if self._stream is not None:
             self._stream.write(text)
+        job = current()
+        if job is None or job not in _printing:
+            return len(text)
         with self._own:
-            *lines, self._rest = (self._rest + text).split("\n")
+            *lines, rest = (self._rest.pop(job, "") + text).split("\n")
             for line in lines:
                 _tell(f"{self._name}: {line}")
-            if len(self._rest) > LINE_CHARS_MAX:
+            if rest:
+                self._rest[job] = rest
+            if len(rest) > LINE_CHARS_MAX:
                 self.end()
         return len(text)
 
     def end(self) -> None:
-        """Tell a line that has no end."""
+        """Tell a line of this job's that has no end."""
+        job = current()
         with self._own:
-            rest, self._rest = self._rest, ""
+            rest = self._rest.pop(job, "") if job is not None else ""
         if rest:
             _tell(f"{self._name}: {rest}")
 
