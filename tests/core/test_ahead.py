@@ -268,3 +268,26 @@ def test_a_call_that_may_run_only_once_waits_for_nothing() -> None:
     scene.ready("W")
     scene.submit("call", "SYNC-E", retries=0)
     assert given(scene) == ["call"]
+
+
+@pytest.mark.parametrize("word", [b"SLOTS 0", b"CONFIRM 9/9/x", b"DRAIN"])
+def test_who_takes_nothing_any_more_is_not_sent_what_has_waited_for_the_disk(word: bytes) -> None:
+    scene = Scene()
+    scene.ready("W", finished=["9/9/x"])
+    scene.submit("first", retries=1)
+    first = scene.token("W")
+    scene.hold = True
+    scene.submit("once", retries=0)
+    while "once" not in scene.core.held.stored:
+        scene.commit()
+    scene.final("W", first)
+    assert given(scene) == []
+    if word == b"DRAIN":
+        scene.core.roster.drain(scene.core.roster.named("w")[0])
+    else:
+        scene.beat("W", word.replace(b"9/9/x", first))
+    scene.hold = False
+    scene.settle()
+    assert given(scene) == [] or word.startswith(b"CONFIRM")
+    record = scene.record("once")
+    assert record["attempts"] == [] and record["failures"] == 0

@@ -36,6 +36,7 @@ ANSWER_S = 180.0
 # Notes each start and end in a file of its own, so that its kill loses nothing that it has noted.
 WORKER = """
 service_name = "{service}"
+{declares}
 out = os.open(os.path.join({folder!r}, f"ran-{{os.getpid()}}"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 def note(self, what):
@@ -61,6 +62,10 @@ def work(self, job_id, params):
 """
 
 
+# What each of the workers declares, in turn: one of each kind that takes several jobs, and jobs ahead.
+KINDS = ("prefetch = 16", "concurrency = 4; prefetch = 8", "isolate = True; concurrency = 4; prefetch = 4")
+
+
 class Workers:
     """Worker processes, of which one can be killed; another takes its place."""
 
@@ -75,8 +80,9 @@ class Workers:
             self._add()
 
     def _add(self) -> None:
+        declares = KINDS[self._made % len(KINDS)]
         self._made += 1
-        body = WORKER.format(service=SERVICE, folder=str(self._folder))
+        body = WORKER.format(service=SERVICE, folder=str(self._folder), declares=declares)
         # A job that fails is told as a warning: what is left is what went wrong in the worker itself.
         flags = ["--log-level", "error"]
         one = worker_process(self._folder, self._endpoint, body, f"worker-{self._made}", flags=flags)

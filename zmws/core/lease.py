@@ -54,8 +54,9 @@ class Lease(Taker):
             self.caller.peer, Answer("zmws.lease", (b"200", body), self.caller.reply_to), job.last_write
         )
 
-    def send(self, assignment: Assignment, job: Job) -> None:
+    def send_late(self, assignment: Assignment, job: Job) -> bool:
         """The answer waits by itself."""
+        return True
 
     def drop(self, assignment: Assignment, deadline: float) -> None:
         """It has no connection of its own to be told by; its report will be refused."""

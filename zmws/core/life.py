@@ -90,8 +90,9 @@ class Life:
         """All that was written of a job is on disk."""
         if job.state == RUNNING:
             assignment = self.held.assignment_of(job)
-            if assignment is not None and assignment.unsent and assignment.taker is not None:
-                assignment.taker.send(assignment, job)
+            taker = assignment.taker if assignment is not None and assignment.unsent else None
+            if assignment is not None and taker is not None and not taker.send_late(assignment, job):
+                self.take_back(job)
         elif job.state in (WAITING, SCHEDULED):
             self.backlog.settled(job)
 

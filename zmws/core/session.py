@@ -156,10 +156,18 @@ class Session(Taker):
         if assignment.unsent:
             assignment.expected_s = None  # nothing is sent ahead behind it: that would come before it
         else:
-            self.send(assignment, job)
+            self._send(assignment, job)
 
-    def send(self, assignment: Assignment, job: Job) -> None:
+    def send_late(self, assignment: Assignment, job: Job) -> bool:
         assignment.unsent = False
+        if self.confirming or self.lost_until is not None or self.draining or not self.slots:
+            self.let_go(assignment.token)
+            self.stand_in_line()
+            return False
+        self._send(assignment, job)
+        return True
+
+    def _send(self, assignment: Assignment, job: Job) -> None:
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'

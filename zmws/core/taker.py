@@ -97,8 +97,9 @@ class Taker(ABC):
         """Hand a job over: it holds it from now on."""
 
     @abstractmethod
-    def send(self, assignment: Assignment, job: Job) -> None:
-        """That it holds this is on disk, which its REQUEST has waited for."""
+    def send_late(self, assignment: Assignment, job: Job) -> bool:
+        """That it holds this is on disk, which its REQUEST has waited for. False: it takes nothing any more,
+        and has not got it."""
 
     @abstractmethod
     def drop(self, assignment: Assignment, deadline: float) -> None:
