@@ -60,7 +60,6 @@ class LineThread(ABC, Generic[D, Item]):
         self._linger_ms = linger_ms
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
         self._handed: deque[Item] = deque()
-        self._awake = False  # it was woken, and has not looked yet
         self.over = False
         self._owner: dict[str, object] = {}  # `setdefault` is the atomic step: the first stays it
         self._running = _thread.allocate_lock()  # released at the end, once, for all who wait
@@ -99,9 +98,6 @@ class LineThread(ABC, Generic[D, Item]):
 
     def wake(self) -> None:
         """The thread is to look at once."""
-        if self._awake:
-            return  # a byte is on its way already, and it looks after it has read that
-        self._awake = True
         try:
             self._wake_w.send(b"\0")
         except OSError:
@@ -119,7 +115,6 @@ class LineThread(ABC, Generic[D, Item]):
         # It reads the end of the stream. To close would not do: a child that was forked has this end open,
         # too. And a child must not end the stream of its parent.
         if self._pid == os.getpid():
-            self._awake = True
             with contextlib.suppress(OSError):  # it is closed already
                 self._wake_w.shutdown(socket.SHUT_WR)
         self._wake_w.close()
@@ -184,9 +179,9 @@ class LineThread(ABC, Generic[D, Item]):
 
     def _serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         dialog, poller = self.dialog, zmq.Poller()
-        poller.register(self._wake_r.fileno(), zmq.POLLIN)
-        nap = select.poll()
-        nap.register(self._wake_r.fileno(), select.POLLIN)
+        wakes, nap = self._wake_r.fileno(), select.poll()
+        poller.register(wakes, zmq.POLLIN)
+        nap.register(wakes, select.POLLIN)
         self._dealer = Dealer(context, poller)
         while not self.over:
             due = dialog.next_deadline()
@@ -198,11 +193,12 @@ class LineThread(ABC, Generic[D, Item]):
             # Rounded up: a wait that ends a moment early would only be waited again.
             wait_ms = math.ceil(wait_s * 1000)
             if wait_ms and self.is_supplied():
-                nap.poll(wait_ms)  # what comes meanwhile is read together
+                woken = bool(nap.poll(wait_ms))  # what comes meanwhile is read together
             else:
-                poller.poll(wait_ms)
+                woken = any(source == wakes for source, _ in poller.poll(wait_ms))
             now = time.monotonic()
-            self._read_wakes()
+            if woken:
+                self._read_wakes()
             while self._handed and self._take_up_one(now):
                 pass
             self._watch(now)
@@ -212,16 +208,12 @@ class LineThread(ABC, Generic[D, Item]):
         self._dealer.close(self._linger_ms)
 
     def _read_wakes(self) -> None:
-        if not self._awake:
-            return
         try:
             data = self._wake_r.recv(4096)
         except BlockingIOError:
-            return  # the byte comes in a moment
+            return
         if not data:
             self.over = True
-        else:
-            self._awake = False  # before the look: what comes from here on wakes it again
 
     def _take_up_one(self, now: float) -> bool:
         """One thing, if there is one. No reference to it is left when this returns."""
