@@ -124,7 +124,7 @@ def run() -> None:
         contestants = {
             kind: functools.partial(calls_us, broker, kind.upper(), options.calls) for kind in KINDS
         }
-        results = interleaved(contestants, options.rounds, lambda us: f"{us:.0f} us a call")
+        results, missing = interleaved(contestants, options.rounds, lambda us: f"{us:.0f} us a call")
         late = short_beside_long(processes, broker)
     middles = {kind: median(each) for kind, each in results.items()}
     inline, isolated = middles["inline"], middles["children"]
@@ -132,11 +132,11 @@ def run() -> None:
     worst = late[-1]
     judged = [
         *judge("us more for an isolated job", extra, EXTRA_GATE_US, EXTRA_AIM_US, at_most=True),
-        *judge("ms that a short job waited, at most", worst, WAIT_GATE_MS, None, at_most=True),
+        *judge("ms that a short job waited", worst, WAIT_GATE_MS, None, at_most=True),
     ]
     if options.json:
         found = {"load": {**vars(options), "folder": None, "disk": place.as_figures()}, "us": middles}
-        print(as_json({**found, "late_ms": list(late)}, judged, results, {}))
+        print(as_json({**found, "us_rounds": results, "late_ms": list(late)}, judged, {}, missing))
         return
     print(f"\nMedians of {options.rounds} rounds of {options.calls} calls, one after the other:\n")
     rows = [
