@@ -11,8 +11,9 @@ from tests.stage import Stage
 from zmws.core.options import ServiceOptions
 from zmws.dialog.actions import Dialog
 from zmws.dialog.client import Answered, ClientDialog, Unanswered
-from zmws.dialog.worker import State, WorkerDialog
+from zmws.dialog.worker import WorkerDialog
 from zmws.dialog.worker_actions import CancelJob, StartJob, Stopped
+from zmws.dialog.worker_states import State
 
 VALUE = (b"PARAM-JSON: 5",)
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.clocked import Clocked
-from zmws.dialog.worker import TRANSITIONS, DialogSettings, State, WorkerDialog
+from zmws.dialog.worker import DialogSettings, WorkerDialog
 from zmws.dialog.worker_actions import CancelJob, Hangs, Lies, Registered, StartJob, Stopped, TellStack
+from zmws.dialog.worker_states import TRANSITIONS, State
 from zmws.wire import mdp
 
 READY, PARTIAL, FINAL = mdp.W_READY, mdp.W_PARTIAL, mdp.W_FINAL

@@ -275,3 +275,92 @@ def test_a_forked_child_that_closes_its_copy_ends_nothing(line: Driven) -> None:
     line.hand(SAY)
     line.wait_for("act", SAY)
     assert not line.ended and line.ends == []
+
+
+# ---------------------------------------------------------------- left for it, and looking
+
+
+class Looks(Driven):
+    """Looks by itself while the test says so."""
+
+    def __init__(self) -> None:
+        self.looking = self.supplied = False
+        super().__init__()
+
+    def looks(self) -> bool:
+        return self.looking
+
+    def is_supplied(self) -> bool:
+        return self.supplied
+
+
+@pytest.fixture
+def looks() -> Iterator[Looks]:
+    driven = Looks()
+    driven.start()
+    yield driven
+    driven.close()
+    driven.join(10)
+
+
+def test_what_is_left_wakes_the_thread_unless_it_looks_by_itself(looks: Looks) -> None:
+    woken: list[int] = []
+    wake = looks.wake
+    looks.wake = lambda: (woken.append(1), wake())[1]  # type: ignore[method-assign]
+    looks.leave("a")
+    looks.wait_for("take_up", "a")
+    assert len(woken) == 1
+    looks.looking = True
+    looks.hand("b")
+    looks.wait_for("take_up", "b")
+    assert len(woken) == 2
+    looks.leave("c")
+    looks.wait_for("take_up", "c")
+    assert len(woken) == 2, "it has found that by itself"
+    looks.looking = False
+
+
+def test_while_it_is_supplied_it_reads_the_socket_all_the_same_and_is_woken_at_once(
+    looks: Looks, router: Any
+) -> None:
+    socket, endpoint = router
+    looks.looking = looks.supplied = True
+    looks.hand(opened(endpoint))
+    looks.hand(Transmit([b"a"]))
+    peer = socket.recv_multipart()[0]
+    for text in (b"1", b"2", b"3"):
+        socket.send_multipart([peer, text])
+        looks.wait_for("receive", [text])
+    looks.hand("b")
+    looks.wait_for("take_up", "b")
+    looks.looking = looks.supplied = False
+    looks.hand("c")
+    looks.wait_for("take_up", "c")
+
+
+def test_who_has_it_look_finds_all_read_that_had_come(line: Driven, router: Any) -> None:
+    socket, endpoint = router
+    line.hand(opened(endpoint))
+    line.hand(Transmit([b"a"]))
+    peer = socket.recv_multipart()[0]
+    line.wait_for("connected")
+    line.go_on.clear()
+    line.hand(SAY)  # it is kept busy
+    assert line.acts.wait(10)
+    socket.send_multipart([peer, b"came meanwhile"])
+    threading.Timer(0.05, line.go_on.set).start()
+    line.look(10.0)
+    assert ("receive", [b"came meanwhile"]) in line.dialog.told
+
+
+def test_to_look_waits_no_longer_than_it_is_told_and_not_for_one_that_has_ended(line: Driven) -> None:
+    line.go_on.clear()
+    line.hand(SAY)
+    assert line.acts.wait(10)
+    began = time.monotonic()
+    line.look(0.05)
+    assert time.monotonic() - began < 5
+    line.go_on.set()
+    line.close()
+    line.join(10)
+    line.look(10.0)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zmws.dialog.worker import State
 from zmws.dialog.worker_actions import CancelJob, Lies, Registered, StartJob, Stopped
+from zmws.dialog.worker_states import State
 from zmws.wire.messages import WorkerRequest
 from zmws.work.line import WorkerLine
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from zmws import WorkerBase
+from zmws.dialog.worker import DialogSettings
 from zmws.wire.messages import WorkerRequest
 from zmws.work import Retry
 from zmws.work import run as run_module
@@ -35,6 +36,7 @@ class ScriptedLine:
     def __init__(self, service: str, brokers: Any, settings: Any, services: Any, *slots: Any) -> None:
         self.service, self.services = service, services
         self.dialog = SimpleNamespace(worker_id="w", stopping=False, client_endpoint=None, broker="tcp://b:1")
+        self.dialog.settings = DialogSettings()
         self.unconfirmed, self.given_back, self.over, self.ended = 0, (), False, False
         self.fault: BaseException | None = None
         self.gets = 0
@@ -69,6 +71,9 @@ class ScriptedLine:
         return True
 
     def look_around(self) -> None: ...
+
+    def look(self, timeout_s: float) -> None:
+        CALLS.append("look")
 
     def here(self) -> None:
         return None
@@ -394,3 +399,23 @@ def test_each_worker_is_given_the_client_of_the_session() -> None:
     one, two = Called(), Second()
     run, _ = made(one, two, client="tcp://c:1")
     assert one.client_of is two.client_of is run._client
+
+
+# ---------------------------------------------------------------- jobs ahead
+
+
+def test_after_a_long_job_the_socket_is_read_before_the_next_begins() -> None:
+    def long() -> None:
+        Clock.now += 0.03
+
+    def short() -> None:
+        Clock.now += 0.01
+
+    class Takes(Called):
+        def work(self, job_id: str, params: Any) -> None:
+            CALLS.append(job_id)
+            (long if job_id == "2" else short)()
+
+    run, _ = made(Takes, script=[job("A", "1"), job("A", "2"), job("A", "3")])
+    run.run()
+    assert [call for call in CALLS if call in ("1", "2", "3", "look")] == ["1", "2", "look", "3"]

@@ -1,14 +1,4 @@
-"""The worker's side of MDP/Worker (RFC 18) with our extensions: a pure state machine.
-
-               connect               hear
-       AWAY -----------> GREETING --------> REGISTERED
-        ^ ^                |   |              |   |
-        | |      lose      |   |    lose      |   |
-        | +----------------+---|--------------+   |
-        |                      |     dismiss      |
-        |  retire              +---------+--------+
-        +------------- DISMISSED <-------+                 connect: DISMISSED --> GREETING
-                                          leave: AWAY, GREETING, REGISTERED, DISMISSED --> STOPPED
+"""The worker's side of MDP/Worker (RFC 18) with our extensions: a pure state machine (worker_states.py).
 
     in    start, connected, disconnected, receive, partial, final, release, stop, abandon, tick
     out   take() -> Open | Transmit | Registered | Lost | StartJob | Lies | CancelJob | TellStack | Hangs |
@@ -35,7 +25,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from zmws.dialog.actions import Open, Transmit
@@ -51,33 +40,19 @@ from zmws.dialog.worker_actions import (
     Stopped,
     TellStack,
 )
+from zmws.dialog.worker_states import (
+    AWAY,
+    DISMISSED,
+    GREETING,
+    OPEN,
+    REGISTERED,
+    STOPPED,
+    TRANSITIONS,
+)
 from zmws.errors import ProtocolError
 from zmws.wire import mdp
 from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
 from zmws.wire.values import PARAM_JSON, json_object
-
-
-class State(Enum):
-    """Where a worker stands with its broker."""
-
-    AWAY = "no connection; the next is made at its time"
-    GREETING = "READY is said, or will be when the handshake is through; nothing was heard yet"
-    REGISTERED = "a broker has answered"
-    DISMISSED = "cancelled, then disconnected: it comes back when work() has returned"
-    STOPPED = "it has left"
-
-
-AWAY, GREETING, REGISTERED, DISMISSED, STOPPED = State
-
-TRANSITIONS: dict[State, dict[str, State]] = {
-    AWAY: {"connect": GREETING, "leave": STOPPED},
-    GREETING: {"hear": REGISTERED, "lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
-    REGISTERED: {"lose": AWAY, "dismiss": DISMISSED, "leave": STOPPED},
-    # retire: it is stopping, and registers no more
-    DISMISSED: {"connect": GREETING, "retire": AWAY, "leave": STOPPED},
-    STOPPED: {},
-}
-OPEN = (GREETING, REGISTERED)  # there is a socket
 
 QUICK_TRY_S = 0.1
 QUICK_TRIES_S = 2.0

@@ -58,6 +58,7 @@ class LineThread(ABC, Generic[D, Item]):
         self.ended = False
         self.dialog = dialog
         self._linger_ms = linger_ms
+        self._lookers: deque[_thread.LockType] = deque()  # each is released when the thread has looked
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
         self._handed: deque[Item] = deque()
         self.over = False
@@ -102,6 +103,16 @@ class LineThread(ABC, Generic[D, Item]):
             self._wake_w.send(b"\0")
         except OSError:
             return  # it is awake already, or has ended
+
+    def look(self, timeout_s: float) -> None:
+        """Have the thread read all that has come, and act on it; wait for that, so long."""
+        for _ in range(2):  # what it is about just now may have been read before
+            looked = _thread.allocate_lock()
+            looked.acquire()
+            self._lookers.append(looked)
+            self.wake()
+            if self.ended or not looked.acquire(timeout=timeout_s):
+                return
 
     def taken_back(self) -> Item | None:
         """Take from what was handed over; each thing goes to one taker."""
@@ -205,6 +216,8 @@ class LineThread(ABC, Generic[D, Item]):
             self._receive(now)
             dialog.tick(now)
             self._perform(now)
+            while self._lookers:
+                self._lookers.popleft().release()
         self._dealer.close(self._linger_ms)
 
     def _read_wakes(self) -> None:

@@ -90,6 +90,7 @@ class Run:
         self._lines = JobLines()
         self._look_at: float | None = None  # when the handlers of the signals are to be looked at
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
+        self._was_long = False  # the last job has taken longer than a job ahead may lie
         self._worked_at: dict[str, float] = {}  # by service: when its last job ended, or it began
         self._stop_timeout_s = max(one.stop_timeout for one in classes)
         self._stays_when_hung = any(one.stays_when_hung for one in classes)
@@ -281,6 +282,10 @@ class Run:
             if self._put_off:
                 request = self._put_off_no_more()
             else:
+                if self._was_long:
+                    # While it kept the interpreter's lock nothing of what lies could be given back.
+                    self._was_long = False
+                    self.line.look(_LOOK_S)
                 # What is here already needs no look at the time.
                 look = self._look_at is not None and time.monotonic() >= self._look_at
                 request = (None if look else self.line.here()) or self._come()
@@ -332,6 +337,7 @@ class Run:
             self._idle_called.discard(job.service)
             self._recycling.jobs += 1
             self._slots.give_back(job.service)
+            self._was_long = now - begun > self.line.dialog.settings.lies_s
             self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
         if self._put_off:
