@@ -149,6 +149,13 @@ def test_into_a_file_a_worker_is_one_line_and_whole(run: Run) -> None:
     assert "SERVICE-NUMBER-0, SERVICE-NUMBER-1, " in lines[1]
 
 
+def test_of_what_was_sent_ahead_it_is_told_how_many(run: Run) -> None:
+    jobs = [{"id": f"j{n}", "service": "S", "since": AT, "state": "ahead"} for n in range(64)]
+    jobs.insert(0, {"id": "first", "service": "S", "since": AT, "state": "running"})
+    lines = run(looking.workers, {"zmws.workers": [{**WORKER, "jobs": jobs}]}, columns=1_000_000)
+    assert lines[1].endswith("  first, 64 ahead")
+
+
 def test_a_service_is_shown_with_its_options_and_its_parameters(run: Run, asked: Asked) -> None:
     lines = run(looking.services, {"zmws.service": SERVICE}, "show", "S")
     assert asked == [("zmws.service", {"service": "S"})] and widest(lines) <= 80

@@ -122,8 +122,15 @@ def forget(service: str, as_json: bool, connect: Connect) -> int:
     return 0
 
 
-def _in_hand(job: dict[str, Any]) -> str:
-    return str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
+def _in_hand(jobs: list[dict[str, Any]]) -> str:
+    """What a worker has in hand; of what was sent ahead, which is much and soon another, how many."""
+    told = [
+        str(job["id"]) if job["state"] == "running" else f"{job['id']} ({job['state']})"
+        for job in jobs
+        if job["state"] != "ahead"
+    ]
+    ahead = len(jobs) - len(told)
+    return ", ".join([*told, *([f"{ahead} ahead"] if ahead else [])])
 
 
 @click.group(invoke_without_command=True)
@@ -145,7 +152,7 @@ def workers(ctx: click.Context, as_json: bool, connect: Connect) -> int:
             ", ".join(row["services"]),
             *(row[name] for name in ("state", "host", "pid", "done", "failed")),
             *(age(row[name]) for name in ("since", "heard_at")),
-            ", ".join(_in_hand(job) for job in row["jobs"]),
+            _in_hand(row["jobs"]),
         )
         for row in rows
     ]
