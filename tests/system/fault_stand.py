@@ -49,6 +49,7 @@ supplied = WorkerLine.is_supplied
 
 def stalls(self):  # the I/O thread asks this in each turn
     while os.path.exists(STALLED):
+        open(f"{STALLED}-in", "w").close()
         time.sleep(0.02)
     return supplied(self)
 
@@ -170,6 +171,14 @@ def below(pid: int) -> list[int]:
     return found
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Watch:
     """Asks for `zmws workers` again and again, in a thread: what an operator would have seen."""
 
@@ -236,6 +245,7 @@ class Stand:
         self.client: Client
         self.watch: Watch
         self.fault_at = 0.0
+        self.until_end = False  # what counts is when the job has ended
         self.wrong: list[str] = []
         self.told: list[str] = []  # what else is to stand in the row
 
@@ -254,7 +264,8 @@ class Stand:
         return one.pid
 
     def await_workers(self) -> None:
-        await_workers(self.client, len(self.workers), SERVICE, 30)
+        if self.workers:
+            await_workers(self.client, len(self.workers), SERVICE, 30)
 
     def log(self, pid: int) -> str:
         return self.workers[pid].text()
@@ -305,9 +316,9 @@ class Stand:
 
     def went_on_after(self, job: Job) -> float | None:
         """Seconds from the fault until its next attempt began, or its only one ended."""
-        later = self.notes("begun", job)[1:]
+        later = [] if self.until_end else self.notes("begun", job)[1:]
         ended = self.notes("ended", job)
-        at = later[0]["at"] if later else ended[0]["at"] if ended else None
+        at = later[0]["at"] if later else ended[-1]["at"] if ended else None
         return None if at is None else at - self.fault_at
 
     def left(self, within_s: float) -> dict[int, str]:
