@@ -245,6 +245,7 @@ class Stand:
         self.client: Client
         self.watch: Watch
         self.fault_at = 0.0
+        self.holds: Job | None = None  # beside the job that is measured: the one that holds its worker
         self.until_end = False  # what counts is when the job has ended
         self.wrong: list[str] = []
         self.told: list[str] = []  # what else is to stand in the row
