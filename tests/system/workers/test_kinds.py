@@ -488,3 +488,25 @@ return [self.job.saved, self.client.submit("WAITS", params, delay=600).id]
         at.gate.touch()
         saved, other = job.result(10)
         assert saved == {"at": 7} and at.client.job(other).status()["state"] == "scheduled"
+
+
+LOUD = """
+if params.get("loud"):
+    for _ in range(5_000):
+        print("x" * 100)
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="the thread that reads what children say waits for the pipe, too")
+def test_a_child_that_prints_where_nobody_reads_holds_up_no_other(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    os.mkfifo(tmp_path / "worker.log")
+    unread = os.open(tmp_path / "worker.log", os.O_RDWR)
+    try:
+        with at_work(tmp_path, broker, does(LOUD, "concurrency = 2")) as at:
+            at.pids(at.submit(params={"loud": True}))
+            wait_until(lambda: at.submit().wait(3)["state"] == "complete", 5)
+    finally:
+        os.close(unread)
