@@ -432,8 +432,10 @@ def little_memory(pids: list[int], bytes_max: int) -> Iterator[None]:
             (group / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        for pid in (group / "cgroup.procs").read_text().split():
+        until = time.monotonic() + 5
+        while group.exists() and time.monotonic() < until:  # it is busy until who was killed is gone
             with contextlib.suppress(OSError):
-                (root / "cgroup.procs").write_text(pid)
-        with contextlib.suppress(OSError):
-            group.rmdir()
+                for pid in (group / "cgroup.procs").read_text().split():
+                    (root / "cgroup.procs").write_text(pid)
+                group.rmdir()
+            time.sleep(_LOOK_S)

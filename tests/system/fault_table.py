@@ -525,11 +525,11 @@ def _seen(at: Stand, victim: int, record: dict[str, object]) -> str:
     states = [f"{state} {s:.1f}" for s, state in at.watch.states(victim, at.fault_at)[:6]]
     told = ["state: " + ", ".join(states)]
     attempts = record.get("attempts")
-    for entry in attempts if isinstance(attempts, list) else []:
-        error = entry.get("error") or {}
-        text = ": ".join(str(error[name]) for name in ("code", "type", "error") if name in error)
-        told.append(f"attempt {entry['attempt']}: {text[:170]}")
-        break
+    first = attempts[0] if isinstance(attempts, list) and attempts else {}
+    error = first.get("error") or {}
+    text = ": ".join(str(error[name]) for name in ("code", "type", "error") if name in error)
+    if text:
+        told.append(f"attempt {first['attempt']}: {text[:170]}")
     lines = re.findall(r"^\S+Z (?:WARNING|ERROR) zmws\S*: (?:\[[^]]*\] )?(.*)$", at.log(victim), re.M)
     if lines:
         told.append(f"log: {lines[0][:120]}")
