@@ -117,7 +117,7 @@ class Stage:
             if self.alive and beat <= self.now:
                 self.now, beat = beat, beat + 1.0
                 for name in sorted(self.alive):
-                    self.receive(self.peers[name], name, [mdp.MDPW02, mdp.W_HEARTBEAT])
+                    self.receive(self.peers[name], name, [mdp.MDPW02, mdp.W_HEARTBEAT, *self._holds(name)])
             self._set_time()
             deadline = self.node.next_deadline()
             if deadline is not None and deadline <= self.now:
@@ -125,6 +125,13 @@ class Stage:
                 self.settle()
             elif self.now >= end:
                 return
+
+    def _holds(self, name: str) -> list[bytes]:
+        """What a worker of ours names in its HEARTBEAT, if it has several slots."""
+        session = self.core.roster.by_peer.get((self.peers[name], name.encode()))
+        if session is None or session.slots < 2 or not session.holding:
+            return []
+        return [b"HOLDS " + b" ".join(session.holding)]
 
     def unreach(self, name: str, why: str) -> None:
         self.unreachable[name] = why

@@ -224,3 +224,28 @@ def test_a_parked_call_that_has_expired_ends_instead_of_starting() -> None:
     scene.final("W", scene.job("bad").token or b"")
     assert scene.state("worse") == "expired" and not scene.requests("W")
     assert scene.row()["waiting"] == 0
+
+
+def test_a_worker_of_several_slots_that_is_silent_or_deaf_is_passed_over_until_it_speaks() -> None:
+    scene = Scene(limits={"heartbeat_interval_s": 1.0})
+    scene.ready("W", slots=2)
+    scene.submit("a")
+    token = scene.token("W")
+    scene.pass_time(3.5)
+    scene.submit("b")
+    assert not scene.requests("W"), "silent"
+    scene.beat("W", b"HOLDS " + token)
+    assert given(scene, "W") == {"W": ["b"]}
+    deaf = Scene(limits={"heartbeat_interval_s": 1.0})
+    deaf.ready("W", slots=2)
+    deaf.submit("a")
+    token = deaf.token("W")
+    deaf.pass_time(2.5)
+    deaf.beat("W")
+    deaf.submit("b")
+    assert not deaf.requests("W"), "deaf: it does not name what it was given"
+    deaf.ready("V")
+    assert given(deaf, "V") == {"V": ["b"]}
+    deaf.submit("c")
+    deaf.beat("W", b"HOLDS " + token)
+    assert given(deaf, "W") == {"W": ["c"]}

@@ -273,15 +273,6 @@ PROMISES = [
         "a suspect is sent ahead", Dispatch, "_send_ahead", "head.retries == 0 or head.suspect", "False"
     ),
     Mutation(
-        "a job is sent ahead past who could begin it",
-        Dispatch,
-        "_send_ahead",
-        "expected_s is None or self._next(service, alone=False) is not None",
-        "expected_s is None",
-    ),
-    Mutation("what lies is not taken back", Dispatch, "_take_back", "while overdue and", "while False and"),
-    Mutation("what lies is never overdue", Session, "look_ahead", "ring.overdue[token] = assignment", "pass"),
-    Mutation(
         "a worker keeps what lies",
         WorkerDialog,
         "tick",
@@ -306,6 +297,18 @@ PROMISES = [
 
 # What a transcript shows, and the simulator would only by contrivance: the file beside each.
 BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "what lies is not taken back", Dispatch, "_take_back", "while overdue and", "while False and"
+        ),
+        "prefetch",
+    ),
+    (
+        Mutation(
+            "what lies is never overdue", Session, "look_ahead", "ring.overdue[token] = assignment", "pass"
+        ),
+        "prefetch",
+    ),
     (
         Mutation(
             "the time to run of a job that was sent ahead has begun",

@@ -244,4 +244,6 @@ class Turns:
 
 def can_be_given(taker: Taker, ring: Ring, now: float) -> bool:
     """Whether a taker that stands in this ring may be given a job."""
-    return taker.blocked_until <= now and (taker.reserved is None or taker.reserved is ring)
+    if taker.blocked_until > now or taker.stalled:
+        return False
+    return taker.reserved is None or taker.reserved is ring

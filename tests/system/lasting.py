@@ -25,7 +25,7 @@ def patient(broker: BrokerProcess) -> Client:
 @contextlib.contextmanager
 def workers(folder: Path, broker: BrokerProcess, count: int = 1, body: str = "") -> Iterator[None]:
     """Workers that note what they run, known to the broker."""
-    body = body or WORKER.format(service=SERVICE, folder=str(folder))
+    body = body or WORKER.format(service=SERVICE, folder=str(folder), declares="")
     with contextlib.ExitStack() as stack:
         for n in range(count):
             stack.enter_context(worker_process(folder, broker.worker, body, f"worker-{n}"))

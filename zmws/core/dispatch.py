@@ -87,7 +87,7 @@ class Dispatch:
         """Nobody can begin what waits: give it to who will in a moment (ahead.py)."""
         life = self.life
         expected_s = service.run_time.expected_s
-        if expected_s is None or self._next(service, alone=False) is not None:
+        if expected_s is None:
             return
         while service.ready and self._may_start(service, 0):
             head = service.head()
@@ -147,7 +147,7 @@ class Dispatch:
         """The taker that has waited longest. `alone`: of those with nothing in hand."""
         now = self.turn.now
         for taker in service.ring:
-            if taker.blocked_until > now or (alone and taker.holding):
+            if taker.blocked_until > now or taker.stalled or (alone and taker.holding):
                 continue
             if taker.reserved is None or taker.reserved is service.ring:
                 return taker

@@ -257,8 +257,9 @@ class Roster:
         It does not make a lost connection whole: what was sent into that may never have arrived, and
         only READY (ours) or the FINAL itself can say.
         """
+        stalled = session.stalled
         session.heard = self.turn.now
-        if session.blocked_until > self.turn.now:
+        if session.blocked_until > self.turn.now or stalled:
             session.blocked_until = 0.0
             self._wake(session)
 

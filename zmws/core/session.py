@@ -55,6 +55,7 @@ class Session(Taker):
         self.prefetch = info.prefetch if info is not None else 0  # jobs beyond its slots
         self._prefetch = _prefetch_of(info)
         self._ahead: dict[bytes, Assignment] = {}  # what was sent ahead, the oldest first
+        self._deaf = False  # its heartbeats do not name what it was given
         self._moved = float("-inf")  # when it began or ended a job
         self._of_service: Counter[str | None] = Counter()  # how many it holds of each
         self._alone = 0  # how many of them suffer no other beside them
@@ -100,6 +101,12 @@ class Session(Taker):
         return most is None or self._of_service[service] < most
 
     @property
+    def stalled(self) -> bool:  # type: ignore[override]
+        """A worker of several slots has one free, and is silent or deaf: a job would but lie there."""
+        silent = self.turn.now >= self.heard + self.expiry_s
+        return bool(self.holding) and (silent or self._deaf)
+
+    @property
     def can_be_emptied(self) -> bool:
         """A hung slot may never be free, and who takes no more jobs takes no suspect."""
         leaves = self.draining or self.slots == 0
@@ -120,7 +127,7 @@ class Session(Taker):
         now, limits = self.turn.now, self.turn.limits
         if self.confirming or self.lost_until is not None or self.gone or self.draining or not self.slots:
             return False
-        if self.reserved is not None or self._alone or self.blocked_until > now:
+        if self.reserved is not None or self._alone or self.blocked_until > now or self.stalled:
             return False
         if now - self._moved >= limits.prefetch_time_s:
             return False
@@ -283,6 +290,7 @@ class Session(Taker):
                 assignment.name_by, assignment.unheard = None, False
             elif self.turn.now > assignment.name_by:
                 assignment.unheard = True
+        self._deaf = any(assignment.unheard for assignment in self.holding.values())
 
     @property
     def jobs(self) -> list[Job]:
