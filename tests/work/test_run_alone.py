@@ -91,7 +91,7 @@ class ScriptedLine:
     def close(self) -> None:
         CALLS.append("close")
 
-    def abandon(self) -> None:
+    def abandon(self, within_s: float) -> None:
         self.abandoned = True
 
     def finish(self, token: bytes, body: tuple[bytes, ...]) -> None:

@@ -294,7 +294,7 @@ class WorkerDialog:
                 self._take_no_more()
             self._let_go_of(list(self._ahead))
 
-    def abandon(self, now: float) -> None:
+    def abandon(self, now: float, within_s: float | None = None) -> None:
         """The jobs that hang are given up, all else is as with `stop`."""
         hung = tuple(token for token, at in self._cancelled.items() if at is None)
         self._abandoned += hung
@@ -302,7 +302,7 @@ class WorkerDialog:
             self._drop(token)
             self._owner.pop(token, None)
         if not self.stopping:
-            self.stop(now)
+            self.stop(now, within_s)
         elif not self.holding and self._leave_by is None and self.state is not STOPPED:
             self._leave(now)
 

@@ -2,27 +2,31 @@
 
 Rule 1: the loop has a thread of its own, for as long as the worker runs: what setup() opens in it is there
         for each job.
-Rule 2: a job that is cancelled is told the way that asyncio has: CancelledError is raised where it waits.
+Rule 2: nothing that a job raises in the loop (SystemExit of a task of its own, say), or does to it, ends it.
+Rule 3: a job that is cancelled is told the way that asyncio has: CancelledError is raised where it waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from zmws.wire.messages import WorkerRequest
-from zmws.work.attempt import attempt_of_coroutine
+from zmws.work.attempt import Final, attempt_of_coroutine
 from zmws.work.author import Worker
 from zmws.work.declared import Declared
 from zmws.work.executor import Ended
-from zmws.work.fault import marked
+from zmws.work.fault import encode_fault, marked
 from zmws.work.forks import ChildEndsHere
 from zmws.work.inline import at_hand, stack_of
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand
+
+log = logging.getLogger("zmws.worker")
 
 
 class Coroutines:
@@ -31,11 +35,19 @@ class Coroutines:
     def __init__(self, name: str) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None  # once it is needed
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._tasks: dict[JobInHand, asyncio.Task[None]] = {}
+        self._tasks: dict[JobInHand, asyncio.Task[Final]] = {}
+        self._over = False
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._there().run_forever()
+        while not self._over:
+            try:
+                self._there().run_forever()
+            except (
+                BaseException
+            ) as fault:  # asyncio lets SystemExit and KeyboardInterrupt of any task through
+                told = encode_fault(fault)["traceback"]
+                log.error("out of the event loop of the jobs, which goes on\n%s", told)
 
     def _there(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -48,14 +60,24 @@ class Coroutines:
     ) -> None:
         loop = self._there()
 
+        def over(task: asyncio.Task[Final]) -> None:
+            # Not in the coroutine itself: one that is cancelled before its first step never takes it.
+            del self._tasks[job]
+            try:
+                final = task.result()
+            except BaseException as fault:
+                final = Final(error=encode_fault(fault))
+            ended(final)
+
         def begin() -> None:
-            self._tasks[job] = loop.create_task(self._attempt(worker, declared, job, request, ended))
+            self._tasks[job] = task = loop.create_task(self._attempt(worker, declared, job, request))
+            task.add_done_callback(over)
 
         loop.call_soon_threadsafe(begin)
 
     async def _attempt(
-        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
-    ) -> None:
+        self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest
+    ) -> Final:
         async def read(value: Any) -> Any:
             params = declared.parameters.decode(value)
             with ChildEndsHere():
@@ -70,12 +92,8 @@ class Coroutines:
             with ChildEndsHere():
                 return await _done(worker.around(lambda: work(params)))
 
-        try:
-            with in_hand(job, declared.log_output):
-                final = await attempt_of_coroutine(around, request.body, read, declared.rules)
-        finally:
-            self._tasks.pop(job, None)
-        ended(final)
+        with in_hand(job, declared.log_output):
+            return await attempt_of_coroutine(around, request.body, read, declared.rules)
 
     async def _end(self, within_s: float) -> None:
         """What the author's code has left in the loop is cancelled, and awaited for so long."""
@@ -110,7 +128,7 @@ class Coroutines:
         """A thread ends with its process."""
 
     def close(self, within_s: float) -> None:
-        loop = self._loop
+        loop, self._over = self._loop, True
         if loop is None:
             return
         asyncio.run_coroutine_threadsafe(self._end(within_s), loop)

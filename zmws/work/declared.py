@@ -141,8 +141,9 @@ def _kind(worker: Worker, concurrency: int) -> str:
         return CHILDREN
     if concurrency == 1:
         return INLINE
-    work: Any = getattr(worker, "function", worker.work)
-    return COROUTINES if inspect.iscoroutinefunction(work) else THREADS
+    work: Any = inspect.unwrap(getattr(worker, "function", worker.work))  # also behind a decorator
+    waits = inspect.iscoroutinefunction(work) or inspect.iscoroutinefunction(worker.setup)
+    return COROUTINES if waits else THREADS
 
 
 def _defaults(worker: Worker) -> dict[str, Any]:

@@ -56,7 +56,9 @@ class Inline:
         self._running = (job, threading.get_ident())
         try:
             with in_hand(job, declared.log_output):
-                final = attempt(work, request.body, self._let_through, read, declared.rules)
+                # In a context of its own: what it sets is gone with it.
+                run = contextvars.copy_context().run
+                final = run(attempt, work, request.body, self._let_through, read, declared.rules)
         finally:
             self._running = None
         ended(final)
@@ -110,9 +112,25 @@ class Inline:
         while inspect.iscoroutine(result):
             if self._loop is None:
                 self._loop = asyncio.Runner()
-            # The runner's own context is from its first use: it would say that this is that job's.
-            result = self._loop.run(result, context=contextvars.copy_context())
+            try:
+                # The runner's own context is from its first use: it would say that this is that job's.
+                result = self._loop.run(result, context=contextvars.copy_context())
+            except Exception:
+                raise
+            except BaseException:
+                # A signal's handler has raised this out of the loop: what was running in it must not go on
+                # beside the next job.
+                self._cancel_all(self._loop.get_loop())
+                raise
         return result
+
+    @staticmethod
+    def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 async def at_hand(result: Any) -> Any:

@@ -162,9 +162,9 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         """Finish the job in hand and leave. `within_s`: what still runs then is given back; None: never."""
         self.hand(partial(_stop, self.dialog, within_s))
 
-    def abandon(self) -> None:
-        """Give up the jobs that hang, and leave."""
-        self.hand(self.dialog.abandon)
+    def abandon(self, within_s: float) -> None:
+        """Give up the jobs that hang, and leave; what else runs gets so long."""
+        self.hand(partial(_abandon, self.dialog, within_s))
 
     @property
     def idle_after_s(self) -> float:
@@ -251,6 +251,10 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 def _say(level: int, text: str, *values: object) -> None:
     """A line of the log. The author's code is on its way, and may fail or block: heartbeats must go on."""
     within(WORDS_S, partial(log.log, level, text, *values))
+
+
+def _abandon(dialog: WorkerDialog, within_s: float, now: float) -> None:
+    dialog.abandon(now, within_s)
 
 
 def _stop(dialog: WorkerDialog, within_s: float | None, now: float) -> None:

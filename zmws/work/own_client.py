@@ -8,6 +8,7 @@ Rule 2: after a change of the broker the next use has a client of the new one.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,14 @@ class OwnClient:
         self._where = endpoint
         self._client: Client | None = None
         self._endpoint = ""
+        self._making = threading.RLock()  # several jobs may ask at once
 
     def __call__(self) -> Client:
         """The client. Raises ZmwsError where the broker has told no endpoint."""
+        with self._making:
+            return self._made()
+
+    def _made(self) -> Client:
         endpoint = self._where()
         if endpoint is None:
             raise ZmwsError(
@@ -59,12 +65,14 @@ class OwnClient:
         if self._client is None or endpoint != self._endpoint:
             from zmws.client import Client  # most workers need none
 
-            self.close()
+            if self._client is not None:
+                self._client.close()
             self._client, self._endpoint = Client(endpoint), endpoint
         return self._client
 
     def close(self) -> None:
         """Let go of the client, if there is one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        with self._making:
+            if self._client is not None:
+                self._client.close()
+                self._client = None

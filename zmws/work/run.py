@@ -270,7 +270,13 @@ class Run:
         begun = time.monotonic()
         self._lines.begins(job)
         ended = partial(self._ended, job, request.token, begun)
-        self._slots.take(job.service).start(worker, found, job, request, ended)
+        try:
+            self._slots.take(job.service).start(worker, found, job, request, ended)
+        except BaseException:
+            # It has not begun, or what it has left behind was raised out of it.
+            if self._in_hand.pop(request.token, None) is not None:
+                self._slots.give_back(job.service)
+            raise
         return None
 
     def _wake(self) -> None:
@@ -411,7 +417,7 @@ class Run:
         last_words.within(last_words.WORDS_S, words)
         if not stays:
             self._code = RECYCLED
-            self.line.abandon()
+            self.line.abandon(self._stop_timeout_s)
 
     def _on_gone(self) -> None:
         """The connection is closed. What was given back must not go on: it may run elsewhere by now. Nor is

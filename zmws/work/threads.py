@@ -36,13 +36,21 @@ class Threads:
         self, worker: Worker, declared: Declared, job: JobInHand, request: WorkerRequest, ended: Ended
     ) -> None:
         with self._counting:
-            wanted = not self._free and len(self._threads) < self._count
-            self._free -= not wanted
+            wanted = self._free <= 0 and len(self._threads) < self._count
         if wanted:
             inline = Inline()
             name = f"{self._name}-{len(self._threads)}"
-            threading.Thread(target=self._run, args=(inline,), name=name, daemon=True).start()
-            self._threads.append(inline)
+            thread = threading.Thread(target=self._run, args=(inline,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has none left: then one of those there are
+                if not self._threads:
+                    raise
+                wanted = False
+            else:
+                self._threads.append(inline)
+        with self._counting:
+            self._free -= not wanted
         self._attempts.put((worker, declared, job, request, ended))
 
     def _run(self, inline: Inline) -> None:
