@@ -44,6 +44,7 @@ class Bench:
         self.found: Declared = declared(worker)
         self.ear = Ear()
         self.finals: dict[str, Final] = {}
+        self.released: list[str] = []  # jobs that have not begun, and go back
         self.threads: dict[str, int] = {}  # by which the end was told
 
     def start(self, params: Any = None, job_id: str = "i") -> JobInHand:
@@ -52,10 +53,13 @@ class Bench:
         request = WorkerRequest(f"{job_id}/1/x".encode(), "", told, (body,))
         job = JobInHand(self.ear, request, self.found.service)
 
-        def ended(final: Final) -> None:
-            assert job_id not in self.finals, "it ended twice"
+        def ended(final: Final | None) -> None:
+            assert job_id not in self.finals and job_id not in self.released, "it ended twice"
+            if final is None:
+                return self.released.append(job_id)
             self.threads[job_id] = threading.get_ident()
             self.finals[job_id] = final
+            return None
 
         self.executor.start(self.worker, self.found, job, request, ended)
         return job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,7 +134,7 @@ def test_what_a_child_prints_is_read_however_much_it_is(
 # ---------------------------------------------------------------- to be dropped
 
 
-def test_who_is_to_drop_its_job_is_told_and_stays(opened: Open) -> None:
+def test_who_is_to_drop_its_job_is_told_and_is_not_used_again(opened: Open) -> None:
     bench = opened()
     pid = bench.run(["tells"])[0]
     job = bench.start(["waits"])
@@ -144,7 +143,8 @@ def test_who_is_to_drop_its_job_is_told_and_stays(opened: Open) -> None:
     error = bench.end_of().error
     assert error is not None and error["type"] == "Dropped"
     assert bench.ear.words(b"LOG") == [b"cleaned up, cancelled: True"]
-    assert bench.run(["tells"])[0] == pid
+    assert bench.run(["tells"])[0] != pid
+    wait_until(lambda: not alive(pid))
 
 
 def test_who_takes_no_notice_is_killed_with_what_it_has_started(opened: Open) -> None:
@@ -166,7 +166,6 @@ def test_with_a_child_goes_what_it_has_started(opened: Open) -> None:
     assert alive(other)
     bench.executor.cancel(job)
     bench.end_of()
-    os.kill(bench.run(["tells"])[0], signal.SIGKILL)  # it has dropped that job, and lives on
     wait_until(lambda: not alive(other))
 
 
@@ -175,8 +174,7 @@ def test_a_job_that_waits_for_a_child_and_is_cancelled_never_begins(opened: Open
     first, second = bench.start(["waits"], "a"), bench.start(["waits"], "b")
     third = bench.start(["echo", 1], "c")
     bench.executor.cancel(third)
-    error = bench.end_of("c").error
-    assert error is not None and error["code"] == "cancelled"
+    assert bench.released == ["c"]
     for job, name in ((first, "a"), (second, "b")):
         wait_until(lambda: len(bench.ear.words(b"PROGRESS")) == 2)
         bench.executor.cancel(job)

@@ -159,8 +159,13 @@ class Hand:
     ) -> None:
         """Run one: what the job says goes to `line`, its end to `ended`."""
         job = JobInHand(line, request, found.service)
+
+        def over(final: Final | None) -> None:
+            assert final is not None, request  # the inline kind gives nothing back
+            ended(final)
+
         with installed(), _at_info():
-            self._executor.start(self.worker, found, job, request, ended)
+            self._executor.start(self.worker, found, job, request, over)
 
     def close(self) -> None:
         """It does no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ class Birth:
     is_file: bool
     name: str  # of the class, or of its function, in there
     service: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: bytes = b""  # pickled: what they are made of may be defined in that file
     log_level: str = "info"
-    path: list[str] = field(default_factory=list)  # sys.path
 
 
 def birth_of(worker: Worker, declared: Declared) -> Birth:
@@ -41,6 +40,9 @@ def birth_of(worker: Worker, declared: Declared) -> Birth:
         cls()
     except Exception as fault:
         raise BadWorker(f"{name}, without arguments, and that raised {fault!r}") from fault
+    spec = getattr(module, "__spec__", None)
+    if cls.__module__ == "__main__" and spec is not None:  # python -m package.module
+        return Birth(spec.name, False, found, declared.service)
     file = getattr(module, "__file__", None)
     is_file = file is not None and (
         cls.__module__ in ("__main__", "__mp_main__") or cls.__module__.startswith("zmws_worker_")

@@ -9,14 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
+from zmws.work.birth import Birth
 from zmws.work.executor import Ended
 from zmws.work.fault import marked
 from zmws.work.job import JobInHand
@@ -24,7 +25,6 @@ from zmws.work.pipe import Pipe
 
 _TAIL_LINES = 40  # of what a child has printed, that are told of its death
 _LINE_BYTES_MAX = 64 * 1024
-_ROOT = str(Path(__file__).parent.parent.parent)
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
 
 
@@ -40,19 +40,20 @@ class Attempt:
 class ChildProcess:
     """Starts it, and keeps its descriptors. `birth`: what it is told first."""
 
-    def __init__(self, birth: Any) -> None:
+    def __init__(self, birth: Birth) -> None:
         """Raises OSError where the system has no process or descriptor left."""
         ours, theirs = socket.socketpair()
         self.out, out_theirs = os.pipe()
         self.stacks, stacks_theirs = os.pipe()
+        path = [folder or str(Path.cwd()) for folder in sys.path]
         code = (
-            f"import sys; sys.path.insert(0, {_ROOT!r}); from zmws.work.child import main; "
+            f"import sys; sys.path[:] = {path!r}; from zmws.work.child import main; "
             f"main({theirs.fileno()}, {stacks_theirs}, {os.getpid()})"
         )
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, *flags, "-c", code],
+                [sys.executable, *flags, "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=out_theirs,
                 stderr=out_theirs,
@@ -79,8 +80,11 @@ class ChildProcess:
         self.leaving = False
         self.kill_at: float | None = None  # it was told to drop its job, and has until then
         self.killed = False
+        self.dropped = False  # it was told to drop a job: it is used no more, nor what that has started
+        self.idling = False  # it is in idle()
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._rest = b""
+        self.over: set[int] = set()  # of `out` and `stacks`: it has closed them
         self._stack = b""
         self.tell_stack: Callable[[str], None] | None = None  # it was asked where its code is
         self.pipe.send(birth)
@@ -95,8 +99,18 @@ class ChildProcess:
     def kill(self) -> None:
         """And all that it has started."""
         self.killed = True
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it may have left its group
+            with contextlib.suppress(OSError):
+                kill(self.pid, signal.SIGKILL)
+
+    def drop(self, grace_s: float) -> None:
+        """It is to drop its job, and is told both ways: by the signal alone it might be somebody else who
+        wants its end, which is for the worker to decide."""
+        assert self.attempt is not None
+        self.dropped = True
+        self.kill_at = time.monotonic() + grace_s
+        self.pipe.send(("drop", self.attempt.request.token))
+        self.signal(signal.SIGTERM)
 
     def ask_stack(self, tell: Callable[[str], None]) -> None:
         """`tell` where its code is; also while that is in C."""
@@ -108,7 +122,7 @@ class ChildProcess:
     def printed(self) -> list[str]:
         """Whole lines of its standard output and error, since the last call."""
         lines = []
-        while data := _read(self.out):
+        while data := self._read(self.out):
             *whole, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > _LINE_BYTES_MAX:
                 whole, self._rest = [*whole, self._rest], b""
@@ -116,9 +130,25 @@ class ChildProcess:
         self._tail.extend(lines)
         return lines
 
+    def last_of_line(self) -> list[str]:
+        """What it has printed, and not ended the line: there is no more to come of it."""
+        rest, self._rest = self._rest.decode("utf-8", "replace"), b""
+        self._tail.extend([rest] if rest else [])
+        return [rest] if rest else []
+
+    def _read(self, fd: int) -> bytes:
+        """What has come; nothing at the end, too, which `over` then knows of."""
+        try:
+            data = os.read(fd, 64 * 1024)
+        except BlockingIOError:
+            return b""
+        if not data:
+            self.over.add(fd)
+        return data
+
     def read_stack(self) -> None:
         """Where its code is was written, or a part of it."""
-        while data := _read(self.stacks):
+        while data := self._read(self.stacks):
             self._stack += data
 
     def stack_is_told(self) -> None:
@@ -138,20 +168,20 @@ class ChildProcess:
     def reap(self) -> Final:
         """It has died; how a job that it ran has ended by that."""
         code, used = 0, None
-        with contextlib.suppress(ChildProcessError):  # the author's code has waited for all children
+        try:
             _, status, used = os.wait4(self.pid, 0)
+        except ChildProcessError:  # the author's code has waited for all children, or ignores SIGCHLD
+            how = "has ended; how cannot be told, for this worker's code ignores SIGCHLD, or waits itself"
+        else:
             code = os.waitstatus_to_exitcode(status)
+            how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_name(-code)}"
         self._process.returncode = code
-        how = f"ended with exit code {code}" if code >= 0 else f"was ended by {_name(-code)}"
         if self.killed:
             how = "was killed, for it did not drop the job that was cancelled or past its ttr"
         elif code == -signal.SIGKILL:
             how += ", by somebody, or by the system for want of memory"
         peak = f"; it used up to {used.ru_maxrss / 1024:.0f} MiB" if used is not None else ""
         error = {"code": "job_failed", "type": "ChildDied", "error": f"the job's child process {how}{peak}"}
-        self.printed()
-        if self._rest:
-            self._tail.append(self._rest.decode("utf-8", "replace"))
         if self._tail:
             error["traceback"] = marked("\n".join(("it printed last:", *self._tail)))
         return Final(error=error)
@@ -162,13 +192,6 @@ class ChildProcess:
         for fd in (self.out, self.stacks, self.death):
             with contextlib.suppress(OSError):
                 os.close(fd)
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 64 * 1024)
-    except OSError:
-        return b""
 
 
 def _name(number: int) -> str:

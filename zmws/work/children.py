@@ -5,16 +5,17 @@ Rule 2: what kills a child costs the attempt that ran in it, and nothing else.
 Rule 3: a child is started by the main thread, for it is killed by the system when the thread that started it
         ends. All else is the children's own thread's, which reads what they say.
 Rule 4: whoever is to drop its job gets SIGTERM, and after `kill_grace` SIGKILL, with all that it has started.
+        One that has dropped a job is not used again: what that has started ends with it.
+Rule 5: a job that finds no child, for none gets ready any more, goes back, and the worker gives up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 import selectors
-import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -30,7 +31,9 @@ from zmws.work.birth import Birth, birth_of
 from zmws.work.child_process import Attempt, ChildProcess
 from zmws.work.declared import Declared
 from zmws.work.executor import Ended
+from zmws.work.guard import Guard
 from zmws.work.job import JobInHand, relay
+from zmws.work.printer import Printer
 
 log = logging.getLogger("zmws.worker")
 
@@ -42,8 +45,16 @@ _STACK_S = 0.05  # a stack is whole when no more of it has come for so long
 class Children:
     """Keeps them, and gives them jobs."""
 
-    def __init__(self, worker: Worker, declared: Declared, wake: Callable[[], None]) -> None:
-        """`wake`: have the main thread call `tend`. Raises BadWorker for a class that a child cannot find."""
+    def __init__(
+        self,
+        worker: Worker,
+        declared: Declared,
+        wake: Callable[[], None],
+        give_up: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """`wake`: have the main thread call `tend`. `give_up`: there is no use in this worker any more, and
+        why. Raises BadWorker for a class that a child cannot find."""
+        self._give_up = give_up
         self._birth: Birth = birth_of(worker, declared)
         self._worker, self._declared, self._wake_main = worker, declared, wake
         self._bytes_max: Callable[[], int] = lambda: 0
@@ -62,6 +73,10 @@ class Children:
         self._retry_s = 0.0
         self._retry_at = 0.0
         self._stack_at: dict[ChildProcess, float] = {}
+        self._to_idle: deque[ChildProcess] = deque()  # whose idle() is to be called, one after the other
+        self._held_up: set[ChildProcess] = set()  # who prints more than is written
+        self._printer: Printer
+        self._guard: Guard
 
     def connect(self, bytes_max: Callable[[], int], client: Callable[[], str | None]) -> None:
         """What only the connection knows."""
@@ -77,9 +92,18 @@ class Children:
     def open(self) -> None:
         """Start the children; return when all but the spare are ready. Raises ZmwsError with what one has
         raised."""
-        self._birth.options = dict(self._worker.options)
+        try:
+            self._birth.options = pickle.dumps(dict(self._worker.options))
+        except Exception as fault:
+            raise ZmwsError(
+                f"{self._declared.service}: its options cannot go to child processes (isolate): {fault}"
+            ) from fault
         self._birth.log_level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
-        self._birth.path = list(sys.path)
+        try:
+            self._guard = Guard()
+        except OSError as fault:
+            raise ZmwsError(f"{self._declared.service}: no process can be started: {fault}") from fault
+        self._printer = Printer(self._wake)
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = socket.socketpair()
         for sock in (self._wake_r, self._wake_w):
@@ -113,10 +137,21 @@ class Children:
                 self._wake()  # the rest goes when it reads
 
     def idle(self) -> None:
-        """Call idle() in each that has no job."""
+        """Call idle() in each that has no job, in one at a time: there is a slot for each job meanwhile."""
         with self._lock:
-            for child in self._free:
+            self._to_idle.extend(self._free)
+            self._idle_next()
+
+    def _idle_next(self) -> None:
+        if any(child.idling for child in self._children):
+            return
+        while self._to_idle:
+            child = self._to_idle.popleft()
+            if child in self._free:
+                self._free.remove(child)
+                child.idling = True
                 child.pipe.send(("idle",))
+                return
 
     def tend(self) -> None:
         """Start children in place of those that have gone."""
@@ -132,6 +167,7 @@ class Children:
             self._put_off()
             self._fault = f"the system has none left: {wrong}"
             return log.error("%s: no child process could be started: %s", self._declared.service, wrong)
+        self._guard.watch(child.pid)
         with self._lock:
             self._children.append(child)
         self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
@@ -157,7 +193,10 @@ class Children:
         with self._changed:
             for child in self._children:
                 child.leaving = True
-                child.pipe.send(("end",))
+                if child.ready:
+                    child.pipe.send(("end",))
+                else:
+                    child.kill()  # it reads nothing before its setup() has returned
             self._wake()
             if not self._changed.wait_for(lambda: not self._children, within_s):
                 log.warning("%s: children that have not ended are killed", self._declared.service)
@@ -166,6 +205,8 @@ class Children:
         self._wake_w.close()  # the end of the thread
         self._thread.join(within_s)
         self._wake_r.close()
+        self._printer.close()
+        self._guard.close()
 
     # ------------------------------------------------------------ any thread
 
@@ -174,17 +215,12 @@ class Children:
             for attempt in self._queue:
                 if attempt.job is job:
                     self._queue.remove(attempt)
-                    error = {
-                        "code": "cancelled",
-                        "error": "the job was cancelled before a child could run it",
-                    }
-                    attempt.ended(Final(error=error))
-                    return
+                    return attempt.ended(None)
             child = self._child_of(job)
-            if child is not None and child.kill_at is None:
-                child.kill_at = time.monotonic() + self._declared.kill_grace
-                child.signal(signal.SIGTERM)
+            if child is not None and not child.dropped:
+                child.drop(self._declared.kill_grace)
                 self._wake()
+        return None
 
     def tell_stack(self, job: JobInHand, tell: Callable[[str], None]) -> None:
         with self._lock:
@@ -223,6 +259,9 @@ class Children:
 
     def _look(self, now: float) -> None:
         """Whatever is due by time."""
+        for child in list(self._held_up) if not self._printer.is_full else ():
+            self._held_up.discard(child)
+            self._selector.register(child.out, selectors.EVENT_READ, partial(self._printed, child))
         for child in list(self._children):
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill_at = None
@@ -244,15 +283,18 @@ class Children:
             return True
 
     def _printed(self, child: ChildProcess) -> None:
-        """What a child prints goes where this process prints."""
-        lines = child.printed()
-        with contextlib.suppress(Exception):
-            if lines:
-                sys.stderr.write("\n".join(lines) + "\n")
-                sys.stderr.flush()
+        """What a child prints goes where this process prints; in its own time, if nobody reads that."""
+        self._printer.put(child.printed())
+        if child.out in child.over:
+            self._selector.unregister(child.out)
+        elif self._printer.is_full:
+            self._selector.unregister(child.out)
+            self._held_up.add(child)
 
     def _stack_came(self, child: ChildProcess) -> None:
         child.read_stack()
+        if child.stacks in child.over:
+            self._selector.unregister(child.stacks)
         self._stack_at[child] = time.monotonic() + _STACK_S
 
     def _said(self, child: ChildProcess) -> None:
@@ -267,6 +309,12 @@ class Children:
                     if attempt is not None and attempt.request.token == given[0]:
                         with contextlib.suppress(ValueError):
                             relay(attempt.job, given[1])
+                elif kind == "idled":
+                    with self._lock:
+                        child.idling = False
+                        self._free.append(child)
+                        self._assign()
+                        self._idle_next()
                 elif kind == "ready":
                     self._retry_s, self._fault = 0.0, None
                     with self._changed:
@@ -291,13 +339,18 @@ class Children:
     ) -> None:
         with self._lock:
             attempt, child.attempt, child.kill_at = child.attempt, None, None
-            if enough is not None:
-                log.info("%s: a child is started anew: %s", self._declared.service, enough)
+            if enough is not None or child.dropped:
+                if enough is not None:
+                    log.info("%s: a child is started anew: %s", self._declared.service, enough)
                 child.leaving = True
+                child.kill_at = time.monotonic() + self._declared.kill_grace  # for its teardown()
                 child.pipe.send(("end",))
             elif not self._closing:
                 self._free.append(child)
         assert attempt is not None and attempt.request.token == token, token
+        if child.out in self._selector.get_map():
+            self._printed(child)
+        self._printer.put(child.last_of_line())
         attempt.ended(Final(result, error, is_retry))
         with self._lock:
             self._assign()
@@ -306,8 +359,10 @@ class Children:
         """A child has ended. What it has said before is taken first."""
         if child.pipe.sock in self._selector.get_map():
             self._said(child)
-        self._printed(child)
+        self._printer.put(child.printed() + child.last_of_line())
+        self._held_up.discard(child)
         final = child.reap()
+        self._guard.forget(child.pid)
         for fd in (child.death, child.out, child.stacks, child.pipe.sock):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(fd)
@@ -318,6 +373,7 @@ class Children:
             self._children.remove(child)
             if child in self._free:
                 self._free.remove(child)
+            child.idling = False
             attempt = child.attempt
             lost = [] if any(one.ready for one in self._children) or child.ready else list(self._queue)
             if lost:
@@ -330,7 +386,10 @@ class Children:
             log.warning("%s: a child without a job has ended", self._declared.service)
         if attempt is not None:
             attempt.ended(final)
+        if lost:
+            self._give_up(f"{self._declared.service}: no child process gets ready any more: {self._fault}")
         for one in lost:
-            error = {"code": "job_failed", "error": f"no child process could be started: {self._fault}"}
-            one.ended(Final(error=error))
+            one.ended(None)
+        with self._lock:
+            self._idle_next()
         self._wake_main()

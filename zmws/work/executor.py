@@ -20,7 +20,7 @@ from zmws.work.author import Worker
 from zmws.work.declared import Declared
 from zmws.work.job import JobInHand
 
-Ended = Callable[[Final], None]
+Ended = Callable[[Final | None], None]  # None: it has not begun, and goes back
 
 
 class Executor(Protocol):

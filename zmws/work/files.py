@@ -49,6 +49,8 @@ def load_main_classes(named: Sequence[str]) -> list[type[WorkerBase]]:
         if file not in loaded:
             is_main = not loaded
             module = "__mp_main__" if is_main else f"zmws_worker_{file.stem}"
+            while module in sys.modules and not is_main:
+                module += "_"  # another file of that name, in another folder
             loaded[file] = _workers_of(file, module, is_main)
         found, faults = loaded[file]
         for name in names or _all_of(found):

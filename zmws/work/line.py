@@ -154,6 +154,11 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         # Whoever runs jobs goes on by itself with what is here: no need to change threads for each.
         return bool(self._unbegun)
 
+    def release(self, token: bytes) -> None:
+        """A job that `begin` was called for has not begun, and will not."""
+        self._in_hand.pop(token, None)
+        self.hand(partial(self._release, token))
+
     def is_cancelled(self, token: bytes) -> bool:
         """Whether the broker wants this attempt dropped."""
         return token in self._cancelled
@@ -225,8 +230,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         """Release a job, if it has not begun."""
         if self._unbegun.pop(token, None) is None:
             return False
-        self._in_hand.pop(token, None)
-        self.hand(partial(self._release, token))
+        self.release(token)
         return True
 
     def _release(self, token: bytes, now: float) -> None:

@@ -75,7 +75,7 @@ class Run:
         classes = [one for _, one in self._workers.values()]
         # Where it has not taken the signals, Ctrl-C is whoever's who runs it.
         self._let_through = () if handle_signals else (KeyboardInterrupt,)
-        self._slots = Slots(self._workers, self._let_through, self._wake)
+        self._slots = Slots(self._workers, self._let_through, self._wake, self._give_up)
         # All of it, also where there is nothing to tell: a class of before may have told more.
         told = {one.service: one.told | self._slots.told(one) for one in classes}
         slots, prefetch = self._slots.count, self._slots.prefetch
@@ -335,7 +335,9 @@ class Run:
     def _service_of(self, request: WorkerRequest) -> str:
         return self.services[0] if len(self.services) == 1 else service_of(request, self.services[0])
 
-    def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final) -> None:
+    def _ended(self, job: JobInHand, token: bytes, begun: float, final: Final | None) -> None:
+        if final is None:
+            return self._not_begun(job, token)
         now = time.monotonic()
         with self._ending:
             del self._in_hand[token]
@@ -358,6 +360,20 @@ class Run:
         text, separator = f"{kind}{error['error']}", "\n" if told else ""
         what = (error["code"], now - begun, text, separator, told.rstrip())
         return self._lines.failed(job, "failed (%s) after %.3f s: %s%s%s", *what)
+
+    def _not_begun(self, job: JobInHand, token: bytes) -> None:
+        with self._ending:
+            del self._in_hand[token]
+            self._slots.give_back(job.service)
+        self.line.release(token)
+        self._lines.ended(job, "has not begun here, and goes back")
+
+    def _give_up(self, why: str) -> None:
+        """There is no use in this process any more: it leaves, to be started anew. From any thread."""
+        if not self.line.dialog.stopping:
+            self._code = RECYCLED
+            _say(logging.ERROR, "leaves to be started anew: %s", why)
+            self.line.stop(self._stop_timeout_s)
 
     def _idle_at(self) -> dict[str, float | None]:
         """When each service's idle() is due, None where it was called."""

@@ -31,8 +31,11 @@ class Slots:
         workers: Mapping[str, tuple[Worker, Declared]],
         let_through: tuple[type[BaseException], ...],
         wake: Callable[[], None],
+        give_up: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """`workers`: by service. `wake`: call the main thread, to `tend`. Raises BadWorker."""
+        """`workers`: by service. `wake`: call the main thread, to `tend`. `give_up`: no job can be run any
+        more, and why. Raises BadWorker."""
+        self._give_up = give_up
         self._declared = {name: found for name, (_, found) in workers.items()}
         self._kinds = {name: found.kind for name, found in self._declared.items()}
         self._all_inline = set(self._kinds.values()) == {INLINE}
@@ -47,12 +50,11 @@ class Slots:
         self._taken: Counter[str] = Counter()
         self._counting = threading.Lock()  # jobs may end in several threads
 
-    @staticmethod
     def _executor(
-        kind: str, worker: Worker, found: Declared, here: Inline, wake: Callable[[], None]
+        self, kind: str, worker: Worker, found: Declared, here: Inline, wake: Callable[[], None]
     ) -> Children | Local:
         if kind == CHILDREN:
-            return Children(worker, found, wake)
+            return Children(worker, found, wake, self._give_up)
         if kind == COROUTINES:
             return Coroutines(f"zmws-{found.service}")
         if kind == THREADS:

@@ -172,25 +172,14 @@ def test_services_of_several_kinds_share_a_process(tmp_path: Path, broker: Runni
         assert at.worker.popen.wait(10) == 0
 
 
-_OUTERMOST = "of a coroutine that waits, asyncio tells the outermost frame alone: zmws's own"
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=pytest.mark.xfail(strict=True, reason=_OUTERMOST))
-        if kind == "coroutines"
-        else kind
-        for kind in DECLARED
-    ],
-)
+@pytest.mark.parametrize("kind", list(DECLARED))
 def test_the_stack_of_a_running_job_is_told(tmp_path: Path, broker: RunningBroker, kind: str) -> None:
     with at_work(tmp_path, broker, waits(kind)) as at:
         job = at.submit()
         at.pids(job)
         told = job.stack()["stack"]
         assert "worker.py" in told and "in work" in told, told
-        assert kind == "coroutines" or "in wait_for_gate" in told, told
+        assert "in wait_for_gate" in told or kind == "coroutines", told
         at.gate.touch()
         assert job.result(10)[1] == 1
 
@@ -259,7 +248,7 @@ finally:
 """
 
 
-def test_a_cancelled_child_runs_its_finally_and_lives_on(tmp_path: Path, broker: RunningBroker) -> None:
+def test_a_cancelled_child_runs_its_finally_and_is_replaced(tmp_path: Path, broker: RunningBroker) -> None:
     with at_work(tmp_path, broker, does(CLEANS_UP)) as at:
         job = at.submit()
         pids = at.pids(job)
@@ -268,7 +257,7 @@ def test_a_cancelled_child_runs_its_finally_and_lives_on(tmp_path: Path, broker:
             job.result(5)
         wait_until((tmp_path / "gate-cleaned").exists, 5)
         again = at.submit()
-        assert at.pids(again) == pids and at.is_the_same()
+        assert at.pids(again) != pids and at.is_the_same()
         at.gate.touch()
         again.result(5)
 
@@ -291,7 +280,6 @@ class WAITS(WorkerBase):
 """
 
 
-@pytest.mark.xfail(strict=True, reason="the task is left in the child's loop, and runs beside the next job")
 def test_a_cancelled_coroutine_in_a_child_does_not_run_beside_the_next_job(
     tmp_path: Path, broker: RunningBroker
 ) -> None:
@@ -323,7 +311,6 @@ while True:
 """
 
 
-@pytest.mark.xfail(strict=True, reason="a child's handler of SIGTERM is not set again after a job")
 def test_a_handler_that_a_job_leaves_in_a_child_holds_no_longer_than_the_job(
     tmp_path: Path, broker: RunningBroker
 ) -> None:
@@ -336,18 +323,16 @@ def test_a_handler_that_a_job_leaves_in_a_child_holds_no_longer_than_the_job(
         assert runs(pids[0])
 
 
-@pytest.mark.xfail(strict=True, reason="a cancel that comes while a child sends is forgotten")
 def test_a_cancel_reaches_a_child_that_is_just_saying_something(
     tmp_path: Path, broker: RunningBroker
 ) -> None:
-    with at_work(tmp_path, broker, does(CHATS, "kill_grace = 1")) as at:
+    with at_work(tmp_path, broker, does(CHATS, "kill_grace = 60")) as at:
         for _ in range(8):  # not each falls into the midst of a message
             job = at.submit()
-            pids = at.pids(job)
+            at.pids(job)
             wait_until(lambda: at.client.workers()[0]["state"] == "busy", 5)
             job.cancel()
             wait_until(lambda: at.client.workers()[0]["state"] == "idle", 5)
-            assert runs(pids[0])
 
 
 # ---------------------------------------------------------------- the worker ends
@@ -362,7 +347,7 @@ def test_a_stopped_worker_lets_its_children_finish(tmp_path: Path, broker: Runni
         wait_until(lambda: at.client.workers()[0]["slots"] == 0)
         at.gate.touch()
         assert [job.result(10)[:2] for job in jobs] == [[job.id, 1] for job in jobs]
-        assert at.worker.popen.wait(10) == 0 and len(started) == 4
+        assert at.worker.popen.wait(10) == 0 and len(started) == 5, "children, a spare, their guard"
         await_gone(started)
 
 
@@ -376,7 +361,7 @@ def test_what_children_do_not_finish_in_time_is_given_back_and_no_process_is_lef
     with at_work(tmp_path, broker, does(STARTS, "concurrency = 2"), flags=flags) as at:
         jobs = [at.submit(retries=1) for _ in range(2)]
         at.pids(*jobs)
-        wait_until(lambda: len(below(at.worker.pid)) == 1 + 3 + 2, what="children, a spare, two programs")
+        wait_until(lambda: len(below(at.worker.pid)) == 2 + 3 + 2, what="a guard, children, two programs")
         started = below(at.worker.pid)[1:]
         at.worker.signal(signal.SIGTERM)
         assert at.worker.popen.wait(10) == 0
@@ -386,12 +371,14 @@ def test_what_children_do_not_finish_in_time_is_given_back_and_no_process_is_lef
         await_gone(started)
 
 
-def test_kill_9_of_the_worker_leaves_no_child(tmp_path: Path, broker: RunningBroker) -> None:
-    with at_work(tmp_path, broker, waits("children")) as at:
+def test_kill_9_of_the_worker_leaves_no_child_nor_what_that_has_started(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    with at_work(tmp_path, broker, does(STARTS, "concurrency = 2")) as at:
         at.pids(*[at.submit() for _ in range(2)])
+        wait_until(lambda: len(below(at.worker.pid)) == 2 + 3 + 2, what="a guard, children, two programs")
         started = below(at.worker.pid)[1:]
         at.worker.signal(signal.SIGKILL)
-        assert len(started) == 4
         await_gone(started)
 
 
@@ -408,7 +395,6 @@ def test_a_setup_that_fails_in_a_child_ends_the_worker_at_the_start(tmp_path: Pa
         assert client.workers() == []
 
 
-@pytest.mark.xfail(strict=True, reason="children that hang in setup() are waited for, stop_timeout long")
 def test_a_signal_while_a_child_hangs_in_setup_ends_the_worker(tmp_path: Path) -> None:
     text = HEAD + waits("children")
     text += (
@@ -498,7 +484,6 @@ if params.get("loud"):
 """
 
 
-@pytest.mark.xfail(strict=True, reason="the thread that reads what children say waits for the pipe, too")
 def test_a_child_that_prints_where_nobody_reads_holds_up_no_other(
     tmp_path: Path, broker: RunningBroker
 ) -> None:
