@@ -31,6 +31,7 @@ class Before:
     sessions: dict[Session, Held]
     sends: int
     expired: int
+    unsent: list[tuple[Job, int]]  # jobs whose REQUEST waits for the disk, each with its attempt
 
 
 def suspect(job: Job) -> bool:
@@ -70,10 +71,14 @@ class Turns:
             {session: {t: a.job for t, a in session.holding.items()} for session in sessions},
             len(core.turn.sends),
             core.turn.counters["jobs_expired"],
+            [(a.job, a.job.attempt) for a in core.held.assignments.values() if a.unsent and a.job],
         )
 
     def after(self, core: Broker, before: Before, disk: ModelStore) -> None:
         """The input is done, and what it woke is dispatched."""
+        for job, attempt in before.unsent:
+            if job.state == WAITING and job.attempt < attempt:
+                self.taken_back(job.service)  # its worker takes nothing any more: it never left
         fresh = [(t, a) for t, a in core.held.assignments.items() if t not in before.tokens]
         starts = self._starts(core, before, fresh) if fresh else []
         self._who_came(core, before, starts)

@@ -1,7 +1,7 @@
 """What happens to a job, for each fault and each kind of executor: what an operator sees of it, and how soon
 the job runs elsewhere, or has ended.
 
-    python -m tests.system.fault_table --kind children --markdown table.md
+    python -m tests.system.fault_table --kind children --markdown FILE
 
 It takes some minutes a kind: heartbeats are as they are set by default. In each row a second worker of the
 same service stands by. A row is wrong where the job is lost or runs twice with a valid token, where a

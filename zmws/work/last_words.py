@@ -33,9 +33,9 @@ def end(code: int, words: Callable[[], object], with_started: bool = False) -> N
         os._exit(code)
 
 
-def within(seconds: float, what: Callable[[], object]) -> None:
-    """Do something in a thread of its own, and wait for it so long. (Below `threading`, whose locks whoever
-    hangs may hold.)"""
+def within(seconds: float, what: Callable[[], object]) -> bool:
+    """Do something in a thread of its own, and wait for it so long; whether it is done. (Below `threading`,
+    whose locks whoever hangs may hold.)"""
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -48,7 +48,8 @@ def within(seconds: float, what: Callable[[], object]) -> None:
 
     with contextlib.suppress(RuntimeError):  # the system has no thread left
         _thread.start_new_thread(run, ())
-        done.acquire(timeout=seconds)
+        return done.acquire(timeout=seconds)
+    return False
 
 
 def _flush() -> None:

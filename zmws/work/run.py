@@ -141,7 +141,10 @@ class Run:
             text = "left with %d results that no broker confirmed; their jobs may run again"
             _say(logging.WARNING, text, self.line.unconfirmed)
         came = self._signals.came if self._signals is not None else []
-        _say(logging.INFO, "stopped%s", f": {signal.Signals(came[0]).name}" if came else "")
+        how = f": {signal.Signals(came[0]).name}" if came else ""
+        said = last_words.within(last_words.WORDS_S, partial(_say, logging.INFO, "stopped%s", how))
+        if not said and self._signals is not None:
+            self._end("nobody reads this")  # Python itself would wait for that at the end
         return self._code
 
     def _set_up(self, ready: list[Worker]) -> None:
@@ -180,7 +183,7 @@ class Run:
         self._cancel_timers()
         if self._signals is not None and ready:
             self._end_within(self._stop_timeout_s, "teardown()")
-        self._lines.close()  # now that results wait for nothing: nobody may read the log
+        last_words.within(last_words.WORDS_S, self._lines.close)  # nobody may read the log
         for worker in reversed(ready):
             self._guarded("teardown()", partial(self._slots.tear_down, worker))
         with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
