@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ctypes
+import enum
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from zmws import WorkerBase, worker
@@ -133,3 +137,74 @@ class Waits(WorkerBase):
         while self.here < params:
             await asyncio.sleep(0.001)
         return [self.job.id == job_id, self.here]
+
+
+STATE = contextvars.ContextVar("state", default="none")
+
+
+class Leaves(Isolated):
+    """Leaves something behind."""
+
+    service_name = "LEAVES"
+
+    def idle(self) -> None:
+        sys.stderr.write(f"idle in {os.getpid()}\n")
+        time.sleep(0.3)
+
+    def alarm(self) -> None:
+        signal.signal(signal.SIGALRM, self.rings)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+    def rings(self, number: int, frame: object) -> None:
+        raise LookupError("a late alarm")
+
+    def sleeps(self) -> str:
+        self.job.progress(0.1)
+        time.sleep(0.2)
+        return "slept"
+
+    def context(self) -> str:
+        was = STATE.get()
+        STATE.set("left")
+        return was
+
+    def leaves_its_group(self) -> None:
+        os.setpgid(0, os.getpgid(os.getppid()))
+        self.ignores()
+
+    def redirects(self) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+
+    def terminates(self) -> int | None:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join()
+        return child.exitcode
+
+    def prints_and_dies(self) -> None:
+        sys.stdout.write("said before\nand half a line")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def path(self) -> list[str]:
+        return sys.path
+
+
+class Once(Isolated):
+    """Its setup() fails, once a file is there."""
+
+    service_name = "ONCE"
+
+    def setup(self) -> None:
+        if Path(self.options["flag"]).exists():
+            raise OSError("no database any more")
+
+
+class Color(enum.Enum):
+    """An option of the worker's own."""
+
+    RED = 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ import pytest
 
 from tests.peers import wait_until
 from tests.work.executing import Bench
-from tests.work.kinds import Fails, Isolated, Needs, Renewed, function
+from tests.work.kinds import Color, Fails, Isolated, Leaves, Needs, Once, Renewed, function
 from zmws.errors import ZmwsError
+from zmws.wire.values import value_of
 from zmws.work.birth import birth_of
 from zmws.work.children import Children
 from zmws.work.declared import BadWorker, declared
@@ -35,11 +39,16 @@ def opened() -> Iterator[Open]:
     made: list[Children] = []
     over = threading.Event()
 
-    def open_(cls: Any = Isolated, bytes_max: int = 1 << 20, **declares: Any) -> Bench:
+    def open_(
+        cls: Any = Isolated,
+        bytes_max: int = 1 << 20,
+        give_up: Callable[[str], None] = lambda why: None,
+        **declares: Any,
+    ) -> Bench:
         worker = worker_of(cls)
         for name, value in declares.items():
             setattr(worker, name, value)
-        children = Children(worker, declared(worker), lambda: None)
+        children = Children(worker, declared(worker), lambda: None, give_up)
         children.connect(lambda: bytes_max, lambda: None)
         made.append(children)
         children.open()
@@ -238,3 +247,120 @@ def test_where_there_is_no_process_to_be_had_the_start_says_so(
     monkeypatch.setattr("zmws.work.children.ChildProcess", none_left)
     with pytest.raises(ZmwsError, match="a child process of ISOLATED did not start"):
         opened()
+
+
+# ---------------------------------------------------------------- what one job leaves to the next
+
+
+def test_a_signal_of_somebody_elses_ends_no_job(opened: Open) -> None:
+    bench = opened(Leaves)
+    bench.start(["sleeps"])
+    wait_until(lambda: bench.ear.words(b"PROGRESS"))
+    for pid in bench.executor.pids:  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGTERM)  # as to all of a service at once
+    assert value_of(bench.end_of().result) == "slept"
+
+
+def test_signals_and_alarms_that_a_job_leaves_are_as_before_at_the_next(opened: Open) -> None:
+    bench = opened(Leaves)
+    bench.run(["alarm"])
+    assert bench.run(["sleeps"]) == "slept", "no late alarm"
+    job = bench.start(["waits"])
+    wait_until(lambda: len(bench.ear.words(b"PROGRESS")) == 2)
+    told: list[str] = []
+    bench.executor.tell_stack(job, told.append)
+    wait_until(lambda: told)
+    assert "in waits" in told[0]
+    bench.executor.cancel(job)
+    error = bench.end_of().error
+    assert error is not None and error["type"] == "Dropped", "it is told"
+
+
+def test_what_a_job_sets_in_its_context_is_gone_with_it(opened: Open) -> None:
+    bench = opened(Leaves)
+    assert [bench.run(["context"]) for _ in range(2)] == ["none", "none"]
+
+
+def test_idle_is_called_in_one_child_after_the_other(opened: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    bench = opened(Leaves, concurrency=2)
+    pids = set(bench.executor.pids)  # type: ignore[attr-defined]
+    for _ in pids:
+        bench.run(["echo", 1])
+    wait_until(lambda: len(bench.executor._free) == 3)  # type: ignore[attr-defined]
+    bench.executor.idle()  # type: ignore[attr-defined]
+    for name in "ab":
+        bench.start(["echo", name], name)
+    for name in "ab":
+        assert value_of(bench.end_of(name).result) == name
+    said = ""
+
+    def all_have() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return all(f"idle in {pid}" in said for pid in pids)
+
+    wait_until(all_have)
+
+
+def test_a_child_that_has_left_its_group_is_killed_too(opened: Open) -> None:
+    bench = opened(Leaves)
+    job = bench.start(["leaves_its_group"])
+    wait_until(lambda: bench.ear.words(b"PROGRESS"))
+    bench.executor.cancel(job)
+    error = bench.end_of().error
+    assert error is not None and "was killed" in error["error"]
+
+
+def test_a_child_that_prints_elsewhere_costs_nothing(opened: Open) -> None:
+    bench = opened(Leaves)
+    bench.run(["redirects"])
+    before = time.process_time()
+    time.sleep(0.3)  # a span of time is what is measured
+    assert time.process_time() - before < 0.2
+    assert bench.run(["echo", 1]) == 1
+
+
+def test_what_a_child_forks_has_not_its_handlers(opened: Open) -> None:
+    assert opened(Leaves).run(["terminates"]) == -signal.SIGTERM
+
+
+def test_what_was_printed_before_a_crash_is_told(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    error = opened(Leaves).fails(["prints_and_dies"])
+    assert "said before" in error["traceback"]
+
+
+def test_a_child_imports_what_its_worker_does_and_nothing_of_the_folder_before_that(opened: Open) -> None:
+    found = opened(Leaves).run(["path"])
+    assert found[: len(sys.path)] == [folder or str(Path.cwd()) for folder in sys.path]
+
+
+# ---------------------------------------------------------------- nothing gets ready any more
+
+
+def test_jobs_that_find_no_child_go_back_and_the_worker_gives_up(opened: Open, tmp_path: Path) -> None:
+    why: list[str] = []
+    worker = worker_of(Once)
+    worker.options = {"flag": str(tmp_path / "flag")}
+    bench = opened(worker, give_up=why.append)
+    (tmp_path / "flag").touch()
+    for pid in bench.executor.pids:  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not bench.executor.pids)  # type: ignore[attr-defined]
+    bench.start(["echo", 1])
+
+    def released() -> bool:
+        bench.executor.tend()  # as the main thread does when it is woken
+        return bench.released == ["i"]
+
+    wait_until(released)
+    assert len(why) == 1 and "no child process gets ready any more" in why[0] and "no database" in why[0]
+
+
+def test_options_of_the_workers_own_go_to_children_and_others_are_refused(opened: Open) -> None:
+    worker = worker_of(Isolated)
+    worker.options = {"color": Color.RED}
+    assert opened(worker).run(["echo", 1]) == 1
+    worker.options = {"how": lambda: None}
+    with pytest.raises(ZmwsError, match="ISOLATED: its options cannot go to child processes"):
+        opened(worker)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.work.kinds import Waits
 from zmws import WorkerBase
 from zmws.wire.values import value_of
 from zmws.work.coroutines import Coroutines
+from zmws.work.declared import declared
 from zmws.work.job_log import installed
 from zmws.work.threads import Threads
 
@@ -214,3 +217,91 @@ def test_what_setup_raises_reaches_who_has_called_it(coroutines: Coroutines) -> 
 
 def test_a_loop_that_was_never_used_is_closed_too() -> None:
     Coroutines("c").close(1.0)
+
+
+class Ends(Holds):
+    """Ends the event loop, or tries to."""
+
+    service_name = "ENDS"
+
+    async def work(self, job_id: str, params: Any) -> Any:
+        if params == "stop":
+            asyncio.get_running_loop().stop()
+        elif params == "block":
+            self.job.log("blocks")
+            time.sleep(0.3)
+        elif params in ("exit", "interrupt"):
+            await asyncio.gather(self.sub(params))
+        return params
+
+    async def sub(self, how: str) -> None:
+        raise SystemExit(3) if how == "exit" else KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["exit", "interrupt"])
+def test_what_a_task_of_a_jobs_raises_ends_the_job_and_not_the_loop(coroutines: Coroutines, how: str) -> None:
+    bench = Bench(coroutines, Ends())
+    assert bench.fails(how)["type"] in ("SystemExit", "KeyboardInterrupt")
+    assert bench.run("after it") == "after it"
+
+
+def test_a_job_that_stops_the_loop_does_not(coroutines: Coroutines) -> None:
+    bench = Bench(coroutines, Ends())
+    assert bench.run("stop") == "stop" and bench.run("after it") == "after it"
+
+
+def test_a_coroutine_that_is_cancelled_before_its_first_step_has_an_end(coroutines: Coroutines) -> None:
+    bench = Bench(coroutines, Ends())
+    bench.start("block", "a")
+    wait_until(lambda: bench.ear.words(b"LOG"))
+    job = bench.start("never", "b")
+    coroutines.cancel(job)
+    assert bench.end_of("a").error is None
+    final = bench.end_of("b")
+    assert final.error is None or final.error["type"] == "CancelledError"
+    assert bench.run("after it") == "after it"
+
+
+def test_a_thread_that_cannot_be_started_costs_nothing(
+    threads: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert threads.run("alone")
+    started: list[str] = []
+
+    def none_left(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        threads.start("alone", "a")
+        threads.start("alone", "b")
+        threads.end_of("a")
+        threads.end_of("b")
+    for name in "cde":
+        threads.start(None, name)
+    for name in "cde":
+        threads.end_of(name)
+
+
+def test_where_no_thread_can_be_started_at_all_that_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Bench(Threads("t", 3), Meets()).start("alone")
+
+
+def test_work_behind_a_decorator_is_a_coroutine_still() -> None:
+    def decorated(work: Any) -> Any:
+        @functools.wraps(work)
+        def around(*args: Any) -> Any:
+            return work(*args)
+
+        return around
+
+    class Decorated(Holds):
+        work = decorated(Holds.work)
+
+    assert declared(Decorated()).kind == "coroutines"

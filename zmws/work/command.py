@@ -167,6 +167,9 @@ def run_worker(
         return USAGE
     try:
         code = run.run()
+    except ZmwsError as wrong:
+        sys.stderr.write(f"zmws: {wrong}\n")
+        code = FAILED
     except Exception:  # a setup() has failed: told with where
         traceback.print_exc()
         code = FAILED
