@@ -291,3 +291,49 @@ def test_who_takes_nothing_any_more_is_not_sent_what_has_waited_for_the_disk(wor
     assert given(scene) == [] or word.startswith(b"CONFIRM")
     record = scene.record("once")
     assert record["attempts"] == [] and record["failures"] == 0
+
+
+# ---------------------------------------------------------------- who moves up
+
+
+def both(scene: Scene, name: str = "W") -> None:
+    """A worker of two services, two slots each, and jobs ahead."""
+    told = {"slots": 2, "prefetch": 4}
+    scene.ready(name, slots=4, prefetch=4, services={"E": told, "F": told})
+
+
+def test_only_a_slot_of_its_own_service_moves_a_job_up_and_it_takes_none_of_another() -> None:
+    scene = Scene()
+    both(scene)
+    for service in ("E", "F"):
+        warm(scene, service=service)
+    for n in range(2):
+        scene.submit(f"e{n}")
+        scene.submit(f"f{n}", "F")
+    scene.submit("f2", "F", ttr=1)
+    tokens = {frames[2].decode().split("/")[0]: frames[2] for frames in scene.requests("W")}
+    assert list(tokens) == ["e0", "f0", "e1", "f1", "f2"]
+    scene.final("W", tokens["e0"])
+    rows = scene.ask("zmws.workers", "viewer")[1][0]["jobs"]
+    assert {row["id"]: row["state"] for row in rows}["f2"] == "ahead"
+    scene.submit("e2")
+    assert given(scene) == ["e2"], "a slot of E is free"
+    scene.final("W", tokens["f0"])
+    rows = scene.ask("zmws.workers", "viewer")[1][0]["jobs"]
+    assert {row["id"]: row["state"] for row in rows}["f2"] == "running"
+
+
+def test_who_takes_fewer_from_now_on_goes_on_with_what_it_has() -> None:
+    scene = quick()
+    scene.alive.add("W")
+    scene.submit("a")
+    scene.submit("b", ttr=2)
+    a, b = (frames[2] for frames in scene.requests("W"))
+    # It is told to stop just when it has begun b, and before it says that a is done.
+    scene.beat("W", b"SLOTS 0", b"HOLDS " + a + b" " + b)
+    scene.final("W", a)
+    scene.ready("V")
+    scene.pass_time(1.5)
+    assert given(scene, "V") == [] and scene.state("b") == "running", "it is not taken for unbegun"
+    scene.pass_time(0.5)
+    assert scene.record("b")["attempts"][0]["error"]["code"] == "timeout"

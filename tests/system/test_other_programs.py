@@ -152,8 +152,9 @@ def test_a_strict_clients_requests_are_all_answered_however_many_come_at_once(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     count = pytestconfig.getoption("--strict-requests")
+    room = "[broker]\nwaiting_memory_max = 100\n"  # so that most are held, however quick the worker is
     with (
-        broker_process(tmp_path) as broker,
+        broker_process(tmp_path, toml=room) as broker,
         worker_process(tmp_path, broker.worker, ECHO),
         broker.connect() as client,
         peer(broker.mdp) as strict,

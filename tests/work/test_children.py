@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from tests.work.kinds import Color, Fails, Isolated, Leaves, Needs, Once, Renewe
 from zmws.errors import ZmwsError
 from zmws.wire.values import value_of
 from zmws.work.birth import birth_of
+from zmws.work.child_process import ChildProcess
 from zmws.work.children import Children
 from zmws.work.declared import BadWorker, declared
 from zmws.work.function import worker_of
@@ -31,6 +33,10 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+def gone(pid: int) -> bool:
+    return not alive(pid)
 
 
 @pytest.fixture
@@ -364,3 +370,79 @@ def test_options_of_the_workers_own_go_to_children_and_others_are_refused(opened
     worker.options = {"how": lambda: None}
     with pytest.raises(ZmwsError, match="ISOLATED: its options cannot go to child processes"):
         opened(worker)
+
+
+# ---------------------------------------------------------------- just when a child dies
+
+
+def test_a_job_that_cannot_be_sent_to_a_child_that_has_just_died_goes_to_another(opened: Open) -> None:
+    bench = opened(concurrency=2)
+    children = bench.executor
+    for _ in range(10):
+        wait_until(lambda: len(children._free) >= 2)  # type: ignore[attr-defined]
+        victim = children._free[-1]  # type: ignore[attr-defined]
+        with children._lock:  # type: ignore[attr-defined]  # its death is not noticed before the job is given
+            os.kill(victim.pid, signal.SIGKILL)
+            wait_until(functools.partial(gone, victim.pid))
+            bench.start(["tells"])
+        final = bench.end_of()
+        assert final.error is None, "it never ran in that one"
+        job_pid = value_of(final.result)
+        assert job_pid[0] != victim.pid
+        children.tend()
+
+
+def test_a_child_that_dies_while_others_are_set_up_is_replaced(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ChildProcess] = []
+    real = ChildProcess.__init__
+
+    def first_dies(child: ChildProcess, birth: Any) -> None:
+        real(child, birth)
+        made.append(child)
+        if len(made) == 2:
+            wait_until(lambda: made[0].ready, 20)
+            os.kill(made[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(ChildProcess, "__init__", first_dies)
+    bench = opened(concurrency=2)
+    assert len(made) >= 3 and bench.run(["echo", 1]) == 1
+
+
+def test_when_the_system_has_processes_again_children_are_started_again(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = threading.Event()
+    bench = opened()
+    children = bench.executor
+    children._wake_main = woken.set  # type: ignore[attr-defined]
+
+    def none_left(*_: Any) -> Any:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("zmws.work.children.ChildProcess", none_left)
+        for pid in children.pids:  # type: ignore[attr-defined]
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not children.pids)  # type: ignore[attr-defined]
+        woken.clear()
+        children.tend()
+        assert not children.pids  # type: ignore[attr-defined]
+    assert woken.wait(10), "the main thread is called when it is time to try again"
+    children.tend()
+    assert bench.run(["echo", 1]) == 1
+
+
+def test_a_start_for_which_no_descriptor_is_left_leaks_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    birth = birth_of(Isolated(), declared(Isolated()))
+    for what in ("subprocess.Popen", "os.pidfd_open"):
+        with monkeypatch.context() as patched:
+            patched.setattr(what, fails)
+            before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+            with pytest.raises(OSError, match="Too many open files"):
+                ChildProcess(birth)
+            assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before

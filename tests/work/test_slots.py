@@ -93,7 +93,12 @@ def test_what_a_kind_cannot_keep_is_told() -> None:
     assert "SEVERAL: 3 jobs at once, in threads, which cannot be ended" in told
     assert "WAITS: 10 jobs at once, in one event loop" in told
     assert "ISOLATED" not in told
-    assert not list(slots(Plain).limits_told())
+    (told,) = slots(Plain).limits_told()
+    assert told.startswith(
+        "PLAIN: one job at a time; one that is cancelled or runs past its ttr cannot be ended"
+    )
+    (told, *_) = slots(Several, Other).limits_told()
+    assert "SEVERAL" in told
 
 
 def test_the_memory_of_children_is_told_with_the_processes_own() -> None:

@@ -50,7 +50,7 @@ class Session(Taker):
         self.id = self.name = worker_id
         self.ours = link.ours
         self.info = info
-        self.slots = info.slots if info is not None else 1  # of all its services
+        self.slots = self._ready_slots = info.slots if info is not None else 1  # of all its services
         self._slots = {ring.service: most for ring, most in slots.items()}
         self.prefetch = info.prefetch if info is not None else 0  # jobs beyond its slots
         self._prefetch = _prefetch_of(info)
@@ -58,6 +58,7 @@ class Session(Taker):
         self._deaf = False  # its heartbeats do not name what it was given
         self._moved = float("-inf")  # when it began or ended a job
         self._of_service: Counter[str | None] = Counter()  # how many it holds of each
+        self._ahead_of: Counter[str | None] = Counter()  # and how many of those were sent ahead
         self._alone = 0  # how many of them suffer no other beside them
         self._check = check
         self.done: dict[bytes, None] = {}  # tokens to be told DONE with the next HEARTBEAT
@@ -89,9 +90,9 @@ class Session(Taker):
     def has_room(self, service: str) -> bool:
         """Whether a slot for this service is free, and nothing else keeps it from a job."""
         holding = self.holding
-        if self.confirming or self.lost_until is not None or len(holding) >= self.slots or self.gone:
+        if self.confirming or self.lost_until is not None or self.draining or self.gone:
             return False
-        if self.draining:
+        if len(holding) - len(self._ahead) >= self.slots or len(holding) >= self.slots + self.prefetch:
             return False
         if not holding:
             return True
@@ -221,9 +222,10 @@ class Session(Taker):
         """This takes a slot, until it lets go of it."""
         self.let_go(assignment.token)  # a READY may name a token twice
         assignment.given = self.turn.now
-        assignment.ahead = bool(self.prefetch) and len(self.holding) - len(self._ahead) >= self.slots
+        assignment.ahead = bool(self.prefetch) and not self._may_begin(assignment)
         if assignment.ahead:
             self._ahead[assignment.token] = assignment
+            self._ahead_of[assignment.service] += 1
             if assignment.job is not None:
                 assignment.job.deadline_mono = NO_DEADLINE
             self.ends_by(assignment.given + self.turn.limits.prefetch_patience_s)
@@ -254,16 +256,30 @@ class Session(Taker):
     def _move_up(self, gone: Assignment) -> None:
         """Something has left: what was sent ahead moves up into the free slot."""
         if self._ahead.pop(gone.token, None) is not None:
+            self._ahead_of[gone.service] -= 1
             self._not_overdue(gone)
-        while self._ahead and len(self.holding) - len(self._ahead) < self.slots:
-            token, assignment = next(iter(self._ahead.items()))
+        for token, assignment in list(self._ahead.items()):
+            if len(self.holding) - len(self._ahead) >= self._ready_slots:
+                return
+            if not self._may_begin(assignment):
+                continue
             del self._ahead[token]
+            self._ahead_of[assignment.service] -= 1
             self._not_overdue(assignment)
             assignment.ahead = False
             job = assignment.job
             if job is not None and job.deadline_mono == NO_DEADLINE:
                 job.deadline_mono = self.turn.now + job.ttr
                 self.ends_by(job.deadline_mono)
+
+    def _may_begin(self, assignment: Assignment) -> bool:
+        """Whether a slot for it is free of what has begun. By the slots that READY told: who takes fewer from
+        now on (SLOTS) goes on with what it has."""
+        if len(self.holding) - len(self._ahead) >= self._ready_slots:
+            return False
+        service = assignment.service
+        most = self._slots.get(service) if service is not None else None
+        return most is None or self._of_service[service] - self._ahead_of[service] < most
 
     def _not_overdue(self, assignment: Assignment) -> None:
         for ring in self.rings:

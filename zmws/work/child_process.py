@@ -42,16 +42,18 @@ class ChildProcess:
 
     def __init__(self, birth: Birth) -> None:
         """Raises OSError where the system has no process or descriptor left."""
-        ours, theirs = socket.socketpair()
-        self.out, out_theirs = os.pipe()
-        self.stacks, stacks_theirs = os.pipe()
-        path = [folder or str(Path.cwd()) for folder in sys.path]
-        code = (
-            f"import sys; sys.path[:] = {path!r}; from zmws.work.child import main; "
-            f"main({theirs.fileno()}, {stacks_theirs}, {os.getpid()})"
-        )
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        try:
+        with contextlib.ExitStack() as opened, contextlib.ExitStack() as of_the_child:
+            ours, theirs = socket.socketpair()
+            opened.callback(ours.close)
+            of_the_child.callback(theirs.close)
+            self.out, out_theirs = _pipe(opened, of_the_child)
+            self.stacks, stacks_theirs = _pipe(opened, of_the_child)
+            path = [folder or str(Path.cwd()) for folder in sys.path]
+            code = (
+                f"import sys; sys.path[:] = {path!r}; from zmws.work.child import main; "
+                f"main({theirs.fileno()}, {stacks_theirs}, {os.getpid()})"
+            )
+            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
             self._process = subprocess.Popen(
                 [sys.executable, *flags, "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
@@ -60,17 +62,14 @@ class ChildProcess:
                 pass_fds=(theirs.fileno(), stacks_theirs),
                 process_group=0,  # so that it can be killed with all that it has started
             )
-        except BaseException:
-            ours.close()
-            os.close(self.out)
-            os.close(self.stacks)
-            raise
-        finally:
-            theirs.close()
-            os.close(out_theirs)
-            os.close(stacks_theirs)
+            try:
+                self.death = os.pidfd_open(self._process.pid)
+            except OSError:
+                self._process.kill()
+                self._process.wait()
+                raise
+            opened.pop_all()  # from now on they are closed with the child
         self.pid = self._process.pid
-        self.death = os.pidfd_open(self.pid)
         for fd in (self.out, self.stacks):
             os.set_blocking(fd, False)
         ours.setblocking(False)
@@ -82,6 +81,7 @@ class ChildProcess:
         self.killed = False
         self.dropped = False  # it was told to drop a job: it is used no more, nor what that has started
         self.idling = False  # it is in idle()
+        self.dying = False  # it has ended, or is about to: it is given nothing
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._rest = b""
         self.over: set[int] = set()  # of `out` and `stacks`: it has closed them
@@ -102,6 +102,11 @@ class ChildProcess:
         for kill in (os.killpg, os.kill):  # it may have left its group
             with contextlib.suppress(OSError):
                 kill(self.pid, signal.SIGKILL)
+
+    def kill_group(self) -> None:
+        """What it has started alone; it has ended."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def drop(self, grace_s: float) -> None:
         """It is to drop its job, and is told both ways: by the signal alone it might be somebody else who
@@ -192,6 +197,14 @@ class ChildProcess:
         for fd in (self.out, self.stacks, self.death):
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _pipe(opened: contextlib.ExitStack, of_the_child: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe: our end, to be read, and the child's."""
+    ours, theirs = os.pipe()
+    opened.callback(os.close, ours)
+    of_the_child.callback(os.close, theirs)
+    return ours, theirs
 
 
 def _name(number: int) -> str:

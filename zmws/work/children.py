@@ -119,6 +119,8 @@ class Children:
                     raise ZmwsError(
                         f"a child process of {self._declared.service} did not start:\n{self._fault}"
                     )
+                if len(self._children) < self._declared.concurrency:
+                    self._spawn()  # one was ready, and has died meanwhile
                 self._changed.wait(0.2)
         self._spawn()
 
@@ -132,9 +134,12 @@ class Children:
     def _assign(self) -> None:
         """Give what waits to who is free."""
         while self._queue and self._free:
-            child = self._free.pop()
-            if not child.begin(self._queue.popleft(), self._bytes_max(), self._client()):
+            child, attempt = self._free.pop(), self._queue.popleft()
+            if not child.begin(attempt, self._bytes_max(), self._client()):
                 self._wake()  # the rest goes when it reads
+            if child.pipe.broken:  # it has just died, and was never told of this
+                child.attempt, child.dying = None, True
+                self._queue.appendleft(attempt)
 
     def idle(self) -> None:
         """Call idle() in each that has no job, in one at a time: there is a slot for each job meanwhile."""
@@ -170,16 +175,18 @@ class Children:
         self._guard.watch(child.pid)
         with self._lock:
             self._children.append(child)
-        self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
         self._selector.register(child.out, selectors.EVENT_READ, partial(self._printed, child))
         self._selector.register(child.stacks, selectors.EVENT_READ, partial(self._stack_came, child))
         self._selector.register(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
+        # Last: when it has died, all these are taken out again.
+        self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
         return self._wake()
 
     def _put_off(self) -> None:
         """Not to start one after the other in vain."""
         self._retry_s = min(max(_RETRY_S, 2 * self._retry_s), _RETRY_S_MAX)
         self._retry_at = time.monotonic() + self._retry_s
+        self._wake()  # to look at the time
 
     def kill(self) -> None:
         """All, at once."""
@@ -243,6 +250,8 @@ class Children:
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select(self._wait_s()):
+                if self._selector.get_map().get(key.fd) is not key:
+                    continue  # of a child that has ended just now
                 try:
                     if key.data() is False:
                         return self._selector.close()
@@ -345,7 +354,7 @@ class Children:
                 child.leaving = True
                 child.kill_at = time.monotonic() + self._declared.kill_grace  # for its teardown()
                 child.pipe.send(("end",))
-            elif not self._closing:
+            elif not (self._closing or child.dying):
                 self._free.append(child)
         assert attempt is not None and attempt.request.token == token, token
         if child.out in self._selector.get_map():
@@ -357,6 +366,11 @@ class Children:
 
     def _died(self, child: ChildProcess) -> None:
         """A child has ended. What it has said before is taken first."""
+        with self._lock:
+            child.dying = True
+            if child in self._free:
+                self._free.remove(child)
+        child.kill_group()  # while its number is its own: what it has started, and has left
         if child.pipe.sock in self._selector.get_map():
             self._said(child)
         self._printer.put(child.printed() + child.last_of_line())
@@ -366,13 +380,10 @@ class Children:
         for fd in (child.death, child.out, child.stacks, child.pipe.sock):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(fd)
-        child.kill()  # what it has started, and has left
         child.close()
         self._stack_at.pop(child, None)
         with self._changed:
             self._children.remove(child)
-            if child in self._free:
-                self._free.remove(child)
             child.idling = False
             attempt = child.attempt
             lost = [] if any(one.ready for one in self._children) or child.ready else list(self._queue)

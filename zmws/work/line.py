@@ -114,6 +114,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
             if self._order or self.finished:
                 continue
             self._wakes.get(timeout=timeout_s)
+            self._woken = False
             if not self._order and not self.finished:
                 raise queue.Empty
 

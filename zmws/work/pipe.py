@@ -25,6 +25,7 @@ class Pipe:
         self._came = bytearray()
         self._left = bytearray()  # what could not be sent yet
         self._sending = threading.Lock()
+        self.broken = False  # the other end is gone
 
     def send(self, message: Any) -> bool:
         """Send; where the socket does not block, as much as goes now. False if something is left."""
@@ -51,6 +52,7 @@ class Pipe:
                 return False
             except OSError:
                 self._left.clear()  # the other end is gone: whoever reads is told
+                self.broken = True
         return True
 
     def receive(self) -> Iterator[Any]:

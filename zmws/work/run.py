@@ -188,6 +188,7 @@ class Run:
             self._guarded("teardown()", partial(self._slots.tear_down, worker))
         with contextlib.suppress(Exception):  # of the author's loop, and what is left in it
             self._client.close()
+        with contextlib.suppress(Exception):
             self._slots.close(self._stop_timeout_s)
 
     # ------------------------------------------------------------ signals
@@ -219,11 +220,11 @@ class Run:
 
     def _end(self, text: str, *values: Any) -> None:
         code = self._code
+        with contextlib.suppress(Exception):
+            self._slots.kill()  # first: what is given back may begin elsewhere by now
         last_words.within(last_words.WORDS_S, self._lines.write)
         with contextlib.suppress(Exception):
             self._before_end(code)
-        with contextlib.suppress(Exception):
-            self._slots.kill()
         # A job that is given back will run elsewhere, and what it has started here must not go on.
         given_back = bool(self.line.given_back)
         last_words.end(code, partial(_say, logging.WARNING, text, *values), with_started=given_back)
@@ -257,11 +258,15 @@ class Run:
                 self._keep_signals()
                 told = encode_fault(fault)
                 _say(logging.ERROR, "after a job: the worker goes on\n%s", told["traceback"])
-                request = request or line.lost(self._in_hand)
+                request = request or line.lost(self._known())
                 if request is not None:
                     line.finish(request.token, Final(error=told).body)
                 elif line.over:
                     return
+
+    def _known(self) -> set[bytes]:
+        """The tokens of jobs that are in hand, and not lost."""
+        return {*self._in_hand, *(request.token for request in self._put_off)}
 
     def _start(self, request: WorkerRequest) -> None:
         job = JobInHand(self.line, request, self.services[0])
@@ -274,7 +279,10 @@ class Run:
         self._lines.begins(job)
         ended = partial(self._ended, job, request.token, begun)
         try:
-            self._slots.take(job.service).start(worker, found, job, request, ended)
+            executor = self._slots.take(job.service)
+            executor.start(worker, found, job, request, ended)
+            if self.line.is_cancelled(request.token):
+                executor.cancel(job)  # it may have come before the executor knew of the job
         except BaseException:
             # It has not begun, or what it has left behind was raised out of it.
             if self._in_hand.pop(request.token, None) is not None:
@@ -313,6 +321,8 @@ class Run:
     def _come(self) -> WorkerRequest | None:
         """A job that has come and can begin, perhaps one that was put off; None when there will be none."""
         while True:
+            if not self._slots.any:
+                self._slots.tend()
             now = time.monotonic()
             due = [at for at in self._idle_at().values() if at is not None]
             if self._recycling.due_at is not None and not self.line.dialog.stopping:
@@ -325,7 +335,6 @@ class Run:
             try:
                 request = self.line.next(max(0.0, min(due) - now) if due else None)
             except queue.Empty:
-                self._slots.tend()
                 self._leave_if_enough()
                 self._call_idle(time.monotonic())
                 if self._put_off:
@@ -343,10 +352,11 @@ class Run:
             return self._not_begun(job, token)
         now = time.monotonic()
         with self._ending:
-            del self._in_hand[token]
+            if self._in_hand.pop(token, None) is None:
+                return None  # an exception has fallen into its start, and it was told as failed
             self._worked_at[job.service] = now
             self._idle_called.discard(job.service)
-            self._recycling.jobs += 1
+            self._recycling.jobs += self._workers[job.service][1].kind != CHILDREN
             self._slots.give_back(job.service)
             self._was_long = now - begun > self.line.dialog.settings.lies_s
             self._leave_if_enough()  # before the result: with that the broker may give the next job
@@ -366,7 +376,8 @@ class Run:
 
     def _not_begun(self, job: JobInHand, token: bytes) -> None:
         with self._ending:
-            del self._in_hand[token]
+            if self._in_hand.pop(token, None) is None:
+                return
             self._slots.give_back(job.service)
         self.line.release(token)
         self._lines.ended(job, "has not begun here, and goes back")

@@ -76,7 +76,10 @@ class Slots:
 
     @property
     def prefetch(self) -> int:
-        """Jobs ahead, of all services: no more than the least of a service, where one wants none."""
+        """Jobs ahead, of all services: no more than the least of a service, where one wants none; and none
+        where several services have slots of their own, for what is ahead would take those of others."""
+        if len(self._declared) > 1 and not self._all_inline:
+            return 0
         return min(self._ahead(one) for one in self._declared.values())
 
     def _ahead(self, found: Declared) -> int:
@@ -90,7 +93,15 @@ class Slots:
         """What to say at the start of what cannot be kept."""
         for name, kind in self._kinds.items():
             count = self._declared[name].concurrency
-            if kind == THREADS:
+            wanted = self._ahead(self._declared[name])
+            if wanted and not self.prefetch:
+                yield f"{name}: no jobs ahead (prefetch = {wanted}): each service here has slots of its own"
+            if kind == INLINE:
+                yield (
+                    f"{name}: one job at a time; one that is cancelled or runs past its ttr cannot be ended: "
+                    "the worker leaves then, to be started anew (isolate = True can kill it)"
+                )
+            elif kind == THREADS:
                 yield (
                     f"{name}: {count} jobs at once, in threads, which cannot be ended: one that is cancelled "
                     "or runs past its ttr keeps its slot until it returns (isolate = True can kill it)"
