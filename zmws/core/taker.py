@@ -70,9 +70,8 @@ class Taker(ABC):
     gone = False  # it takes nothing any more
     blocked_until = 0.0  # it could not be sent to: passed over until then
     stalled = False  # it says nothing, or does not hear what it is sent: passed over as long as that is so
-    reserved: Ring | None = (
-        None  # it gets nothing before it is empty, and then a suspect of this ring's service
-    )
+    # It gets nothing before it is empty, and then a suspect of this ring's service.
+    reserved: Ring | None = None
 
     def __init__(self, turn: Turn, rings: Iterable[Ring]) -> None:
         self.turn = turn

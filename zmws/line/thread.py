@@ -183,9 +183,8 @@ class LineThread(ABC, Generic[D, Item]):
                 self.gone()
             self._wake_r.close()
             self.home.thread = None
-            self.ended = (
-                True  # before the release: who is interrupted between the two of `join` waits no more
-            )
+            # Before the release: who is interrupted between the two of `join` waits no more.
+            self.ended = True
             self._running.release()
 
     def _serve(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:

@@ -169,7 +169,7 @@ class Children:
         try:
             child = ChildProcess(self._birth)
         except OSError as wrong:
-            self._put_off()
+            self._delay_start()
             self._fault = f"the system has none left: {wrong}"
             return log.error("%s: no child process could be started: %s", self._declared.service, wrong)
         self._guard.watch(child.pid)
@@ -182,7 +182,7 @@ class Children:
         self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
         return self._wake()
 
-    def _put_off(self) -> None:
+    def _delay_start(self) -> None:
         """Not to start one after the other in vain."""
         self._retry_s = min(max(_RETRY_S, 2 * self._retry_s), _RETRY_S_MAX)
         self._retry_at = time.monotonic() + self._retry_s
@@ -392,7 +392,7 @@ class Children:
             self._changed.notify_all()
         if not child.ready:
             self._fault = self._fault or str(final.error and final.error["error"])
-            self._put_off()
+            self._delay_start()
         elif attempt is None and not child.leaving:
             log.warning("%s: a child without a job has ended", self._declared.service)
         if attempt is not None:

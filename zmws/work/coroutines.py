@@ -43,9 +43,8 @@ class Coroutines:
         while not self._over:
             try:
                 self._there().run_forever()
-            except (
-                BaseException
-            ) as fault:  # asyncio lets SystemExit and KeyboardInterrupt of any task through
+            except BaseException as fault:
+                # asyncio lets SystemExit and KeyboardInterrupt of any task through.
                 told = encode_fault(fault)["traceback"]
                 log.error("out of the event loop of the jobs, which goes on\n%s", told)
 
