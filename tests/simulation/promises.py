@@ -152,8 +152,8 @@ PROMISES = [
         "a worker is given one more than its slots",
         Session,
         "has_room",
-        "len(holding) >= self.slots",
-        "len(holding) > self.slots",
+        "len(holding) - len(self._ahead) >= self.slots or len(holding) >= self.slots + self.prefetch",
+        "len(holding) - len(self._ahead) > self.slots",
     ),
     Mutation(
         "the slots of each service are not counted",
@@ -254,7 +254,9 @@ PROMISES = [
         "service.take_defaults(defaults)",
         "service.defaults = defaults",
     ),
-    Mutation("a drained worker is given jobs", Session, "has_room", "if self.draining:", "if False:"),
+    Mutation(
+        "a drained worker is given jobs", Session, "has_room", "self.draining or self.gone", "self.gone"
+    ),
     Mutation(
         "who asks for a stack is not told that none came",
         Watchers,

@@ -58,6 +58,8 @@ class Session(Taker):
         self._deaf = False  # its heartbeats do not name what it was given
         self._moved = float("-inf")  # when it began or ended a job
         self._of_service: Counter[str | None] = Counter()  # how many it holds of each
+        self._ahead_s = 0.0  # how long they will run, together
+        self._slow = 0  # of what it holds, what is not known to be over in a moment
         self._ahead_of: Counter[str | None] = Counter()  # and how many of those were sent ahead
         self._alone = 0  # how many of them suffer no other beside them
         self._check = check
@@ -135,13 +137,7 @@ class Session(Taker):
         most = self._slots[service]
         if most is not None and self._of_service[service] >= most + self._prefetch[service]:
             return False
-        ahead_s = expected_s
-        for assignment in self.holding.values():
-            if assignment.expected_s is None or assignment.expected_s >= limits.prefetch_time_s:
-                return False
-            if assignment.ahead:
-                ahead_s += assignment.expected_s
-        return ahead_s < limits.prefetch_time_s
+        return not self._slow and self._ahead_s + expected_s < limits.prefetch_time_s
 
     def _offer_ahead(self) -> None:
         """Stand among those who may be sent something ahead, or do not."""
@@ -159,11 +155,11 @@ class Session(Taker):
         assignment.ttr_s = job.ttr
         if self.ours:
             assignment.name_by = self.turn.now + NAMED_WITHIN * self.turn.limits.heartbeat_interval_s
-        self.now_holds(assignment)
         assignment.unsent = job.retries == 0 and job.kind == STORED
         if assignment.unsent:
             assignment.expected_s = None  # nothing is sent ahead behind it: that would come before it
-        else:
+        self.now_holds(assignment)
+        if not assignment.unsent:
             self._send(assignment, job)
 
     def send_late(self, assignment: Assignment, job: Job) -> bool:
@@ -226,12 +222,14 @@ class Session(Taker):
         if assignment.ahead:
             self._ahead[assignment.token] = assignment
             self._ahead_of[assignment.service] += 1
+            self._ahead_s += assignment.expected_s or 0.0
             if assignment.job is not None:
                 assignment.job.deadline_mono = NO_DEADLINE
             self.ends_by(assignment.given + self.turn.limits.prefetch_patience_s)
         else:
             self._moved = assignment.given
         self.holding[assignment.token] = assignment
+        self._slow += self._is_slow(assignment)
         self._of_service[assignment.service] += 1
         self._alone += assignment.alone
         if self.prefetch:
@@ -243,6 +241,7 @@ class Session(Taker):
         if assignment is not None:
             self._of_service[assignment.service] -= 1
             self._alone -= assignment.alone
+            self._slow -= self._is_slow(assignment)
             if self.prefetch:
                 self._move_up(assignment)
 
@@ -256,21 +255,23 @@ class Session(Taker):
     def _move_up(self, gone: Assignment) -> None:
         """Something has left: what was sent ahead moves up into the free slot."""
         if self._ahead.pop(gone.token, None) is not None:
-            self._ahead_of[gone.service] -= 1
-            self._not_overdue(gone)
-        for token, assignment in list(self._ahead.items()):
-            if len(self.holding) - len(self._ahead) >= self._ready_slots:
+            self._left_ahead(gone)
+        while len(self.holding) - len(self._ahead) < self._ready_slots:
+            assignment = next(filter(self._may_begin, self._ahead.values()), None)
+            if assignment is None:
                 return
-            if not self._may_begin(assignment):
-                continue
-            del self._ahead[token]
-            self._ahead_of[assignment.service] -= 1
-            self._not_overdue(assignment)
+            del self._ahead[assignment.token]
+            self._left_ahead(assignment)
             assignment.ahead = False
             job = assignment.job
             if job is not None and job.deadline_mono == NO_DEADLINE:
                 job.deadline_mono = self.turn.now + job.ttr
                 self.ends_by(job.deadline_mono)
+
+    def _is_slow(self, assignment: Assignment) -> bool:
+        """Whether it is not known to be over in a moment: nothing is sent ahead behind it."""
+        expected_s = assignment.expected_s
+        return expected_s is None or expected_s >= self.turn.limits.prefetch_time_s
 
     def _may_begin(self, assignment: Assignment) -> bool:
         """Whether a slot for it is free of what has begun. By the slots that READY told: who takes fewer from
@@ -281,9 +282,13 @@ class Session(Taker):
         most = self._slots.get(service) if service is not None else None
         return most is None or self._of_service[service] - self._ahead_of[service] < most
 
-    def _not_overdue(self, assignment: Assignment) -> None:
+    def _left_ahead(self, assignment: Assignment) -> None:
+        """It was moved up, or has gone."""
+        self._ahead_of[assignment.service] -= 1
+        self._ahead_s = self._ahead_s - (assignment.expected_s or 0.0) if self._ahead else 0.0
         for ring in self.rings:
-            ring.overdue.pop(assignment.token, None)
+            if ring.overdue:
+                ring.overdue.pop(assignment.token, None)
 
     def look_ahead(self) -> None:
         """What was sent ahead, and was to be moved up by now, may be given to another."""
