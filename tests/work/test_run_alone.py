@@ -158,7 +158,7 @@ def made(*workers: Any, script: list[Step] | None = None, **given: Any) -> tuple
 # ---------------------------------------------------------------- services
 
 
-NOTHING: dict[str, Any] = {"defaults": {}, "params": {}, "slots": 1, "prefetch": 64}
+NOTHING: dict[str, Any] = {"defaults": {}, "params": {}, "slots": 1, "prefetch": 128}
 
 
 def test_several_services_are_served_in_one_session() -> None:

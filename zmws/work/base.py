@@ -87,7 +87,7 @@ class WorkerBase:
     """Jobs at once in this process: children where `isolate` is set, coroutines of one event loop where
     work() is `async def`, else threads."""
     prefetch: ClassVar[int | None] = None
-    """How many jobs may be sent ahead, before they can begin. None: 64 for a class that does one job at a
+    """How many jobs may be sent ahead, before they can begin. None: 128 for a class that does one job at a
     time in the main thread, else none."""
     kill_grace: ClassVar[float] = 5.0
     """Seconds that a cancelled job with `isolate` has to end after SIGTERM; then its child is killed."""

@@ -34,7 +34,7 @@ _LIMITS: dict[str, Row] = {
 _DELAY = Row("seconds")
 _ON_HUNG = ("leave", "stay")
 INLINE, THREADS, COROUTINES, CHILDREN = "inline", "threads", "coroutines", "children"
-PREFETCH = 64  # jobs ahead of the inline kind (docs/decisions.md)
+PREFETCH = 128  # jobs ahead of the inline kind (docs/decisions.md)
 
 
 class BadWorker(ZmwsError, ValueError):
