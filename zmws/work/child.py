@@ -129,6 +129,8 @@ class Child:
                 self._run(*given)
             elif kind == "idle":
                 self._guarded(self.worker.idle)
+                self._stop_alarms()
+                _flush()
                 self._put_back()
                 self._line.send(("idled",))
             elif kind == "end":
@@ -150,12 +152,14 @@ class Child:
             finals.append(Final(error=encode_fault(dropped)))
         finally:
             self._token = None
-        self._put_back()
+        self._stop_alarms()  # none may fall into what follows
+        _flush()
         final = finals[0]
         assert final is not None, request
         self._recycling.jobs += 1
         why = self._recycling.why(time.monotonic())
         line.send(("final", request.token, final.result, final.error, final.is_retry, why))
+        self._put_back()  # nobody waits for that
 
     def _guarded(self, what: Any) -> None:
         try:
@@ -185,17 +189,16 @@ class Child:
             self._line.drop()
 
     def _put_back(self) -> None:
-        """Whatever was done to signals, alarms and streams by the code that has just ended."""
-        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-            signal.setitimer(timer, 0)
+        """Whatever was done to signals by the code that has just ended."""
         for number, handler in self._handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         faulthandler.unregister(signal.SIGUSR1)  # to register twice would not set it again
         faulthandler.register(signal.SIGUSR1, file=self._stacks, all_threads=False, chain=False)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+
+    def _stop_alarms(self) -> None:
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
 
 
 def _made(birth: Birth) -> Worker:
@@ -232,10 +235,14 @@ def main(fd: int, stacks_fd: int, parent: int) -> None:
     try:
         code = _serve(pipe, stacks_fd)
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def _serve(pipe: Pipe, stacks: int) -> int:

@@ -135,6 +135,11 @@ class ChildProcess:
         self._tail.extend(lines)
         return lines
 
+    @property
+    def has_begun_a_line(self) -> bool:
+        """Whether it has printed something that has no end of line."""
+        return bool(self._rest)
+
     def last_of_line(self) -> list[str]:
         """What it has printed, and not ended the line: there is no more to come of it."""
         rest, self._rest = self._rest.decode("utf-8", "replace"), b""

@@ -357,9 +357,8 @@ class Children:
             elif not (self._closing or child.dying):
                 self._free.append(child)
         assert attempt is not None and attempt.request.token == token, token
-        if child.out in self._selector.get_map():
-            self._printed(child)
-        self._printer.put(child.last_of_line())
+        if child.has_begun_a_line:
+            self._printer.put(child.last_of_line())
         attempt.ended(Final(result, error, is_retry))
         with self._lock:
             self._assign()
