@@ -77,7 +77,11 @@ def test_jobs_go_ahead_while_run_time_times_jobs_is_below_the_limit() -> None:
     warm(scene, ran_s=0.003)
     for n in range(8):
         scene.submit(str(n))
-    assert given(scene) == ["0", "1", "2", "3"], "three of 3 ms beside the one that is begun"
+    requests = scene.requests("W")
+    assert len(requests) == 4, "three of 3 ms beside the one that is begun"
+    scene.pass_time(0.003)
+    scene.final("W", requests[0][2])
+    assert given(scene) == ["4"], "one has moved up"
 
 
 def test_a_limit_of_0_turns_it_off() -> None:
@@ -291,6 +295,21 @@ def test_who_takes_nothing_any_more_is_not_sent_what_has_waited_for_the_disk(wor
     assert given(scene) == [] or word.startswith(b"CONFIRM")
     record = scene.record("once")
     assert record["attempts"] == [] and record["failures"] == 0
+    if not word.startswith(b"CONFIRM"):
+        assert not scene.core.roster.named("w")[0].holding, "its slot is free again"
+
+
+def test_a_worker_that_has_a_slot_free_beside_what_it_runs_takes_what_lies_elsewhere() -> None:
+    scene = quick(limits={"prefetch_patience_s": 0.5})
+    scene.ready("V", slots=2)
+    for name in "abcd":
+        scene.submit(name)
+    first = {"W": given(scene, "W"), "V": scene.requests("V")}
+    assert len(first["W"]) == 2 and len(first["V"]) == 2, "each has begun what it can; one lies with W"
+    scene.pass_time(0.6)
+    assert given(scene, "V") == []
+    scene.final("V", first["V"][0][2])
+    assert given(scene, "V") == first["W"][1:], "though it runs another"
 
 
 # ---------------------------------------------------------------- who moves up
