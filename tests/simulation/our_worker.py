@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from tests.simulation.broker import SimBroker
@@ -16,7 +17,7 @@ def is_poison(body: tuple[bytes, ...]) -> bool:
     return bool(body) and b'"poison"' in body[0]
 
 
-class OurWorker(Peer):
+class OurWorker(Peer, ABC):
     """A process with an id of its own, which tells what it holds when it comes back."""
 
     def __init__(self, world: World, broker: SimBroker, watcher: Watcher, name: str) -> None:
@@ -26,33 +27,33 @@ class OurWorker(Peer):
         self._cut_at = -10.0
 
     @property
+    @abstractmethod
     def process(self) -> object:
         """What is another one after a crash."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def worker_id(self) -> str:
         """The id that its READY tells."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def tokens(self) -> set[bytes]:
         """What it runs."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def unconfirmed(self) -> Iterable[bytes]:
         """The tokens of the results that it keeps."""
-        raise NotImplementedError
 
     @property
     def known_as(self) -> object:
         """How the broker names it."""
         return self.worker_id
 
+    @abstractmethod
     def begin(self) -> None:
         """A new process."""
-        raise NotImplementedError
 
     def go_on(self) -> None:
         """It stood still, and does so no more."""

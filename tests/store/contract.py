@@ -72,9 +72,19 @@ def ids(rows: Iterable[Row]) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def job(store: Store, job_id: str, whole: bool = True) -> Row | None:
+def found(store: Store, job_id: str, whole: bool = True) -> Row | None:
     rows = store.read(ReadJob(None, job_id, whole)).rows
     return rows[0] if rows else None
+
+
+def has(store: Store, job_id: str) -> bool:
+    return found(store, job_id) is not None
+
+
+def job(store: Store, job_id: str, whole: bool = True) -> Row:
+    row = found(store, job_id, whole)
+    assert row is not None, f"there is no job {job_id}"
+    return row
 
 
 def unfinished(store: Store) -> Unfinished:

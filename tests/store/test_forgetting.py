@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tests.store.contract import (
     finish,
+    found,
+    has,
     ids,
     insert,
-    job,
     listed,
     matching,
     unfinished,
@@ -51,7 +52,7 @@ def test_a_prune_counts_histories_and_takes_a_long_one_in_steps(store: Store) ->
     for _ in range(5):
         (pruned,) = store.commit([PruneJobs(at=9.0, limit=4)])
         assert isinstance(pruned, Pruned)
-        row = job(store, "b")
+        row = found(store, "b")
         steps.append((listed(store), None if row is None else len(row["history"]), pruned.next_at))
     assert steps == [
         (["c", "b"], 4, 1.0),
@@ -95,7 +96,7 @@ def test_a_forgotten_service_is_unknown_and_its_records_stay(store: Store) -> No
     store.commit([ForgetService(service="never known")])
     left = unfinished(store)
     assert left.services == [KnownService("A", None)] and left.ended == {("B", "complete"): 1}
-    assert job(store, "a") is not None
+    assert has(store, "a")
     store.commit([RememberService(service="B")])
     assert unfinished(store).services == [KnownService("A", None), KnownService("B", None)]
 

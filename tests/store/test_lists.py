@@ -42,7 +42,7 @@ def test_lists_show_of_an_error_its_code_its_type_and_the_beginning_of_its_text(
         assert rows["a"]["error"] == shown
         assert rows["b"]["error"] == {"code": "mine", "error": ""}
         assert "c" not in rows or rows["c"]["error"] is None
-    assert job(store, "a")["error"] == error  # type: ignore[index]
+    assert job(store, "a")["error"] == error
 
 
 def test_lists_are_filtered_by_all_that_is_given(store: Store) -> None:

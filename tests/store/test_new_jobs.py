@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.store.contract import (
     finish,
+    has,
     insert,
     job,
     listed,
@@ -67,7 +68,7 @@ def test_a_job_without_a_body_frame_and_one_with_an_empty_frame_differ(store: St
     nothing, empty = insert("a"), insert("b")
     nothing.row["body"], empty.row["body"] = (), (b"",)
     store.commit([nothing, empty])
-    assert [job(store, job_id)["body"] for job_id in "ab"] == [(), (b"",)]  # type: ignore[index]
+    assert [job(store, job_id)["body"] for job_id in "ab"] == [(), (b"",)]
 
 
 def test_a_repeat_is_existing_and_changes_nothing(store: Store) -> None:
@@ -76,7 +77,7 @@ def test_a_repeat_is_existing_and_changes_nothing(store: Store) -> None:
     store.commit([first])
     (verdict,) = store.commit([again])
     assert (verdict.verdict, verdict.job_id, verdict.service) == (EXISTING, "a", "S")
-    assert job(store, "a")["body"] == (b"first",)  # type: ignore[index]
+    assert job(store, "a")["body"] == (b"first",)
 
 
 def test_a_repeat_is_existing_within_one_batch_and_among_new_ones_and_of_an_ended_job(store: Store) -> None:
@@ -104,7 +105,7 @@ def test_only_a_repeat_is_taken_when_it_is_to_be_known(store: Store) -> None:
         ]
     )
     assert said(verdicts) == [(EXISTING, "a"), (FULL, "b"), (UNIQUE_CONFLICT, "a"), (NEW, "d")]
-    assert job(store, "b") is None
+    assert not has(store, "b")
 
 
 def test_a_unique_key_is_one_jobs_of_its_service_while_it_is_not_final(store: Store) -> None:

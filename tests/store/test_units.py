@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.store.contract import delete, finish, insert, job, listed, revive, said, unfinished, unit, update
+from tests.store.contract import delete, finish, found, insert, listed, revive, said, unfinished, unit, update
 from zmws.core.writes import (
     DELETED,
     EXISTING,
@@ -24,7 +24,7 @@ from zmws.store.base import Store
 
 
 def state(store: Store, job_id: str) -> str | None:
-    row = job(store, job_id)
+    row = found(store, job_id)
     return None if row is None else row["state"]
 
 
@@ -67,7 +67,7 @@ def test_one_refusal_refuses_all_of_the_unit_and_nothing_else(store: Store, why:
     inner = verdicts[1:-1]
     assert [(one.verdict, one.job_id, one.service) for one in inner] == [verdict] * 2
     assert [one.by_unit for one in inner] == ([True, False] if place > 1 else [False, True])
-    row = job(store, "a")
+    row = found(store, "a")
     assert row is not None and (row["state"], row["result"], row["history"]) == ("waiting", (), [])
     assert state(store, "new") is None
     left = unfinished(store)

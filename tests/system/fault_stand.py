@@ -15,9 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.peers import BrokerProcess, RunningProcess, await_workers, process, wait_until
 from zmws import ids
@@ -34,6 +34,7 @@ KINDS = {
 }
 _STOP_TIMEOUT_S = 3.0
 _LOOK_S = 0.05
+V = TypeVar("V")
 
 # An act is a generator: it yields how long it waits, which a plain work() sleeps and an async one awaits.
 _FILE = """
@@ -159,6 +160,19 @@ def marked_processes(mark: str) -> dict[int, str]:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 found[int(entry.name)] = command.strip()
     return found
+
+
+def await_value(ask: Callable[[], V | None], within_s: float) -> V | None:
+    """What is asked for, as soon as there is something; None if there is not by then."""
+
+    def there() -> tuple[V] | None:
+        value = ask()
+        return None if value is None else (value,)
+
+    with contextlib.suppress(AssertionError):
+        found: tuple[V] = wait_until(there, within_s)
+        return found[0]
+    return None
 
 
 def below(pid: int) -> list[int]:
@@ -324,10 +338,8 @@ class Stand:
 
     def left(self, within_s: float) -> dict[int, str]:
         """The processes that are still there then."""
-        until = time.monotonic() + within_s
-        while (found := marked_processes(self.mark)) and time.monotonic() < until:
-            time.sleep(_LOOK_S)
-        return found
+        await_value(lambda: not marked_processes(self.mark) or None, within_s)
+        return marked_processes(self.mark)
 
     def end(self) -> dict[int, str]:
         """End what runs as an operator would; what is left then, which is killed."""
@@ -432,10 +444,12 @@ def little_memory(pids: list[int], bytes_max: int) -> Iterator[None]:
             (group / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        until = time.monotonic() + 5
-        while group.exists() and time.monotonic() < until:  # it is busy until who was killed is gone
-            with contextlib.suppress(OSError):
+
+        def removed() -> bool:
+            with contextlib.suppress(OSError):  # it is busy until who was killed is gone
                 for pid in (group / "cgroup.procs").read_text().split():
                     (root / "cgroup.procs").write_text(pid)
                 group.rmdir()
-            time.sleep(_LOOK_S)
+            return not group.exists()
+
+        await_value(lambda: removed() or None, 5)

@@ -25,7 +25,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.peers import await_workers, wait_until
-from tests.system.fault_stand import KINDS, SERVICE, Stand, below, little_memory, network, runs, stand, system
+from tests.system.fault_stand import (
+    KINDS,
+    SERVICE,
+    Stand,
+    await_value,
+    below,
+    little_memory,
+    network,
+    runs,
+    stand,
+    system,
+)
 from zmws.client import Job
 from zmws.errors import JobTimeout
 
@@ -515,10 +526,7 @@ def _finish(at: Stand, one: Fault, row: Row, job: Job) -> None:
 
 
 def _free_at(at: Stand, victim: int, job: Job) -> float | None:
-    until = time.monotonic() + FREE_S
-    while (found := at.watch.free_at(victim, job.id, at.fault_at)) is None and time.monotonic() < until:
-        time.sleep(0.05)
-    return found
+    return await_value(lambda: at.watch.free_at(victim, job.id, at.fault_at), FREE_S)
 
 
 def _seen(at: Stand, victim: int, record: dict[str, object]) -> str:

@@ -298,7 +298,8 @@ def test_idle_is_called_in_one_child_after_the_other(opened: Open, capfd: pytest
         bench.start(["echo", name], name)
     for name in "ab":
         assert value_of(bench.end_of(name).result) == name
-    said = ""
+    said = capfd.readouterr().err
+    assert said.count("idle in") < 3, "they have not waited until all had been idle"
 
     def all_have() -> bool:
         nonlocal said
@@ -404,6 +405,7 @@ def test_a_child_that_dies_while_others_are_set_up_is_replaced(
         if len(made) == 2:
             wait_until(lambda: made[0].ready, 20)
             os.kill(made[0].pid, signal.SIGKILL)
+            wait_until(functools.partial(gone, made[0].pid))  # while it dies, a job would still be sent to it
 
     monkeypatch.setattr(ChildProcess, "__init__", first_dies)
     bench = opened(concurrency=2)
