@@ -303,9 +303,10 @@ class Run:
                     # While it kept the interpreter's lock nothing of what lies could be given back.
                     self._was_long = False
                     self.line.look(_LOOK_S)
-                # What is here already needs no look at the time.
+                # What is here already needs no look at the time, where it needs none for a slot.
                 look = self._look_at is not None and time.monotonic() >= self._look_at
-                request = (None if look else self.line.here()) or self._come()
+                quick = self._slots.any and not look
+                request = (self.line.here() if quick else None) or self._come()
             if request is None or self.line.begin(request.token):
                 return request
 
