@@ -193,7 +193,7 @@ class Stage:
 
     def _deliver(self, sends: list[Send]) -> None:
         for send in sends:
-            if send.peer is NEWS_PEER:
+            if send.peer == NEWS_PEER:
                 news = [send.message.topic.encode(), json.dumps(send.message.body).encode()]
                 self.sent.setdefault("news", []).append(news)
                 continue

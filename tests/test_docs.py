@@ -27,6 +27,7 @@ from zmws.ids import suppliers
 from zmws.settings import StoreSettings
 from zmws.testing import free_ports
 from zmws.wire import mdp
+from zmws.wire.messages import ReplyTo
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -108,7 +109,7 @@ def _shape(after: str) -> list[str]:
 @pytest.mark.parametrize("name", ["zmws.hello", "zmws.services", "zmws.workers", "zmws.stats"])
 def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
     broker = _broker()
-    caller = job.Caller(("client", b"C"), None)
+    caller = job.Caller(("client", b"C"), ReplyTo("native", ()))
     broker.desk._verbs[name](Question(broker.turn, caller, name, {}))
     answer: Any = json.loads(broker.turn.sends[0].message.body[1])
     assert _shape(f"| `{name}` |") == list(answer[0] if isinstance(answer, list) else answer)

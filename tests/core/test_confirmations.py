@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tests.stage import Scene
 from zmws.core.confirmations import TAKEN_TOKENS_MAX, Confirmations
 from zmws.core.writes import DeleteJob
-
-A: Any = "a session"
-B: Any = "another session"
 
 
 def test_the_tokens_taken_last_are_remembered_with_what_became_of_them() -> None:
@@ -24,10 +20,13 @@ def test_the_tokens_taken_last_are_remembered_with_what_became_of_them() -> None
 
 
 def test_done_is_for_what_is_on_disk_up_to_that_number() -> None:
-    some = Confirmations()
+    some, scene = Confirmations(), Scene()
+    scene.ready("A")
+    scene.ready("B")
+    one, other = scene.core.roster.by_peer.values()
     for n in (1, 2, 3):
-        some.await_write(A, b"t%d" % n, DeleteJob("j", seq=n))
+        some.await_write(one, b"t%d" % n, DeleteJob("j", seq=n))
     assert some.on_disk(0) == []
-    assert some.on_disk(2) == [(A, b"t1"), (A, b"t2")]
-    assert not some.reassigned(B, b"t1") and some.reassigned(B, b"t3")
-    assert some.on_disk(2) == [] and some.on_disk(3) == [(B, b"t3")] and some.on_disk(9) == []
+    assert some.on_disk(2) == [(one, b"t1"), (one, b"t2")]
+    assert not some.reassigned(other, b"t1") and some.reassigned(other, b"t3")
+    assert some.on_disk(2) == [] and some.on_disk(3) == [(other, b"t3")] and some.on_disk(9) == []

@@ -94,7 +94,7 @@ def test_what_has_come_out_is_taken_once() -> None:
     turn.news("t", {"a": 1}, write)
     writes, reads, sends = turn.take()
     assert (writes, reads, len(sends)) == ([write], [], 2) and sends[0].after is write
-    assert sends[1].peer is NEWS_PEER and sends[1].message.body == {"a": 1} and sends[1].after is write
+    assert sends[1].peer == NEWS_PEER and sends[1].message.body == {"a": 1} and sends[1].after is write
     assert turn.take() == ([], [], [])
     turn.news_wanted = False
     turn.news("t", {})

@@ -261,7 +261,7 @@ class SimBroker:
 
     def _deliver(self, sends: list[Send]) -> None:
         for send in sends:
-            if send.peer is NEWS_PEER:
+            if send.peer == NEWS_PEER:
                 self.watcher.news(send.message, self.disk)
                 continue
             if send.link is not None:

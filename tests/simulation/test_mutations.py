@@ -12,6 +12,7 @@ from tests.simulation.promises import BY_TRANSCRIPT, PROMISES
 from tests.test_dialogues import DIALOGUES, Transcript
 
 SEEDS = 300
+pytestmark = pytest.mark.interpreted
 
 
 @pytest.mark.timeout(300)

@@ -240,7 +240,7 @@ def test_a_result_is_shown_as_a_result_unless_it_is_said_to_be_parameters() -> N
 def test_a_frame_too_long_for_a_name_is_not_remembered() -> None:
     known = names._known_name.cache_info()
     assert known.maxsize == 4_096
-    for frame in (b"JOB: SYNC-" + b"x" * 256, b"not remembered" * 99):
+    for frame in (b"JOB: SYNC-" + b"of this test alone".ljust(256, b"x"), b"not remembered" * 99):
         names.service_and_mode(frame, to_the_letter=False)
     names.service_and_mode(b"a name that no other test has", to_the_letter=False)
     names.service_and_mode(b"a name that no other test has", to_the_letter=False)

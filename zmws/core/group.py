@@ -71,7 +71,8 @@ class Queue:
         line = self._line
         while line and line[-1][3].state != WAITING:
             line.pop()
-        if not line or line[-1][3].last_write is not None or line[-1] is self.head():
+        head = self.head()
+        if head is None or not line or line[-1][3].last_write is not None or line[-1][2] == head[2]:
             return None
         self.live -= 1
         return line.pop()[3]

@@ -104,7 +104,7 @@ class Session(Taker):
         return most is None or self._of_service[service] < most
 
     @property
-    def stalled(self) -> bool:  # type: ignore[override]
+    def stalled(self) -> bool:
         """A worker of several slots has one free, and is silent or deaf: a job would but lie there."""
         silent = self.turn.now >= self.heard + self.expiry_s
         return bool(self.holding) and (silent or self._deaf)

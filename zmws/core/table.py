@@ -33,6 +33,7 @@ Kind = Literal[
     "key", "id", "token", "service", "value", "parsed",
 ]  # fmt: skip
 _RANGED = ("int", "whole", "number", "seconds", "bytes")
+Number = int | float  # written out: compiled, a `float` would round a large int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Row:
 
     kind: Kind
     help: str = ""
-    low: float = 0
-    high: float | str | None = None  # None: a year, of a time no bound; a name: of the limit that says it
+    low: Number = 0
+    high: Number | str | None = None  # None: a year, of a time no bound; a name: of the limit that says it
     above_low: bool = False  # the bound itself is not allowed
     choices: tuple[str, ...] = ()
     word: str | None = None  # allowed besides what the kind says, and means `word_value`
@@ -56,7 +57,7 @@ class Unfit(ValueError):
     """A value is not what its row says; the message is for whoever gave it."""
 
 
-def checked(name: str, row: Row, value: Any, high: float | None = None) -> Any:
+def checked(name: str, row: Row, value: Any, high: Number | None = None) -> Any:
     """The value in the type that the row has; times as seconds since 1970. Raises Unfit.
 
     `name`: how a refusal begins; `high`: the bound, where the row has but its name.
@@ -83,7 +84,7 @@ def checked(name: str, row: Row, value: Any, high: float | None = None) -> Any:
     return found
 
 
-def expected(row: Row, high: float | None = None) -> str:
+def expected(row: Row, high: Number | None = None) -> str:
     """What a value must be."""
     text = _EXPECTED[row.kind]
     if row.kind in _RANGED:
@@ -159,7 +160,7 @@ def number_in(row: Row, text: str) -> int | float | str:
 # ---------------------------------------------------------------- a value, or None if it is of another kind
 
 
-def _ranged(row: Row, value: Any, high: float) -> int | float | None:
+def _ranged(row: Row, value: Any, high: Number) -> Number | None:
     if row.kind == "bytes" and isinstance(value, str):
         size = _SIZE.fullmatch(value.strip())
         value = int(float(size["number"]) * _UNITS[size["unit"]]) if size else None
@@ -174,13 +175,13 @@ def _ranged(row: Row, value: Any, high: float) -> int | float | None:
     return value if row.kind in ("int", "bytes") else float(value)
 
 
-def _high(row: Row, high: float | None) -> float:
+def _high(row: Row, high: Number | None) -> Number:
     bound = row.high if high is None else high
     assert not isinstance(bound, str), row
     return YEAR_S if bound is None else bound
 
 
-def _bound(bound: float) -> str:
+def _bound(bound: Number) -> str:
     return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 

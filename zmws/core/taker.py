@@ -69,7 +69,6 @@ class Taker(ABC):
     ours = False  # it speaks as docs/protocol.md has it, "The extensions"
     gone = False  # it takes nothing any more
     blocked_until = 0.0  # it could not be sent to: passed over until then
-    stalled = False  # it says nothing, or does not hear what it is sent: passed over as long as that is so
     # It gets nothing before it is empty, and then a suspect of this ring's service.
     reserved: Ring | None = None
 
@@ -78,6 +77,11 @@ class Taker(ABC):
         self.rings = tuple(rings)
         self._turns = self.rings  # the one that was given a job least lately is first
         self.holding: dict[bytes, Assignment] = {}  # by token, the oldest first
+
+    @property
+    def stalled(self) -> bool:
+        """It says nothing, or does not hear what it is sent: passed over as long as that is so."""
+        return False
 
     @property
     def can_be_emptied(self) -> bool:

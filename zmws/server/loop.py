@@ -441,7 +441,7 @@ class BrokerServer:
         endpoints, outbox, all_sent = self._endpoints, self.outbox, True
         for send in sends:
             peer, message = send.peer, send.message
-            if peer is NEWS_PEER:
+            if peer == NEWS_PEER:
                 self._publish(message)
                 continue
             if send.link is not None:

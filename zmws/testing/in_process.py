@@ -274,7 +274,7 @@ class InProcess:
             self.node.receive(peer, message)
 
     def _deliver(self, send: Any) -> None:
-        if send.peer is NEWS_PEER:
+        if send.peer == NEWS_PEER:
             return
         if send.link is not None:
             crew = next(crew for crew in self.crews if crew.peer == send.peer)

@@ -141,6 +141,6 @@ def checked(service: str, asked: Any, limits: Limits) -> dict[str, Any]:
     return told
 
 
-def _high(row: Row, limits: Limits) -> float | None:
+def _high(row: Row, limits: Limits) -> table.Number | None:
     """The bound, where a limit says it."""
     return getattr(limits, row.high) if isinstance(row.high, str) else None
