@@ -1,7 +1,8 @@
 """Jobs drained by Python workers, results stored: zmws against Huey on SQLite and against Taskiq, Dramatiq
 and Celery on Redis, in one run. Read README.md here first.
 
-    python benchmarks/drain.py [--jobs 20000] [--workers 2 | --shape public] [--peers-python PYTHON]
+    python benchmarks/drain.py [--jobs 20000] [--workers 2 | --shape public]
+        [--peers-python PYTHON] [--compiled FOLDER]
 
 The jobs are there before the workers start; their work returns 1, which all store. The rate is taken
 from the first job seen done to the last, so that how fast the workers start does not count.
@@ -14,9 +15,12 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis_server
 from harness import (
+    REPOSITORY,
+    CannotRun,
     Drained,
     Process,
     Processes,
@@ -40,6 +44,7 @@ from peers import PEERS, Load, Peer, drain, versions
 import zmws
 
 SERVICE = "NO-OP"
+COMPILED = "zmws, compiled"
 SHAPES = {"public": (20_000, 10)}  # jobs, workers
 WORKERS_JUDGED = 2  # the limits are for so many
 HUEY_GATE, HUEY_AIM = 3.0, 4.0
@@ -58,9 +63,9 @@ class Found:
     zmws_is: float | None  # so many times as fast
 
 
-def ours(load: Load) -> Drained:
-    """`zmws broker` and `zmws worker` processes; the CPU is all of theirs."""
-    with Processes(load.disk.folder) as processes:
+def ours(load: Load, checkout: Path = REPOSITORY) -> Drained:
+    """`zmws broker` and `zmws worker` processes; the CPU is all of theirs. `checkout`: whose zmws that is."""
+    with Processes(load.disk.folder, checkout) as processes:
         broker = Broker(processes, [SERVICE], environment=load.disk.environment())
         fill(broker, SERVICE, load.jobs, None)
         workers: list[Process] = []
@@ -134,6 +139,12 @@ def asked() -> argparse.Namespace:
         metavar="PYTHON",
         help="a Python that has the peers installed (this one)",
     )
+    made.add_argument(
+        "--compiled",
+        type=Path,
+        metavar="FOLDER",
+        help="where zmws lies compiled: ZMWS_COMPILE=1 pip install --no-deps --target FOLDER .",
+    )
     options = made.parse_args()
     if options.shape:
         options.jobs, options.workers = SHAPES[options.shape]
@@ -147,12 +158,19 @@ def run() -> None:
         peer.name: functools.partial(drain, peer, load, options.peers_python) for peer in PEERS
     }
     contestants["zmws"] = functools.partial(ours, load)
+    if options.compiled:
+        if not list(options.compiled.glob("zmws/core/node.*.so")):
+            raise CannotRun(f"there is no compiled zmws in {options.compiled}")
+        contestants[COMPILED] = functools.partial(ours, load, options.compiled.absolute())
     results, missing = interleaved(contestants, options.rounds, say)
     figures = found(results)
     judged = verdicts(figures) if load.workers == WORKERS_JUDGED else []
     if options.json:
         about = {peer.name: described(peer, options.peers_python) for peer in PEERS if peer.name in results}
-        about["zmws"] = {"title": "zmws", "keeps": "SQLite, on disk", "versions": {"zmws": zmws.__version__}}
+        for name in ("zmws", COMPILED):
+            if name in results:
+                kept = {"keeps": "SQLite, on disk", "versions": {"zmws": zmws.__version__}}
+                about[name] = {"title": name, **kept}
         told = {
             "machine": vars(this_machine()),
             "load": {**vars(load), "shape": options.shape, "disk": load.disk.as_figures()},

@@ -40,6 +40,7 @@ def _blocks(language: str) -> list[str]:
     return [one.text for one in documents.blocks(README, language)]
 
 
+@pytest.mark.interpreted  # a compiled module has no docstring
 def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
     drawing = (job.__doc__ or "").split("\n\n")[1]
     assert "dispatch" in drawing and drawing.strip("\n") in README

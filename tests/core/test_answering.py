@@ -39,6 +39,7 @@ def _is_500(told: list[list[bytes]]) -> bool:
     return [frames[-2] for frames in told] == [b"500"] and b"broker_fault" in told[0][-1]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("durability", ["disk", "memory"])
 def test_what_fails_in_an_answer_is_the_askers_500(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, durability: str

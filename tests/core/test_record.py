@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import get_type_hints
+
+import pytest
+
 from tests.core.jobs import a_job
-from zmws.core.record import NAMES, marked
+from zmws.core.record import NAMES, Record, marked
+
+
+@pytest.mark.interpreted  # compiled there are no annotations
+def test_what_the_metadata_of_a_column_says_of_its_type_is_what_its_annotation_says() -> None:
+    assert {one.name: one.metadata["type"] for one in fields(Record)} == get_type_hints(Record)
 
 
 def test_a_job_of_which_nothing_is_said_has_done_nothing_yet() -> None:

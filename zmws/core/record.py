@@ -1,7 +1,9 @@
 """A job's record: its columns, stated once.
 
-Rule 1: a column is a field of `Record`: its name, its type, and its value before anything has set it.
-Rule 2: it is `Born` where the insert of a new job writes it, and `Later` where only an update does: until
+Rule 1: a column is a field of `Record`: its name, its type, and its value before anything has set it. The
+        type stands in its metadata once more, for compiled classes (setup.py) have no annotations; a test
+        compares the two.
+Rule 2: it is `born` where the insert of a new job writes it, and `later` where only an update does: until
         then it is as it stands here. How a store holds a value follows from its type (store/rows.py).
 Rule 3: what ends in `_at` is a time, in seconds since 1970 by the wall; but `ready_at` and `expires_at` go by
         the steady clock (turn.py), and `ready_at` of a job with `by_wall` by the wall.
@@ -9,20 +11,26 @@ Rule 3: what ends in `_at` is a time, in seconds since 1970 by the wall; but `re
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, get_args
 
 Frames = tuple[bytes, ...]  # of a message
 State = tuple[int, float, str, int]  # number of the event, wall time, state, attempt
 Object = dict[str, Any]  # as JSON has it
 
-_T = TypeVar("_T")
-Born = Annotated[_T, "born"]
-Later = Annotated[_T, "later"]
-Apart = Annotated[_T, "born", "apart"]  # kept beside the record, so that a row stays small
-Shown = Annotated[_T, "shown"]  # in lists
-Large = Annotated[_T, "large"]  # may be, so no list reads it
-Bulk = Annotated[_T, "large", "bulk"]  # nor does who acts on the job: a "light" row is without it
+# shown: in lists. apart: kept beside the record, so that a row stays small. large: it may be, so no list
+# reads it. bulk: nor does who acts on the job: a "light" row is without it.
+Mark = Literal["shown", "apart", "large", "bulk"]
+
+
+def born(kind: Any, *marks: Mark) -> dict[str, Any]:
+    """The metadata of a column that the insert of a new job writes."""
+    return {"type": kind, "marks": frozenset({"born", *marks})}
+
+
+def later(kind: Any, *marks: Mark) -> dict[str, Any]:
+    """The metadata of a column that only an update writes."""
+    return {"type": kind, "marks": frozenset({"later", *marks})}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,50 +38,56 @@ class Record:
     """What survives a restart of the broker."""
 
     # What lists show, in their order: docs/protocol.md, "A job is".
-    id: Born[Shown[str]]
-    service: Born[Shown[str]]
-    state: Born[Shown[str]] = "waiting"
-    attempt: Later[Shown[int]] = 0
-    failures: Later[Shown[int]] = 0
-    retries: Born[Shown[int]] = 3
-    priority: Born[Shown[int]] = 0
-    group: Born[Shown[str | None]] = None
-    unique: Born[Shown[str | None]] = None
-    created_at: Born[Shown[float]]
-    ready_at: Born[Shown[float]]
-    started_at: Later[Shown[float | None]] = None
-    ended_at: Later[Shown[float | None]] = None
-    expires_at: Born[Shown[float | None]] = None
-    ttr: Born[Shown[float]] = 3600.0
-    worker: Later[Shown[str | None]] = None
-    progress: Later[Shown[float | None]] = None
-    progress_text: Later[Shown[str | None]] = None
-    error: Later[Shown[Object | None]] = None
+    id: str = field(metadata=born(str, "shown"))
+    service: str = field(metadata=born(str, "shown"))
+    state: str = field(default="waiting", metadata=born(str, "shown"))
+    attempt: int = field(default=0, metadata=later(int, "shown"))
+    failures: int = field(default=0, metadata=later(int, "shown"))
+    retries: int = field(default=3, metadata=born(int, "shown"))
+    priority: int = field(default=0, metadata=born(int, "shown"))
+    group: str | None = field(default=None, metadata=born(str | None, "shown"))
+    unique: str | None = field(default=None, metadata=born(str | None, "shown"))
+    created_at: float = field(metadata=born(float, "shown"))
+    ready_at: float = field(metadata=born(float, "shown"))
+    started_at: float | None = field(default=None, metadata=later(float | None, "shown"))
+    ended_at: float | None = field(default=None, metadata=later(float | None, "shown"))
+    expires_at: float | None = field(default=None, metadata=born(float | None, "shown"))
+    ttr: float = field(default=3600.0, metadata=born(float, "shown"))
+    worker: str | None = field(default=None, metadata=later(str | None, "shown"))
+    progress: float | None = field(default=None, metadata=later(float | None, "shown"))
+    progress_text: str | None = field(default=None, metadata=later(str | None, "shown"))
+    error: Object | None = field(default=None, metadata=later(Object | None, "shown"))
 
-    number: Born[int] = 0  # the order of creation, and of jobs of one rank
-    durability: Born[str] = "disk"
-    rank: Born[float]
-    by_wall: Born[bool] = False  # its time was given as `at`
-    losses: Later[int] = 0
-    backoff: Born[float] = 2.0
-    keep: Born[float | None] = None
-    nonce: Later[str | None] = None
-    deadline_at: Later[float | None] = None  # when its attempt ends at the latest, if not by its ttr
-    worker_ours: Later[bool] = False
-    lease: Later[str | None] = None  # zmws.lease: who runs it, where that is no worker
-    result: Later[Bulk[Frames]] = ()
-    result_plain: Later[bool] = False
-    progress_at: Later[float | None] = None
-    progress_n: Later[int] = 0  # the number of that event
-    events: Born[int] = 0  # how many events there were: states, progress, partials and log lines
-    states: Born[Large[tuple[State, ...]]] = ()  # those it was in, and is in
-    attempts: Later[Large[tuple[Object, ...]]] = ()  # that have ended
-    partials_count: Later[int] = 0  # that were kept
-    partials_cut: Later[int] = 0
-    log_bytes: Later[int] = 0
-    log_cut: Later[int] = 0
-    saved: Later[Bulk[str | None]] = None  # JSON that an attempt left for the next
-    body: Apart[Frames]
+    number: int = field(default=0, metadata=born(int))  # the order of creation, and of jobs of one rank
+    durability: str = field(default="disk", metadata=born(str))
+    rank: float = field(metadata=born(float))
+    by_wall: bool = field(default=False, metadata=born(bool))  # its time was given as `at`
+    losses: int = field(default=0, metadata=later(int))
+    backoff: float = field(default=2.0, metadata=born(float))
+    keep: float | None = field(default=None, metadata=born(float | None))
+    nonce: str | None = field(default=None, metadata=later(str | None))
+    # when its attempt ends at the latest, if not by its ttr
+    deadline_at: float | None = field(default=None, metadata=later(float | None))
+    worker_ours: bool = field(default=False, metadata=later(bool))
+    # zmws.lease: who runs it, where that is no worker
+    lease: str | None = field(default=None, metadata=later(str | None))
+    result: Frames = field(default=(), metadata=later(Frames, "large", "bulk"))
+    result_plain: bool = field(default=False, metadata=later(bool))
+    progress_at: float | None = field(default=None, metadata=later(float | None))
+    progress_n: int = field(default=0, metadata=later(int))  # the number of that event
+    # how many events there were: states, progress, partials and log lines
+    events: int = field(default=0, metadata=born(int))
+    # those it was in, and is in
+    states: tuple[State, ...] = field(default=(), metadata=born(tuple[State, ...], "large"))
+    # that have ended
+    attempts: tuple[Object, ...] = field(default=(), metadata=later(tuple[Object, ...], "large"))
+    partials_count: int = field(default=0, metadata=later(int))  # that were kept
+    partials_cut: int = field(default=0, metadata=later(int))
+    log_bytes: int = field(default=0, metadata=later(int))
+    log_cut: int = field(default=0, metadata=later(int))
+    # JSON that an attempt left for the next
+    saved: str | None = field(default=None, metadata=later(str | None, "large", "bulk"))
+    body: Frames = field(metadata=born(Frames, "apart"))
 
 
 class Column(NamedTuple):
@@ -87,14 +101,12 @@ class Column(NamedTuple):
 
 
 def _columns() -> tuple[Column, ...]:
-    hints = get_type_hints(Record, include_extras=True)
     found = []
-    for field in fields(Record):
-        hint, *marks = get_args(hints[field.name])
-        null = type(None) in get_args(hint)
-        kind = get_args(hint)[0] if null else hint
-        blank = None if field.default is MISSING else field.default
-        found.append(Column(field.name, kind, null, frozenset(marks), blank))
+    for one in fields(Record):
+        kind, marks = one.metadata["type"], one.metadata["marks"]
+        null = type(None) in get_args(kind)
+        blank = None if one.default is MISSING else one.default
+        found.append(Column(one.name, get_args(kind)[0] if null else kind, null, marks, blank))
     return tuple(found)
 
 

@@ -76,6 +76,8 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         self.given_back: tuple[bytes, ...] = ()  # tokens of what was in hand, at the end
         # Where a job's code is, to be told now or in a moment.
         self.on_stack: Callable[[bytes, Callable[[str], None]], None] = lambda token, tell: None
+        # Begins a job in this very thread; False: it is for whoever asks for the next.
+        self.on_start: Callable[[WorkerRequest], bool] = lambda request: False
         self.on_cancel: Callable[[bytes], None] = lambda token: None  # a job that has begun is to be dropped
         self.on_hang: Callable[[bytes], None] = lambda token: None
         self.on_gone: Callable[[], None] = lambda: None  # the connection is closed, and all was sent
@@ -194,6 +196,8 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
 
     def act(self, action: Any) -> None:
         if isinstance(action, StartJob):
+            if self.on_start(action.request):
+                return
             token = action.request.token
             self._in_hand[token] = self._unbegun[token] = action.request
             self._order.append(token)

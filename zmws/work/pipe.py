@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("!Q")
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024  # more would be mapped and unmapped for each message
 
 
 class Pipe:

@@ -83,6 +83,8 @@ class Run:
         self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory)
         self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         self.line.on_cancel = self._on_cancel
+        if self._slots.all_elsewhere:
+            self.line.on_start = self._on_start
         self._signals = Signals(self._on_signal) if handle_signals else None
         self._in_hand: dict[bytes, JobInHand] = {}  # begun, and not ended
         self._put_off: deque[WorkerRequest] = deque()  # come, and there was no slot for them
@@ -356,13 +358,14 @@ class Run:
             if self._in_hand.pop(token, None) is None:
                 return None  # an exception has fallen into its start, and it was told as failed
             self._worked_at[job.service] = now
+            idle_is_due_anew = job.service in self._idle_called
             self._idle_called.discard(job.service)
             self._recycling.jobs += self._workers[job.service][1].kind != CHILDREN
             self._slots.give_back(job.service)
             self._was_long = now - begun > self.line.dialog.settings.lies_s
             self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
-        if self._put_off:
+        if self._put_off or idle_is_due_anew:
             self.line.look_around()
         error = final.error
         if error is None:
@@ -434,6 +437,19 @@ class Run:
         job = self._in_hand.get(token)
         if job is not None:
             self._slots.of(job.service).tell_stack(job, tell)
+
+    def _on_start(self, request: WorkerRequest) -> bool:
+        """Begin a job for which a child is free. The main thread would but hand it on."""
+        service = self._service_of(request)
+        if service not in self._workers or not self._slots.free(service):
+            return False
+        try:
+            self._start(request)
+        except Exception as fault:  # of ours: heartbeats must go on
+            told = encode_fault(fault)
+            _say(logging.ERROR, "a job could not be begun; the worker goes on\n%s", told["traceback"])
+            self.line.finish(request.token, Final(error=told).body)
+        return True
 
     def _on_cancel(self, token: bytes) -> None:
         job = self._in_hand.get(token)

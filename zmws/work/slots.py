@@ -46,6 +46,8 @@ class Slots:
                 self._kinds[name] = THREADS
             self._executors[name] = self._executor(self._kinds[name], worker, found, here, wake)
         self.any = self._all_inline  # any job may begin: one is over when the next is looked for
+        # No job runs in this process, and none lies ahead: any thread may begin one.
+        self.all_elsewhere = set(self._kinds.values()) == {CHILDREN} and not self.prefetch
         self._of_worker = {id(worker): self._executors[name] for name, (worker, _) in workers.items()}
         self._taken: Counter[str] = Counter()
         self._counting = threading.Lock()  # jobs may end in several threads
