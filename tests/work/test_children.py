@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import signal
+import struct
 import sys
 import threading
 import time
@@ -20,10 +22,11 @@ from tests.work.kinds import Color, Fails, Isolated, Leaves, Needs, Once, Renewe
 from zmws.errors import ZmwsError
 from zmws.wire.values import value_of
 from zmws.work.birth import birth_of
-from zmws.work.child_process import ChildProcess
+from zmws.work.child_process import READS_MAX, ChildProcess
 from zmws.work.children import Children
 from zmws.work.declared import BadWorker, declared
 from zmws.work.function import worker_of
+from zmws.work.pipe import Pipe
 
 Open = Callable[..., Bench]
 
@@ -448,3 +451,41 @@ def test_a_start_for_which_no_descriptor_is_left_leaks_none(monkeypatch: pytest.
             with pytest.raises(OSError, match="Too many open files"):
                 ChildProcess(birth)
             assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+# ---------------------------------------------------------------- who reads what they say
+
+
+def test_a_child_that_never_stops_talking_keeps_its_reader_for_a_moment_only(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = opened().executor._free[-1]  # type: ignore[attr-defined]
+    monkeypatch.setattr(child, "_read", lambda fd: b"x\n" * 10)  # there is always more
+    assert child.printed() == ["x"] * 10 * READS_MAX
+
+
+class Endless:
+    """A socket that always has more."""
+
+    def recv(self, size: int) -> bytes:
+        message = pickle.dumps(7)
+        return struct.pack("!Q", len(message)) + message
+
+
+def test_who_talks_without_an_end_over_the_pipe_is_not_read_for_ever() -> None:
+    messages = list(Pipe(Endless()).receive(3))  # type: ignore[arg-type]
+    assert messages == [7, 7, 7]
+
+
+def test_one_thread_reads_what_they_say_and_another_may_take_that_over(opened: Open) -> None:
+    bench = opened()
+    bench.run(["echo", 1])
+    bench.executor.attach()  # type: ignore[attr-defined]
+    assert not [one for one in threading.enumerate() if one.name == "zmws-ISOLATED"]
+    bench.start(["echo", 2])
+    until = time.monotonic() + 10
+    while not bench.finals:
+        assert time.monotonic() < until
+        bench.executor.step(0.01)  # type: ignore[attr-defined]
+    assert bench.threads == {"i": threading.get_ident()}
+    assert value_of(bench.end_of().result) == 2

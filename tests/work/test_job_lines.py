@@ -153,3 +153,25 @@ def test_a_handler_that_raises_takes_no_line_with_it(kept: Kept, lines: JobLines
     finally:
         log.removeHandler(raises)
     assert kept.said == [("1", "failed"), ("2", "failed")]
+
+
+def test_who_must_not_wait_leaves_all_to_the_thread_and_past_a_bound_what_comes_is_left_out(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_lines, "MANY", 2)
+    monkeypatch.setattr(job_lines, "MOST", 5)
+    lines = JobLines(by_thread=True)
+    kept.gate.clear()
+    lines.failed(job("0"), "failed")
+    assert kept.reached.wait(10), "also where nothing was said to begin"
+    for number in range(1, 9):
+        lines.ended(job(str(number)), "complete")
+    lines.failed(job("9"), "failed")
+    assert kept.said == []
+    kept.gate.set()
+    lines.close()
+    left_out = "4 lines about jobs were left out: nobody read this log for a while"
+    wait_until(lambda: len(kept.records) == 7)
+    texts = [one.getMessage() for one in kept.records]
+    assert texts == ["failed", *["complete"] * 5, left_out] and kept.writers >= {"zmws-log"}
+    wait_until(lambda: not [one for one in threading.enumerate() if one.name == "zmws-log"])

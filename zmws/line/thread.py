@@ -22,7 +22,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import zmq
 
@@ -49,6 +49,22 @@ class Home:
         return self.thread == _thread.get_ident()
 
 
+class Source(Protocol):
+    """Something else that the thread looks after; all is called by it."""
+
+    def attach(self) -> None:
+        """From now on it does."""
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when there is something to do."""
+
+    def wait_s(self) -> float | None:
+        """In so many seconds there is, at the latest; None: there is no such time."""
+
+    def step(self) -> None:
+        """Do it, without waiting."""
+
+
 class LineThread(ABC, Generic[D, Item]):
     """Drives one dialog over a socket. A subclass says what is handed over, and what else is to be done."""
 
@@ -57,6 +73,7 @@ class LineThread(ABC, Generic[D, Item]):
         self.home = Home()
         self.ended = False
         self.dialog = dialog
+        self.sources: list[Source] = []  # that it looks after beside the connection; given before `start`
         self._linger_ms = linger_ms
         self._lookers: deque[_thread.LockType] = deque()  # each is released when the thread has looked
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
@@ -192,20 +209,28 @@ class LineThread(ABC, Generic[D, Item]):
         wakes, nap = self._wake_r.fileno(), select.poll()
         poller.register(wakes, zmq.POLLIN)
         nap.register(wakes, select.POLLIN)
+        sources = self._attached(poller)
         self._dealer = Dealer(context, poller)
         while not self.over:
             due = dialog.next_deadline()
             wait_s = _WAIT_S_MAX if due is None else min(_WAIT_S_MAX, max(0.0, due - time.monotonic()))
+            for source in self.sources:
+                wait_s = min(wait_s, _WAIT_S_MAX if (due_s := source.wait_s()) is None else due_s)
             if self.looks():
                 wait_s = min(wait_s, LOOKS_S)
             if self._handed:
                 wait_s = 0.0  # it was handed over while that was looked at
             # Rounded up: a wait that ends a moment early would only be waited again.
             wait_ms = math.ceil(wait_s * 1000)
-            if wait_ms and self.is_supplied():
+            ready: list[int] = []
+            if wait_ms and not sources and self.is_supplied():
                 woken = bool(nap.poll(wait_ms))  # what comes meanwhile is read together
             else:
-                woken = any(source == wakes for source, _ in poller.poll(wait_ms))
+                ready = [fd for fd, _ in poller.poll(wait_ms)]
+                woken = wakes in ready
+            for fd, source in sources.items():
+                if fd in ready or source.wait_s() == 0.0:
+                    source.step()
             now = time.monotonic()
             if woken:
                 self._read_wakes()
@@ -218,6 +243,14 @@ class LineThread(ABC, Generic[D, Item]):
             while self._lookers:
                 self._lookers.popleft().release()
         self._dealer.close(self._linger_ms)
+
+    def _attached(self, poller: zmq.Poller) -> dict[int, Source]:
+        found: dict[int, Source] = {}
+        for source in self.sources:
+            source.attach()
+            found[source.fileno()] = source
+            poller.register(source.fileno(), zmq.POLLIN)
+        return found
 
     def _read_wakes(self) -> None:
         try:

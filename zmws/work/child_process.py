@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from zmws.wire.messages import WorkerRequest
@@ -23,6 +24,7 @@ from zmws.work.fault import marked
 from zmws.work.job import JobInHand
 from zmws.work.pipe import Pipe
 
+READS_MAX = 16  # of a pipe at once, of 64 KiB each: there is more to do for who reads it
 _TAIL_LINES = 40  # of what a child has printed, that are told of its death
 _LINE_BYTES_MAX = 64 * 1024
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
@@ -124,10 +126,12 @@ class ChildProcess:
 
     # ------------------------------------------------------------ what it prints
 
-    def printed(self) -> list[str]:
-        """Whole lines of its standard output and error, since the last call."""
-        lines = []
-        while data := self._read(self.out):
+    def printed(self, most: int | None = READS_MAX) -> list[str]:
+        """Whole lines of its standard output and error, since the last call; of so many reads (None: all)."""
+        lines: list[str] = []
+        for _ in count() if most is None else range(most):
+            if not (data := self._read(self.out)):
+                break
             *whole, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > _LINE_BYTES_MAX:
                 whole, self._rest = [*whole, self._rest], b""

@@ -3,7 +3,8 @@
 Rule 1: there are as many children as jobs at once, and a spare one: a new one takes a while.
 Rule 2: what kills a child costs the attempt that ran in it, and nothing else.
 Rule 3: a child is started by the main thread, for it is killed by the system when the thread that started it
-        ends. All else is the children's own thread's, which reads what they say.
+        ends. What they say is read by one thread at a time, which calls `step`: during setup() one of their
+        own, while there is a connection the I/O thread, at the end the main thread.
 Rule 4: whoever is to drop its job gets SIGTERM, and after `kill_grace` SIGKILL, with all that it has started.
         One that has dropped a job is not used again: what that has started ends with it.
 Rule 5: a job that finds no child, for none gets ready any more, goes back, and the worker gives up.
@@ -28,11 +29,13 @@ from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
 from zmws.work.birth import Birth, birth_of
-from zmws.work.child_process import Attempt, ChildProcess
+from zmws.work.child_process import READS_MAX, Attempt, ChildProcess
 from zmws.work.declared import Declared
 from zmws.work.executor import Ended
+from zmws.work.fault import encode_fault
 from zmws.work.guard import Guard
 from zmws.work.job import JobInHand, relay
+from zmws.work.last_words import WORDS_S, within
 from zmws.work.printer import Printer
 
 log = logging.getLogger("zmws.worker")
@@ -63,10 +66,12 @@ class Children:
         self._free: list[ChildProcess] = []  # ready, without a job; the last one is next
         self._queue: deque[Attempt] = deque()  # for whom no child is free yet
         self._lock = threading.RLock()  # of these three
-        self._selector: selectors.BaseSelector
+        self._selector: selectors.DefaultSelector
         self._wake_r: socket.socket
         self._wake_w: socket.socket
-        self._thread: threading.Thread | None = None
+        self._opened = False
+        self._thread: threading.Thread | None = None  # during setup()
+        self._stepping = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._closing = False
         self._fault: str | None = None  # why the last child that did not get ready did not
@@ -109,6 +114,7 @@ class Children:
         for sock in (self._wake_r, self._wake_w):
             sock.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, self._read_wakes)
+        self._opened = True
         self._thread = threading.Thread(target=self._run, name=f"zmws-{self._declared.service}", daemon=True)
         self._thread.start()
         for _ in range(self._declared.concurrency):
@@ -160,7 +166,7 @@ class Children:
 
     def tend(self) -> None:
         """Start children in place of those that have gone."""
-        while not self._closing and self._thread is not None:
+        while not self._closing and self._opened:
             if len(self._children) > self._declared.concurrency or time.monotonic() < self._retry_at:
                 return
             self._spawn()
@@ -194,26 +200,33 @@ class Children:
             child.kill()
 
     def close(self, within_s: float) -> None:
-        if self._thread is None:
+        if not self._opened:
             return
-        self._closing = True
-        with self._changed:
+        self._opened, self._closing = False, True
+        self.attach()
+        with self._lock:
             for child in self._children:
                 child.leaving = True
                 if child.ready:
                     child.pipe.send(("end",))
                 else:
                     child.kill()  # it reads nothing before its setup() has returned
-            self._wake()
-            if not self._changed.wait_for(lambda: not self._children, within_s):
-                log.warning("%s: children that have not ended are killed", self._declared.service)
-                self.kill()
-                self._changed.wait_for(lambda: not self._children, within_s)
-        self._wake_w.close()  # the end of the thread
-        self._thread.join(within_s)
+        if not self._all_end(within_s):
+            self._say(logging.WARNING, "children that have not ended are killed")
+            self.kill()
+            self._all_end(within_s)
+        self._selector.close()
+        self._wake_w.close()
         self._wake_r.close()
         self._printer.close()
         self._guard.close()
+
+    def _all_end(self, within_s: float) -> bool:
+        until = time.monotonic() + within_s
+        while self._children and (left_s := until - time.monotonic()) > 0:
+            due_s = self.wait_s()
+            self.step(left_s if due_s is None else min(left_s, due_s))
+        return not self._children
 
     # ------------------------------------------------------------ any thread
 
@@ -245,21 +258,42 @@ class Children:
         with contextlib.suppress(OSError):
             self._wake_w.send(b"\0")
 
-    # ------------------------------------------------------------ the children's thread
+    def _say(self, level: int, text: str, *values: Any) -> None:
+        """A line of the log. Nobody may read it, and the thread that says it has heartbeats to send."""
+        within(WORDS_S, partial(log.log, level, f"{self._declared.service}: {text}", *values))
+
+    # ------------------------------------------------------------ the thread that reads what they say
 
     def _run(self) -> None:
-        while True:
-            for key, _ in self._selector.select(self._wait_s()):
+        while self._thread is not None:
+            self.step(self.wait_s())
+
+    def attach(self) -> None:
+        """From now on the calling thread calls `step`."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._wake()
+            thread.join()
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when there is something to do."""
+        return self._selector.fileno()
+
+    def step(self, wait_s: float | None = 0.0) -> None:
+        """Do what there is to do; wait for it so long (None: until it comes)."""
+        with self._stepping:
+            for key, _ in self._selector.select(wait_s):
                 if self._selector.get_map().get(key.fd) is not key:
                     continue  # of a child that has ended just now
                 try:
-                    if key.data() is False:
-                        return self._selector.close()
-                except Exception:
-                    log.exception("%s: a fault in the worker; it goes on", self._declared.service)
+                    key.data()
+                except Exception as fault:
+                    told = encode_fault(fault)["traceback"]
+                    self._say(logging.ERROR, "a fault in the worker; it goes on\n%s", told)
             self._look(time.monotonic())
 
-    def _wait_s(self) -> float | None:
+    def wait_s(self) -> float | None:
+        """In so many seconds `step` is to be called at the latest; None: there is no such time."""
         due = [child.kill_at for child in list(self._children) if child.kill_at is not None]
         due += self._stack_at.values()
         if self._retry_at and not self._closing and len(self._children) <= self._declared.concurrency:
@@ -285,11 +319,9 @@ class Children:
             self._retry_at = 0.0
             self._wake_main()
 
-    def _read_wakes(self) -> bool:
-        try:
-            return bool(self._wake_r.recv(4096))
-        except BlockingIOError:
-            return True
+    def _read_wakes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_r.recv(4096)
 
     def _printed(self, child: ChildProcess) -> None:
         """What a child prints goes where this process prints; in its own time, if nobody reads that."""
@@ -306,11 +338,11 @@ class Children:
             self._selector.unregister(child.stacks)
         self._stack_at[child] = time.monotonic() + _STACK_S
 
-    def _said(self, child: ChildProcess) -> None:
+    def _said(self, child: ChildProcess, most: int | None = READS_MAX) -> None:
         if child.pipe.is_full and child.pipe.flush():
             self._selector.modify(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
         try:
-            for kind, *given in child.pipe.receive():
+            for kind, *given in child.pipe.receive(most):
                 if kind == "final":
                     self._final(child, *given)
                 elif kind == "say":
@@ -333,7 +365,7 @@ class Children:
                         self._changed.notify_all()
                 else:
                     self._fault = str(given[0]["traceback"])
-                    log.error("%s: a child did not start\n%s", self._declared.service, given[0]["traceback"])
+                    self._say(logging.ERROR, "a child did not start\n%s", given[0]["traceback"])
         except EOFError:
             self._selector.unregister(child.pipe.sock)  # its death is told by another descriptor
 
@@ -350,7 +382,7 @@ class Children:
             attempt, child.attempt, child.kill_at = child.attempt, None, None
             if enough is not None or child.dropped:
                 if enough is not None:
-                    log.info("%s: a child is started anew: %s", self._declared.service, enough)
+                    self._say(logging.INFO, "a child is started anew: %s", enough)
                 child.leaving = True
                 child.kill_at = time.monotonic() + self._declared.kill_grace  # for its teardown()
                 child.pipe.send(("end",))
@@ -371,8 +403,8 @@ class Children:
                 self._free.remove(child)
         child.kill_group()  # while its number is its own: what it has started, and has left
         if child.pipe.sock in self._selector.get_map():
-            self._said(child)
-        self._printer.put(child.printed() + child.last_of_line())
+            self._said(child, None)
+        self._printer.put(child.printed(None) + child.last_of_line())
         self._held_up.discard(child)
         final = child.reap()
         self._guard.forget(child.pid)
@@ -393,7 +425,7 @@ class Children:
             self._fault = self._fault or str(final.error and final.error["error"])
             self._delay_start()
         elif attempt is None and not child.leaving:
-            log.warning("%s: a child without a job has ended", self._declared.service)
+            self._say(logging.WARNING, "a child without a job has ended")
         if attempt is not None:
             attempt.ended(final)
         if lost:

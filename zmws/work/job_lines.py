@@ -6,7 +6,8 @@ Rule 1: a line costs more than a small job, for it is written, and the interpret
 Rule 2: that a job begins is written if it is still running after that moment: else its end says it all.
 Rule 3: what went wrong is written at once, behind all that was said before it.
 Rule 4: who writes slowly (a full pipe, say) holds the jobs up once MANY lines wait: they take no memory
-        without end.
+        without end. Where the thread that says a line has heartbeats to send, all are written by their own
+        thread, and past MOST what comes is left out, which is said later.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from zmws.work.line_handler import LineHandler
 log = logging.getLogger("zmws.worker")
 
 MOMENT_S = 0.05
-MANY = 1_000
+MANY, MOST = 1_000, 10_000
 
 
 class JobLines:
     """Say what is to be written; `close` writes what is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_thread: bool = False) -> None:
+        """`by_thread`: whoever says a line must not wait for it to be written."""
         self._said: deque[tuple[float, JobInHand, int, str, tuple[Any, ...]]] = deque()
         self._begun: dict[JobInHand, float] = {}  # and when; not yet to be written
         self._order = threading.Lock()  # of what is said; held for no longer than that takes
@@ -39,12 +41,18 @@ class JobLines:
         self._wanted = threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._by_thread = by_thread
+        self._left_out = 0
 
     def begins(self, job: JobInHand) -> None:
         """It begins now."""
         if not log.isEnabledFor(logging.INFO):
             return
         self._begun[job] = time.time()
+        self._ask_for_it()
+
+    def _ask_for_it(self) -> None:
+        """Have the thread write, in a moment."""
         if self._thread is None:
             with contextlib.suppress(RuntimeError):  # the system has no thread left: then at the end
                 self._thread = threading.Thread(target=self._write_on, name="zmws-log", daemon=True)
@@ -56,7 +64,7 @@ class JobLines:
         """It has ended well, or is to be run again."""
         if log.isEnabledFor(logging.INFO):
             self._say(job, logging.INFO, text, values)
-            if len(self._said) >= MANY:
+            if len(self._said) >= MANY and not self._by_thread:
                 self.write()
             elif not self._wanted.is_set():
                 self._wanted.set()
@@ -64,11 +72,17 @@ class JobLines:
     def failed(self, job: JobInHand, text: str, *values: Any) -> None:
         """It has failed."""
         self._say(job, logging.WARNING, text, values)
-        self.write()
+        if self._by_thread:
+            self._ask_for_it()
+        else:
+            self.write()
 
     def _say(self, job: JobInHand, level: int, text: str, values: tuple[Any, ...]) -> None:
         with self._order:
             self._begun.pop(job, None)
+            if self._by_thread and len(self._said) >= MOST:
+                self._left_out += 1
+                return
             self._said.append((time.time(), job, level, text, values))
 
     def write(self) -> None:
@@ -80,6 +94,9 @@ class JobLines:
                     self._write_plain(handler)
                 else:
                     self._line(*self._said.popleft())
+            left_out, self._left_out = self._left_out, 0
+            if left_out:
+                log.warning("%d lines about jobs were left out: nobody read this log for a while", left_out)
 
     def _write_plain(self, handler: LineHandler) -> None:
         """Many at once: a record for each would cost more than a small job does."""

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 _LENGTH = struct.Struct("!Q")
@@ -55,9 +56,10 @@ class Pipe:
                 self.broken = True
         return True
 
-    def receive(self) -> Iterator[Any]:
-        """What has come, at least one message where the socket blocks. Raises EOFError at the end."""
-        while True:
+    def receive(self, most: int | None = None) -> Iterator[Any]:
+        """What has come, at least one message where the socket blocks, of so many reads (None: of all).
+        Raises EOFError at the end."""
+        for _ in count() if most is None else range(most):
             yield from self._whole()
             try:
                 data = self.sock.recv(_CHUNK)
@@ -68,6 +70,7 @@ class Pipe:
             if not data:
                 raise EOFError
             self._came += data
+        yield from self._whole()
 
     def _whole(self) -> Iterator[Any]:
         while len(self._came) >= _LENGTH.size:

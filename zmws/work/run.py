@@ -83,13 +83,14 @@ class Run:
         self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory)
         self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         self.line.on_cancel = self._on_cancel
+        self.line.sources = list(self._slots.children)
         if self._slots.all_elsewhere:
             self.line.on_start = self._on_start
         self._signals = Signals(self._on_signal) if handle_signals else None
         self._in_hand: dict[bytes, JobInHand] = {}  # begun, and not ended
         self._put_off: deque[WorkerRequest] = deque()  # come, and there was no slot for them
         self._ending = threading.Lock()  # jobs may end in several threads
-        self._lines = JobLines()
+        self._lines = JobLines(by_thread=bool(self._slots.children))
         self._look_at: float | None = None  # when the handlers of the signals are to be looked at
         self._idle_called: set[str] = set()  # services whose idle() was called since the last job
         self._was_long = False  # the last job has taken longer than a job ahead may lie
@@ -390,7 +391,9 @@ class Run:
         """There is no use in this process any more: it leaves, to be started anew. From any thread."""
         if not self.line.dialog.stopping:
             self._code = RECYCLED
-            _say(logging.ERROR, "leaves to be started anew: %s", why)
+            last_words.within(
+                last_words.WORDS_S, partial(_say, logging.ERROR, "leaves to be started anew: %s", why)
+            )
             self.line.stop(self._stop_timeout_s)
 
     def _idle_at(self) -> dict[str, float | None]:
@@ -447,7 +450,8 @@ class Run:
             self._start(request)
         except Exception as fault:  # of ours: heartbeats must go on
             told = encode_fault(fault)
-            _say(logging.ERROR, "a job could not be begun; the worker goes on\n%s", told["traceback"])
+            text = "a job could not be begun; the worker goes on\n%s"
+            last_words.within(last_words.WORDS_S, partial(_say, logging.ERROR, text, told["traceback"]))
             self.line.finish(request.token, Final(error=told).body)
         return True
 

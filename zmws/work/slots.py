@@ -46,6 +46,7 @@ class Slots:
                 self._kinds[name] = THREADS
             self._executors[name] = self._executor(self._kinds[name], worker, found, here, wake)
         self.any = self._all_inline  # any job may begin: one is over when the next is looked for
+        self.children = [one for one in self._executors.values() if isinstance(one, Children)]
         # No job runs in this process, and none lies ahead: any thread may begin one.
         self.all_elsewhere = set(self._kinds.values()) == {CHILDREN} and not self.prefetch
         self._of_worker = {id(worker): self._executors[name] for name, (worker, _) in workers.items()}
@@ -65,9 +66,8 @@ class Slots:
 
     def connect(self, dialog: WorkerDialog, client: Callable[[], str | None]) -> None:
         """Tell children what only the connection knows. `client`: where `self.client` connects."""
-        for executor in self._executors.values():
-            if isinstance(executor, Children):
-                executor.connect(lambda: dialog.message_bytes_max, client)
+        for executor in self.children:
+            executor.connect(lambda: dialog.message_bytes_max, client)
 
     # ------------------------------------------------------------ what READY tells
 
@@ -182,5 +182,5 @@ class Slots:
     def memory_bytes(self) -> int | None:
         """Of this process and of those that run jobs for it."""
         own = resident_bytes()
-        children = (pid for one in self._executors.values() if isinstance(one, Children) for pid in one.pids)
+        children = (pid for one in self.children for pid in one.pids)
         return None if own is None else own + sum(resident_bytes(pid) or 0 for pid in children)

@@ -335,6 +335,43 @@ def test_a_cancel_reaches_a_child_that_is_just_saying_something(
             wait_until(lambda: at.client.workers()[0]["state"] == "idle", 5)
 
 
+IDLES = """
+class WAITS(WorkerBase):
+    service_name = "WAITS"
+    isolate = True; concurrency = 2; idle_after = 0.05
+
+    def idle(self):
+        with open("idles", "a") as out:
+            out.write("x")
+
+    def work(self, job_id, params):
+        return 1
+"""
+
+
+def test_children_are_idle_again_after_each_job(tmp_path: Path, broker: RunningBroker) -> None:
+    idles = tmp_path / "idles"
+    with at_work(tmp_path, broker, IDLES.replace('"idles"', repr(str(idles)))) as at:
+        for count in (2, 4, 6):  # in each of the children, once; the spare is one of them
+            wait_until(lambda count=count: idles.exists() and len(idles.read_text()) >= count, 5)  # type: ignore[misc]
+            at.submit().result(5)
+
+
+def test_beside_children_that_print_without_an_end_heartbeats_go_on(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    endless = 'while True:\n    print("x" * 10_000)'
+    with at_work(tmp_path, broker, does(endless, "kill_grace = 0.1")) as at:
+        job = at.submit()
+        at.pids(job)
+        for _ in range(3):
+            heard_at = at.client.workers()[0]["heard_at"]
+            wait_until(lambda at_=heard_at: at.client.workers()[0]["heard_at"] > at_, 5)  # type: ignore[misc]
+        assert at.client.workers()[0]["state"] == "busy"
+        job.cancel()
+        wait_until(lambda: at.client.workers()[0]["state"] == "idle", 5)
+
+
 # ---------------------------------------------------------------- the worker ends
 
 
