@@ -84,7 +84,7 @@ def number(value: float) -> str:
 def row(bar: Bar, top: int, most: float) -> list[str]:
     middle = top + ROW // 2
     length = max(2.0, (BARS_END - BARS_AT) * bar.jobs_per_s / most)
-    ours = bar.name == "zmws"
+    ours = bar.name.startswith("zmws")
     cpu = figure(bar.cpu_us, "{:,.0f} µs")
     return [
         text(MARGIN, middle - 2, "name text", bar.title),

@@ -396,6 +396,19 @@ def test_a_job_that_cannot_be_sent_to_a_child_that_has_just_died_goes_to_another
         children.tend()
 
 
+def test_a_job_that_a_child_has_not_begun_when_it_dies_goes_back(opened: Open) -> None:
+    bench = opened()
+    bench.run(["echo", 1])
+    victim = bench.executor._free[-1]  # type: ignore[attr-defined]
+    os.kill(victim.pid, signal.SIGSTOP)
+    bench.start(["echo", 2], "late")
+    wait_until(lambda: victim.attempt is not None)
+    os.kill(victim.pid, signal.SIGKILL)
+    wait_until(lambda: bench.released == ["late"])
+    bench.executor.tend()
+    assert bench.run(["echo", 3]) == 3 and bench.finals == {}
+
+
 def test_a_child_that_dies_while_others_are_set_up_is_replaced(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,7 +223,7 @@ class LineThread(ABC, Generic[D, Item]):
             # Rounded up: a wait that ends a moment early would only be waited again.
             wait_ms = math.ceil(wait_s * 1000)
             ready: list[int] = []
-            if wait_ms and not sources and self.is_supplied():
+            if wait_ms and self.is_supplied() and not sources:
                 woken = bool(nap.poll(wait_ms))  # what comes meanwhile is read together
             else:
                 ready = [fd for fd, _ in poller.poll(wait_ms)]

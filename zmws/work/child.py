@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import faulthandler
 import io
+import mmap
 import os
 import pickle
 import random
@@ -41,7 +42,7 @@ from zmws.work.inline import Inline
 from zmws.work.job import JobInHand
 from zmws.work.job_log import installed
 from zmws.work.own_client import OwnClient
-from zmws.work.pipe import Pipe
+from zmws.work.pipe import MARK, Pipe
 from zmws.work.recycling import Recycling
 
 _PR_SET_PDEATHSIG = 1
@@ -101,10 +102,10 @@ class _Line:
 class Child:
     """Runs what comes."""
 
-    def __init__(self, pipe: Pipe, birth: Birth, stacks: int) -> None:
+    def __init__(self, pipe: Pipe, birth: Birth, stacks: int, mark: mmap.mmap) -> None:
         """Raises what the class's file raises, and ZmwsError."""
         self._line = _Line(pipe)
-        self._pipe, self._stacks = pipe, stacks
+        self._pipe, self._stacks, self._mark = pipe, stacks, mark
         self._incoming = pipe.receive()
         self._endpoint: str | None = None
         self._client = OwnClient(lambda: self._endpoint)
@@ -139,7 +140,8 @@ class Child:
         self._client.close()
         self._executor.close()
 
-    def _run(self, request: WorkerRequest, bytes_max: int, client: str | None) -> None:
+    def _run(self, request: WorkerRequest, bytes_max: int, client: str | None, number: int) -> None:
+        MARK.pack_into(self._mark, 0, number)  # from here on it has run
         line = self._line
         line.next_job(bytes_max)
         self._endpoint = client
@@ -217,14 +219,17 @@ def _made(birth: Birth) -> Worker:
     return worker_of(found)
 
 
-def main(fd: int, stacks_fd: int, parent: int) -> None:
-    """The process; `fd` is its end of the pipe, to `stacks_fd` SIGUSR1 writes where its code is."""
+def main(fd: int, stacks_fd: int, mark_fd: int, parent: int) -> None:
+    """The process; `fd` is its end of the pipe, to `stacks_fd` SIGUSR1 writes where its code is, and in the
+    memory of `mark_fd` it notes which job it begins."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
     os.set_inheritable(fd, False)
     os.set_inheritable(stacks_fd, False)
+    mark = mmap.mmap(mark_fd, MARK.size)
+    os.close(mark_fd)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, file=stacks_fd, all_threads=False, chain=False)
     for stream in (sys.stdout, sys.stderr):
@@ -233,7 +238,7 @@ def main(fd: int, stacks_fd: int, parent: int) -> None:
     pipe = Pipe(socket.socket(fileno=fd))
     code = 1
     try:
-        code = _serve(pipe, stacks_fd)
+        code = _serve(pipe, stacks_fd, mark)
     finally:
         _flush()
         os._exit(code)
@@ -245,14 +250,14 @@ def _flush() -> None:
             stream.flush()
 
 
-def _serve(pipe: Pipe, stacks: int) -> int:
+def _serve(pipe: Pipe, stacks: int, mark: mmap.mmap) -> int:
     try:
         birth: Birth = next(pipe.receive())
         set_up_log(birth.log_level)
         if birth.is_file:
             importable(Path(birth.module).parent)
         with installed():
-            Child(pipe, birth, stacks).serve()
+            Child(pipe, birth, stacks, mark).serve()
     except (EOFError, Dropped):
         return 0
     except BaseException as fault:  # out of the file, or setup(): nobody else is told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from zmws.work.birth import Birth
 from zmws.work.executor import Ended
 from zmws.work.fault import marked
 from zmws.work.job import JobInHand
-from zmws.work.pipe import Pipe
+from zmws.work.pipe import MARK, Pipe
 
 READS_MAX = 16  # of a pipe at once, of 64 KiB each: there is more to do for who reads it
 _TAIL_LINES = 40  # of what a child has printed, that are told of its death
@@ -50,10 +51,11 @@ class ChildProcess:
             of_the_child.callback(theirs.close)
             self.out, out_theirs = _pipe(opened, of_the_child)
             self.stacks, stacks_theirs = _pipe(opened, of_the_child)
+            self._mark, mark_fd = _mark(opened, of_the_child)
             path = [folder or str(Path.cwd()) for folder in sys.path]
             code = (
                 f"import sys; sys.path[:] = {path!r}; from zmws.work.child import main; "
-                f"main({theirs.fileno()}, {stacks_theirs}, {os.getpid()})"
+                f"main({theirs.fileno()}, {stacks_theirs}, {mark_fd}, {os.getpid()})"
             )
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
             self._process = subprocess.Popen(
@@ -61,7 +63,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=out_theirs,
                 stderr=out_theirs,
-                pass_fds=(theirs.fileno(), stacks_theirs),
+                pass_fds=(theirs.fileno(), stacks_theirs, mark_fd),
                 process_group=0,  # so that it can be killed with all that it has started
             )
             try:
@@ -77,6 +79,7 @@ class ChildProcess:
         ours.setblocking(False)
         self.pipe = Pipe(ours)
         self.attempt: Attempt | None = None
+        self._number = 0  # of the jobs it was given
         self.ready = False
         self.leaving = False
         self.kill_at: float | None = None  # it was told to drop its job, and has until then
@@ -177,7 +180,13 @@ class ChildProcess:
         """Give it a job. False if the message could not go as a whole yet."""
         self.attempt, self.kill_at = attempt, None
         self._tail.clear()
-        return self.pipe.send(("job", attempt.request, bytes_max, client))
+        self._number += 1
+        return self.pipe.send(("job", attempt.request, bytes_max, client, self._number))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has begun the last job that it was given. It may have died before."""
+        return bool(MARK.unpack_from(self._mark)[0] == self._number)
 
     def reap(self) -> Final:
         """It has died; how a job that it ran has ended by that."""
@@ -203,9 +212,20 @@ class ChildProcess:
     def close(self) -> None:
         """Let go of its descriptors."""
         self.pipe.close()
+        self._mark.close()
         for fd in (self.out, self.stacks, self.death):
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _mark(opened: contextlib.ExitStack, of_the_child: contextlib.ExitStack) -> tuple[mmap.mmap, int]:
+    """Memory that is shared with the child, and its descriptor: there it notes which job it begins."""
+    fd = os.memfd_create("zmws-mark", 0)
+    of_the_child.callback(os.close, fd)
+    os.ftruncate(fd, MARK.size)
+    shared = mmap.mmap(fd, MARK.size)
+    opened.callback(shared.close)
+    return shared, fd
 
 
 def _pipe(opened: contextlib.ExitStack, of_the_child: contextlib.ExitStack) -> tuple[int, int]:

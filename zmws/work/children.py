@@ -406,7 +406,7 @@ class Children:
             self._said(child, None)
         self._printer.put(child.printed(None) + child.last_of_line())
         self._held_up.discard(child)
-        final = child.reap()
+        final, begun = child.reap(), child.has_begun
         self._guard.forget(child.pid)
         for fd in (child.death, child.out, child.stacks, child.pipe.sock):
             with contextlib.suppress(KeyError, ValueError):
@@ -427,7 +427,7 @@ class Children:
         elif attempt is None and not child.leaving:
             self._say(logging.WARNING, "a child without a job has ended")
         if attempt is not None:
-            attempt.ended(final)
+            attempt.ended(final if begun else None)
         if lost:
             self._give_up(f"{self._declared.service}: no child process gets ready any more: {self._fault}")
         for one in lost:

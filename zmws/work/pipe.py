@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+MARK = struct.Struct("@q")  # in memory that both see: the number of the last job that the child has begun
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 64 * 1024  # more would be mapped and unmapped for each message
 
