@@ -140,6 +140,11 @@ def asked() -> argparse.Namespace:
         help="a Python that has the peers installed (this one)",
     )
     made.add_argument(
+        "--one-at-a-time",
+        action="store_true",
+        help="a worker of each peer does one job at a time, as ours does (Dramatiq: 8, Taskiq: 100)",
+    )
+    made.add_argument(
         "--compiled",
         type=Path,
         metavar="FOLDER",
@@ -155,7 +160,8 @@ def run() -> None:
     options = asked()
     load = Load(options.jobs, options.workers, disk(options))
     contestants: dict[str, Callable[[], Drained]] = {
-        peer.name: functools.partial(drain, peer, load, options.peers_python) for peer in PEERS
+        peer.name: functools.partial(drain, peer, load, options.peers_python, options.one_at_a_time)
+        for peer in PEERS
     }
     contestants["zmws"] = functools.partial(ours, load)
     if options.compiled:
@@ -173,7 +179,12 @@ def run() -> None:
                 about[name] = {"title": name, **kept}
         told = {
             "machine": vars(this_machine()),
-            "load": {**vars(load), "shape": options.shape, "disk": load.disk.as_figures()},
+            "load": {
+                **vars(load),
+                "shape": options.shape,
+                "one_at_a_time": options.one_at_a_time,
+                "disk": load.disk.as_figures(),
+            },
             "contestants": about,
             "medians": {name: vars(one) for name, one in figures.items()},
         }

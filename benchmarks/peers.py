@@ -104,6 +104,7 @@ class Peer:
     place: Callable[[Processes], Place]
     command: str  # {workers}: how many processes; {number}: one command for each process, which has a number
     faster: Sequence[str] = ()  # what it is faster with, and uses where it is installed
+    one_at_a_time: str = ""  # the flag by which a worker does one job at a time, where it does more
 
     @property
     def app(self) -> str:
@@ -113,10 +114,11 @@ class Peer:
     def on_redis(self) -> bool:
         return self.place is RedisServer
 
-    def commands(self, python: str, workers: int) -> list[list[str]]:
+    def commands(self, python: str, workers: int, one_at_a_time: bool = False) -> list[list[str]]:
         count = workers if "{number}" in self.command else 1
         texts = [self.command.format(workers=workers, number=number) for number in range(count)]
-        return [[python, "-m", *text.split()] for text in texts]
+        more = self.one_at_a_time.split() if one_at_a_time else []
+        return [[python, "-m", *text.split(), *more] for text in texts]
 
 
 IN_REDIS = "Redis, nothing on disk"
@@ -139,6 +141,7 @@ PEERS = [
         RedisServer,
         "taskiq worker taskiq_app:broker --workers {workers} --log-level WARNING",
         faster=["hiredis", "uvloop"],
+        one_at_a_time="--max-async-tasks 1",
     ),
     Peer(
         "dramatiq",
@@ -148,6 +151,7 @@ PEERS = [
         RedisServer,
         "dramatiq dramatiq_app --processes {workers}",
         faster=["hiredis"],
+        one_at_a_time="--threads 1",
     ),
     Peer(
         "celery",
@@ -182,7 +186,7 @@ def versions(peer: Peer, python: str) -> dict[str, str]:
     return found
 
 
-def drain(peer: Peer, load: Load, python: str) -> Drained:
+def drain(peer: Peer, load: Load, python: str, one_at_a_time: bool = False) -> Drained:
     """Its jobs are enqueued, then its workers start. The CPU is that of its workers and its server. Raises
     CannotRun when it is not installed, Broken when it is and fails."""
     versions(peer, python)
@@ -201,7 +205,7 @@ def drain(peer: Peer, load: Load, python: str) -> Drained:
         running = [*place.servers]
 
         def start() -> None:
-            for number, command in enumerate(peer.commands(python, load.workers)):
+            for number, command in enumerate(peer.commands(python, load.workers, one_at_a_time)):
                 running.append(processes.start(f"{peer.name}-{number}", command, environment))
 
         def done() -> int:
