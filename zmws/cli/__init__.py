@@ -10,6 +10,7 @@ import click
 
 # In which module of this room a verb is, and what it does.
 _VERBS = {
+    "init": ("init", "Make a new project: settings, a worker, a test."),
     "start": ("control", "Start the broker and the workers, detached, and wait until they are ready."),
     "stop": ("control", "Stop the workers, then the broker."),
     "status": ("status", "What runs here, and how the broker is."),
