@@ -114,7 +114,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(site: Path) -> N
     text = """\
 [[workers]]
 file = "workers/revers.py"
-count = 0
+count = -1
 [broker]
 heartbeat_liveness = 1
 sesions_max = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import pickle
 import signal
@@ -138,7 +139,8 @@ def test_what_it_has_printed_last_is_told_with_its_death(
     error = opened().fails(["segfaults"])
     assert "about to fault" in error["traceback"] and "in segfaults" in error["traceback"]
     assert "> " in error["traceback"], "the author's own frames are marked"
-    assert "about to fault" in capfd.readouterr().err, "and it is in the log of the worker"
+    said = io.StringIO()
+    wait_until(lambda: said.write(capfd.readouterr().err) >= 0 and "about to fault" in said.getvalue())
 
 
 def test_what_a_child_prints_is_read_however_much_it_is(

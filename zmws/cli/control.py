@@ -109,11 +109,9 @@ def _show_started(installation: Installation, done: Started) -> None:
 @click.option(
     "--wait",
     "wait_s",
-    default=30.0,
-    show_default=True,
     type=wait_time,
     metavar="DURATION",
-    help="How long jobs in hand may take.",
+    help="How long jobs in hand may take [stop_timeout of the settings, or 30 s].",
 )
 @json_option
 @config_option
@@ -121,16 +119,17 @@ def _show_started(installation: Installation, done: Started) -> None:
 def stop(
     servers: bool,
     workers: bool,
-    wait_s: float,
+    wait_s: float | None,
     as_json: bool,
     config: Path | None,
     names: tuple[str, ...],
 ) -> int:
     """Stop the workers, then the broker. Workers finish the job in hand.
 
-    A job that has not ended after --wait seconds is given back, which is no failure, and goes to another
+    A job that has not ended after --wait is given back, which is no failure, and goes to another
     worker. A worker that does not do that either is killed.
     """
+    installation = Installation(settings_here(config))
     ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
     def tell(event: Event) -> None:
@@ -138,11 +137,11 @@ def stop(
             return _say_event(event)
         ended["killed" if event.killed else "stopped"].append(event.name)
         if not as_json:
-            late = f" (it had not ended after {wait_s:g} s)" if event.killed else ""
+            patience_s = installation.stop_timeout_s(event.name) if wait_s is None else wait_s
+            late = f" (it had not ended after {patience_s:g} s)" if event.killed else ""
             echo(f"{'killed' if event.killed else 'stopped'}: {event.name}{late}")
         return None
 
-    installation = Installation(settings_here(config))
     unnoted = stop_processes(installation, *_parts(servers, workers), names, wait_s, tell)
     if as_json:
         show_json(ended)

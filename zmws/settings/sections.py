@@ -73,11 +73,23 @@ class WorkerSettings:
     count: int = 1
     flags: dict[str, Flag] = field(default_factory=dict)
     only: tuple[str, ...] = ()  # which of the workers that the file defines; none named: all
+    env: dict[str, str] = field(default_factory=dict)  # beside the environment of whoever starts it
+    cwd: Path | None = None  # absolute; None: the installation's folder
+    user: str | None = None  # None: whoever starts it
+    python: str | None = None  # absolute; None: the one that starts it
+    priority: int | None = None  # niceness; None: as whoever starts it
+    stop_timeout: float | None = None  # seconds; None: what its class says
 
     @property
     def what(self) -> str:
         """As `zmws worker` takes it: FILE, or FILE:NAME,NAME."""
         return f"{self.file}:{','.join(self.only)}" if self.only else str(self.file)
+
+    def as_shown(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class Settings:
             "store": keys_of(self.store),
             "gateway": keys_of(self.gateway),
             "services": {name: options.values() for name, options in self.services.items()},
-            "workers": [{**asdict(worker), "file": str(worker.file)} for worker in self.workers],
+            "workers": [worker.as_shown() for worker in self.workers],
         }
 
     @property

@@ -133,8 +133,14 @@ WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
     "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
     "service": Row("service", "the one its class names, unless given"),
-    "count": _count("so many copies run", 1, COPIES_MAX),
+    "count": _count("so many copies run", 0, COPIES_MAX),
     "flags": Row("value", "go to its command line"),
+    "env": Row("value", "variables of its environment, beside those of whoever starts it"),
+    "cwd": Row("text", "the folder it runs in; the installation's, unless given"),
+    "user": Row("text", "the user it runs as, which only root can choose"),
+    "python": Row("text", "the Python it runs in, which has to have zmws"),
+    "priority": Row("int", "its niceness: 19 yields to all others", -20, 19),
+    "stop_timeout": Row("seconds", "for its jobs to end when it is to stop; 30, or what its class says"),
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from zmws.settings.services import service_name_problem
 from zmws.settings.table import WORKER_KEYS
 
 _WORKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FLAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -62,11 +65,20 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
         problem = service_name_problem(service) if isinstance(service, str) else "service must be a text"
         if problem:
             problems.in_file((*where, "service"), problem)
-    count = table.get("count", 1)
-    try:
-        checked("count", WORKER_KEYS["count"], count)
-    except Unfit as wrong:
-        problems.in_file((*where, "count"), str(wrong))
+    given: dict[str, Any] = {}
+    for key in ("count", "priority", "stop_timeout"):
+        if key in table:
+            try:
+                given[key] = checked(key, WORKER_KEYS[key], table[key])
+            except Unfit as wrong:
+                problems.in_file((*where, key), str(wrong))
+    for key, found in (("cwd", _folder), ("user", _user), ("python", _python)):
+        if key in table:
+            try:
+                given[key] = found(table[key], root)
+            except ValueError as wrong:
+                problems.in_file((*where, key), f"{key} is {shown(table[key])}, {wrong}")
+    given["env"] = _environment(where, table.get("env", {}), problems)
     flags = _flags(where, table.get("flags", {}), problems)
     file, only = _file(where, table.get("file"), root, problems)
     name = table.get("name", file.stem if file else None)
@@ -76,7 +88,7 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
     if len(problems) > before:
         return None
     assert isinstance(name, str) and file is not None
-    return WorkerSettings(name, file, service, count, flags, only)
+    return WorkerSettings(name, file, service, flags=flags, only=only, **given)
 
 
 def file_and_names(text: str, root: Path) -> tuple[Path, tuple[str, ...]]:
@@ -121,6 +133,50 @@ def _flags(where: Where, value: Any, problems: Problems) -> dict[str, Flag]:
             message = f"flag {name} is {shown(flag)}, but must be a text, a number, true or false"
             problems.in_file((*where, "flags", name), message)
     return value
+
+
+def _environment(where: Where, value: Any, problems: Problems) -> dict[str, str]:
+    if not isinstance(value, dict):
+        problems.in_file((*where, "env"), 'env must be a table: env = { NAME = "value" }')
+        return {}
+    for name, text in value.items():
+        if not _VARIABLE.fullmatch(name):
+            problems.in_file((*where, "env", name), f"{shown(name)} is no name of a variable")
+        elif not isinstance(text, str) or "\0" in text:
+            message = f'env {name} is {shown(text)}, but must be a text: {name} = "..."'
+            problems.in_file((*where, "env", name), message)
+    return value
+
+
+def _folder(value: Any, root: Path) -> Path:
+    """Raises ValueError, as the next two do."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("but must be a folder")
+    folder = Path(os.path.normpath(root / value))
+    if not folder.is_dir():
+        raise ValueError(f"but there is no such folder (in {root})")
+    return folder
+
+
+def _user(value: Any, _: Path) -> str:
+    if not isinstance(value, str):
+        raise ValueError("but must be a text, the name of a user")
+    try:
+        pwd.getpwnam(value)
+    except (KeyError, ValueError):
+        raise ValueError("but this machine knows no such user") from None
+    return value
+
+
+def _python(value: Any, root: Path) -> str:
+    """A path, or a name to be looked for on PATH."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("but must be a program")
+    # Not resolve(): the python of a virtual environment is a link, and means the environment.
+    path = os.path.normpath(root / value) if os.sep in value else shutil.which(value)
+    if path is None or not os.access(path, os.X_OK) or Path(path).is_dir():
+        raise ValueError("but there is no such program")
+    return path
 
 
 def _name_problem(name: Any) -> str | None:

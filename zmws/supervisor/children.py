@@ -6,9 +6,11 @@ Rule: none is left that nobody has noted.
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 from zmws.errors import ZmwsError
 from zmws.supervisor.logs import last_lines
@@ -37,25 +39,37 @@ class Children:
     def start(self, process: Process) -> int:
         """Start one detached process; its number. Raises ZmwsError; then it does not run."""
         file = PidFile(self._of.run_dir, process.name)
+        given = process.worker
+        user: dict[str, Any] = {}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if given is not None:
+            environment |= given.env
+            user = _user_of(process.name, given.user, environment) if given.user is not None else {}
         try:
             with self._of.log_file(process.name).open("ab") as log:
                 log_from = log.tell()
                 child = subprocess.Popen(
                     process.command,
-                    cwd=self._of.root,
+                    cwd=given.cwd if given is not None and given.cwd is not None else self._of.root,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: file.mark},
+                    env={**environment, MARK: file.mark},
+                    **user,
                 )
             self._lives[process.name] = _Life(child, log_from)
             try:
+                if given is not None and given.priority is not None:
+                    os.setpriority(os.PRIO_PROCESS, child.pid, given.priority)
                 file.write(child.pid)
             except BaseException:
                 self._end_unrecorded(child, file)
                 raise
         except OSError as wrong:
+            if given is not None and isinstance(wrong, PermissionError) and wrong.filename is None:
+                text = f"priority = {given.priority}: only root may raise it"
+                raise ZmwsError(f"cannot start {process.name}: {text}") from None
             where = wrong.filename or self._of.run_dir  # a full disk tells no name
             raise ZmwsError(f"cannot start {process.name}: {wrong.strerror}: {where}") from None
         return child.pid
@@ -85,6 +99,20 @@ class Children:
             end_group(child.pid)
             child.wait()
         end_left(child.pid, file.mark)
+
+
+def _user_of(process: str, name: str, environment: dict[str, str]) -> dict[str, Any]:
+    """How a process is started as another user; its environment is told, too. Raises ZmwsError."""
+    there = pwd.getpwnam(name)
+    if os.geteuid() == there.pw_uid:
+        return {}
+    if os.geteuid() != 0:
+        raise ZmwsError(
+            f"cannot start {process} as the user {name}: only root can; start it as root, or as {name}"
+        )
+    environment |= {"HOME": there.pw_dir, "USER": name, "LOGNAME": name}
+    groups = os.getgrouplist(name, there.pw_gid)
+    return {"user": there.pw_uid, "group": there.pw_gid, "extra_groups": groups}
 
 
 def _signal_name(number: int) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from zmws.core.table import no_such
 from zmws.errors import SettingsError, ZmwsError
-from zmws.settings import Settings
+from zmws.settings import Settings, WorkerSettings
 from zmws.supervisor.pidfile import PidFile
 
 BROKER = "broker"
+STOP_TIMEOUT_S = 30.0  # where the settings say nothing
 RUNNING, DIED, STOPPED = "running", "died", "stopped"
 
 
@@ -30,6 +31,7 @@ class Process:
     part: str
     command: list[str]
     group: str  # the name in the settings: what `zmws stop NAME` takes
+    worker: WorkerSettings | None = None  # what the settings say of it
 
 
 @dataclass(slots=True)
@@ -58,18 +60,23 @@ class Installation:
         zmws = [sys.executable, "-P", "-m", "zmws"]
         all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config], BROKER)]
         for worker in self.settings.workers:
-            command = [*zmws, "worker", worker.what, *config]
+            command = [worker.python or sys.executable, *zmws[1:], "worker", worker.what, *config]
             if worker.service is not None:
                 command += ["--service", worker.service]
+            if worker.stop_timeout is not None:
+                command += ["--stop-timeout", f"{worker.stop_timeout:g}"]
             for flag, value in worker.flags.items():
                 if value is not False:
                     command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
             for n in range(1, worker.count + 1):
                 name = worker.name if worker.count == 1 else f"{worker.name}-{n}"
-                all_of_them.append(Process(name, "worker", command, worker.name))
+                all_of_them.append(Process(name, "worker", command, worker.name, worker))
         if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:
             raise SettingsError(f"two workers would be named {', '.join(sorted(twice))}; rename one")
-        known = {process.name for process in all_of_them} | {process.group for process in all_of_them}
+        known = {process.name for process in all_of_them} | {
+            BROKER,
+            *(one.name for one in self.settings.workers),
+        }
         for name in names:
             if name not in known:
                 raise SettingsError(no_such(name, "process of this installation", sorted(known)))
@@ -96,6 +103,17 @@ class Installation:
         with contextlib.suppress(OSError):
             noted_at = max(noted_at, self.log_file(name).stat().st_mtime)
         return State(name, DIED, None, noted_at)
+
+    def stop_timeout_s(self, name: str) -> float:
+        """How long the jobs of a process may take to end, when it is to stop."""
+        for process in self.processes(True, True):
+            if (
+                process.name == name
+                and process.worker is not None
+                and process.worker.stop_timeout is not None
+            ):
+                return process.worker.stop_timeout
+        return STOP_TIMEOUT_S
 
     def log_file(self, name: str) -> Path:
         """Where a process logs."""

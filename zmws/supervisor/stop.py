@@ -21,14 +21,21 @@ from zmws.supervisor.sessions import end_group, end_left
 
 _POLL_S = 0.05
 _GIVE_BACK_S = 5.0  # for a worker to give back what it has in hand
+_TOLD, _ASKED, _KILLED = range(3)  # to end; to give back what it has in hand
 
 
 def stop(
-    installation: Installation, servers: bool, workers: bool, names: Sequence[str], wait_s: float, tell: Tell
+    installation: Installation,
+    servers: bool,
+    workers: bool,
+    names: Sequence[str],
+    wait_s: float | None,
+    tell: Tell,
 ) -> int | None:
     """Stop these processes, or those parts of the installation. A worker that has not ended after `wait_s`
-    seconds is asked to give back its job, which is no failure; who does not end then either is killed. The
-    number of a broker that was meant too and still runs, for nobody has noted it; else None.
+    seconds (None: its own stop_timeout) is asked to give back its job, which is no failure; who does not end
+    then either is killed. The number of a broker that was meant too and still runs, for nobody has noted it;
+    else None.
 
     Raises SettingsError for an unknown name, and as `end`.
     """
@@ -36,7 +43,7 @@ def stop(
         noted = installation.noted()
         if names:
             group = {process.name: process.group for process in installation.processes(True, True)}
-            known = {*noted, *group, *group.values()}
+            known = {*noted, *group, *group.values(), *(one.name for one in installation.settings.workers)}
             for name in names:
                 if name not in known:
                     raise SettingsError(no_such(name, "process of this installation", sorted(known)))
@@ -52,11 +59,12 @@ def stop(
 def end(
     installation: Installation,
     names: Sequence[str],
-    wait_s: float,
+    wait_s: float | None,
     tell: Tell,
     with_all_they_started: bool = False,
 ) -> None:
-    """End these that run, workers first; those that have not ended after `wait_s` seconds are asked to give
+    """End these that run, workers first; those that have not ended after `wait_s` seconds (None: each after
+    its own stop_timeout) are asked to give
     their jobs back, and then killed, with what their jobs have started. Each is told when it has ended.
 
     `with_all_they_started`: what is left is ended too of those that end by themselves.
@@ -86,11 +94,12 @@ class _Ending:
 
     def __init__(self, installation: Installation, tell: Tell, with_all_they_started: bool) -> None:
         self.faults: list[ZmwsError | OSError] = []
+        self._of = installation
         self._run_dir = installation.run_dir
         self._tell = tell
         self._everything = with_all_they_started
 
-    def end_together(self, names: Sequence[str], wait_s: float) -> None:
+    def end_together(self, names: Sequence[str], wait_s: float | None) -> None:
         # By what is noted now: who ends well removes his file himself, a little before he has gone.
         noted = {name: PidFile(self._run_dir, name).identity() for name in names}
         left = {name: identity for name, identity in noted.items() if identity is not None}
@@ -105,23 +114,28 @@ class _Ending:
                 text = f"{name} (process {identity[0]}) belongs to another user; stop it as that user"
                 self.faults.append(ZmwsError(text))
                 del left[name]
-        until = time.monotonic() + wait_s
-        asked = killed = False
+        began = time.monotonic()
+        due = {name: began + self._patience_s(name, wait_s) for name in left}
+        step = dict.fromkeys(left, _TOLD)
         while left:
             for name, identity in list(left.items()):
                 if not runs(identity):
-                    self._ended(name, killed, identity[0] if asked or self._everything else None)
+                    ends_left_of = identity[0] if step[name] != _TOLD or self._everything else None
+                    self._ended(name, step[name] == _KILLED, ends_left_of)
                     del left[name]
-            if left and not killed and time.monotonic() >= until:
-                killed = asked or BROKER in left
-                for identity in filter(runs, left.values()):
-                    if killed:
-                        end_group(identity[0])
-                    else:
+                elif step[name] != _KILLED and time.monotonic() >= due[name]:
+                    due[name] += _GIVE_BACK_S
+                    if step[name] == _TOLD and name != BROKER:
+                        step[name] = _ASKED
                         send_signal(identity[0], signal.SIGINT)  # give back what you have in hand, and end
-                asked, until = True, until + _GIVE_BACK_S
+                    else:
+                        step[name] = _KILLED
+                        end_group(identity[0])
             if left:
                 time.sleep(_POLL_S)
+
+    def _patience_s(self, name: str, wait_s: float | None) -> float:
+        return self._of.stop_timeout_s(name) if wait_s is None else wait_s
 
     def _ended(self, name: str, killed: bool, ends_left_of: int | None) -> None:
         self._try(lambda: _forget(PidFile(self._run_dir, name), ends_left_of))

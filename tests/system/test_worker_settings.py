@@ -1,0 +1,72 @@
+"""What `[[workers]]` says of a worker's process: where and how it runs, and how it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.peers import wait_until
+from tests.system.installation import Installation, installation, worker_table
+
+TELLS = """
+import os, sys
+from zmws import worker
+
+@worker("TELLS")
+def tells() -> dict[str, object]:
+    return {
+        "env": os.environ.get("SHOP"), "cwd": os.getcwd(), "python": sys.executable, "nice": os.nice(0),
+    }
+"""
+
+
+def told(zmws: Installation, more: str) -> dict[str, object]:
+    """What the worker says of itself, with these settings."""
+    settings = zmws.root / "etc" / "zmws.toml"
+    settings.write_text(
+        settings.read_text().partition("[[workers]]")[0] + worker_table("tells", "tells.py") + more
+    )
+    started = zmws.run("start")
+    assert started.code == 0, started.err
+    try:
+        answer: dict[str, object] = json.loads(zmws.run("call", "TELLS").out)
+        return answer
+    finally:
+        assert zmws.run("stop").code == 0
+
+
+def test_a_worker_has_the_environment_the_folder_the_python_and_the_priority_of_its_settings(
+    tmp_path: Path,
+) -> None:
+    with installation(tmp_path, worker_table("tells", "tells.py")) as zmws:
+        (tmp_path / "tells.py").write_text(TELLS)
+        plain = told(zmws, "")
+        assert (plain["env"], plain["cwd"], plain["nice"]) == (None, str(tmp_path), os.nice(0))
+        (tmp_path / "elsewhere").mkdir()
+        script = f'#!/bin/sh\nSHOP="$SHOP, through it"; export SHOP\nexec {sys.executable} "$@"\n'
+        (tmp_path / "python").write_text(script)
+        (tmp_path / "python").chmod(0o755)
+        given = told(zmws, 'env = { SHOP = "a b" }\ncwd = "elsewhere"\npython = "./python"\npriority = 7\n')
+        assert (given["env"], given["cwd"]) == ("a b, through it", str(tmp_path / "elsewhere"))
+        assert (given["nice"], given["python"]) == (7, sys.executable)
+
+
+def test_a_worker_of_which_no_copy_is_to_run_is_known_and_not_started(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py", 0)) as zmws:
+        started = zmws.run("start")
+        assert started.code == 0 and "started: broker\n" in started.out
+        assert zmws.run("start", "sleep").code == 0
+        assert zmws.run("stop", "sleep").code == 0 and set(zmws.pids()) == {"broker"}
+
+
+def test_a_stop_waits_for_the_stop_timeout_of_the_settings(tmp_path: Path) -> None:
+    table = worker_table("sleep", "workers/sleep.py")
+    with installation(tmp_path, table + "stop_timeout = 0.3\n") as zmws:
+        assert zmws.run("start").code == 0
+        job = zmws.run("submit", "SLEEP", "seconds:=60").out.strip()
+        wait_until(lambda: zmws.run("job", "show", job, "--json").json()["state"] == "running")
+        assert zmws.run("stop", "--workers").out == "stopped: sleep\n"
+        record = zmws.run("job", "show", job, "--json").json()
+        assert (record["state"], record["failures"]) == ("waiting", 0)
