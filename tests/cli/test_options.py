@@ -15,7 +15,7 @@ from zmws.settings.table import SETTINGS
 def test_the_flags_of_the_broker_are_settings() -> None:
     assert {name for name, _ in foreground._FLAGS.values()} <= SETTINGS.keys()
     given = {option.name for option in foreground.broker.params}
-    assert given == {*foreground._FLAGS, "config", "others"}
+    assert given == {*foreground._FLAGS, "config", "log_file", "others"}
 
 
 def test_a_verb_gets_a_connection_that_is_made_when_it_asks_for_it() -> None:

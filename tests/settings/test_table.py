@@ -14,7 +14,7 @@ from tests.peers import REPOSITORY
 from tests.settings.site import loaded, problem
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS, ServiceOptions
-from zmws.settings import BrokerSettings, GatewaySettings, StoreSettings, load
+from zmws.settings import BrokerSettings, GatewaySettings, LogsSettings, StoreSettings, load
 from zmws.settings.sections import limit_key
 from zmws.settings.table import SETTINGS
 
@@ -30,7 +30,9 @@ def uncommented(text: str) -> str:
 
 def test_the_shipped_file_names_every_setting() -> None:
     tree = tomllib.loads(uncommented(SHIPPED))
-    named = {f"{section}.{key}" for section in ("broker", "store", "gateway") for key in tree[section]}
+    named = {
+        f"{section}.{key}" for section in ("broker", "store", "gateway", "logs") for key in tree[section]
+    }
     assert named == set(SETTINGS)
 
 
@@ -48,6 +50,7 @@ def test_the_shipped_file_says_the_defaults_with_and_without_its_comments(tmp_pa
         assert settings.broker == BrokerSettings()
         assert settings.store == StoreSettings()
         assert settings.gateway == GatewaySettings()
+        assert settings.logs == LogsSettings()
 
 
 def test_the_comments_of_the_shipped_file_are_the_tables() -> None:

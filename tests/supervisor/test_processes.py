@@ -19,8 +19,17 @@ def test_copies_have_numbers_and_flags_go_to_the_command_line(tmp_path: Path) ->
     made = installation_in(tmp_path, TWO)
     everything = made.processes(True, True)
     assert [process.name for process in everything] == ["broker", "a-1", "a-2", "b"]
-    assert everything[1].command[-3:] == ["--log-level", "debug", "--quiet"]
-    assert everything[3].command[-2:] == ["--service", "B"]
+    log = [
+        "--log-file",
+        str(tmp_path / "logs" / "a-1.txt"),
+        "--log-bytes-max",
+        "52428800",
+        "--log-files",
+        "10",
+    ]
+    assert everything[1].command[-9:] == ["--log-level", "debug", "--quiet", *log]
+    assert everything[3].command[-8:-6] == ["--service", "B"]
+    assert everything[0].command[-2:] == ["--log-file", str(tmp_path / "logs" / "broker.txt")]
     assert [process.name for process in made.processes(False, True)] == ["a-1", "a-2", "b"]
     assert [process.name for process in made.processes(True, False)] == ["broker"]
     assert [process.name for process in made.processes(True, True, ["a"])] == ["a-1", "a-2"]

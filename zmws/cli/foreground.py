@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from zmws.cli.ends import FAILED, USAGE
 from zmws.cli.options import F, config_option, settings_here
 from zmws.errors import SettingsError, StoreError
+from zmws.log_file import LogFile
 from zmws.settings.workers import file_and_names
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
@@ -39,10 +41,15 @@ def _setting_flags(command: F) -> F:
 @config_option
 @_setting_flags
 @click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    help="Write the log there, and all that is printed; SIGHUP opens it anew.",
+)
+@click.option(
     "--set", "others", multiple=True, metavar="KEY=VALUE", help="Any setting: broker.frames_max=64."
 )
-def broker(config: Path | None, others: tuple[str, ...], **given: str | None) -> int:
-    """Run the broker in the foreground. SIGTERM, SIGHUP or Ctrl-C ends it."""
+def broker(config: Path | None, log_file: Path | None, others: tuple[str, ...], **given: str | None) -> int:
+    """Run the broker in the foreground. SIGTERM or Ctrl-C ends it; so does SIGHUP, without --log-file."""
     from zmws.server import BrokerServer, StartFailed
     from zmws.store import open_store
 
@@ -53,6 +60,9 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
             raise click.UsageError(f"--set takes KEY=VALUE, not '{other}'")
         flags[key] = value
     known = settings_here(config, flags)
+    log = None if log_file is None else LogFile(log_file, known.logs.bytes_max, known.logs.files)
+    if log is not None:
+        log.take()
     set_up_log(known.broker.log_level)
     try:
         jobs = open_store(known)
@@ -61,6 +71,8 @@ def broker(config: Path | None, others: tuple[str, ...], **given: str | None) ->
         return FAILED
     server = BrokerServer(known, jobs)
     server.handle_signals()
+    if log is not None:
+        signal.signal(signal.SIGHUP, lambda number, frame: log.reopen())
     try:
         try:
             server.bind()

@@ -6,11 +6,19 @@ connect to, for whoever needs nothing else. What there is to set stands in one t
 
 from zmws.settings.addresses import connectable, is_loopback, parse_store_url, place_taken, unknowable
 from zmws.settings.load import address, load, root_of
-from zmws.settings.sections import BrokerSettings, GatewaySettings, Settings, StoreSettings, WorkerSettings
+from zmws.settings.sections import (
+    BrokerSettings,
+    GatewaySettings,
+    LogsSettings,
+    Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 
 __all__ = [
     "BrokerSettings",
     "GatewaySettings",
+    "LogsSettings",
     "Settings",
     "StoreSettings",
     "WorkerSettings",

@@ -21,12 +21,20 @@ from zmws.core.table import Unfit, checked, did_you_mean, no_such, number_in, un
 from zmws.settings.addresses import connectable, place_taken, unknowable, within
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
-from zmws.settings.sections import BrokerSettings, GatewaySettings, Settings, StoreSettings, WorkerSettings
+from zmws.settings.sections import (
+    BrokerSettings,
+    GatewaySettings,
+    LogsSettings,
+    Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 from zmws.settings.services import services_in
 from zmws.settings.table import LIMIT_FIELDS, LISTENING, SECTIONS, SETTINGS, VARIABLES
 from zmws.settings.workers import workers_found, workers_in
 
 # What Kubernetes and Docker set by themselves in every container beside a service "zmws-broker".
+_OURS = tuple({f"ZMWS_{name.partition('.')[0].upper()}_" for name in SETTINGS})
 _FOREIGN_VARIABLE = re.compile(r"ZMWS_[A-Z]+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)")
 
 
@@ -134,7 +142,7 @@ class _Given:
     def take_environment(self, environ: Mapping[str, str]) -> None:
         """ZMWS_BROKER_CLIENT and the like; all others that begin so are told."""
         for variable, text in environ.items():
-            if not variable.startswith(("ZMWS_BROKER_", "ZMWS_STORE_", "ZMWS_GATEWAY_")):
+            if not variable.startswith(_OURS):
                 continue
             source = f"environment variable {variable}"
             if variable in VARIABLES:
@@ -214,7 +222,7 @@ def _built(
     workers: tuple[WorkerSettings, ...],
     place: Place,
 ) -> Settings:
-    sections: dict[str, dict[str, Any]] = {"broker": {}, "store": {}, "gateway": {}}
+    sections: dict[str, dict[str, Any]] = {"broker": {}, "store": {}, "gateway": {}, "logs": {}}
     for full, value in values.items():
         section, _, name = full.partition(".")
         if full not in LIMIT_FIELDS:
@@ -224,6 +232,7 @@ def _built(
         broker=BrokerSettings(limits=limits, **sections["broker"]),
         store=StoreSettings(**sections["store"]),
         gateway=GatewaySettings(**sections["gateway"]),
+        logs=LogsSettings(**sections["logs"]),
         services=services,
         workers=workers,
         path=place.path,

@@ -64,6 +64,14 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogsSettings:
+    """`[logs]`: what becomes of a log that grows."""
+
+    bytes_max: int = 50 * MIB
+    files: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """One `[[workers]]`: a file of which `count` copies run. `name` names its logs and pid files."""
 
@@ -99,6 +107,7 @@ class Settings:
     broker: BrokerSettings
     store: StoreSettings
     gateway: GatewaySettings
+    logs: LogsSettings
     services: dict[str, ServiceOptions]
     workers: tuple[WorkerSettings, ...]
     path: Path | None
@@ -112,6 +121,7 @@ class Settings:
             "broker": keys_of(self.broker),
             "store": keys_of(self.store),
             "gateway": keys_of(self.gateway),
+            "logs": keys_of(self.logs),
             "services": {name: options.values() for name, options in self.services.items()},
             "workers": [worker.as_shown() for worker in self.workers],
         }
@@ -146,12 +156,15 @@ class Settings:
         return None if path is None else Path(os.path.normpath(self.root / path))
 
 
+Section = BrokerSettings | StoreSettings | GatewaySettings | LogsSettings
+
+
 def limit_key(field_name: str) -> str:
     """The key of `[broker]` that sets this field of Limits: the field's name without its unit."""
     return field_name.removesuffix("_s").replace("_s_", "_")
 
 
-def keys_of(section: BrokerSettings | StoreSettings | GatewaySettings) -> dict[str, Any]:
+def keys_of(section: Section) -> dict[str, Any]:
     """The values of a section under the keys of the file."""
     held = asdict(section)
     limits = held.pop("limits", {})

@@ -20,6 +20,8 @@ from zmws.settings.sections import (
     MIB,
     BrokerSettings,
     GatewaySettings,
+    LogsSettings,
+    Section,
     StoreSettings,
     keys_of,
     limit_key,
@@ -129,6 +131,10 @@ _STORE = {
 _GATEWAY = {
     "http": Row("parsed", "HOST:PORT for HTTP", parse=parse_http),
 }
+_LOGS = {
+    "bytes_max": _bytes("a process whose log is larger begins another", 64 * KIB),
+    "files": _count("so many older ones are kept beside it, NAME.txt.1 the newest", 0, 1_000),
+}
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
     "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
@@ -149,13 +155,15 @@ SECTIONS: dict[str, dict[str, Row]] = {
     "broker": _BROKER,
     "store": _STORE,
     "gateway": _GATEWAY,
+    "logs": _LOGS,
     "services": SERVICE_OPTIONS,
     "workers": WORKER_KEYS,
 }
-_HELD: dict[str, BrokerSettings | StoreSettings | GatewaySettings] = {
+_HELD: dict[str, Section] = {
     "broker": BrokerSettings(),
     "store": StoreSettings(),
     "gateway": GatewaySettings(),
+    "logs": LogsSettings(),
 }
 # By the full name, section.name.
 SETTINGS: dict[str, Row] = {

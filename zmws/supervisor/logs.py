@@ -41,10 +41,21 @@ class Log:
         return seek_last_lines(self._log, count)
 
     def grown(self) -> str:
-        """What has come since."""
-        if self._file.is_file() and self._log.tell() > self._file.stat().st_size:
+        """What has come since, also into another file that was begun in its place."""
+        text = self._decoder.decode(self._log.read())
+        try:
+            now, open_ = self._file.stat(), os.fstat(self._log.fileno())
+        except OSError:
+            return text  # just between two files
+        if (now.st_dev, now.st_ino) != (open_.st_dev, open_.st_ino):
+            text += self._decoder.decode(self._log.read())  # what came before it was put aside
+            self._log.close()
+            self._log = self._file.open("rb")
+        elif self._log.tell() > now.st_size:
             self._log.seek(0)  # it was cut: begin again
-        return self._decoder.decode(self._log.read())
+        else:
+            return text
+        return text + self._decoder.decode(self._log.read())
 
     def close(self) -> None:
         """It is not read any more."""

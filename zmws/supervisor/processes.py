@@ -58,7 +58,10 @@ class Installation:
         config = ["-c", str(self.settings.path)] if self.settings.path is not None else []
         # -P: a folder named zmws/ in the installation must not stand for the program.
         zmws = [sys.executable, "-P", "-m", "zmws"]
-        all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config], BROKER)]
+        log = ["--log-file", str(self.log_file(BROKER))]
+        all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config, *log], BROKER)]
+        logs = self.settings.logs
+        bounds = ["--log-bytes-max", str(logs.bytes_max), "--log-files", str(logs.files)]
         for worker in self.settings.workers:
             command = [worker.python or sys.executable, *zmws[1:], "worker", worker.what, *config]
             if worker.service is not None:
@@ -70,7 +73,8 @@ class Installation:
                     command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
             for n in range(1, worker.count + 1):
                 name = worker.name if worker.count == 1 else f"{worker.name}-{n}"
-                all_of_them.append(Process(name, "worker", command, worker.name, worker))
+                log = ["--log-file", str(self.log_file(name)), *bounds]
+                all_of_them.append(Process(name, "worker", [*command, *log], worker.name, worker))
         if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:
             raise SettingsError(f"two workers would be named {', '.join(sorted(twice))}; rename one")
         known = {process.name for process in all_of_them} | {

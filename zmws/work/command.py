@@ -18,6 +18,8 @@ import click
 
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
+from zmws.log_file import LogFile
+from zmws.settings import LogsSettings
 from zmws.work.last_words import end
 from zmws.work.line_handler import LineHandler
 
@@ -36,6 +38,21 @@ OPTIONS: tuple[click.Parameter, ...] = (
         type=click.FloatRange(0),
         metavar="SECONDS",
         help="How long a job may take to end at a stop; then it is given back [the class's, or 30].",
+    ),
+    click.Option(
+        ["--log-file"], type=click.Path(path_type=Path), help="Write the log there, and all that is printed."
+    ),
+    click.Option(
+        ["--log-bytes-max"],
+        type=click.IntRange(1),
+        default=LogsSettings().bytes_max,
+        help="Begin another log file when it is larger.",
+    ),
+    click.Option(
+        ["--log-files"],
+        type=click.IntRange(0),
+        default=LogsSettings().files,
+        help="How many older ones are kept, as NAME.1 and so on.",
     ),
     click.Option(
         ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
@@ -129,6 +146,9 @@ def run_worker(
     config: Path | None = None,
     log_level: str = "info",
     stop_timeout: float | None = None,
+    log_file: Path | None = None,
+    log_bytes_max: int = LogsSettings().bytes_max,
+    log_files: int = LogsSettings().files,
     backend_servers: str | None = None,
     backend_port: int | None = None,
     frontend_port: int | None = None,
@@ -140,6 +160,8 @@ def run_worker(
     told on standard error."""
     from zmws.work.run import Run
 
+    if log_file is not None:
+        LogFile(log_file, log_bytes_max, log_files).take()
     try:
         set_up_log(log_level)
         importable(settings.root_of(config))
