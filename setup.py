@@ -10,6 +10,7 @@ change of the sources.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,20 +18,21 @@ from setuptools import setup
 
 INTERPRETED = {"zmws/core/timers.py"}  # zmws.testing puts others in their place
 # The rest of zmws may use what is not installed here; its types are not looked at.
-FLAGS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+FLAGS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", f"--cache-dir={os.devnull}"]
 
-wanted = os.environ.get("ZMWS_COMPILE", "0") not in ("", "0")
-editable = any("editable" in word or word == "develop" for word in sys.argv)
+wanted = os.environ.get("ZMWS_COMPILE", "").lower() in ("1", "true", "yes")
+building = {"bdist_wheel", "build_ext", "install"} & {*sys.argv}  # the other steps of pip only ask
 modules = []
-if wanted and editable:
-    sys.stderr.write("zmws: an editable installation is not compiled\n")
-elif wanted:
+if wanted and building:
     try:
         from mypyc.build import mypycify
-    except ImportError:  # setup_requires is about to bring it
-        pass
-    else:
-        files = {str(file) for part in ("core", "wire") for file in Path("zmws", part).rglob("*.py")}
-        modules = mypycify([*FLAGS, *sorted(files - INTERPRETED)], opt_level="3")
+    except ImportError:
+        sys.exit("zmws: ZMWS_COMPILE=1 needs mypy: pip install mypy (or leave out --no-build-isolation)")
+    for left in Path("build").glob("lib*"):  # of a build before: all that lies there goes into the wheel
+        shutil.rmtree(left)
+    files = {str(file) for part in ("core", "wire") for file in Path("zmws", part).rglob("*.py")}
+    modules = mypycify([*FLAGS, *sorted(files - INTERPRETED)], opt_level="3")
+elif wanted and "editable_wheel" in sys.argv:
+    sys.stderr.write("zmws: an editable installation is not compiled\n")
 
-setup(ext_modules=modules, setup_requires=["mypy>=1.11"] if wanted and not editable else [])
+setup(ext_modules=modules, setup_requires=["mypy>=1.11"] if wanted else [])

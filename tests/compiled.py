@@ -32,12 +32,11 @@ WITHOUT_SOCKETS = (
 NEEDED = "zmws/core/node"  # this module at least is compiled
 
 
-def built(folder: Path) -> Path:
-    """A wheel with the core compiled."""
+def built(tree: Path, folder: Path) -> Path:
+    """A wheel of this tree, with the core compiled."""
     words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."]
-    done = subprocess.run(
-        words, cwd=REPOSITORY, env={**os.environ, "ZMWS_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    )
+    told = {"ZMWS_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(words, cwd=tree, env={**os.environ, **told})
     if done.returncode != 0:
         sys.exit("tests.compiled: the wheel could not be built; the reason stands above")
     (wheel,) = folder.glob("*.whl")
@@ -51,7 +50,7 @@ def copied(folder: Path) -> None:
         cwd=REPOSITORY, capture_output=True, check=True, text=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).is_file() and not name.startswith("zmws/"):
+        if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
 
@@ -65,7 +64,9 @@ def main(arguments: list[str]) -> int:
         tree = Path(temporary, "tree")
         tree.mkdir()
         copied(tree)
-        with zipfile.ZipFile(built(Path(temporary))) as wheel:
+        wheel_file = built(tree, Path(temporary))
+        shutil.rmtree(tree / "zmws")
+        with zipfile.ZipFile(wheel_file) as wheel:
             wheel.extractall(tree)
             compiled = [name for name in wheel.namelist() if name.endswith(".so")]
         if not any(name.startswith(NEEDED) for name in compiled):

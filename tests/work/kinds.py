@@ -9,6 +9,7 @@ import enum
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -96,6 +97,16 @@ class Fails(Isolated):
 
     def setup(self) -> None:
         raise OSError("no database")
+
+
+class Tight(Isolated):
+    """Its child has no memory for a large job: to read it is its end."""
+
+    service_name = "TIGHT"
+
+    def setup(self) -> None:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), used + (8 << 20)))
 
 
 class Renewed(Isolated):

@@ -19,7 +19,7 @@ import pytest
 
 from tests.peers import wait_until
 from tests.work.executing import Bench
-from tests.work.kinds import Color, Fails, Isolated, Leaves, Needs, Once, Renewed, function
+from tests.work.kinds import Color, Fails, Isolated, Leaves, Needs, Once, Renewed, Tight, function
 from zmws.errors import ZmwsError
 from zmws.wire.values import value_of
 from zmws.work.birth import birth_of
@@ -411,6 +411,26 @@ def test_a_job_that_a_child_has_not_begun_when_it_dies_goes_back(opened: Open) -
     assert bench.run(["echo", 3]) == 3 and bench.finals == {}
 
 
+def test_a_job_that_ends_its_child_while_that_reads_it_has_failed(opened: Open) -> None:
+    error = opened(Tight).fails(["echo", "x" * (64 << 20)])
+    assert error["type"] == "ChildDied" and "exit code 1" in error["error"]
+
+
+def test_a_child_that_has_read_something_else_has_not_begun_the_next_job(opened: Open) -> None:
+    bench = opened()
+    bench.run(["echo", 1])
+    victim = bench.executor._free[-1]  # type: ignore[attr-defined]
+    bench.executor.idle()  # type: ignore[attr-defined]
+    wait_until(lambda: not victim.idling and victim in bench.executor._free)  # type: ignore[attr-defined]
+    os.kill(victim.pid, signal.SIGSTOP)
+    with bench.executor._lock:  # type: ignore[attr-defined]  # it is the next
+        bench.executor._free.remove(victim)  # type: ignore[attr-defined]
+        bench.executor._free.append(victim)  # type: ignore[attr-defined]
+        bench.start(["echo", 2], "late")
+    os.kill(victim.pid, signal.SIGKILL)
+    wait_until(lambda: bench.released == ["late"])
+
+
 def test_a_child_that_dies_while_others_are_set_up_is_replaced(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -504,3 +524,29 @@ def test_one_thread_reads_what_they_say_and_another_may_take_that_over(opened: O
         bench.executor.step(0.01)  # type: ignore[attr-defined]
     assert bench.threads == {"i": threading.get_ident()}
     assert value_of(bench.end_of().result) == 2
+
+
+def test_what_goes_wrong_with_one_thing_ends_not_the_thread_that_reads(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened()
+    bench.executor.attach()  # type: ignore[attr-defined]
+
+    def fails(now: float) -> None:
+        raise KeyError("not registered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.executor, "_look", fails)
+        bench.executor.step(0.0)  # type: ignore[attr-defined]
+    wait_until(lambda: "a fault in the worker; it goes on" in caplog.text)
+
+
+def test_a_child_that_has_not_read_all_is_not_asked_for_when_its_pipe_is_gone(opened: Open) -> None:
+    bench = opened()
+    children = bench.executor
+    children.attach()  # type: ignore[attr-defined]
+    child = children._free[-1]  # type: ignore[attr-defined]
+    children._selector.unregister(child.pipe.sock)  # type: ignore[attr-defined]
+    child.pipe._left += b"x"
+    children._look(0.0)  # type: ignore[attr-defined]
+    child.pipe._left.clear()

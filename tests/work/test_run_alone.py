@@ -6,6 +6,7 @@ import json
 import logging
 import queue
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,9 @@ from zmws.dialog.worker import DialogSettings
 from zmws.wire.messages import WorkerRequest
 from zmws.work import Retry
 from zmws.work import run as run_module
+from zmws.work.attempt import Final
 from zmws.work.declared import BadWorker
+from zmws.work.job import JobInHand
 from zmws.work.run import RECYCLED, Run
 
 CALLS: list[str] = []  # what was called, in its order
@@ -261,6 +264,35 @@ def test_after_so_many_jobs_it_leaves_to_be_started_anew() -> None:
     assert run.run() == RECYCLED
     assert line.stops[0] is None and CALLS.index("stop") == CALLS.index("A work 2") + 1
     assert line.stops == [None, None], "once for the limit, once at the end"
+
+
+def test_a_log_that_nobody_reads_holds_up_no_other_jobs_end_when_it_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Few(Called):
+        max_jobs = 1
+
+    run, _ = made(Few)
+    gate, reached = threading.Event(), threading.Event()
+
+    def unread(level: int, text: str, *values: Any) -> None:
+        reached.set()
+        gate.wait(20)
+
+    monkeypatch.setattr("zmws.work.run._say", unread)
+    requests = [job("A", name) for name in "ab"]
+    jobs = [JobInHand(run.line, request, "A") for request in requests]
+    for request, one in zip(requests, jobs, strict=True):
+        run._in_hand[request.token] = one
+    first = threading.Thread(target=run._ended, args=(jobs[0], requests[0].token, 0.0, Final()))
+    first.start()
+    try:
+        assert reached.wait(10), "it leaves, and says so"
+        assert run._ending.acquire(timeout=0.5), "the other one's end waits for nobody"
+        run._ending.release()
+    finally:
+        gate.set()
+        first.join(10)
 
 
 def test_at_its_age_it_leaves_also_while_there_is_no_job() -> None:

@@ -106,6 +106,9 @@ class Child:
         """Raises what the class's file raises, and ZmwsError."""
         self._line = _Line(pipe)
         self._pipe, self._stacks, self._mark = pipe, stacks, mark
+        self._number = 0  # of the jobs that have come
+        # From the first byte: to read a job may already be its child's end (for want of memory).
+        pipe.on_data = lambda: MARK.pack_into(mark, 0, self._number + 1)
         self._incoming = pipe.receive()
         self._endpoint: str | None = None
         self._client = OwnClient(lambda: self._endpoint)
@@ -141,7 +144,7 @@ class Child:
         self._executor.close()
 
     def _run(self, request: WorkerRequest, bytes_max: int, client: str | None, number: int) -> None:
-        MARK.pack_into(self._mark, 0, number)  # from here on it has run
+        self._number = number
         line = self._line
         line.next_job(bytes_max)
         self._endpoint = client
@@ -173,7 +176,10 @@ class Child:
         while True:
             while self._others:
                 yield self._others.popleft()
-            yield next(self._incoming)
+            message = next(self._incoming)
+            if message[0] != "job":
+                MARK.pack_into(self._mark, 0, self._number)
+            yield message
 
     def _on_sigterm(self, number: int, frame: object) -> None:
         """Nothing is read while a job is in hand, but here."""

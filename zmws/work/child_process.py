@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import re
@@ -14,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from zmws.wire.messages import WorkerRequest
@@ -129,10 +129,10 @@ class ChildProcess:
 
     # ------------------------------------------------------------ what it prints
 
-    def printed(self, most: int | None = READS_MAX) -> list[str]:
-        """Whole lines of its standard output and error, since the last call; of so many reads (None: all)."""
+    def printed(self) -> list[str]:
+        """Whole lines of its standard output and error, since the last call; of READS_MAX reads."""
         lines: list[str] = []
-        for _ in count() if most is None else range(most):
+        for _ in range(READS_MAX):
             if not (data := self._read(self.out)):
                 break
             *whole, self._rest = (self._rest + data).split(b"\n")
@@ -185,8 +185,8 @@ class ChildProcess:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has begun the last job that it was given. It may have died before."""
-        return bool(MARK.unpack_from(self._mark)[0] == self._number)
+        """Whether it has begun to read the last job that it was given. It may have died before."""
+        return bool(MARK.unpack_from(self._mark)[0] >= self._number)
 
     def reap(self) -> Final:
         """It has died; how a job that it ran has ended by that."""
@@ -220,9 +220,10 @@ class ChildProcess:
 
 def _mark(opened: contextlib.ExitStack, of_the_child: contextlib.ExitStack) -> tuple[mmap.mmap, int]:
     """Memory that is shared with the child, and its descriptor: there it notes which job it begins."""
-    fd = os.memfd_create("zmws-mark", 0)
+    fd = os.memfd_create("zmws-mark", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     of_the_child.callback(os.close, fd)
     os.ftruncate(fd, MARK.size)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or to read it could be the end of this process
     shared = mmap.mmap(fd, MARK.size)
     opened.callback(shared.close)
     return shared, fd

@@ -35,7 +35,6 @@ from zmws.work.executor import Ended
 from zmws.work.fault import encode_fault
 from zmws.work.guard import Guard
 from zmws.work.job import JobInHand, relay
-from zmws.work.last_words import WORDS_S, within
 from zmws.work.printer import Printer
 
 log = logging.getLogger("zmws.worker")
@@ -177,13 +176,13 @@ class Children:
         except OSError as wrong:
             self._delay_start()
             self._fault = f"the system has none left: {wrong}"
-            return log.error("%s: no child process could be started: %s", self._declared.service, wrong)
+            return self._say(logging.ERROR, "no child process could be started: %s", wrong)
         self._guard.watch(child.pid)
-        with self._lock:
-            self._children.append(child)
         self._selector.register(child.out, selectors.EVENT_READ, partial(self._printed, child))
         self._selector.register(child.stacks, selectors.EVENT_READ, partial(self._stack_came, child))
         self._selector.register(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
+        with self._lock:
+            self._children.append(child)
         # Last: when it has died, all these are taken out again.
         self._selector.register(child.death, selectors.EVENT_READ, partial(self._died, child))
         return self._wake()
@@ -260,7 +259,7 @@ class Children:
 
     def _say(self, level: int, text: str, *values: Any) -> None:
         """A line of the log. Nobody may read it, and the thread that says it has heartbeats to send."""
-        within(WORDS_S, partial(log.log, level, f"{self._declared.service}: {text}", *values))
+        self._printer.call(partial(log.log, level, f"{self._declared.service}: {text}", *values))
 
     # ------------------------------------------------------------ the thread that reads what they say
 
@@ -285,12 +284,15 @@ class Children:
             for key, _ in self._selector.select(wait_s):
                 if self._selector.get_map().get(key.fd) is not key:
                     continue  # of a child that has ended just now
-                try:
-                    key.data()
-                except Exception as fault:
-                    told = encode_fault(fault)["traceback"]
-                    self._say(logging.ERROR, "a fault in the worker; it goes on\n%s", told)
-            self._look(time.monotonic())
+                self._guarded(key.data)
+            self._guarded(partial(self._look, time.monotonic()))
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as fault:
+            told = encode_fault(fault)["traceback"]
+            self._say(logging.ERROR, "a fault in the worker; it goes on\n%s", told)
 
     def wait_s(self) -> float | None:
         """In so many seconds `step` is to be called at the latest; None: there is no such time."""
@@ -309,7 +311,7 @@ class Children:
             if child.kill_at is not None and now >= child.kill_at:
                 child.kill_at = None
                 child.kill()
-            if child.pipe.is_full:
+            if child.pipe.is_full and child.pipe.sock in self._selector.get_map():
                 self._selector.modify(child.pipe.sock, _BOTH, partial(self._said, child))
         for child, at in list(self._stack_at.items()):
             if now >= at:
@@ -338,11 +340,11 @@ class Children:
             self._selector.unregister(child.stacks)
         self._stack_at[child] = time.monotonic() + _STACK_S
 
-    def _said(self, child: ChildProcess, most: int | None = READS_MAX) -> None:
+    def _said(self, child: ChildProcess) -> None:
         if child.pipe.is_full and child.pipe.flush():
             self._selector.modify(child.pipe.sock, selectors.EVENT_READ, partial(self._said, child))
         try:
-            for kind, *given in child.pipe.receive(most):
+            for kind, *given in child.pipe.receive(READS_MAX):
                 if kind == "final":
                     self._final(child, *given)
                 elif kind == "say":
@@ -403,8 +405,8 @@ class Children:
                 self._free.remove(child)
         child.kill_group()  # while its number is its own: what it has started, and has left
         if child.pipe.sock in self._selector.get_map():
-            self._said(child, None)
-        self._printer.put(child.printed(None) + child.last_of_line())
+            self._said(child)  # a pipe holds less than that
+        self._printer.put(child.printed() + child.last_of_line())
         self._held_up.discard(child)
         final, begun = child.reap(), child.has_begun
         self._guard.forget(child.pid)

@@ -96,7 +96,9 @@ class JobLines:
                     self._line(*self._said.popleft())
             left_out, self._left_out = self._left_out, 0
             if left_out:
-                log.warning("%d lines about jobs were left out: nobody read this log for a while", left_out)
+                with contextlib.suppress(Exception):  # of the author's handlers, likewise
+                    text = "%d lines about jobs were left out: nobody read this log for a while"
+                    log.warning(text, left_out)
 
     def _write_plain(self, handler: LineHandler) -> None:
         """Many at once: a record for each would cost more than a small job does."""

@@ -124,6 +124,10 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         """Begin a job that `next` has shown; False if it was taken back meanwhile."""
         return self._unbegun.pop(token, None) is not None
 
+    def put_back(self, request: WorkerRequest) -> None:
+        """A job that `begin` was called for is to be begun later."""
+        self._unbegun[request.token] = request
+
     def look_around(self) -> None:
         """Whoever waits for the next job is to do so."""
         if not self._woken:

@@ -10,11 +10,11 @@ import pickle
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
-MARK = struct.Struct("@q")  # in memory that both see: the number of the last job that the child has begun
+MARK = struct.Struct("@q")  # in memory that both see: the number of the last job that the child has got
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 64 * 1024  # more would be mapped and unmapped for each message
 
@@ -28,6 +28,7 @@ class Pipe:
         self._left = bytearray()  # what could not be sent yet
         self._sending = threading.Lock()
         self.broken = False  # the other end is gone
+        self.on_data: Callable[[], object] = lambda: None  # something has come, and is not looked at yet
 
     def send(self, message: Any) -> bool:
         """Send; where the socket does not block, as much as goes now. False if something is left."""
@@ -70,6 +71,7 @@ class Pipe:
                 data = b""
             if not data:
                 raise EOFError
+            self.on_data()
             self._came += data
         yield from self._whole()
 

@@ -251,7 +251,10 @@ class Run:
                 request = self._next()
                 if request is None:
                     return
-                self._start(request)
+                if not self._start(request):
+                    line.put_back(request)
+                    self._put_off.appendleft(request)
+                    continue
                 if self._look_at is None:
                     self._look_at = time.monotonic() + _LOOK_S
             except BaseException as fault:
@@ -271,18 +274,22 @@ class Run:
         """The tokens of jobs that are in hand, and not lost."""
         return {*self._in_hand, *(request.token for request in self._put_off)}
 
-    def _start(self, request: WorkerRequest) -> None:
+    def _start(self, request: WorkerRequest) -> bool:
+        """Begin a job; False if there is no slot for it."""
         job = JobInHand(self.line, request, self.services[0])
         if job.service not in self._workers:
             error = {"code": "job_failed", "error": f"this worker does not serve '{job.service}'"}
-            return self.line.finish(request.token, Final(error=error).body)
+            self.line.finish(request.token, Final(error=error).body)
+            return True
+        if not self._slots.take(job.service):
+            return False
         worker, found = self._workers[job.service]
         self._in_hand[request.token] = job
         begun = time.monotonic()
         self._lines.begins(job)
         ended = partial(self._ended, job, request.token, begun)
         try:
-            executor = self._slots.take(job.service)
+            executor = self._slots.of(job.service)
             executor.start(worker, found, job, request, ended)
             if self.line.is_cancelled(request.token):
                 executor.cancel(job)  # it may have come before the executor knew of the job
@@ -291,7 +298,7 @@ class Run:
             if self._in_hand.pop(request.token, None) is not None:
                 self._slots.give_back(job.service)
             raise
-        return None
+        return True
 
     def _wake(self) -> None:
         self.line.look_around()
@@ -339,7 +346,7 @@ class Run:
             try:
                 request = self.line.next(max(0.0, min(due) - now) if due else None)
             except queue.Empty:
-                self._leave_if_enough()
+                self._say_leaving(self._leave_if_enough())
                 self._call_idle(time.monotonic())
                 if self._put_off:
                     return self._put_off_no_more()
@@ -347,6 +354,8 @@ class Run:
             if request is None or self._slots.any or self._slots.free(self._service_of(request)):
                 return request
             self._put_off.append(request)
+            if self._slots.free(self._service_of(request)):  # one has ended just now, and saw none put off
+                return self._put_off_no_more()
 
     def _service_of(self, request: WorkerRequest) -> str:
         return self.services[0] if len(self.services) == 1 else service_of(request, self.services[0])
@@ -355,6 +364,7 @@ class Run:
         if final is None:
             return self._not_begun(job, token)
         now = time.monotonic()
+        why = None
         with self._ending:
             if self._in_hand.pop(token, None) is None:
                 return None  # an exception has fallen into its start, and it was told as failed
@@ -364,8 +374,9 @@ class Run:
             self._recycling.jobs += self._workers[job.service][1].kind != CHILDREN
             self._slots.give_back(job.service)
             self._was_long = now - begun > self.line.dialog.settings.lies_s
-            self._leave_if_enough()  # before the result: with that the broker may give the next job
+            why = self._leave_if_enough()  # before the result: with that the broker may give the next job
         self.line.finish(token, final.body)
+        self._say_leaving(why)
         if self._put_off or idle_is_due_anew:
             self.line.look_around()
         error = final.error
@@ -397,12 +408,13 @@ class Run:
             self.line.stop(self._stop_timeout_s)
 
     def _idle_at(self) -> dict[str, float | None]:
-        """When each service's idle() is due, None where it was called."""
-        general = self.line.idle_after_s
+        """When each service's idle() is due, None where it was called; of one that is busy, when to look
+        again: its job may end without a word to the main thread."""
+        general, now = self.line.idle_after_s, time.monotonic()
         return {
             name: None
-            if name in self._idle_called or self._slots.busy(name)
-            else self._worked_at[name] + (found.idle_after or general)
+            if name in self._idle_called
+            else (now if self._slots.busy(name) else self._worked_at[name]) + (found.idle_after or general)
             for name, (_, found) in self._workers.items()
         }
 
@@ -421,17 +433,24 @@ class Run:
                 raise
             _say(logging.ERROR, "%s failed; the worker goes on\n%s", name, encode_fault(fault)["traceback"])
 
-    def _leave_if_enough(self) -> None:
+    def _leave_if_enough(self) -> str | None:
+        """Leave to be started anew, if it is time for that; why."""
         # What was handed over to stop may not have been taken up yet.
         told = self._signals is not None and bool(self._signals.came)
         if self.line.dialog.stopping or told or self._code == RECYCLED:
-            return
+            return None
         why = self._recycling.why(time.monotonic())
         if why is not None:
             self._recycling.due_at = None
             self._code = RECYCLED
-            _say(logging.INFO, "leaves to be started anew: %s", why)
             self.line.stop()
+        return why
+
+    def _say_leaving(self, why: str | None) -> None:
+        """Once. The thread that says it may have heartbeats to send, and nobody may read the log."""
+        if why is not None:
+            text = "leaves to be started anew: %s"
+            last_words.within(last_words.WORDS_S, partial(_say, logging.INFO, text, why))
 
     # ------------------------------------------------------------ the I/O thread
 
@@ -443,11 +462,10 @@ class Run:
 
     def _on_start(self, request: WorkerRequest) -> bool:
         """Begin a job for which a child is free. The main thread would but hand it on."""
-        service = self._service_of(request)
-        if service not in self._workers or not self._slots.free(service):
-            return False
+        if self._put_off:
+            return False  # these come first
         try:
-            self._start(request)
+            return self._start(request)
         except Exception as fault:  # of ours: heartbeats must go on
             told = encode_fault(fault)
             text = "a job could not be begun; the worker goes on\n%s"

@@ -125,11 +125,13 @@ class Slots:
         """Whether a job of this service runs."""
         return self._taken[service] > 0
 
-    def take(self, service: str) -> Executor:
-        """A job begins; what runs it."""
+    def take(self, service: str) -> bool:
+        """A job is to begin, and has a slot from now on; False if there is none."""
         with self._counting:
+            if not self.any and not self.free(service):
+                return False
             self._taken[service] += 1
-        return self._executors[service]
+        return True
 
     def give_back(self, service: str) -> None:
         """A job has ended."""

@@ -357,6 +357,16 @@ def test_children_are_idle_again_after_each_job(tmp_path: Path, broker: RunningB
             at.submit().result(5)
 
 
+def test_idle_is_called_after_a_job_that_took_longer_than_the_time_to_it(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    idles = tmp_path / "idles"
+    text = IDLES.replace('"idles"', repr(str(idles))).replace("= 0.05", "= 0.3")
+    with at_work(tmp_path, broker, text.replace("return 1", "time.sleep(0.6)")) as at:
+        at.submit().result(5)  # right behind the start
+        wait_until(lambda: idles.exists() and len(idles.read_text()) >= 2, 5)
+
+
 def test_beside_children_that_print_without_an_end_heartbeats_go_on(
     tmp_path: Path, broker: RunningBroker
 ) -> None:
