@@ -13,6 +13,7 @@ _VERBS = {
     "init": ("init", "Make a new project: settings, a worker, a test."),
     "start": ("control", "Start the broker and the workers, detached, and wait until they are ready."),
     "stop": ("control", "Stop the workers, then the broker."),
+    "restart": ("control", "Stop, then start, with the settings as they are now."),
     "status": ("status", "What runs here, and how the broker is."),
     "logs": ("status", "Show the log of a process."),
     "config": ("config", "Check the settings."),
@@ -31,7 +32,11 @@ _VERBS = {
     "backup": ("storing", "Copy the store to a file; the broker may go on."),
     "restore": ("storing", "Go back to a backup."),
     "check": ("storing", "Look for damage in the store."),
+    "completion": ("completion", "What a shell needs to complete these with TAB."),
 }
+
+
+COMPLETE = "_ZMWS_COMPLETE"  # the variable by which a shell asks, however this program was started
 
 
 class _Verbs(click.Group):
@@ -96,7 +101,7 @@ def main() -> None:
 
     output.set_up()
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, complete_var=COMPLETE)
     except SystemExit:
         raise
     except BaseException as fault:

@@ -14,6 +14,7 @@ import click
 from zmws import ids
 from zmws.cli.durations import wait_time_above_0
 from zmws.cli.ends import zmws
+from zmws.cli.names import service_argument
 from zmws.cli.options import Connect, broker_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
@@ -25,7 +26,7 @@ from zmws.errors import JobTimeout, ZmwsError
 
 
 @click.command()
-@click.argument("service")
+@service_argument()
 @click.argument("params", nargs=-1)
 @click.option(
     "--timeout",
@@ -80,7 +81,7 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
 
 
 @click.command()
-@click.argument("service")
+@service_argument()
 @click.argument("params", nargs=-1)
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option(

@@ -1,4 +1,4 @@
-"""`zmws start` and `stop`: the processes of this installation."""
+"""`zmws start`, `stop` and `restart`: the processes of this installation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
+from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
@@ -51,7 +52,7 @@ def _say_event(event: Event) -> None:
 )
 @json_option
 @config_option
-@click.argument("names", nargs=-1)
+@processes_argument(nargs=-1)
 def start(
     servers: bool,
     workers: bool,
@@ -115,7 +116,7 @@ def _show_started(installation: Installation, done: Started) -> None:
 )
 @json_option
 @config_option
-@click.argument("names", nargs=-1)
+@processes_argument(nargs=-1)
 def stop(
     servers: bool,
     workers: bool,
@@ -151,3 +152,46 @@ def stop(
         say(f"zmws: a broker of this folder runs that was not started from here; 'kill {unnoted}' stops it")
         return FAILED
     return 0
+
+
+@click.command()
+@click.option("--servers", is_flag=True, help="Only the broker.")
+@click.option("--workers", is_flag=True, help="Only the workers.")
+@click.option(
+    "--wait",
+    type=wait_time,
+    metavar="DURATION",
+    help="How long jobs in hand may take [stop_timeout of the settings, or 30 s].",
+)
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long to wait until they are ready.",
+)
+@config_option
+@processes_argument(nargs=-1)
+@click.pass_context
+def restart(
+    ctx: click.Context,
+    servers: bool,
+    workers: bool,
+    wait: float | None,
+    timeout: float,
+    config: Path | None,
+    names: tuple[str, ...],
+) -> int:
+    """Stop, then start: the same processes, with the settings as they are now.
+
+    What does not run is started. While the broker alone restarts, workers go on with the jobs in hand.
+
+    \b
+    Example:
+      zmws restart --workers       # after a change of their code
+    """
+    settings_here(config)  # what is wrong with it is told before anything is stopped
+    which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": False}
+    code: int = ctx.invoke(stop, wait_s=wait, **which)
+    return code or ctx.invoke(start, timeout=timeout, **which)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from zmws.cli.names import service_argument
 from zmws.cli.options import Connect, broker_options, filter_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.records import error_line
@@ -95,7 +96,7 @@ def services(ctx: click.Context, as_json: bool, connect: Connect) -> int:
 
 
 @services.command()
-@click.argument("service")
+@service_argument()
 @json_option
 @broker_options
 def show(service: str, as_json: bool, connect: Connect) -> int:
@@ -110,7 +111,7 @@ def show(service: str, as_json: bool, connect: Connect) -> int:
 
 
 @services.command()
-@click.argument("service")
+@service_argument()
 @json_option
 @broker_options
 def forget(service: str, as_json: bool, connect: Connect) -> int:

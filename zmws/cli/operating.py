@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from zmws.cli.names import service_argument
 from zmws.cli.options import Connect, broker_options, json_option, sure
 from zmws.cli.tables import show_done
 
 
 @click.command()
-@click.argument("service")
+@service_argument()
 @json_option
 @broker_options
 def pause(service: str, as_json: bool, connect: Connect) -> int:
@@ -18,7 +19,7 @@ def pause(service: str, as_json: bool, connect: Connect) -> int:
 
 
 @click.command()
-@click.argument("service")
+@service_argument()
 @json_option
 @broker_options
 def resume(service: str, as_json: bool, connect: Connect) -> int:
@@ -27,7 +28,7 @@ def resume(service: str, as_json: bool, connect: Connect) -> int:
 
 
 @click.command()
-@click.argument("service")
+@service_argument()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @broker_options

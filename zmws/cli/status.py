@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
+from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import duration, show_json, show_table
@@ -111,7 +112,7 @@ def _show_broker(address: str, stats: dict[str, Any], warn_percent: int) -> None
 
 
 @click.command()
-@click.argument("name")
+@processes_argument("name")
 @click.option("-f", "--follow", "go_on", is_flag=True, help="Go on as it grows; Ctrl-C ends.")
 @click.option(
     "-n",
