@@ -70,3 +70,24 @@ def test_a_stop_waits_for_the_stop_timeout_of_the_settings(tmp_path: Path) -> No
         assert zmws.run("stop", "--workers").out == "stopped: sleep\n"
         record = zmws.run("job", "show", job, "--json").json()
         assert (record["state"], record["failures"]) == ("waiting", 0)
+
+
+def test_status_says_how_each_process_is_and_which_runs_older_code(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("tells", "tells.py")) as zmws:
+        (tmp_path / "tells.py").write_text(TELLS)
+        assert zmws.run("start").code == 0
+        for _ in range(2):
+            assert zmws.run("call", "TELLS").code == 0
+        broker, tells = zmws.run("status", "--json").json()["processes"]
+        assert broker["worker"] is None and not broker["stale"]
+        assert tells["worker"]["services"] == ["TELLS"] and tells["worker"]["done"] == 2
+        for row in (broker, tells):
+            assert 0 < row["uptime_s"] < 60 and row["memory_bytes"] > 1 << 20 and row["cpu_s"] > 0
+        shown = zmws.run("status")
+        assert shown.code == 0 and shown.err == ""
+        assert "UP" in shown.out and "MEMORY" in shown.out and " MiB  2 " in shown.out
+        later = (tmp_path / "tells.py").stat().st_mtime + 5
+        os.utime(tmp_path / "tells.py", (later, later))
+        shown = zmws.run("status")
+        assert "tells runs older code than tells.py has" in shown.err and "restart tells" in shown.err
+        assert zmws.run("status", "--json").json()["processes"][1]["stale"] is True

@@ -99,8 +99,11 @@ def _show_started(installation: Installation, done: Started) -> None:
         echo(f"logs in {installation.logs_dir}")
     else:
         echo(f"broker at {broker.address}, logs in {installation.logs_dir}")
-    if "STR-REV" in services_with_workers(installation):
-        echo(f"try:  {zmws()} call STR-REV str='Hello, world'")
+    served = services_with_workers(installation)
+    for service, params in (("STR-REV", "str='Hello, world'"), ("HELLO", "name=you")):  # of the samples
+        if service in served:
+            echo(f"try:  {zmws()} call {service} {params}")
+            break
     echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
 
 

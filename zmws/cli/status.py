@@ -12,7 +12,7 @@ from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
-from zmws.cli.tables import duration, show_json, show_table
+from zmws.cli.tables import duration, show_json, show_table, size_shown
 from zmws.core.job import iso
 from zmws.supervisor.broker import Broker
 from zmws.supervisor.logs import Log, follow, logs_of
@@ -44,24 +44,53 @@ def status(as_json: bool, config: Path | None) -> int:
     found = status_of(Installation(known))
     stats, fault = found.broker.stats, _fault(found)
     if as_json:
-        rows = [
-            {"name": one.name, "state": one.state, "pid": one.pid, "last_sign_at": iso(one.last_sign_at)}
-            for one in found.processes
-        ]
+        rows = [_row_for_programs(found, one) for one in found.processes]
         show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
     else:
-        rows_shown = [
-            (one.name, f"died {after(one)}" if one.state == DIED else one.state, one.pid)
-            for one in found.processes
-        ]
-        show_table(("NAME", "STATE", "PID"), rows_shown)
+        heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
+        show_table(heads, [_row_shown(found, one) for one in found.processes], ("SERVICES",))
         if stats is None:
             say(f"zmws: {fault}")
         else:
             _show_broker(found.broker.address, stats, known.broker.descriptors_warn_percent)
+        for name, file in found.stale.items():
+            say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} restart {name}' takes it up")
     if stats is None:
         return NO_BROKER
     return FAILED if found.has_died else 0
+
+
+def _row_shown(found: Status, one: State) -> tuple[object, ...]:
+    state = f"died {after(one)}" if one.state == DIED else one.state
+    lives, row = found.vitals.get(one.name), found.workers.get(one.name)
+    up = cpu = memory = None
+    if lives is not None:
+        up, cpu = duration(lives.uptime_s), f"{100 * lives.cpu_s / max(lives.uptime_s, 0.01):.1f} %"
+        memory = size_shown(row.get("memory_bytes") if row is not None else None) or size_shown(
+            lives.memory_bytes
+        )
+    if row is None:
+        return (one.name, state, one.pid, up, cpu, memory, None, None, None)
+    if row["state"] not in ("idle", "busy"):
+        state = f"{state}, {row['state']}"
+    return (one.name, state, one.pid, up, cpu, memory, row["done"], row["failed"], ", ".join(row["services"]))
+
+
+def _row_for_programs(found: Status, one: State) -> dict[str, Any]:
+    lives, row = found.vitals.get(one.name), found.workers.get(one.name) or {}
+    return {
+        "name": one.name,
+        "state": one.state,
+        "pid": one.pid,
+        "last_sign_at": iso(one.last_sign_at),
+        "uptime_s": None if lives is None else round(lives.uptime_s, 2),
+        "cpu_s": None if lives is None else lives.cpu_s,
+        "memory_bytes": row.get("memory_bytes") or (None if lives is None else lives.memory_bytes),
+        "stale": one.name in found.stale,
+        "worker": {name: row.get(name) for name in ("id", "state", "services", "done", "failed")}
+        if row
+        else None,
+    }
 
 
 def after(died: State) -> str:

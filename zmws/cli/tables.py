@@ -181,3 +181,13 @@ def duration(seconds: float | None) -> str | None:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def size_shown(count: int | None) -> str | None:
+    """Bytes in the unit that a person would use."""
+    if count is None:
+        return None
+    for unit, of in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count >= of:
+            return f"{count / of:.1f} {unit}" if count < 10 * of else f"{count / of:.0f} {unit}"
+    return f"{count} B"

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from zmws.supervisor.broker import Broker, look
+from zmws.errors import ZmwsError
+from zmws.supervisor.broker import Broker, client_of, look
 from zmws.supervisor.processes import BROKER, DIED, RUNNING, Installation, State
+from zmws.supervisor.vitals import Vitals, vitals
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`out_of_descriptors`: how many a broker has in use and may have, if that is why nobody can ask it."""
+    """`out_of_descriptors`: how many a broker has in use and may have, if that is why nobody can ask it.
+    By the name of a process: `vitals` what the system tells of it, `workers` what the broker does (a row of
+    zmws.workers), `stale` the worker file that is newer than it is."""
 
     processes: list[State]
     broker: Broker
     out_of_descriptors: tuple[int, int] | None
+    vitals: dict[str, Vitals]
+    workers: dict[str, dict[str, Any]]
+    stale: dict[str, Path]
 
     @property
     def has_died(self) -> bool:
@@ -38,7 +48,36 @@ def status(installation: Installation) -> Status:
     elif row.state != RUNNING:
         # In the foreground, as systemd runs it: nobody has noted it.
         row.state, row.pid, row.last_sign_at = RUNNING, broker.pid, None
-    return Status(states, broker, used_up)
+    pids = {one.name: one.pid for one in states if one.pid is not None}
+    found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
+    workers = _workers(installation, pids) if broker.what == "ours" else {}
+    return Status(states, broker, used_up, found_of, workers, _stale(installation, found_of))
+
+
+def _workers(installation: Installation, pids: dict[str, int]) -> dict[str, dict[str, Any]]:
+    try:
+        with client_of(installation, 1.0) as client:
+            rows = {(row["host"], row["pid"]): row for row in client.ask("zmws.workers")}
+    except ZmwsError:
+        return {}
+    host = socket.gethostname()
+    return {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}
+
+
+def _stale(installation: Installation, found_of: dict[str, Vitals]) -> dict[str, Path]:
+    """Those whose file was changed after they had been started."""
+    found = {}
+    for process in installation.processes(False, True):
+        if process.worker is None or process.name not in found_of:
+            continue
+        began_at = time.time() - found_of[process.name].uptime_s
+        try:
+            changed_at = process.worker.file.stat().st_mtime
+        except OSError:
+            continue
+        if changed_at > began_at:
+            found[process.name] = process.worker.file
+    return found
 
 
 def descriptors_of(pid: int) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ def test_a_new_project_starts_answers_and_its_test_passes(tmp_path: Path) -> Non
     try:
         started = run("start", cwd=shop, **ports)
         assert started.code == 0 and "started: broker, hello" in started.out, started.err
+        assert "call HELLO name=you" in started.out
         assert run("call", "HELLO", "name=you", cwd=shop, **ports).out == "Hello, you!\n"
     finally:
         assert run("stop", cwd=shop, **ports).code == 0
