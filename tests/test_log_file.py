@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -117,6 +118,35 @@ def test_processes_keep_their_logs_within_bounds_and_logs_goes_on(tmp_path: Path
             following.wait()
             following.stdout.close()
         assert log.stat().st_size < 64 * 1024
+
+
+LOGS = """
+import logging
+from zmws import WorkerBase
+
+class Logs(WorkerBase):
+    service_name = "LOGS"
+    isolate = {isolate}
+
+    def work(self, job_id, params):
+        logging.getLogger("shop").warning("a word")
+"""
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_all_that_is_logged_can_be_json(tmp_path: Path, isolate: bool) -> None:
+    more = '[logs]\nformat = "json"\n'
+    with installation(tmp_path, worker_table("logs", "logs.py") + more) as zmws:
+        (tmp_path / "logs.py").write_text(LOGS.format(isolate=isolate))
+        assert zmws.run("start").code == 0
+        assert zmws.run("submit", "LOGS", "--wait").code == 0
+        assert zmws.run("stop").code == 0
+        for name in ("broker", "logs"):
+            text = (tmp_path / "logs" / f"{name}.txt").read_text()
+            lines = [json.loads(line) for line in text.splitlines()]
+            assert all({"at", "level", "logger", "message"} <= line.keys() for line in lines)
+        (word,) = [line for line in lines if line["message"] == "a word"]
+        assert (word["level"], word["logger"], word["service"]) == ("WARNING", "shop", "LOGS")
 
 
 def test_a_broker_opens_its_log_anew_at_sighup(tmp_path: Path) -> None:

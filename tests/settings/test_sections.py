@@ -36,7 +36,7 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
     assert (settings.store.reserve_bytes, settings.store.free_bytes_min) == (16 * MIB, 64 * MIB)
     assert (settings.store.cache_bytes, settings.store.check) == (16 * MIB, 2.0)
     assert settings.gateway.http == "127.0.0.1:5580"
-    assert (settings.logs.bytes_max, settings.logs.files) == (50 * MIB, 10)
+    assert (settings.logs.bytes_max, settings.logs.files, settings.logs.format) == (50 * MIB, 10, "text")
 
 
 def test_folders_for_pid_files_and_logs_lie_in_the_installation(site: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import time
 
@@ -25,18 +26,19 @@ def log() -> logging.Logger:
     return made
 
 
+@pytest.mark.parametrize("as_json", [False, True])
 def test_a_line_is_what_a_record_would_have_made(
-    log: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    log: logging.Logger, monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     monkeypatch.setattr(logging.Formatter, "converter", time.gmtime)
     mine, theirs = io.StringIO(), io.StringIO()
-    LineHandler(mine).write_lines(log.name, LINES)
-    handler = LineHandler(theirs)
+    LineHandler(mine, as_json).write_lines(log.name, LINES)
+    handler = LineHandler(theirs, as_json)
     for at, level, job, text, values in LINES:
         record = log.makeRecord(log.name, logging.getLevelName(level), __file__, 0, text, values, None)
         record.created, record.msecs, record.zmws = at, (at - int(at)) * 1000, job
         handler.handle(record)
-    assert mine.getvalue() == theirs.getvalue() and mine.getvalue().count("\n") == 4
+    assert mine.getvalue() == theirs.getvalue() and mine.getvalue().count("\n") == (3 if as_json else 4)
 
 
 def test_whatever_is_on_its_way_is_noticed(log: logging.Logger) -> None:
@@ -77,3 +79,29 @@ def test_the_log_of_a_worker_goes_that_way(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(logging.Formatter, "converter", time.gmtime)
     set_up_log("info")
     assert [type(one) for one in given] == [LineHandler]
+
+
+def test_as_json_a_line_says_what_it_is_of_and_what_went_wrong(log: logging.Logger) -> None:
+    out = io.StringIO()
+    handler = LineHandler(out, as_json=True)
+    handler.write_lines(log.name, LINES)
+    log.addHandler(handler)
+    try:
+        try:
+            raise LookupError("nothing\nthere")
+        except LookupError:
+            log.exception("it failed: %s", "ü")
+    finally:
+        log.removeHandler(handler)
+    first, second, third, failed = map(json.loads, out.getvalue().splitlines())
+    assert first == {
+        "at": "2023-11-14T22:13:20.000Z",
+        "level": "INFO",
+        "logger": log.name,
+        "message": "complete in 0.012 s",
+        "service": "E",
+        "job": "1",
+        "attempt": 1,
+    }
+    assert "service" not in second and third["message"] == "after 1.000 s: again\nand again"
+    assert failed["message"] == "it failed: ü" and failed["traceback"].endswith("LookupError: nothing\nthere")

@@ -63,7 +63,7 @@ def broker(config: Path | None, log_file: Path | None, others: tuple[str, ...], 
     log = None if log_file is None else LogFile(log_file, known.logs.bytes_max, known.logs.files)
     if log is not None:
         log.take()
-    set_up_log(known.broker.log_level)
+    set_up_log(known.broker.log_level, known.logs.format)
     try:
         jobs = open_store(known)
     except StoreError as wrong:

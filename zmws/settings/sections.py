@@ -69,6 +69,7 @@ class LogsSettings:
 
     bytes_max: int = 50 * MIB
     files: int = 10
+    format: str = "text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ _GATEWAY = {
 _LOGS = {
     "bytes_max": _bytes("a process whose log is larger begins another", 64 * KIB),
     "files": _count("so many older ones are kept beside it, NAME.txt.1 the newest", 0, 1_000),
+    "format": Row("choice", "text, or json: an object a line", choices=("text", "json")),
 }
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),

@@ -62,6 +62,7 @@ class Installation:
         all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config, *log], BROKER)]
         logs = self.settings.logs
         bounds = ["--log-bytes-max", str(logs.bytes_max), "--log-files", str(logs.files)]
+        bounds += ["--log-format", logs.format] if logs.format != "text" else []
         for worker in self.settings.workers:
             command = [worker.python or sys.executable, *zmws[1:], "worker", worker.what, *config]
             if worker.service is not None:

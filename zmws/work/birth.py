@@ -21,6 +21,7 @@ class Birth:
     service: str
     options: bytes = b""  # pickled: what they are made of may be defined in that file
     log_level: str = "info"
+    log_format: str = "text"
 
 
 def birth_of(worker: Worker, declared: Declared) -> Birth:

@@ -259,7 +259,7 @@ def _flush() -> None:
 def _serve(pipe: Pipe, stacks: int, mark: mmap.mmap) -> int:
     try:
         birth: Birth = next(pipe.receive())
-        set_up_log(birth.log_level)
+        set_up_log(birth.log_level, birth.log_format)
         if birth.is_file:
             importable(Path(birth.module).parent)
         with installed():

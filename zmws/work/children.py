@@ -35,6 +35,7 @@ from zmws.work.executor import Ended
 from zmws.work.fault import encode_fault
 from zmws.work.guard import Guard
 from zmws.work.job import JobInHand, relay
+from zmws.work.line_handler import LineHandler
 from zmws.work.printer import Printer
 
 log = logging.getLogger("zmws.worker")
@@ -103,6 +104,8 @@ class Children:
                 f"{self._declared.service}: its options cannot go to child processes (isolate): {fault}"
             ) from fault
         self._birth.log_level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
+        if any(isinstance(one, LineHandler) and one.as_json for one in logging.getLogger().handlers):
+            self._birth.log_format = "json"
         try:
             self._guard = Guard()
         except OSError as fault:

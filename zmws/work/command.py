@@ -55,6 +55,12 @@ OPTIONS: tuple[click.Parameter, ...] = (
         help="How many older ones are kept, as NAME.1 and so on.",
     ),
     click.Option(
+        ["--log-format"],
+        type=click.Choice(["text", "json"]),
+        default=LogsSettings().format,
+        help="How a line of the log is written; what is printed is as it is.",
+    ),
+    click.Option(
         ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
     ),
     # As the PHP program of the same name has them.
@@ -64,8 +70,8 @@ OPTIONS: tuple[click.Parameter, ...] = (
 )
 
 
-def set_up_log(level: str) -> None:
-    """Log to standard error, times in UTC. `level`: a name or its first letter.
+def set_up_log(level: str, form: str = "text") -> None:
+    """Log to standard error, times in UTC. `level`: a name or its first letter; `form`: text or json.
 
     Raises SettingsError for any other.
     """
@@ -73,7 +79,7 @@ def set_up_log(level: str) -> None:
     if name is None:
         raise SettingsError(f"'{level}' is no log level; there are debug, info, warning and error")
     logging.Formatter.converter = time.gmtime
-    logging.basicConfig(level=name, handlers=[LineHandler(sys.stderr)])
+    logging.basicConfig(level=name, handlers=[LineHandler(sys.stderr, form == "json")])
 
 
 def importable(folder: Path) -> None:
@@ -149,6 +155,7 @@ def run_worker(
     log_file: Path | None = None,
     log_bytes_max: int = LogsSettings().bytes_max,
     log_files: int = LogsSettings().files,
+    log_format: str = LogsSettings().format,
     backend_servers: str | None = None,
     backend_port: int | None = None,
     frontend_port: int | None = None,
@@ -163,7 +170,7 @@ def run_worker(
     if log_file is not None:
         LogFile(log_file, log_bytes_max, log_files).take()
     try:
-        set_up_log(log_level)
+        set_up_log(log_level, log_format)
         importable(settings.root_of(config))
         classes = load()
         values = own if isinstance(own, dict) else flags_given(classes, own)

@@ -1,11 +1,13 @@
-"""How the log of a worker is written where nobody has set it up otherwise.
+"""How the log of a process is written where nobody has set it up otherwise: as text, or as lines of JSON.
 
 Rule: a line that is made here without a record is, to the letter, what the record would have made.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,18 +15,47 @@ from typing import TYPE_CHECKING, Any, TextIO
 _TIME = "%Y-%m-%dT%H:%M:%S"
 _FORM = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s:%(zmws)s %(message)s"
 
+_JOB = re.compile(r" \[(?P<service>\S*) (?P<job>\S*)/(?P<attempt>\d+)\]")  # as job_log.told_of has it
+
 if TYPE_CHECKING:
     _Base = logging.StreamHandler[TextIO]
 else:
     _Base = logging.StreamHandler
 
 
+class _AsJson(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        second = time.strftime(_TIME, time.gmtime(record.created))
+        text, more = record.getMessage(), {}
+        if record.exc_info:
+            more["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            more["stack"] = self.formatStack(record.stack_info)
+        job = str(getattr(record, "zmws", ""))
+        return json_line(f"{second}.{int(record.msecs):03d}Z", record.levelname, record.name, job, text, more)
+
+
+def json_line(
+    at: str, level: str, logger: str, job: str, message: str, more: dict[str, str] | None = None
+) -> str:
+    """A line of the log as JSON: `at` (ISO 8601), `level`, `logger`, `message`; of a job `service`, `job` (its id)
+    and `attempt`; where there is one `traceback`."""
+    told: dict[str, Any] = {"at": at, "level": level, "logger": logger, "message": message}
+    if (of := _JOB.fullmatch(job)) is not None:
+        told |= {"service": of["service"], "job": of["job"], "attempt": int(of["attempt"])}
+    return json.dumps(told | (more or {}), ensure_ascii=False)
+
+
 class LineHandler(_Base):
     """Writes lines with times in UTC. `zmws`: which job a line belongs to (job_log.py)."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, as_json: bool = False) -> None:
         super().__init__(stream)
-        self.setFormatter(logging.Formatter(_FORM, datefmt=_TIME, defaults={"zmws": ""}))
+        self.as_json = as_json
+        form = _AsJson() if as_json else logging.Formatter(_FORM, datefmt=_TIME, defaults={"zmws": ""})
+        self.setFormatter(form)
         self._form = self.formatter
         self._second = (-1, "")  # and how it is written
 
@@ -50,7 +81,13 @@ class LineHandler(_Base):
             if second != self._second[0]:
                 self._second = second, time.strftime(_TIME, time.gmtime(second))
             told = text % values if values else text
-            made.append(f"{self._second[1]}.{int((at - second) * 1000):03d}Z {level} {name}:{job} {told}\n")
+            when = f"{self._second[1]}.{int((at - second) * 1000):03d}Z"
+            line = (
+                json_line(when, level, name, job, told)
+                if self.as_json
+                else f"{when} {level} {name}:{job} {told}"
+            )
+            made.append(line + "\n")
         self.acquire()
         try:
             self.stream.write("".join(made))
