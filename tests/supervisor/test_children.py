@@ -32,7 +32,7 @@ def made_in(folder: Path) -> Installation:
 
 def process(made: Installation, told: Path, **settings: object) -> Process:
     worker = replace(made.settings.workers[0], **settings)  # type: ignore[arg-type]
-    return Process("a-1", "worker", ["/bin/sh", "-c", TELLS, "sh", str(told)], "a", worker)
+    return Process("a_00", "worker", ["/bin/sh", "-c", TELLS, "sh", str(told)], "a", worker)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a process as another user")
@@ -53,15 +53,15 @@ def test_root_starts_a_process_as_another_user_with_nothing_left_of_root(tmp_pat
 def test_who_is_not_root_is_told_that_he_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = made_in(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
-    with pytest.raises(ZmwsError, match="cannot start a-1 as the user root: only root can"):
+    with pytest.raises(ZmwsError, match="cannot start a_00 as the user root: only root can"):
         Children(made).start(process(made, tmp_path / "told", user="root"))
-    assert not (made.run_dir / "a-1.pid").exists()
+    assert not (made.run_dir / "a_00.pid").exists()
 
     def refused(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "setpriority", refused)
-    with pytest.raises(ZmwsError, match="cannot start a-1: priority = -5: only root may raise it"):
+    with pytest.raises(ZmwsError, match="cannot start a_00: priority = -5: only root may raise it"):
         Children(made).start(process(made, tmp_path / "told", priority=-5))
     assert made.running() == {}
 

@@ -48,9 +48,9 @@ def test_the_logs_of_all_copies_are_found_and_of_nobody_none(tmp_path: Path) -> 
     made.logs_dir.mkdir()
     with pytest.raises(SettingsError, match=r"no log of 'a' in .*; there are none"):
         logs_of(made, "a")
-    for name in ("a-1", "a-2", "old"):
+    for name in ("a_00", "a_01", "old"):
         made.log_file(name).touch()
-    assert list(logs_of(made, "a")) == ["a-1", "a-2"] and list(logs_of(made, "a-2")) == ["a-2"]
+    assert list(logs_of(made, "a")) == ["a_00", "a_01"] and list(logs_of(made, "a_01")) == ["a_01"]
     assert list(logs_of(made, "old")) == ["old"], "the settings no longer name it"
     with pytest.raises(SettingsError, match="did you mean 'old'"):
         logs_of(made, "oldd")

@@ -18,10 +18,10 @@ from zmws.supervisor.processes import DIED, RUNNING, STOPPED
 def test_copies_have_numbers_and_flags_go_to_the_command_line(tmp_path: Path) -> None:
     made = installation_in(tmp_path, TWO)
     everything = made.processes(True, True)
-    assert [process.name for process in everything] == ["broker", "a-1", "a-2", "b"]
+    assert [process.name for process in everything] == ["broker", "a_00", "a_01", "b"]
     log = [
         "--log-file",
-        str(tmp_path / "logs" / "a-1.txt"),
+        str(tmp_path / "logs" / "a_00.txt"),
         "--log-bytes-max",
         "52428800",
         "--log-files",
@@ -30,19 +30,19 @@ def test_copies_have_numbers_and_flags_go_to_the_command_line(tmp_path: Path) ->
     assert everything[1].command[-9:] == ["--log-level", "debug", "--quiet", *log]
     assert everything[3].command[-8:-6] == ["--service", "B"]
     assert everything[0].command[-2:] == ["--log-file", str(tmp_path / "logs" / "broker.txt")]
-    assert [process.name for process in made.processes(False, True)] == ["a-1", "a-2", "b"]
+    assert [process.name for process in made.processes(False, True)] == ["a_00", "a_01", "b"]
     assert [process.name for process in made.processes(True, False)] == ["broker"]
-    assert [process.name for process in made.processes(True, True, ["a"])] == ["a-1", "a-2"]
-    assert [process.name for process in made.processes(True, True, ["a-2", "broker"])] == ["broker", "a-2"]
+    assert [process.name for process in made.processes(True, True, ["a"])] == ["a_00", "a_01"]
+    assert [process.name for process in made.processes(True, True, ["a_01", "broker"])] == ["broker", "a_01"]
     with pytest.raises(
-        SettingsError, match="'c' is no process of this installation; there are a, a-1, a-2, b, broker"
+        SettingsError, match="'c' is no process of this installation; there are a, a_00, a_01, b, broker"
     ):
         made.processes(True, True, ["c"])
 
 
 def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
-    made = installation_in(tmp_path, TWO + 'name = "a-1"\n')
-    with pytest.raises(SettingsError, match="two workers would be named a-1"):
+    made = installation_in(tmp_path, TWO + 'name = "a_00"\n')
+    with pytest.raises(SettingsError, match="two workers would be named a_00"):
         made.processes(True, True)
 
 

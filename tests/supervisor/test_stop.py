@@ -66,11 +66,11 @@ def noted(tmp_path: Path) -> Iterator[Noted]:
 
 
 def test_workers_end_before_the_broker_and_each_is_told(noted: Noted) -> None:
-    for name in ("broker", "a-1", "b"):
+    for name in ("broker", "a_00", "b"):
         noted.start(name)
     events: list[Event] = []
     assert stop(noted.installation, True, True, (), 10.0, events.append) is None
-    assert set(events[:2]) == {Ended("a-1", False), Ended("b", False)} and events[2:] == [
+    assert set(events[:2]) == {Ended("a_00", False), Ended("b", False)} and events[2:] == [
         Ended("broker", False)
     ]
     assert noted.installation.noted() == []
@@ -87,11 +87,11 @@ def test_what_does_not_end_in_time_is_killed_with_what_it_started(
 
 
 def test_only_the_parts_and_names_that_are_meant_end(noted: Noted) -> None:
-    for name in ("broker", "a-1", "a-2", "b"):
+    for name in ("broker", "a_00", "a_01", "b"):
         noted.start(name)
     events: list[Event] = []
     stop(noted.installation, True, True, ["a", "b"], 10.0, events.append)
-    assert set(events) == {Ended(name, False) for name in ("a-1", "a-2", "b")}
+    assert set(events) == {Ended(name, False) for name in ("a_00", "a_01", "b")}
     assert set(noted.installation.running()) == {"broker"}
     stop(noted.installation, False, True, (), 10.0, events.append)
     assert set(noted.installation.running()) == {"broker"}
@@ -102,7 +102,7 @@ def test_only_the_parts_and_names_that_are_meant_end(noted: Noted) -> None:
 
 
 def test_what_goes_wrong_with_one_keeps_no_other_from_being_stopped(noted: Noted) -> None:
-    for name in ("a-1", "b"):
+    for name in ("a_00", "b"):
         noted.start(name)
     events: list[Event] = []
 
@@ -111,7 +111,7 @@ def test_what_goes_wrong_with_one_keeps_no_other_from_being_stopped(noted: Noted
         raise BrokenPipeError("the reader has gone")
 
     with pytest.raises(BrokenPipeError):
-        end(noted.installation, ["a-1", "b"], 10.0, tell)
+        end(noted.installation, ["a_00", "b"], 10.0, tell)
     assert len(events) == 2 and noted.installation.running() == {}
 
 
@@ -131,7 +131,7 @@ def test_of_one_that_has_died_what_it_left_is_ended_and_told(noted: Noted) -> No
     wait_until(lambda: len(_members(file)) == 2, what="its program")
     noted.die("b")
     events: list[Event] = []
-    tidy(noted.installation, ["a-1"], events.append)
+    tidy(noted.installation, ["a_00"], events.append)
     assert noted.installation.state("b").state == DIED and events == [], "nobody has named it"
     tidy(noted.installation, ["b"], events.append)
     assert noted.installation.state("b").state == STOPPED and events == [LeftEnded("b", 1)]

@@ -32,7 +32,7 @@ def test_start_runs_what_the_file_names_and_stop_leaves_nothing(tmp_path: Path) 
     with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py", 2)) as zmws:
         started = zmws.run("start")
         assert started.code == 0, started.err
-        assert "started: broker, reverse, sleep-1, sleep-2" in started.out and "call STR-REV" in started.out
+        assert "started: broker, reverse, sleep_00, sleep_01" in started.out and "call STR-REV" in started.out
         assert zmws.run("call", "STR-REV", "str=abc").out == "cba\n"  # ready means ready
         pids = zmws.pids()
         assert sorted(processes_in(tmp_path)) == sorted(pids.values())
@@ -42,12 +42,12 @@ def test_start_runs_what_the_file_names_and_stop_leaves_nothing(tmp_path: Path) 
             assert os.getsid(pid) == pid  # detached from whoever started it
 
         again = zmws.run("start")
-        assert again.code == 0 and "already running: broker, reverse, sleep-1, sleep-2" in again.out
+        assert again.code == 0 and "already running: broker, reverse, sleep_00, sleep_01" in again.out
         assert zmws.pids() == pids
 
-        assert zmws.run("stop", "sleep-1").out == "stopped: sleep-1\n"
-        assert zmws.run("stop", "sleep").out == "stopped: sleep-2\n"
-        assert zmws.run("start", "sleep-2", "--json").json()["started"].keys() == {"sleep-2"}
+        assert zmws.run("stop", "sleep_00").out == "stopped: sleep_00\n"
+        assert zmws.run("stop", "sleep").out == "stopped: sleep_01\n"
+        assert zmws.run("start", "sleep_01", "--json").json()["started"].keys() == {"sleep_01"}
         assert zmws.run("stop", "--workers").code == 0
         assert set(zmws.pids()) == {"broker"}
         assert zmws.run("start", "--workers").code == 0

@@ -72,8 +72,8 @@ class Installation:
             for flag, value in worker.flags.items():
                 if value is not False:
                     command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
-            for n in range(1, worker.count + 1):
-                name = worker.name if worker.count == 1 else f"{worker.name}-{n}"
+            for n in range(worker.count):
+                name = worker.name if worker.count == 1 else f"{worker.name}_{n:02d}"
                 log = ["--log-file", str(self.log_file(name)), *bounds]
                 all_of_them.append(Process(name, "worker", [*command, *log], worker.name, worker))
         if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:

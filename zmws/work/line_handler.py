@@ -40,8 +40,8 @@ class _AsJson(logging.Formatter):
 def json_line(
     at: str, level: str, logger: str, job: str, message: str, more: dict[str, str] | None = None
 ) -> str:
-    """A line of the log as JSON: `at` (ISO 8601), `level`, `logger`, `message`; of a job `service`, `job` (its id)
-    and `attempt`; where there is one `traceback`."""
+    """A line of the log as JSON: `at` (ISO 8601), `level`, `logger`, `message`; of a job `service`, `job` (an
+    id) and `attempt`; where there is one `traceback`."""
     told: dict[str, Any] = {"at": at, "level": level, "logger": logger, "message": message}
     if (of := _JOB.fullmatch(job)) is not None:
         told |= {"service": of["service"], "job": of["job"], "attempt": int(of["attempt"])}

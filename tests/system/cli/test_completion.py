@@ -48,8 +48,8 @@ def test_without_a_broker_or_with_broken_settings_there_is_nothing_and_nothing_i
 
 def test_services_and_processes_are_completed(tmp_path: Path) -> None:
     with installation(tmp_path, ONE + worker_table("sleep", "workers/sleep.py", 2)) as zmws:
-        assert completed(tmp_path, "stop", "") == ["broker", "reverse", "sleep", "sleep-1", "sleep-2"]
-        assert completed(tmp_path, "logs", "sl") == ["sleep", "sleep-1", "sleep-2"]
+        assert completed(tmp_path, "stop", "") == ["broker", "reverse", "sleep", "sleep_00", "sleep_01"]
+        assert completed(tmp_path, "logs", "sl") == ["sleep", "sleep_00", "sleep_01"]
         assert zmws.run("start").code == 0
         for words in (["call", "ST"], ["submit", "ST"], ["pause", "ST"], ["services", "show", "ST"]):
             assert completed(tmp_path, *words) == ["STR-REV"], words

@@ -69,7 +69,7 @@ def test_what_a_worker_wrote_cannot_move_the_terminal(zmws: Installation) -> Non
 
 def test_status_tells_what_runs(zmws: Installation) -> None:
     ended = zmws.run("status")
-    assert ended.code == 0 and "reverse-2" in ended.out and zmws.client in ended.out
+    assert ended.code == 0 and "reverse_01" in ended.out and zmws.client in ended.out
     assert "kept in: disk" in ended.out
     told = zmws.run("status", "--json").json()
     assert {row["name"]: row["pid"] for row in told["processes"]} == zmws.pids()
@@ -79,8 +79,8 @@ def test_status_tells_what_runs(zmws: Installation) -> None:
 def test_logs_are_shown_and_followed(zmws: Installation) -> None:
     assert "is ready" in zmws.run("logs", "broker", "-n", "1000").out
     both = zmws.run("logs", "reverse").out
-    assert "==> reverse-1 <==" in both and "==> reverse-2 <==" in both
-    assert len(zmws.run("logs", "reverse-1", "-n", "1").out.splitlines()) == 1
+    assert "==> reverse_00 <==" in both and "==> reverse_01 <==" in both
+    assert len(zmws.run("logs", "reverse_00", "-n", "1").out.splitlines()) == 1
     unknown = zmws.run("logs", "nope")
     assert unknown.code == 2 and "there are broker, " in unknown.err
     process = zmws.popen("logs", "logger", "-f", "-n", "0", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
