@@ -49,8 +49,9 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         module = importlib.import_module(f"{__name__}.{_VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        from zmws.cli.examples import with_examples
+
+        return with_examples(getattr(module, cmd_name), cmd_name)
 
     def make_context(self, *args: Any, **given: Any) -> click.Context:
         try:

@@ -189,10 +189,6 @@ def restart(
     """Stop, then start: the same processes, with the settings as they are now.
 
     What does not run is started. While the broker alone restarts, workers go on with the jobs in hand.
-
-    \b
-    Example:
-      zmws restart --workers       # after a change of their code
     """
     settings_here(config)  # what is wrong with it is told before anything is stopped
     which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": False}

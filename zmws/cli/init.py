@@ -21,10 +21,6 @@ def init(as_json: bool, folder: Path) -> int:
 
     FOLDER is the current one unless given, and is made if it is missing. What is there already is left as it
     is; a folder with an etc/zmws.toml is a project already, and is refused.
-
-    \b
-    Example:
-      zmws init shop && cd shop && zmws start
     """
     made = make_project(folder)
     if as_json:

@@ -1,0 +1,62 @@
+"""What stands at the end of each verb's help: one line to copy, or two."""
+
+from __future__ import annotations
+
+import click
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "init": ("zmws init shop && cd shop && zmws start",),
+    "start": ("zmws start", "zmws start --workers hello"),
+    "stop": ("zmws stop", "zmws stop hello_01 --wait 5m"),
+    "restart": ("zmws restart --workers         # after a change of their code",),
+    "status": ("zmws status", "zmws status --json | jq '.processes[] | select(.stale)'"),
+    "logs": ("zmws logs hello -n 100 -f",),
+    "config": ("zmws config check",),
+    "config check": ("zmws config check -c etc/zmws.toml",),
+    "broker": ("zmws broker --store sqlite:/srv/jobs/zmws.db --set broker.frames_max=128",),
+    "worker": (
+        "zmws worker workers/hello.py --reload",
+        "zmws worker workers/all.py:Hello,Mail --log-level debug",
+    ),
+    "call": ("zmws call STR-REV str='Hello, world'", "zmws call RESIZE @photo.json --timeout 30s"),
+    "submit": (
+        "zmws submit REPORT month:=3 --delay 10m --retries 5",
+        "zmws submit RESIZE --each paths.txt --as path --wait",
+    ),
+    "job": ('zmws job wait "$(zmws submit REPORT)"',),
+    "job show": ("zmws job show 0192f0c4-7a55-7b02-8758-754719bf2a60",),
+    "job wait": ('zmws job wait "$(zmws submit REPORT)" --timeout 5m',),
+    "job result": ('zmws job result "$(zmws submit REPORT)"',),
+    "job events": ("zmws job events 0192f0c4-7a55-7b02-8758-754719bf2a60 -f",),
+    "job stack": ("zmws job stack 0192f0c4-7a55-7b02-8758-754719bf2a60",),
+    "job cancel": ("zmws job cancel --service REPORT --state waiting",),
+    "job retry": ("zmws job retry --service REPORT --state failed",),
+    "job delete": ("zmws job delete --state complete --before 7d",),
+    "jobs": ("zmws jobs --state failed --since 1h",),
+    "services": ("zmws services",),
+    "services show": ("zmws services show REPORT",),
+    "services forget": ("zmws services forget REPRT",),
+    "workers": ("zmws workers",),
+    "workers drain": ("zmws workers drain --service REPORT",),
+    "stats": ("zmws stats --json",),
+    "pause": ("zmws pause REPORT",),
+    "resume": ("zmws resume REPORT",),
+    "purge": ("zmws purge REPORT",),
+    "backup": ('zmws backup "jobs-$(date +%F).db"',),
+    "restore": ("zmws stop && zmws restore jobs-2026-11-26.db && zmws start",),
+    "check": ("zmws check", "zmws check jobs-2026-11-26.db"),
+    "completion": ('eval "$(zmws completion bash)"',),
+}
+
+
+def with_examples(command: click.Command, name: str) -> click.Command:
+    """The same command, with the end of its help, and those below it with theirs."""
+    lines = EXAMPLES.get(name, ())
+    if lines and command.epilog is None:
+        command.epilog = "\b\n" + "\n".join(
+            ["Example:" if len(lines) == 1 else "Examples:", *(f"  {one}" for one in lines)]
+        )
+    if isinstance(command, click.Group):
+        for below, one in command.commands.items():
+            with_examples(one, f"{name} {below}")
+    return command
