@@ -14,6 +14,7 @@ from zmws.cli.ends import FAILED, USAGE
 from zmws.cli.options import F, config_option, settings_here
 from zmws.errors import SettingsError, StoreError
 from zmws.log_file import LogFile
+from zmws.service_manager import ServiceManager
 from zmws.settings.workers import file_and_names
 from zmws.supervisor.pidfile import remove_own
 from zmws.supervisor.sessions import MARK
@@ -69,7 +70,7 @@ def broker(config: Path | None, log_file: Path | None, others: tuple[str, ...], 
     except StoreError as wrong:
         logging.getLogger("zmws.broker").error("%s", wrong)
         return FAILED
-    server = BrokerServer(known, jobs)
+    server = BrokerServer(known, jobs, ServiceManager())
     server.handle_signals()
     if log is not None:
         signal.signal(signal.SIGHUP, lambda number, frame: log.reopen())

@@ -38,6 +38,7 @@ from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
+from zmws.service_manager import ServiceManager
 from zmws.settings import Settings, is_loopback
 from zmws.store.base import Store
 from zmws.wire import mdp
@@ -50,6 +51,7 @@ _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
+_STOP_S = 30.0  # for what is not yet written, at the end
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
 _DESCRIPTORS_S = 0.5
@@ -65,10 +67,12 @@ _GOES_ON = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class BrokerServer:
     """One broker process: `run` returns when it has been asked to stop."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        """Opens no address yet. Raises ZmwsError where threads have been replaced (gevent, eventlet)."""
+    def __init__(self, settings: Settings, store: Store, manager: ServiceManager | None = None) -> None:
+        """Opens no address yet. `manager`: who is told how it is. Raises ZmwsError where threads have been
+        replaced (gevent, eventlet)."""
         need_real_threads("a broker", queues=True)
         self.settings = settings
+        self._manager = manager or ServiceManager({})
         broker = settings.broker
         self._limits = broker.limits
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -193,7 +197,9 @@ class BrokerServer:
                 self._bind_workers()
                 self._listen()
                 self.on_ready()
+                self._manager.ready()
                 self._serve()
+            self._manager.stopping(_STOP_S)
             self._finish_writes()
         finally:
             self.close()
@@ -243,6 +249,7 @@ class BrokerServer:
 
     def _keep_house(self, now: float) -> None:
         self._housekeeping_at = now + _GUARD_S
+        self._manager.alive()
         self._guard_memory()
         self._host.store_is_full = self._storekeeper.refuses_inserts
         self._host.store_waits_for = self._storekeeper.waits_for

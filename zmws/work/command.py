@@ -19,6 +19,7 @@ import click
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
 from zmws.log_file import LogFile
+from zmws.service_manager import ServiceManager
 from zmws.settings import LogsSettings
 from zmws.work.last_words import end
 from zmws.work.line_handler import LineHandler
@@ -190,7 +191,8 @@ def run_worker(
             if stop_timeout is not None:
                 one.stop_timeout = stop_timeout
             made.append((one, service))
-        run = Run(made, endpoints, client=client, before_end=before_end)
+        manager = ServiceManager()
+        run = Run(made, endpoints, client=client, before_end=before_end, manager=manager)
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE

@@ -80,6 +80,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         self.on_start: Callable[[WorkerRequest], bool] = lambda request: False
         self.on_cancel: Callable[[bytes], None] = lambda token: None  # a job that has begun is to be dropped
         self.on_hang: Callable[[bytes], None] = lambda token: None
+        self.on_registered: Callable[[], object] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None  # the connection is closed, and all was sent
         self._order: deque[bytes] = deque()  # of what comes; of some there is nothing left to begin
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -220,6 +221,7 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         elif isinstance(action, Registered):
             self._short, self._lost = False, ""
             self.registered.set()
+            self.on_registered()
             _say(logging.INFO, "registered at %s", self.dialog.broker)
         elif isinstance(action, Lost):
             text = f"{action.broker}: {action.why}"

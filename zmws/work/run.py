@@ -25,6 +25,7 @@ from typing import Any
 
 from zmws.dialog.worker import DialogSettings
 from zmws.real_threads import need_real_threads
+from zmws.service_manager import ServiceManager
 from zmws.wire.messages import WorkerRequest
 from zmws.work import last_words, stacks
 from zmws.work.attempt import Final
@@ -59,10 +60,12 @@ class Run:
         handle_signals: bool = True,
         client: str | None = None,
         before_end: Callable[[int], object] = lambda code: None,
+        manager: ServiceManager | None = None,
     ) -> None:
         """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
         turn. `client`: where `self.client` connects, None: as the broker tells. `before_end`: called with the
-        exit code where the process ends without a return from `run`. Raises BadWorker, and
+        exit code where the process ends without a return from `run`. `manager`: who is told that it is ready,
+        and that it ends. Raises BadWorker, and
         ZmwsError where threads have been replaced (gevent, eventlet)."""
         need_real_threads("a worker", queues=True)
         self._workers: dict[str, tuple[Worker, Declared]] = {}
@@ -83,6 +86,8 @@ class Run:
         self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory)
         self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         self.line.on_cancel = self._on_cancel
+        self._manager = manager or ServiceManager({})
+        self.line.on_registered = self._manager.ready
         self.line.sources = list(self._slots.children)
         if self._slots.all_elsewhere:
             self.line.on_start = self._on_start
@@ -209,6 +214,7 @@ class Run:
             return
         self.line.stop(self._stop_timeout_s)
         if first:
+            self._manager.stopping(self._stop_timeout_s + _JOIN_S)
             grace_s = 0.0 if self._signals.setting_up else _JOIN_S
             self._end_within(self._stop_timeout_s + grace_s, "setup() or idle()")
 
