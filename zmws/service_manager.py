@@ -16,7 +16,7 @@ class ServiceManager:
     """The one that has started this process."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
-        """Takes what it has said out of the environment: it is for this process, and none that this starts."""
+        """Takes what it has said out of the environment: it is for this process alone."""
         self._address = environ.pop("NOTIFY_SOCKET", "")
         whose = environ.pop("WATCHDOG_PID", "")
         text = environ.pop("WATCHDOG_USEC", "")

@@ -15,6 +15,7 @@ _VERBS = {
     "stop": ("control", "Stop the workers, then the broker."),
     "restart": ("control", "Stop, then start, with the settings as they are now."),
     "status": ("status", "What runs here, and how the broker is."),
+    "top": ("top", "Watch services and processes: what waits, what runs, what is done each second."),
     "logs": ("status", "Show the log of a process."),
     "config": ("config", "Check the settings."),
     "broker": ("foreground", "Run the broker in the foreground."),

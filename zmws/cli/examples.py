@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "stop": ("zmws stop", "zmws stop hello_01 --wait 5m"),
     "restart": ("zmws restart --workers         # after a change of their code",),
     "status": ("zmws status", "zmws status --json | jq '.processes[] | select(.stale)'"),
+    "top": ("zmws top", "zmws top --json -n 2 --interval 10s"),
     "logs": ("zmws logs hello -n 100 -f",),
     "config": ("zmws config check",),
     "config check": ("zmws config check -c etc/zmws.toml",),

@@ -48,7 +48,7 @@ def status(as_json: bool, config: Path | None) -> int:
         show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
     else:
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
-        show_table(heads, [_row_shown(found, one) for one in found.processes], ("SERVICES",))
+        show_table(heads, [process_row(found, one) for one in found.processes], ("SERVICES",))
         if stats is None:
             say(f"zmws: {fault}")
         else:
@@ -60,12 +60,14 @@ def status(as_json: bool, config: Path | None) -> int:
     return FAILED if found.has_died else 0
 
 
-def _row_shown(found: Status, one: State) -> tuple[object, ...]:
+def process_row(found: Status, one: State, cpu_now: float | None = None) -> tuple[object, ...]:
+    """A row of the table of processes. `cpu_now`: of one core, in place of what it has used on average."""
     state = f"died {after(one)}" if one.state == DIED else one.state
     lives, row = found.vitals.get(one.name), found.workers.get(one.name)
     up = cpu = memory = None
     if lives is not None:
-        up, cpu = duration(lives.uptime_s), f"{100 * lives.cpu_s / max(lives.uptime_s, 0.01):.1f} %"
+        used = lives.cpu_s / max(lives.uptime_s, 0.01) if cpu_now is None else cpu_now
+        up, cpu = duration(lives.uptime_s), f"{100 * used:.1f} %"
         memory = size_shown(row.get("memory_bytes") if row is not None else None) or size_shown(
             lives.memory_bytes
         )

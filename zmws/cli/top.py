@@ -1,0 +1,154 @@
+"""`zmws top`: services and processes, again and again, with how much is done each second."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zmws.cli.durations import wait_time_above_0
+from zmws.cli.ends import zmws
+from zmws.cli.options import config_option, json_option, settings_here
+from zmws.cli.output import echo
+from zmws.cli.status import process_row, what_is_wrong
+from zmws.cli.tables import duration, show_json, show_table
+from zmws.errors import ZmwsError
+from zmws.supervisor.broker import client_of
+from zmws.supervisor.processes import Installation
+from zmws.supervisor.status import Status
+from zmws.supervisor.status import status as status_of
+
+_CLEAR = "\x1b[H\x1b[2J"
+_ENDED = {"done": ("complete", "calls_complete"), "failed": ("failed", "calls_failed")}
+
+
+@click.command()
+@click.option(
+    "--interval",
+    "interval_s",
+    default=2.0,
+    show_default=True,
+    type=wait_time_above_0,
+    metavar="DURATION",
+    help="How long between two looks.",
+)
+@click.option("-n", "--count", type=click.IntRange(1), help="So many looks; until Ctrl-C unless given.")
+@json_option
+@config_option
+def top(interval_s: float, count: int | None, as_json: bool, config: Path | None) -> int:
+    """Watch services and processes: what waits, what runs, what is done each second.
+
+    With --json each look is an object on a line of its own.
+    """
+    installation = Installation(settings_here(config))
+    before: _Look | None = None
+    number = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        while count is None or number < count:
+            if number:
+                time.sleep(interval_s)
+            number += 1
+            look = _Look(installation)
+            if as_json:
+                show_json(look.told(before))
+            else:
+                if sys.stdout.isatty():
+                    echo(_CLEAR, end="")
+                elif number > 1:
+                    echo()
+                look.show(before)
+            before = look
+    return 0
+
+
+class _Look:
+    """How it is at one moment."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.at = time.monotonic()
+        self.status: Status = status_of(installation)
+        self.services: list[dict[str, Any]] = []
+        if self.status.broker.stats is not None:
+            with contextlib.suppress(ZmwsError), client_of(installation, 1.0) as client:
+                self.services = client.ask("zmws.services")
+
+    def told(self, before: _Look | None) -> dict[str, Any]:
+        """For programs. What is counted each second is null at the first look."""
+        return {
+            "broker": self.status.broker.what,
+            "services": [{**row, **self._rates(row, before)} for row in self.services],
+            "processes": [
+                {"name": one.name, "state": one.state, "pid": one.pid, "cpu": self._cpu(one.name, before)}
+                for one in self.status.processes
+            ],
+        }
+
+    def show(self, before: _Look | None) -> None:
+        """For people."""
+        broker = self.status.broker
+        if broker.stats is None:
+            echo(what_is_wrong(broker))
+        else:
+            rates = [self._rates(row, before) for row in self.services]
+            done = _sum(one["done_per_s"] for one in rates)
+            waiting, running = (sum(row[name] for row in self.services) for name in ("waiting", "running"))
+            now = f"{waiting} wait, {running} run, {_per_s(done) or '-'} done a second"
+            echo(f"{broker.address}, up {duration(broker.stats['uptime_s'])}: {now}")
+        echo()
+        rows = [
+            (
+                *(row[name] for name in ("service", "waiting", "running", "scheduled")),
+                *(_per_s(rate) for rate in self._rates(row, before).values()),
+                duration(row["oldest_s"]),
+                f"{row['idle']}/{row['workers']}",
+                "paused" if row["paused"] else "",
+            )
+            for row in self.services
+        ]
+        if rows:
+            more = ("WAITING", "RUNNING", "SCHEDULED", "DONE/S", "FAILED/S", "OLDEST", "IDLE", "")
+            show_table(("SERVICE", *more), rows, ("SERVICE",))
+            echo()
+        heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
+        processes = [
+            process_row(self.status, one, self._cpu(one.name, before)) for one in self.status.processes
+        ]
+        show_table(heads, processes, ("SERVICES",))
+        if not sys.stdout.isatty():
+            return
+        echo(f"\nCtrl-C ends; '{zmws()} status' tells more of the broker")
+
+    def _rates(self, row: dict[str, Any], before: _Look | None) -> dict[str, float | None]:
+        """How many jobs ended since the look before, each second. Records that were forgotten meanwhile make
+        it less, and never less than none."""
+        earlier = next(
+            (one for one in (before.services if before else ()) if one["service"] == row["service"]), None
+        )
+        if before is None or earlier is None:
+            return {f"{name}_per_s": None for name in _ENDED}
+        took_s = max(self.at - before.at, 0.001)
+        return {
+            f"{name}_per_s": max(0, sum(row[of] - earlier[of] for of in counts)) / took_s
+            for name, counts in _ENDED.items()
+        }
+
+    def _cpu(self, name: str, before: _Look | None) -> float | None:
+        """Of one core, since the look before; None where that process did not run then."""
+        now = self.status.vitals.get(name)
+        earlier = before.status.vitals.get(name) if before else None
+        if now is None or earlier is None or before is None or now.uptime_s < earlier.uptime_s:
+            return None
+        return max(0.0, now.cpu_s - earlier.cpu_s) / max(self.at - before.at, 0.001)
+
+
+def _sum(rates: Any) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if known else None
+
+
+def _per_s(rate: float | None) -> str | None:
+    return None if rate is None else (f"{rate:.1f}" if rate < 10 else f"{rate:.0f}")
