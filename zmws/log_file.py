@@ -4,7 +4,9 @@ Rule 1: the process itself opens the file, and begins another when it is too lar
         without a pipe between, which would break with whoever reads it.
 Rule 2: standard output and error go there, whoever writes to them (descriptors 1 and 2). A process that was
         started by this one before another file was begun goes on writing into the older one.
-Rule 3: where no other file can be begun it goes on with the one it has, and says so once.
+Rule 3: where no other file can be begun it goes on with the one it has, and says so once; one that is twice
+        as large as it may be is cut off then. No older file is moved before the new one is open.
+Rule 4: a file that somebody has moved or removed is made anew, within a second or two.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +29,8 @@ class LogFile:
     def __init__(self, path: Path, bytes_max: int, files: int) -> None:
         """`files`: how many older ones are kept; 0: what was written is cut off."""
         self._path, self._bytes_max, self._files = path, bytes_max, files
-        self._wanted = threading.Event()  # somebody has moved it
+        self._wanted = False  # somebody says that it is to be opened anew
+        self._mine: tuple[int, int] | None = None  # which file standard error is, as far as we know
         self._failed = ""  # why no other could be begun, the last time
 
     def take(self) -> None:
@@ -35,16 +39,35 @@ class LogFile:
         threading.Thread(target=self._look_after, name="zmws-log-file", daemon=True).start()
 
     def reopen(self) -> None:
-        """Within a second: somebody has moved or removed the file. For signal handlers, too."""
-        self._wanted.set()
+        """Open it anew, within a second. For signal handlers, too: nothing is locked."""
+        self._wanted = True
 
     def look(self) -> None:
-        """Begin another file, if this one is too large."""
-        if self._wanted.is_set():
-            self._wanted.clear()
+        """Begin another file, if this one is too large; make it anew, if it has gone."""
+        try:
+            mine = os.fstat(2)
+        except OSError:
+            return  # a job has closed it
+        if self._mine is not None and (mine.st_dev, mine.st_ino) != self._mine:
+            return  # a job has put something else there
+        if self._wanted or not self._is_there():
+            self._wanted = False
             self._try(self._open)
-        elif os.fstat(2).st_size >= self._bytes_max:
+        elif self._mine is not None and mine.st_size >= self._bytes_max:
             self._try(self._rotate)
+            if mine.st_size >= 2 * self._bytes_max and self._failed:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(2, 0)
+
+    def _is_there(self) -> bool:
+        """Whether the file of that name is the one that this process writes into."""
+        if self._mine is None:
+            return True  # it could not even be opened: nothing has changed about that
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._mine
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
@@ -58,28 +81,43 @@ class LogFile:
                     sys.stderr.write(f"zmws: no other log file can be begun, this one goes on: {why}\n")
 
     def _rotate(self) -> None:
-        for number in range(self._files, 0, -1):
-            older = self._numbered(number - 1)
-            if number == self._files or older.exists():
+        if not self._files:
+            return os.ftruncate(2, 0)
+        path = self._path.resolve()  # a link goes on being one
+        new = path.with_name(f"{path.name}.new")
+        fd = _opened(new)
+        try:
+            for number in range(self._files, 0, -1):
+                older = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
                 with contextlib.suppress(FileNotFoundError):
-                    older.replace(self._numbered(number))
-        if self._files:
-            self._open()
-        else:
-            os.ftruncate(2, 0)
-
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+                    older.replace(path.with_name(f"{path.name}.{number}"))
+            new.replace(path)
+            self._take(fd)
+        finally:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                new.unlink()
+        return None
 
     def _open(self) -> None:
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fd = _opened(self._path)
         try:
-            for stream in _STREAMS:
-                os.dup2(fd, stream)
+            self._take(fd)
         finally:
             os.close(fd)
 
+    def _take(self, fd: int) -> None:
+        for stream in _STREAMS:
+            os.dup2(fd, stream)
+        found = os.fstat(fd)
+        self._mine = found.st_dev, found.st_ino
+
     def _look_after(self) -> None:
         while True:
-            self._wanted.wait(_LOOK_S)
+            time.sleep(_LOOK_S)
             self.look()
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

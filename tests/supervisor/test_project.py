@@ -54,7 +54,20 @@ def test_a_project_around_it_is_named(tmp_path: Path) -> None:
     assert make_project(tmp_path / "in" / "it").above == tmp_path
 
 
-def test_where_nothing_can_be_written_that_is_said_with_what_was_made(tmp_path: Path) -> None:
-    (tmp_path / "workers").write_text("a file where a folder has to be")
-    with pytest.raises(ZmwsError, match=r"cannot make .*workers.*\(made so far: etc/zmws\.toml\)"):
+def test_what_cannot_be_made_is_said_with_what_was_and_it_can_be_done_again(tmp_path: Path) -> None:
+    (tmp_path / "tests").write_text("a file where a folder has to be")
+    with pytest.raises(ZmwsError, match=r"cannot make .*tests.*\(made so far: workers/hello\.py\)"):
         make_project(tmp_path)
+    (tmp_path / "tests").unlink()
+    done = make_project(tmp_path)
+    assert done.left_alone == [Path("workers", "hello.py")] and SETTINGS in done.made
+
+
+def test_half_a_file_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object, **__: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(ZmwsError, match="No space left on device"):
+        patched.setattr(type(Path()), "read_text", full)
+        make_project(tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,8 +87,53 @@ def test_status_says_how_each_process_is_and_which_runs_older_code(tmp_path: Pat
         shown = zmws.run("status")
         assert shown.code == 0 and shown.err == ""
         assert "UP" in shown.out and "MEMORY" in shown.out and " MiB  2 " in shown.out
-        later = (tmp_path / "tells.py").stat().st_mtime + 5
-        os.utime(tmp_path / "tells.py", (later, later))
+        os.utime(tmp_path / "tells.py")
         shown = zmws.run("status")
         assert "tells runs older code than tells.py has" in shown.err and "restart tells" in shown.err
         assert zmws.run("status", "--json").json()["processes"][1]["stale"] is True
+
+
+def test_a_folder_that_is_gone_keeps_a_worker_from_starting_and_nothing_from_stopping(tmp_path: Path) -> None:
+    table = worker_table("sleep", "workers/sleep.py") + 'cwd = "there"\n'
+    with installation(tmp_path, table) as zmws:
+        (tmp_path / "there").mkdir()
+        assert zmws.run("start").code == 0
+        (tmp_path / "there").rmdir()
+        assert zmws.run("status").code == 0 and zmws.run("stop").code == 0 and zmws.pids() == {}
+        refused = zmws.run("start")
+        assert (
+            refused.code == 1
+            and "cannot start sleep: cwd is" in refused.err
+            and "no such folder" in refused.err
+        )
+        assert "worker sleep: cwd is" in zmws.run("config", "check").err
+
+
+def test_copies_of_another_count_are_stopped_by_the_name_of_their_worker(tmp_path: Path) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py", 3)) as zmws:
+        assert zmws.run("start").code == 0
+        settings = tmp_path / "etc" / "zmws.toml"
+        settings.write_text(settings.read_text().replace("count = 3", "count = 1"))
+        restarted = zmws.run("restart", "sleep")
+        assert restarted.code == 0 and set(zmws.pids()) == {"broker", "sleep"}
+        settings.write_text(settings.read_text().replace("count = 1", "count = 0"))
+        assert zmws.run("stop", "sleep").out == "stopped: sleep\n" and set(zmws.pids()) == {"broker"}
+
+
+def test_a_restart_refuses_before_it_stops_and_starts_beside_a_broker_of_somebody_elses(
+    tmp_path: Path,
+) -> None:
+    with installation(tmp_path, worker_table("sleep", "workers/sleep.py")) as zmws:
+        broker = zmws.popen("broker", stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: zmws.run("services").code == 0)
+            assert zmws.run("start").code == 0
+            before = zmws.pids()
+            assert zmws.run("restart", "slep").code == 2 and zmws.pids() == before
+            again = zmws.run("restart")
+            assert "not started from here" in again.err and "started: sleep" in again.out
+            assert zmws.pids().keys() == {"sleep"} and zmws.pids() != before
+            assert zmws.run("stop", "--workers").code == 0
+        finally:
+            broker.terminate()
+            broker.wait(20)

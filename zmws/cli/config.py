@@ -10,6 +10,7 @@ from zmws import settings
 from zmws.cli.options import config_option, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
+from zmws.errors import SettingsError
 
 
 @click.group()
@@ -23,6 +24,9 @@ def config() -> None:
 def check(as_json: bool, config: Path | None) -> int:
     """Check the whole settings file, and say what it comes to."""
     known = settings.load(config)
+    for worker in known.workers:
+        if (what := settings.missing(worker)) is not None:
+            raise SettingsError(f"worker {worker.name}: {what}")
     if as_json:
         show_json(known.as_shown())
         return 0

@@ -174,6 +174,7 @@ def stop(
     metavar="DURATION",
     help="How long to wait until they are ready.",
 )
+@json_option
 @config_option
 @processes_argument(nargs=-1)
 @click.pass_context
@@ -183,14 +184,19 @@ def restart(
     workers: bool,
     wait: float | None,
     timeout: float,
+    as_json: bool,
     config: Path | None,
     names: tuple[str, ...],
 ) -> int:
     """Stop, then start: the same processes, with the settings as they are now.
 
-    What does not run is started. While the broker alone restarts, workers go on with the jobs in hand.
+    What does not run is started. While the broker alone restarts, workers go on with the jobs in hand. With
+    --json there are two lines: what was stopped, what was started.
     """
-    settings_here(config)  # what is wrong with it is told before anything is stopped
-    which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": False}
-    code: int = ctx.invoke(stop, wait_s=wait, **which)
-    return code or ctx.invoke(start, timeout=timeout, **which)
+    here = Installation(settings_here(config))
+    here.processes(*_parts(servers, workers), names)  # what is wrong is told before anything is stopped
+    which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
+    # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
+    stopped: int = ctx.invoke(stop, wait_s=wait, **which)
+    started: int = ctx.invoke(start, timeout=timeout, **which)
+    return started or stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def _show(done: Made) -> None:
     if done.above is not None:
         say(f"zmws: this folder lies in another project, {done.above}; in here, the new one counts")
     steps = [
-        (f"cd {done.root}", "") if done.root.absolute() != Path.cwd() else None,
+        (f"cd {shlex.quote(str(done.root))}", "") if done.root.absolute() != Path.cwd() else None,
         (f"{zmws()} start", "the broker and the worker, in the background"),
         (f"{zmws()} call HELLO name=you", "Hello, you!"),
         (f"{zmws()} status | logs hello -f | stop", ""),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from zmws.errors import ZmwsError
 _CONNECT_S = 0.3  # whoever has pressed TAB waits
 _ANSWER_S = 0.5
 
+# bash puts what it is given on the line as it is, and whoever connects a worker names its service.
+_PLAIN = re.compile(r"[A-Za-z0-9_.@%+=:,/-]+")
+
 Names = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
@@ -26,7 +30,7 @@ def _quiet(names: Callable[[click.Context], Iterable[str]]) -> Names:
     @functools.wraps(names)
     def found(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
         try:
-            return sorted(name for name in names(ctx) if name.startswith(begun))
+            return sorted(name for name in names(ctx) if name.startswith(begun) and _PLAIN.fullmatch(name))
         except (ZmwsError, OSError, TimeoutError):
             return []
 

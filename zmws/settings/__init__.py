@@ -14,6 +14,7 @@ from zmws.settings.sections import (
     StoreSettings,
     WorkerSettings,
 )
+from zmws.settings.workers import missing
 
 __all__ = [
     "BrokerSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "connectable",
     "is_loopback",
     "load",
+    "missing",
     "parse_store_url",
     "place_taken",
     "root_of",

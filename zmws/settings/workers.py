@@ -149,22 +149,15 @@ def _environment(where: Where, value: Any, problems: Problems) -> dict[str, str]
 
 
 def _folder(value: Any, root: Path) -> Path:
-    """Raises ValueError, as the next two do."""
+    """Raises ValueError, as the next two do. What is there is another matter (`missing`)."""
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError("but must be a folder")
-    folder = Path(os.path.normpath(root / value))
-    if not folder.is_dir():
-        raise ValueError(f"but there is no such folder (in {root})")
-    return folder
+    return Path(os.path.normpath(root / value))
 
 
 def _user(value: Any, _: Path) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isprintable():
         raise ValueError("but must be a text, the name of a user")
-    try:
-        pwd.getpwnam(value)
-    except (KeyError, ValueError):
-        raise ValueError("but this machine knows no such user") from None
     return value
 
 
@@ -173,10 +166,21 @@ def _python(value: Any, root: Path) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError("but must be a program")
     # Not resolve(): the python of a virtual environment is a link, and means the environment.
-    path = os.path.normpath(root / value) if os.sep in value else shutil.which(value)
-    if path is None or not os.access(path, os.X_OK) or Path(path).is_dir():
-        raise ValueError("but there is no such program")
-    return path
+    return os.path.normpath(root / value) if os.sep in value else value
+
+
+def missing(worker: WorkerSettings) -> str | None:
+    """What of these is not there, which it takes to start the worker, and not to stop it; None if all is."""
+    if worker.cwd is not None and not os.path.isdir(worker.cwd):  # noqa: PTH112 (Path raises for a name too long)
+        return f"cwd is '{worker.cwd}', but there is no such folder"
+    if worker.python is not None and shutil.which(worker.python) is None:
+        return f"python is '{worker.python}', but there is no such program"
+    if worker.user is not None:
+        try:
+            pwd.getpwnam(worker.user)
+        except (KeyError, ValueError):
+            return f"user is '{worker.user}', but this machine knows no such user"
+    return None
 
 
 def _name_problem(name: Any) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.errors import ZmwsError
+from zmws.settings import missing
 from zmws.supervisor.logs import last_lines
 from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import Installation, Process
@@ -43,8 +44,10 @@ class Children:
         user: dict[str, Any] = {}
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if given is not None:
-            environment |= given.env
+            if (what := missing(given)) is not None:
+                raise ZmwsError(f"cannot start {process.name}: {what}")
             user = _user_of(process.name, given.user, environment) if given.user is not None else {}
+            environment |= given.env
         try:
             with self._of.log_file(process.name).open("ab") as log:
                 log_from = log.tell()
@@ -66,6 +69,10 @@ class Children:
             except BaseException:
                 self._end_unrecorded(child, file)
                 raise
+        except UnicodeEncodeError as wrong:
+            raise ZmwsError(
+                f"cannot start {process.name}: its env or command is not {wrong.encoding}"
+            ) from None
         except OSError as wrong:
             if given is not None and isinstance(wrong, PermissionError) and wrong.filename is None:
                 text = f"priority = {given.priority}: only root may raise it"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -34,27 +36,46 @@ class Log:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._log = file.open("rb")
+        self._was_put_aside = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def last_lines(self, count: int) -> list[str]:
-        """So many lines of its end; what comes later is `grown`."""
-        return seek_last_lines(self._log, count)
+        """So many lines of its end, and of the file before it; what comes later is `grown`."""
+        lines = seek_last_lines(self._log, count)
+        return [*last_lines(numbered(self._file, 1), count - len(lines)), *lines]
 
     def grown(self) -> str:
-        """What has come since, also into another file that was begun in its place."""
+        """What has come since, also into other files that were begun in its place."""
         text = self._decoder.decode(self._log.read())
         try:
-            now, open_ = self._file.stat(), os.fstat(self._log.fileno())
+            now, here = self._file.stat(), os.fstat(self._log.fileno())
         except OSError:
             return text  # just between two files
-        if (now.st_dev, now.st_ino) != (open_.st_dev, open_.st_ino):
-            text += self._decoder.decode(self._log.read())  # what came before it was put aside
-            self._log.close()
-            self._log = self._file.open("rb")
-        elif self._log.tell() > now.st_size:
+        if (now.st_dev, now.st_ino) == (here.st_dev, here.st_ino):
+            if self._log.tell() <= now.st_size:
+                return text
             self._log.seek(0)  # it was cut: begin again
-        else:
+            return text + self._decoder.decode(self._log.read())
+        if not self._was_put_aside:
+            self._was_put_aside = True  # whoever writes may just be about to change: once more
             return text
+        self._was_put_aside = False
+        # Perhaps several were begun meanwhile: those between the old one and the newest.
+        between: list[Path] = []
+        for older in itertools.count(1):
+            try:
+                found = numbered(self._file, older).stat()
+            except OSError:
+                between = []  # the old one is not kept any more: nobody knows which are newer
+                break
+            if (found.st_dev, found.st_ino) == (here.st_dev, here.st_ino):
+                break
+            between.append(numbered(self._file, older))
+        self._log.close()
+        for file in reversed(between):
+            with contextlib.suppress(OSError):
+                text += self._decoder.decode(file.read_bytes())
+        self._log = self._file.open("rb")
         return text + self._decoder.decode(self._log.read())
 
     def close(self) -> None:
@@ -69,6 +90,11 @@ def follow(logs: Sequence[Log]) -> Iterator[str]:
         yield from texts
         if not texts:
             time.sleep(_POLL_S)
+
+
+def numbered(file: Path, number: int) -> Path:
+    """An older file of a log (log_file.py)."""
+    return file.with_name(f"{file.name}.{number}")
 
 
 def last_lines(file: Path, count: int, begin: int = 0) -> list[str]:

@@ -15,10 +15,10 @@ from zmws.settings.file import FILE, place_of
 
 # What is made, and the file of new/ that it is a copy of.
 FILES = {
-    FILE: "zmws.toml.txt",
     Path("workers", "hello.py"): "hello.py.txt",
     Path("tests", "test_hello.py"): "test_hello.py.txt",
     Path(".gitignore"): "gitignore.txt",
+    FILE: "zmws.toml.txt",  # the last one: with it this is a project
 }
 
 
@@ -46,7 +46,12 @@ def make_project(root: Path) -> Made:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with file.open("x", encoding="utf-8") as new:
-                    new.write((templates / template).read_text(encoding="utf-8"))
+                    try:
+                        new.write((templates / template).read_text(encoding="utf-8"))
+                        new.flush()
+                    except OSError:  # the disk is full: half a file would be taken for one of yours
+                        file.unlink()
+                        raise
             except FileExistsError:
                 continue
             made.append(name)

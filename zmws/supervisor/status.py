@@ -75,7 +75,7 @@ def _stale(installation: Installation, found_of: dict[str, Vitals]) -> dict[str,
             changed_at = process.worker.file.stat().st_mtime
         except OSError:
             continue
-        if changed_at > began_at:
+        if began_at < changed_at <= time.time():  # none of the future, which would stay so
             found[process.name] = process.worker.file
     return found
 

@@ -7,6 +7,7 @@ Rule 3: what a worker had started that is killed, or has died, is ended too: its
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from zmws.supervisor.processes import BROKER, Installation
 from zmws.supervisor.sessions import end_group, end_left
 
 _POLL_S = 0.05
+_COPY = re.compile(r"(_\d{2,}|-\d+)$")  # what a copy's name ends with, now or before
 _GIVE_BACK_S = 5.0  # for a worker to give back what it has in hand
 _TOLD, _ASKED, _KILLED = range(3)  # to end; to give back what it has in hand
 
@@ -43,11 +45,14 @@ def stop(
         noted = installation.noted()
         if names:
             group = {process.name: process.group for process in installation.processes(True, True)}
-            known = {*noted, *group, *group.values(), *(one.name for one in installation.settings.workers)}
+            workers_named = {one.name for one in installation.settings.workers}
+            known = {*noted, *group, *group.values(), *workers_named}
             for name in names:
                 if name not in known:
                     raise SettingsError(no_such(name, "process of this installation", sorted(known)))
-            chosen = [name for name in noted if name in names or group.get(name) in names]
+            # Copies that the settings of before named are of the group, too.
+            before = {name: _COPY.sub("", name) for name in noted if name not in group}
+            chosen = [name for name in noted if {name, group.get(name), before.get(name)} & {*names}]
         else:
             chosen = [name for name in noted if (servers if name == BROKER else workers)]
         tidy(installation, chosen, tell)

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.system.installation import ONE, ZMWS, environment, installation, run, worker_table
+from zmws.cli import cli, names
 
 BASH = """
 eval "$(zmws completion bash)"
@@ -53,6 +55,11 @@ def test_services_and_processes_are_completed(tmp_path: Path) -> None:
         assert zmws.run("start").code == 0
         for words in (["call", "ST"], ["submit", "ST"], ["pause", "ST"], ["services", "show", "ST"]):
             assert completed(tmp_path, *words) == ["STR-REV"], words
+
+
+def test_a_name_that_a_shell_would_run_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = names._quiet(lambda ctx: ["A", "A$(touch PWNED)", "A;x", "A b", "A:b", "A'b", "B"])
+    assert offered(click.Context(cli), click.Option(["--x"]), "A") == ["A", "A:b"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -14,7 +14,7 @@ def test_a_new_project_starts_answers_and_its_test_passes(tmp_path: Path) -> Non
     made = run("init", "shop", cwd=tmp_path)
     assert (
         made.code == 0
-        and "made: etc/zmws.toml, workers/hello.py, tests/test_hello.py, .gitignore" in made.out
+        and "made: workers/hello.py, tests/test_hello.py, .gitignore, etc/zmws.toml" in made.out
     )
     assert "cd shop" in made.out and "zmws start" in made.out and "call HELLO name=you" in made.out
     shop = tmp_path / "shop"
