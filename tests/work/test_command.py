@@ -33,6 +33,7 @@ class Noted:
         brokers: Sequence[str],
         client: str | None = None,
         before_end: Any = None,
+        manager: Any = None,
     ) -> None:
         ((worker, service),) = workers
         RUN.append((worker, client))

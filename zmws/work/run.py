@@ -65,8 +65,7 @@ class Run:
         """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
         turn. `client`: where `self.client` connects, None: as the broker tells. `before_end`: called with the
         exit code where the process ends without a return from `run`. `manager`: who is told that it is ready,
-        and that it ends. Raises BadWorker, and
-        ZmwsError where threads have been replaced (gevent, eventlet)."""
+        and that it ends. Raises BadWorker, and ZmwsError where threads were replaced (gevent, eventlet)."""
         need_real_threads("a worker", queues=True)
         self._workers: dict[str, tuple[Worker, Declared]] = {}
         for worker, service in workers:
@@ -287,21 +286,23 @@ class Run:
             error = {"code": "job_failed", "error": f"this worker does not serve '{job.service}'"}
             self.line.finish(request.token, Final(error=error).body)
             return True
-        if not self._slots.take(job.service):
-            return False
         worker, found = self._workers[job.service]
-        self._in_hand[request.token] = job
-        begun = time.monotonic()
-        self._lines.begins(job)
+        begun, has_slot = time.monotonic(), False
         ended = partial(self._ended, job, request.token, begun)
+        self._in_hand[request.token] = job
         try:
+            has_slot = self._slots.take(job.service)
+            if not has_slot:
+                del self._in_hand[request.token]
+                return False
+            self._lines.begins(job)
             executor = self._slots.of(job.service)
             executor.start(worker, found, job, request, ended)
             if self.line.is_cancelled(request.token):
                 executor.cancel(job)  # it may have come before the executor knew of the job
         except BaseException:
             # It has not begun, or what it has left behind was raised out of it.
-            if self._in_hand.pop(request.token, None) is not None:
+            if self._in_hand.pop(request.token, None) is not None and has_slot:
                 self._slots.give_back(job.service)
             raise
         return True
