@@ -70,7 +70,10 @@ def test_a_sign_of_life_comes_twice_in_the_time_that_it_gives(tmp_path: Path, ma
     told = [manager.told()]
     while told[-1] != "READY=1":
         told.append(manager.told())
-    assert told == ["WATCHDOG=1"] * 4 + ["READY=1"], "at 0, 0.1, 0.2 and 0.3 s"
+    signs = told[:-1]
+    assert set(signs) == {"WATCHDOG=1"} and 2 <= len(signs) <= 4, (
+        "at 0, 0.1, 0.2 and 0.3 s, on a quiet machine"
+    )
 
 
 def test_an_address_without_a_file_is_understood_and_none_that_answers_is_no_fault() -> None:
