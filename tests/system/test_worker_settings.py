@@ -107,6 +107,11 @@ def test_a_folder_that_is_gone_keeps_a_worker_from_starting_and_nothing_from_sto
             and "no such folder" in refused.err
         )
         assert "worker sleep: cwd is" in zmws.run("config", "check").err
+        (tmp_path / "there").mkdir()
+        assert zmws.run("start").code == 0
+        before = zmws.pids()
+        (tmp_path / "there").rmdir()
+        assert zmws.run("restart").code == 1 and zmws.pids() == before, "nothing was stopped"
 
 
 def test_copies_of_another_count_are_stopped_by_the_name_of_their_worker(tmp_path: Path) -> None:

@@ -17,9 +17,27 @@ from zmws.errors import ZmwsError
 from zmws.supervisor.broker import look, services_with_workers
 from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, RunsUnnoted
 from zmws.supervisor.processes import BROKER, Installation
-from zmws.supervisor.start import NotReady, Started
+from zmws.supervisor.start import NotReady, Started, check_present
 from zmws.supervisor.start import start as start_processes
 from zmws.supervisor.stop import stop as stop_processes
+
+_servers = click.option("--servers", is_flag=True, help="Only the broker.")
+_workers = click.option("--workers", is_flag=True, help="Only the workers.")
+_timeout = click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=wait_time,
+    metavar="DURATION",
+    help="How long to wait until they are ready.",
+)
+_wait = click.option(
+    "--wait",
+    "wait_s",
+    type=wait_time,
+    metavar="DURATION",
+    help="How long jobs in hand may take [stop_timeout of the settings, or 30 s].",
+)
 
 
 def _parts(servers: bool, workers: bool) -> tuple[bool, bool]:
@@ -40,16 +58,9 @@ def _say_event(event: Event) -> None:
 
 
 @click.command()
-@click.option("--servers", is_flag=True, help="Only the broker.")
-@click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=wait_time,
-    metavar="DURATION",
-    help="How long to wait until they are ready.",
-)
+@_servers
+@_workers
+@_timeout
 @json_option
 @config_option
 @processes_argument(nargs=-1)
@@ -108,15 +119,9 @@ def _show_started(installation: Installation, done: Started) -> None:
 
 
 @click.command()
-@click.option("--servers", is_flag=True, help="Only the broker.")
-@click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option(
-    "--wait",
-    "wait_s",
-    type=wait_time,
-    metavar="DURATION",
-    help="How long jobs in hand may take [stop_timeout of the settings, or 30 s].",
-)
+@_servers
+@_workers
+@_wait
 @json_option
 @config_option
 @processes_argument(nargs=-1)
@@ -158,22 +163,10 @@ def stop(
 
 
 @click.command()
-@click.option("--servers", is_flag=True, help="Only the broker.")
-@click.option("--workers", is_flag=True, help="Only the workers.")
-@click.option(
-    "--wait",
-    type=wait_time,
-    metavar="DURATION",
-    help="How long jobs in hand may take [stop_timeout of the settings, or 30 s].",
-)
-@click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=wait_time,
-    metavar="DURATION",
-    help="How long to wait until they are ready.",
-)
+@_servers
+@_workers
+@_wait
+@_timeout
 @json_option
 @config_option
 @processes_argument(nargs=-1)
@@ -182,7 +175,7 @@ def restart(
     ctx: click.Context,
     servers: bool,
     workers: bool,
-    wait: float | None,
+    wait_s: float | None,
     timeout: float,
     as_json: bool,
     config: Path | None,
@@ -194,9 +187,9 @@ def restart(
     --json there are two lines: what was stopped, what was started.
     """
     here = Installation(settings_here(config))
-    here.processes(*_parts(servers, workers), names)  # what is wrong is told before anything is stopped
+    check_present(here.processes(*_parts(servers, workers), names))  # told before anything is stopped
     which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
     # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
-    stopped: int = ctx.invoke(stop, wait_s=wait, **which)
+    stopped: int = ctx.invoke(stop, wait_s=wait_s, **which)
     started: int = ctx.invoke(start, timeout=timeout, **which)
     return started or stopped

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.errors import ZmwsError
-from zmws.settings import missing
 from zmws.supervisor.logs import last_lines
 from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import Installation, Process
@@ -44,8 +43,6 @@ class Children:
         user: dict[str, Any] = {}
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if given is not None:
-            if (what := missing(given)) is not None:
-                raise ZmwsError(f"cannot start {process.name}: {what}")
             user = _user_of(process.name, given.user, environment) if given.user is not None else {}
             environment |= given.env
         try:
@@ -74,8 +71,9 @@ class Children:
                 f"cannot start {process.name}: its env or command is not {wrong.encoding}"
             ) from None
         except OSError as wrong:
-            if given is not None and isinstance(wrong, PermissionError) and wrong.filename is None:
-                text = f"priority = {given.priority}: only root may raise it"
+            priority = given.priority if given is not None else None
+            if priority is not None and isinstance(wrong, PermissionError) and wrong.filename is None:
+                text = f"priority = {priority}: only root may raise it"
                 raise ZmwsError(f"cannot start {process.name}: {text}") from None
             where = wrong.filename or self._of.run_dir  # a full disk tells no name
             raise ZmwsError(f"cannot start {process.name}: {wrong.strerror}: {where}") from None
@@ -110,7 +108,10 @@ class Children:
 
 def _user_of(process: str, name: str, environment: dict[str, str]) -> dict[str, Any]:
     """How a process is started as another user; its environment is told, too. Raises ZmwsError."""
-    there = pwd.getpwnam(name)
+    try:
+        there = pwd.getpwnam(name)
+    except KeyError:
+        raise ZmwsError(f"cannot start {process}: this machine knows no user '{name}'") from None
     if os.geteuid() == there.pw_uid:
         return {}
     if os.geteuid() != 0:

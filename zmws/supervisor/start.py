@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmws.errors import ZmwsError
+from zmws.settings import missing
 from zmws.supervisor.broker import address_of, client_of, unnoted
 from zmws.supervisor.children import Children
 from zmws.supervisor.events import GivingUp, HadDied, RunsUnnoted, Tell
@@ -81,9 +82,17 @@ def start(
     return Started([process.name for process in wanted], starting.pids, before)
 
 
+def check_present(processes: Sequence[Process]) -> None:
+    """What it takes to start these is there. Raises ZmwsError."""
+    for process in processes:
+        if process.worker is not None and (what := missing(process.worker)) is not None:
+            raise ZmwsError(f"cannot start {process.name}: {what}")
+
+
 def _check_before(installation: Installation, new: list[Process]) -> int | None:
     """What can be known to fail before anything is started. The number of a broker of this installation that
     runs in the foreground, if there is one. Raises ZmwsError."""
+    check_present(new)
     if any(process.name == BROKER for process in new):
         taken = ports_in_use(installation.settings)
         if taken:
