@@ -88,9 +88,8 @@ class LogFile:
         fd = _opened(new)
         try:
             for number in range(self._files, 0, -1):
-                older = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
                 with contextlib.suppress(FileNotFoundError):
-                    older.replace(path.with_name(f"{path.name}.{number}"))
+                    numbered(path, number - 1).replace(numbered(path, number))
             new.replace(path)
             self._take(fd)
         finally:
@@ -117,6 +116,11 @@ class LogFile:
         while True:
             time.sleep(_LOOK_S)
             self.look()
+
+
+def numbered(path: Path, number: int) -> Path:
+    """A file of a log: 0 the newest, 1 the one before it."""
+    return path.with_name(f"{path.name}.{number}") if number else path
 
 
 def _opened(path: Path) -> int:

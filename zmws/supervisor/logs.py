@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from zmws.core.table import did_you_mean
 from zmws.errors import SettingsError
+from zmws.log_file import numbered
 from zmws.supervisor.processes import Installation
 
 _POLL_S = 0.2
@@ -90,11 +91,6 @@ def follow(logs: Sequence[Log]) -> Iterator[str]:
         yield from texts
         if not texts:
             time.sleep(_POLL_S)
-
-
-def numbered(file: Path, number: int) -> Path:
-    """An older file of a log (log_file.py)."""
-    return file.with_name(f"{file.name}.{number}")
 
 
 def last_lines(file: Path, count: int, begin: int = 0) -> list[str]:
