@@ -22,7 +22,7 @@ class ServiceManager:
         text = environ.pop("WATCHDOG_USEC", "")
         is_for_us = whose in ("", str(os.getpid()))
         # Half of the time that it gives, as sd_watchdog_enabled(3) advises.
-        self._each_s = int(text) / 2e6 if text.isdigit() and is_for_us else 0.0
+        self.each_s = int(text) / 2e6 if text.isdigit() and is_for_us else 0.0
         self._due_at = 0.0
 
     def ready(self) -> None:
@@ -35,8 +35,8 @@ class ServiceManager:
 
     def alive(self) -> None:
         """To be called again and again: it is told as often as it wants."""
-        if self._each_s and time.monotonic() >= self._due_at:
-            self._due_at = time.monotonic() + self._each_s
+        if self.each_s and time.monotonic() >= self._due_at:
+            self._due_at = time.monotonic() + self.each_s
             self._tell("WATCHDOG=1")
 
     def _tell(self, text: str) -> None:

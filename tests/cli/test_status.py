@@ -40,7 +40,7 @@ def test_why_no_broker_answers_comes_with_what_to_do(broker: Broker, said: str) 
         (LeftEnded("a", 1), "ended 1 process that a had left"),
         (LeftEnded("a", 2), "ended 2 processes that a had left"),
         (RunsUnnoted(7), "the broker runs already, not from here (process 7)"),
-        (GivingUp(("a", "b")), "starting did not succeed; stopping what was started: a, b"),
+        (GivingUp(("a", "b")), "stopping what was started: a, b"),
     ],
 )
 def test_what_happens_on_the_way_is_said_in_a_line(

@@ -16,8 +16,8 @@ from zmws.core.table import (
     did_you_mean,
     expected,
     no_such,
-    number_in,
     shown,
+    value_in,
 )
 
 
@@ -163,7 +163,10 @@ def test_to_compare_a_long_name_takes_no_time() -> None:
         ("int", "1" * 5_000, "1" * 5_000),
         ("bytes", "5", "5"),
         ("id", "5", "5"),
+        ("flag", "False", False),
+        ("flag", "true", True),
+        ("flag", "1", "1"),
     ],
 )
 def test_a_text_stands_for_a_number_where_one_is_wanted(kind: Any, text: str, number: Any) -> None:
-    assert number_in(Row(kind), text) == number
+    assert value_in(Row(kind), text) == number

@@ -9,7 +9,15 @@ import pytest
 
 from tests.settings.site import loaded
 from zmws.core.limits import Limits
-from zmws.settings import BrokerSettings, GatewaySettings, LogsSettings, Settings, StoreSettings, load
+from zmws.settings import (
+    BrokerSettings,
+    GatewaySettings,
+    LogsSettings,
+    Settings,
+    StoreSettings,
+    SupervisorSettings,
+    load,
+)
 
 MIB = 1024 * 1024
 
@@ -21,6 +29,7 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
         store=StoreSettings(),
         gateway=GatewaySettings(),
         logs=LogsSettings(),
+        supervisor=SupervisorSettings(),
         services={},
         workers=(),
         path=site / "etc" / "zmws.toml",
@@ -37,6 +46,10 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
     assert (settings.store.cache_bytes, settings.store.check) == (16 * MIB, 2.0)
     assert settings.gateway.http == "127.0.0.1:5580"
     assert (settings.logs.bytes_max, settings.logs.files, settings.logs.format) == (50 * MIB, 10, "text")
+    kept = settings.supervisor
+    assert (kept.ready_timeout, kept.start_retries, kept.give_up) == (60.0, 3, False)
+    assert (kept.restart_delay_max, kept.restart_window, kept.kill_after) == (10.0, 60.0, 10.0)
+    assert (kept.silence_max, kept.check_interval) == (30.0, 2.0)
 
 
 def test_folders_for_pid_files_and_logs_lie_in_the_installation(site: Path) -> None:

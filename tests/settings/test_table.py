@@ -14,7 +14,14 @@ from tests.peers import REPOSITORY
 from tests.settings.site import loaded, problem
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS, ServiceOptions
-from zmws.settings import BrokerSettings, GatewaySettings, LogsSettings, StoreSettings, load
+from zmws.settings import (
+    BrokerSettings,
+    GatewaySettings,
+    LogsSettings,
+    StoreSettings,
+    SupervisorSettings,
+    load,
+)
 from zmws.settings.sections import limit_key
 from zmws.settings.table import SETTINGS
 
@@ -30,9 +37,8 @@ def uncommented(text: str) -> str:
 
 def test_the_shipped_file_names_every_setting() -> None:
     tree = tomllib.loads(uncommented(SHIPPED))
-    named = {
-        f"{section}.{key}" for section in ("broker", "store", "gateway", "logs") for key in tree[section]
-    }
+    sections = ("broker", "store", "gateway", "logs", "supervisor")
+    named = {f"{section}.{key}" for section in sections for key in tree[section]}
     assert named == set(SETTINGS)
 
 
@@ -51,6 +57,7 @@ def test_the_shipped_file_says_the_defaults_with_and_without_its_comments(tmp_pa
         assert settings.store == StoreSettings()
         assert settings.gateway == GatewaySettings()
         assert settings.logs == LogsSettings()
+        assert settings.supervisor == SupervisorSettings()
 
 
 def test_the_comments_of_the_shipped_file_are_the_tables() -> None:

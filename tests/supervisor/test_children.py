@@ -43,7 +43,7 @@ def test_root_starts_a_process_as_another_user_with_nothing_left_of_root(tmp_pat
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o011)
     made = made_in(tmp_path)
-    Children(made).start(process(made, told, user="nobody"))
+    Children(made).start(process(made, told, user="nobody"), os.environ)
     wait_until(told.exists)
     groups = " ".join(map(str, os.getgrouplist("nobody", nobody.pw_gid)))
     assert told.read_text().split("\n")[0] == f"{nobody.pw_uid} {groups} {nobody.pw_dir} nobody"
@@ -54,7 +54,7 @@ def test_who_is_not_root_is_told_that_he_cannot(tmp_path: Path, monkeypatch: pyt
     made = made_in(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
     with pytest.raises(ZmwsError, match="cannot start a_00 as the user root: only root can"):
-        Children(made).start(process(made, tmp_path / "told", user="root"))
+        Children(made).start(process(made, tmp_path / "told", user="root"), os.environ)
     assert not (made.run_dir / "a_00.pid").exists()
 
     def refused(*_: object) -> None:
@@ -62,12 +62,12 @@ def test_who_is_not_root_is_told_that_he_cannot(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "setpriority", refused)
     with pytest.raises(ZmwsError, match="cannot start a_00: priority = -5: only root may raise it"):
-        Children(made).start(process(made, tmp_path / "told", priority=-5))
+        Children(made).start(process(made, tmp_path / "told", priority=-5), os.environ)
     assert made.running() == {}
 
 
 def test_who_is_that_user_already_needs_not_be_root(tmp_path: Path) -> None:
     made, told = made_in(tmp_path), tmp_path / "told"
-    Children(made).start(process(made, told, user=pwd.getpwuid(os.geteuid()).pw_name))
+    Children(made).start(process(made, told, user=pwd.getpwuid(os.geteuid()).pw_name), os.environ)
     wait_until(told.exists)
     assert told.read_text().split()[0] == str(os.geteuid())

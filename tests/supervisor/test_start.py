@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.peers import wait_until
+from tests.system.installation import kill_supervisor
 from zmws import settings
 from zmws.errors import BrokerUnreachable, ZmwsError
 from zmws.supervisor.broker import look, services_with_workers
-from zmws.supervisor.events import Ended, Event, GivingUp, HadDied
+from zmws.supervisor.events import Ended, Event, HadDied, NotReady
 from zmws.supervisor.processes import Installation
-from zmws.supervisor.start import NotReady, start
+from zmws.supervisor.start import start
 from zmws.supervisor.status import status
 from zmws.supervisor.stop import end, stop
 from zmws.testing import free_ports
@@ -54,6 +55,7 @@ def folder(root: Path, worker: str) -> Iterator[Installation]:
     try:
         yield made
     finally:
+        kill_supervisor(root)
         end(made, list(made.running()), 0.1, lambda event: None, with_all_they_started=True)
 
 
@@ -69,10 +71,11 @@ def test_what_is_missing_is_started_and_is_ready_then(tmp_path: Path) -> None:
         again = start(made, True, True, (), 30.0, events.append)
         assert (again.new, again.before) == ({}, first.new) and events == []
         found = status(made)
-        assert [one.state for one in found.processes] == ["running", "running"] and not found.has_died
+        assert [one.state for one in found.processes] == ["running", "running"] and found.all_run
 
+        kill_supervisor(tmp_path)
         os.kill(first.new["one"], signal.SIGKILL)
-        wait_until(lambda: status(made).has_died, what="the worker to be gone")
+        wait_until(lambda: not status(made).all_run, what="the worker to be gone")
         third = start(made, False, True, (), 30.0, events.append)
         assert list(third.new) == ["one"]
         (died,) = events
@@ -81,21 +84,26 @@ def test_what_is_missing_is_started_and_is_ready_then(tmp_path: Path) -> None:
         assert events[1:] == [Ended("one", False), Ended("broker", False)]
 
 
-def test_a_start_that_fails_leaves_nothing_and_says_what_the_log_ends_with(tmp_path: Path) -> None:
+def test_one_that_cannot_start_is_told_with_the_end_of_its_log_and_keeps_no_other_from_it(
+    tmp_path: Path,
+) -> None:
     events: list[Event] = []
     with folder(tmp_path, "1 / 0") as made:
-        with pytest.raises(ZmwsError, match=r"(?s)one ended at once with exit code 2; the end of .*Division"):
-            start(made, True, True, (), 30.0, events.append)
-        assert events == [GivingUp(("broker", "one"))]
-        assert made.noted() == []
+        done = start(made, True, True, (), 30.0, events.append)
+        assert (list(done.new), list(done.failed)) == (["broker"], ["one"])
+        (told,) = events
+        assert isinstance(told, NotReady) and told.text == done.failed["one"]
+        assert told.text.startswith("ended with exit code 2; the end of ")
+        assert "ZeroDivisionError" in told.text
+        assert list(made.running()) == ["broker"] and not status(made).all_run
 
 
 def test_a_worker_that_is_not_ready_in_time_is_named(tmp_path: Path) -> None:
     with folder(tmp_path, "import time\ntime.sleep(60)") as made:
         start(made, True, False, (), 30.0, lambda event: None)
-        with pytest.raises(NotReady, match=r"not ready within 0\.3 s: one"):
-            start(made, False, True, (), 0.3, lambda event: None)
-        assert set(made.running()) == {"broker"}, "what ran before is left alone"
+        done = start(made, False, True, (), 0.3, lambda event: None)
+        assert done.failed["one"].startswith("was not ready within 0.3 s; ")
+        assert set(made.running()) == {"broker", "one"}, "it goes on"
 
 
 def test_what_can_be_known_to_fail_is_told_before_anything_is_started(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.peers import wait_until
 from tests.supervisor.folder import TWO, installation_in
 from zmws.errors import SettingsError, ZmwsError
+from zmws.settings import SupervisorSettings
 from zmws.supervisor.events import Ended, Event, LeftEnded
 from zmws.supervisor.pidfile import PidFile, began
 from zmws.supervisor.processes import DIED, STOPPED, Installation
@@ -76,12 +78,11 @@ def test_workers_end_before_the_broker_and_each_is_told(noted: Noted) -> None:
     assert noted.installation.noted() == []
 
 
-def test_what_does_not_end_in_time_is_killed_with_what_it_started(
-    noted: Noted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_end_in_time_is_killed_with_what_it_started(noted: Noted) -> None:
     file = noted.start("b", DEAF + CHILD)
     events: list[Event] = []
-    monkeypatch.setattr("zmws.supervisor.stop._GIVE_BACK_S", 0.1)
+    known = noted.installation.settings
+    noted.installation.settings = replace(known, supervisor=SupervisorSettings(kill_after=0.1))
     end(noted.installation, ["b"], 0.1, events.append)
     assert events == [Ended("b", True)] and not _members(file)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests import shipped
 from tests.peers import REPOSITORY, wait_until
+from zmws.supervisor.pidfile import PidFile
 from zmws.testing.processes import HeldPorts
 from zmws.testing.processes import environment as environment_of_zmws
 
@@ -81,8 +82,13 @@ class Installation:
         return run(*args, cwd=self.root, stdin=stdin, **more)
 
     def pids(self) -> dict[str, int]:
-        """What the pid files say, whether it runs or not."""
-        return {file.stem: int(file.read_text()) for file in (self.root / "run").glob("*.pid")}
+        """What the pid files say, whether it runs or not; without the supervisor."""
+        files = (file for file in (self.root / "run").glob("*.pid") if file.stem != "supervisor")
+        return {file.stem: int(file.read_text()) for file in files}
+
+    def kill_supervisor(self) -> None:
+        """Now what dies stays dead."""
+        kill_supervisor(self.root)
 
     def popen(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*ZMWS, *args], cwd=self.root, env=environment(), **options)
@@ -96,6 +102,18 @@ def processes_in(folder: Path) -> list[int]:
             if (entry / "cwd").readlink() == folder and entry.name != str(os.getpid()):
                 found.append(int(entry.name))
     return found
+
+
+def supervisor_of(root: Path) -> int | None:
+    """The number of the supervisor that runs there."""
+    return PidFile(root / "run", "supervisor").running()
+
+
+def kill_supervisor(root: Path) -> None:
+    """What it keeps goes on."""
+    if (pid := supervisor_of(root)) is not None:
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: supervisor_of(root) is None, what="the supervisor to be gone")
 
 
 def worker_table(name: str, file: str, count: int = 1) -> str:
@@ -123,7 +141,11 @@ def installation(root: Path, workers: str = SAMPLES, **settings: str) -> Iterato
 
 
 def _end_processes_in(root: Path) -> None:
-    for pid in processes_in(root):
+    kill_supervisor(root)  # it would start them again
+    run_dir = root / "run"
+    files = [PidFile(run_dir, name.stem) for name in run_dir.glob("*.json")]
+    for pid in {*processes_in(root), *(pid for file in files if (pid := file.running()) is not None)}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_in(root), what="processes of the installation to end")
+    ended = lambda: not processes_in(root) and not any(file.running() for file in files)  # noqa: E731
+    wait_until(ended, what="processes of the installation to end")

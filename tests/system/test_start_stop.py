@@ -128,6 +128,7 @@ def test_a_stale_pid_file_and_a_reused_number_are_not_ours(tmp_path: Path) -> No
             stranger.kill()
         # Killed by hand: its file is stale, and start makes a new one.
         broker = zmws.pids()["broker"]
+        zmws.kill_supervisor()
         os.kill(broker, signal.SIGKILL)
         wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
         assert zmws.run("status").code == 3
@@ -149,10 +150,14 @@ def test_a_worker_file_that_is_broken_is_named_with_its_fault(tmp_path: Path) ->
     with installation(tmp_path, worker_table("bad", "bad.py")) as zmws:
         (tmp_path / "bad.py").write_text("import zmws\n\n1 / 0\n")
         ended = zmws.run("start")
-        assert ended.code == 1
-        assert "bad ended at once" in ended.err and "ZeroDivisionError: division by zero" in ended.err
+        assert ended.code == 1 and "started: broker" in ended.out
+        assert (
+            "bad ended with exit code 2" in ended.err and "ZeroDivisionError: division by zero" in ended.err
+        )
         assert "bad.py:3: 1 / 0" in ended.err
-        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        assert zmws.pids().keys() == {"broker"}
+        status = zmws.run("status")
+        assert status.code == 1 and "fatal" in status.out and "exit code 2" in status.err
         (tmp_path / "bad.py").write_text("from zmws import WorkerBase\n")
         assert "it defines no subclass of WorkerBase" in zmws.run("start").err
         for wrong in ("missing.py", "etc/zmws.toml"):
@@ -325,16 +330,18 @@ def test_a_start_that_fails_quotes_this_life_alone_and_says_how_it_ended(tmp_pat
             (tmp_path / "logs" / f"{name}.txt").write_text("ValueError: of yesterday\n" * 3)
         (tmp_path / "bad.py").write_text("import os, sys\nsys.stderr.write('of today\\n')\nos._exit(7)\n")
         ended = zmws.run("start")
-        assert ended.code == 1 and "bad ended at once with exit code 7" in ended.err, ended.err
+        assert ended.code == 1 and "bad ended with exit code 7" in ended.err, ended.err
         assert "of today" in ended.err and "of yesterday" not in ended.err
+        assert zmws.run("stop").code == 0
         (tmp_path / "bad.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
         ended = zmws.run("start")
         assert "bad was ended by SIGSEGV" in ended.err, ended.err
         assert f"it wrote nothing to {tmp_path}/logs/bad.txt" in ended.err and "yesterday" not in ended.err
+        assert zmws.run("stop").code == 0
         # The broker too.
         (tmp_path / "elsewhere").write_text("")
         ended = zmws.run("start", "--servers", ZMWS_STORE_URL="sqlite:elsewhere/zmws.db")
-        assert "broker ended at once with exit code 1" in ended.err and "yesterday" not in ended.err
+        assert "broker ended with exit code 1" in ended.err and "yesterday" not in ended.err
         assert str(tmp_path / "elsewhere") in ended.err
         assert processes_in(tmp_path) == [] and zmws.pids() == {}
 
@@ -349,7 +356,7 @@ def test_what_cannot_be_recorded_is_ended_again_and_that_is_said(tmp_path: Path,
         ended = zmws.run("start")
         assert ended.code == 1 and "Traceback" not in ended.err, ended.err
         assert f"cannot start {name}" in ended.err and f"run/{name}.new" in ended.err
-        assert processes_in(tmp_path) == [] and zmws.pids() == {}
+        assert name not in zmws.pids() and sorted(processes_in(tmp_path)) == sorted(zmws.pids().values())
         (tmp_path / "run" / f"{name}.new").rmdir()
         assert zmws.run("start").code == 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -42,7 +41,7 @@ def test_the_broker_of_another_installation_is_not_taken_for_ours(tmp_path: Path
 def test_in_a_copy_of_an_installation_the_originals_processes_are_left_alone(tmp_path: Path) -> None:
     with installation(tmp_path / "a", ONE) as zmws:
         assert zmws.run("start").code == 0
-        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        subprocess.run(["cp", "-a", tmp_path / "a", tmp_path / "b"], check=True)
         copied = run("stop", cwd=tmp_path / "b")
         assert zmws.run("status").code == 0
         assert copied.out == "nothing is running\n"
@@ -124,6 +123,7 @@ def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Pat
         assert zmws.run("start").code == 0 and zmws.run("stop", "sleep").code == 0
         good = zmws.run("status")
         assert good.code == 0 and "stopped" in good.out and "died" not in good.out
+        zmws.kill_supervisor()  # else it would not stay dead
         worker = zmws.pids()["reverse"]
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: worker not in processes_in(tmp_path), what="the worker to be gone")
@@ -141,18 +141,21 @@ def test_a_process_that_has_died_is_told_from_one_that_was_stopped(tmp_path: Pat
         # Who starts it again is told of it, and then it runs.
         assert zmws.run("start").code == 0
         assert zmws.run("stop", "sleep").code == 0 and zmws.run("status").code == 0
+        zmws.kill_supervisor()
         broker = zmws.pids()["broker"]
         os.kill(broker, signal.SIGKILL)
         wait_until(lambda: broker not in processes_in(tmp_path), what="the broker to be gone")
         assert zmws.run("status").code == 3 and "died" in zmws.run("status").out
         # What was stopped on purpose has not died, by whatever means, nor whatever had become of it.
         assert zmws.run("start").code == 0
+        zmws.kill_supervisor()
         pids = zmws.pids()
         for name in ("reverse", "sleep", "broker"):
             os.kill(pids[name], signal.SIGTERM)
             wait_until(lambda name=name: pids[name] not in processes_in(tmp_path), what=f"{name} to end")
         assert zmws.pids() == {} and "died" not in zmws.run("status").out
         assert zmws.run("start", "--servers").code == 0
+        zmws.kill_supervisor()
         os.kill(zmws.pids()["broker"], signal.SIGKILL)
         assert zmws.run("stop").code == 0
         assert "died" not in zmws.run("status").out

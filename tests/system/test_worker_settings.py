@@ -105,6 +105,7 @@ def test_a_folder_that_is_gone_keeps_a_worker_from_starting_and_nothing_from_sto
             refused.code == 1
             and "cannot start sleep: cwd is" in refused.err
             and "no such folder" in refused.err
+            and "started: broker" in refused.out
         )
         assert "worker sleep: cwd is" in zmws.run("config", "check").err
         (tmp_path / "there").mkdir()

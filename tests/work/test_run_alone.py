@@ -38,7 +38,9 @@ class ScriptedLine:
 
     def __init__(self, service: str, brokers: Any, settings: Any, services: Any, *slots: Any) -> None:
         self.service, self.services = service, services
-        self.dialog = SimpleNamespace(worker_id="w", stopping=False, client_endpoint=None, broker="tcp://b:1")
+        self.dialog = SimpleNamespace(
+            worker_id="w", stopping=False, drained=False, client_endpoint=None, broker="tcp://b:1"
+        )
         self.dialog.settings = DialogSettings()
         self.unconfirmed, self.given_back, self.over, self.ended = 0, (), False, False
         self.fault: BaseException | None = None

@@ -13,11 +13,11 @@ from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
-from zmws.errors import ZmwsError
 from zmws.supervisor.broker import look, services_with_workers
-from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, RunsUnnoted
+from zmws.supervisor.children import check_present
+from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, NotReady, RunsUnnoted
 from zmws.supervisor.processes import BROKER, Installation
-from zmws.supervisor.start import NotReady, Started, check_present
+from zmws.supervisor.start import Started
 from zmws.supervisor.start import start as start_processes
 from zmws.supervisor.stop import stop as stop_processes
 
@@ -54,7 +54,9 @@ def _say_event(event: Event) -> None:
         case RunsUnnoted(pid):
             say(f"zmws: the broker runs already, not from here (process {pid})")
         case GivingUp(names):
-            say(f"zmws: starting did not succeed; stopping what was started: {', '.join(names)}")
+            say(f"zmws: stopping what was started: {', '.join(names)}")
+        case NotReady(name, text):
+            say(f"zmws: {name} {text}")
 
 
 @click.command()
@@ -77,13 +79,11 @@ def start(
     NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
     """
     installation = Installation(settings_here(config))
-    try:
-        done = start_processes(installation, *_parts(servers, workers), names, timeout, _say_event)
-    except NotReady as wrong:
-        raise ZmwsError(f"{wrong}; '{zmws()} logs NAME' tells more") from None
+    done = start_processes(installation, *_parts(servers, workers), names, timeout, _say_event)
     if as_json:
         already = {name: done.before[name] for name in done.wanted if name in done.before}
-        show_json({"started": done.new, "already_running": already, "root": str(installation.root)})
+        told = {"started": done.new, "already_running": already, "failed": done.failed}
+        show_json({**told, "root": str(installation.root)})
     else:
         _show_started(installation, done)
     if BROKER in done.before and not done.new:
@@ -92,7 +92,7 @@ def start(
         if broker.stats is None:
             say(f"zmws: {what_is_wrong(broker)}")
             return NO_BROKER
-    return 0
+    return FAILED if done.failed else 0
 
 
 def _show_started(installation: Installation, done: Started) -> None:
@@ -104,6 +104,10 @@ def _show_started(installation: Installation, done: Started) -> None:
         echo(f"already running: {', '.join(already)}")
     if done.new:
         echo(f"started: {', '.join(done.new)}")
+    if done.failed:
+        _show_failed(done.failed)
+    if BROKER in done.failed:
+        return
     broker = look(installation)
     if broker.what == "another":
         say(f"zmws: the broker at {broker.address} is of another installation (process {broker.pid})")
@@ -116,6 +120,11 @@ def _show_started(installation: Installation, done: Started) -> None:
             echo(f"try:  {zmws()} call {service} {params}")
             break
     echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
+
+
+def _show_failed(failed: dict[str, str]) -> None:
+    names = ", ".join(failed)
+    say(f"zmws: not ready: {names}. It is tried again and again, and '{zmws()} status' tells how it is")
 
 
 @click.command()
@@ -187,7 +196,8 @@ def restart(
     --json there are two lines: what was stopped, what was started.
     """
     here = Installation(settings_here(config))
-    check_present(here.processes(*_parts(servers, workers), names))  # told before anything is stopped
+    for process in here.processes(*_parts(servers, workers), names):
+        check_present(process)  # told before anything is stopped
     which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
     # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
     stopped: int = ctx.invoke(stop, wait_s=wait_s, **which)

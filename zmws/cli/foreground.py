@@ -98,9 +98,10 @@ def _worker(files: tuple[str, ...], reload: bool, **given: Any) -> int:
     if reload:
         return _reloaded(files, count, **given)
     from zmws.work.files import load_main_classes
+    from zmws.work.run import DRAINED
 
     def before_end(code: int) -> None:
-        if code == 0:
+        if code in (0, DRAINED):
             remove_own(os.environ.get(MARK))
 
     return run_worker(lambda: load_main_classes(files[:count]), files[count:], before_end=before_end, **given)

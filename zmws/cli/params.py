@@ -20,7 +20,7 @@ import click
 
 from zmws.cli.durations import seconds_of
 from zmws.core.options import JOB_OPTIONS, option
-from zmws.core.table import number_in
+from zmws.core.table import value_in
 from zmws.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,7 +107,7 @@ def job_options_given(flags: dict[str, Any]) -> dict[str, Any]:
             continue
         seconds = seconds_of(text) if row.kind == "seconds" else None
         try:
-            checked = option(name, row, number_in(row, text) if seconds is None else seconds)
+            checked = option(name, row, value_in(row, text) if seconds is None else seconds)
         except OptionError as wrong:
             raise click.UsageError(str(wrong)) from None
         given[name] = text if row.kind == "time" else checked

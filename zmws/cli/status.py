@@ -38,14 +38,17 @@ _DROPS = (
 def status(as_json: bool, config: Path | None) -> int:
     """What runs here, and how the broker is.
 
-    Exit code 1 if a process has died, 3 if no broker of this installation answers.
+    Exit code 0 if all that should run runs, 3 if no broker of this installation answers, else 1.
     """
     known = settings_here(config)
     found = status_of(Installation(known))
     stats, fault = found.broker.stats, _fault(found)
     if as_json:
         rows = [_row_for_programs(found, one) for one in found.processes]
-        show_json({"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None})
+        told = {"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None}
+        kept = found.supervisor
+        about = None if kept is None else {name: kept[name] for name in ("pid", "uptime_s")}
+        show_json({**told, "supervisor": about})
     else:
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
         show_table(heads, [process_row(found, one) for one in found.processes], ("SERVICES",))
@@ -53,16 +56,22 @@ def status(as_json: bool, config: Path | None) -> int:
             say(f"zmws: {fault}")
         else:
             _show_broker(found.broker.address, stats, known.broker.descriptors_warn_percent)
+        _show_kept(found)
         for name, file in found.stale.items():
             say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} restart {name}' takes it up")
     if stats is None:
         return NO_BROKER
-    return FAILED if found.has_died else 0
+    return 0 if found.all_run else FAILED
 
 
 def process_row(found: Status, one: State, cpu_now: float | None = None) -> tuple[object, ...]:
     """A row of the table of processes. `cpu_now`: of one core, in place of what it has used on average."""
     state = f"died {after(one)}" if one.state == DIED else one.state
+    copy = found.copies.get(one.name, {})
+    if copy.get("adopted"):
+        state += ", adopted"
+    if copy.get("next_try_s") is not None:
+        state += f", {duration(copy['next_try_s'])}"
     lives, row = found.vitals.get(one.name), found.workers.get(one.name)
     up = cpu = memory = None
     if lives is not None:
@@ -80,11 +89,13 @@ def process_row(found: Status, one: State, cpu_now: float | None = None) -> tupl
 
 def _row_for_programs(found: Status, one: State) -> dict[str, Any]:
     lives, row = found.vitals.get(one.name), found.workers.get(one.name) or {}
+    copy = found.copies.get(one.name, {})
     return {
         "name": one.name,
         "state": one.state,
         "pid": one.pid,
         "last_sign_at": iso(one.last_sign_at),
+        **{name: copy.get(name) for name in ("group", "adopted", "restarts", "last_exit", "next_try_s")},
         "uptime_s": None if lives is None else round(lives.uptime_s, 2),
         "cpu_s": None if lives is None else lives.cpu_s,
         "memory_bytes": row.get("memory_bytes") or (None if lives is None else lives.memory_bytes),
@@ -93,6 +104,25 @@ def _row_for_programs(found: Status, one: State) -> dict[str, Any]:
         if row
         else None,
     }
+
+
+def _show_kept(found: Status) -> None:
+    """What the supervisor has to tell, beside the states: what has ended, and when it starts again."""
+    if found.supervisor is None:
+        if any(one.pid is not None for one in found.processes):
+            say("zmws: no supervisor runs: what dies stays dead.")
+            say(f"      '{zmws()} start' starts one, which takes over what runs")
+        return
+    for name, copy in found.copies.items():
+        end = copy["last_exit"]
+        if end is None or not copy["wanted"] or not (copy["restarts"] or copy["state"] != "running"):
+            continue
+        often = f"{copy['restarts']} restarts in 10 minutes, " if copy["restarts"] else ""
+        peak = size_shown(end["peak_memory_bytes"])
+        most = f", {peak} of memory at most" if peak else ""
+        say(f"zmws: {name}: {often}the last process {end['text']} at {end['at']}{most}")
+        if copy["state"] != "running":
+            say(f"      '{zmws()} logs {name}' tells why, '{zmws()} stop {name}' ends it")
 
 
 def after(died: State) -> str:

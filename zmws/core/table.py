@@ -143,9 +143,11 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 3] + "..."
 
 
-def number_in(row: Row, text: str) -> int | float | str:
-    """The number that a text of the environment or the command line stands for, where the row wants one. What
-    is none is left as it is, for `checked` to refuse."""
+def value_in(row: Row, text: str) -> int | float | str | bool:
+    """The number, or true or false, that a text of the environment or the command line stands for, where the
+    row wants one. What is none is left as it is, for `checked` to refuse."""
+    if row.kind == "flag":
+        return {"true": True, "false": False}.get(text.lower(), text)
     if row.kind in _RANGED and row.kind != "bytes":
         for kind in (int, float):
             try:

@@ -106,6 +106,7 @@ class WorkerDialog:
         self.unconfirmed: dict[bytes, tuple[bytes, ...]] = {}
         self.state = AWAY
         self.stopping = False
+        self.drained = False  # it was the broker that has told it to stop
         self.interval_s = self.settings.heartbeat_interval_s
         self.liveness = self.settings.heartbeat_liveness
         self.message_bytes_max = self.settings.message_bytes_max
@@ -423,6 +424,7 @@ class WorkerDialog:
             elif frame.startswith(b"DONE "):
                 self._done(now, frame[5:].split())
             elif frame == b"DRAIN":
+                self.drained = self.drained or not self.stopping
                 self.stop(now)
             elif frame.startswith(b"{"):
                 self._pace(now, json_object(frame) or {})

@@ -12,6 +12,7 @@ from zmws.settings.sections import (
     LogsSettings,
     Settings,
     StoreSettings,
+    SupervisorSettings,
     WorkerSettings,
 )
 from zmws.settings.workers import missing
@@ -22,6 +23,7 @@ __all__ = [
     "LogsSettings",
     "Settings",
     "StoreSettings",
+    "SupervisorSettings",
     "WorkerSettings",
     "address",
     "connectable",

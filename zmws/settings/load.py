@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
-from zmws.core.table import Unfit, checked, did_you_mean, no_such, number_in, unfit
+from zmws.core.table import Unfit, checked, did_you_mean, no_such, unfit, value_in
 from zmws.settings.addresses import connectable, place_taken, unknowable, within
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
@@ -27,6 +27,7 @@ from zmws.settings.sections import (
     LogsSettings,
     Settings,
     StoreSettings,
+    SupervisorSettings,
     WorkerSettings,
 )
 from zmws.settings.services import services_in
@@ -163,7 +164,7 @@ class _Given:
     def _take_text(self, name: str, value: object, source: str) -> None:
         """From outside the file, where numbers may be text."""
         self._sources[name] = source
-        typed = number_in(SETTINGS[name], value) if isinstance(value, str) else value
+        typed = value_in(SETTINGS[name], value) if isinstance(value, str) else value
         try:
             self.values[name] = self._checked(name, typed)
         except Unfit as wrong:
@@ -222,7 +223,9 @@ def _built(
     workers: tuple[WorkerSettings, ...],
     place: Place,
 ) -> Settings:
-    sections: dict[str, dict[str, Any]] = {"broker": {}, "store": {}, "gateway": {}, "logs": {}}
+    sections: dict[str, dict[str, Any]] = {
+        name: {} for name in ("broker", "store", "gateway", "logs", "supervisor")
+    }
     for full, value in values.items():
         section, _, name = full.partition(".")
         if full not in LIMIT_FIELDS:
@@ -233,6 +236,7 @@ def _built(
         store=StoreSettings(**sections["store"]),
         gateway=GatewaySettings(**sections["gateway"]),
         logs=LogsSettings(**sections["logs"]),
+        supervisor=SupervisorSettings(**sections["supervisor"]),
         services=services,
         workers=workers,
         path=place.path,

@@ -73,6 +73,20 @@ class LogsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """`[supervisor]`: when processes are started again, and when they are ended."""
+
+    ready_timeout: float = 60.0
+    start_retries: int = 3
+    give_up: bool = False
+    restart_delay_max: float = 10.0
+    restart_window: float = 60.0
+    kill_after: float = 10.0
+    silence_max: float = 30.0
+    check_interval: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """One `[[workers]]`: a file of which `count` copies run. `name` names its logs and pid files."""
 
@@ -88,6 +102,7 @@ class WorkerSettings:
     python: str | None = None  # absolute; None: the one that starts it
     priority: int | None = None  # niceness; None: as whoever starts it
     stop_timeout: float | None = None  # seconds; None: what its class says
+    memory_max: int | None = None  # bytes; None: no bound
 
     @property
     def what(self) -> str:
@@ -109,6 +124,7 @@ class Settings:
     store: StoreSettings
     gateway: GatewaySettings
     logs: LogsSettings
+    supervisor: SupervisorSettings
     services: dict[str, ServiceOptions]
     workers: tuple[WorkerSettings, ...]
     path: Path | None
@@ -123,6 +139,7 @@ class Settings:
             "store": keys_of(self.store),
             "gateway": keys_of(self.gateway),
             "logs": keys_of(self.logs),
+            "supervisor": keys_of(self.supervisor),
             "services": {name: options.values() for name, options in self.services.items()},
             "workers": [worker.as_shown() for worker in self.workers],
         }
@@ -157,7 +174,7 @@ class Settings:
         return None if path is None else Path(os.path.normpath(self.root / path))
 
 
-Section = BrokerSettings | StoreSettings | GatewaySettings | LogsSettings
+Section = BrokerSettings | StoreSettings | GatewaySettings | LogsSettings | SupervisorSettings
 
 
 def limit_key(field_name: str) -> str:

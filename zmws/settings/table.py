@@ -23,6 +23,7 @@ from zmws.settings.sections import (
     LogsSettings,
     Section,
     StoreSettings,
+    SupervisorSettings,
     keys_of,
     limit_key,
 )
@@ -136,6 +137,20 @@ _LOGS = {
     "files": _count("so many older ones are kept beside it, NAME.txt.1 the newest", 0, 1_000),
     "format": Row("choice", "text, or json: an object a line", choices=("text", "json")),
 }
+_SUPERVISOR = {
+    "ready_timeout": _seconds("a process that takes longer to be ready is killed, and tried again"),
+    "start_retries": _count("who ends so often before it is ready is fatal, and told", 1, 1_000),
+    "give_up": Row("flag", "what is fatal is not tried again"),
+    "restart_delay_max": _seconds(
+        "the longest pause before a restart; what is fatal is tried so often", HOUR_S
+    ),
+    "restart_window": _seconds("who ran for so long is started again at once"),
+    "kill_after": Row(
+        "seconds", "for a worker to give back its jobs, after stop_timeout, before it is killed"
+    ),
+    "silence_max": Row("seconds", "a broker that has not answered for so long is killed; 0: never"),
+    "check_interval": _seconds("how often to look at the broker and at the workers", HOUR_S),
+}
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
     "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
@@ -148,6 +163,7 @@ WORKER_KEYS = {
     "python": Row("text", "the Python it runs in, which has to have zmws"),
     "priority": Row("int", "its niceness: 19 yields to all others", -20, 19),
     "stop_timeout": Row("seconds", "for its jobs to end when it is to stop; 30, or what its class says"),
+    "memory_max": _bytes("a copy that has more in memory is killed", MIB),
 }
 
 
@@ -157,6 +173,7 @@ SECTIONS: dict[str, dict[str, Row]] = {
     "store": _STORE,
     "gateway": _GATEWAY,
     "logs": _LOGS,
+    "supervisor": _SUPERVISOR,
     "services": SERVICE_OPTIONS,
     "workers": WORKER_KEYS,
 }
@@ -165,6 +182,7 @@ _HELD: dict[str, Section] = {
     "store": StoreSettings(),
     "gateway": GatewaySettings(),
     "logs": LogsSettings(),
+    "supervisor": SupervisorSettings(),
 }
 # By the full name, section.name.
 SETTINGS: dict[str, Row] = {

@@ -66,7 +66,7 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
         if problem:
             problems.in_file((*where, "service"), problem)
     given: dict[str, Any] = {}
-    for key in ("count", "priority", "stop_timeout"):
+    for key in ("count", "priority", "stop_timeout", "memory_max"):
         if key in table:
             try:
                 given[key] = checked(key, WORKER_KEYS[key], table[key])
@@ -188,6 +188,6 @@ def _name_problem(name: Any) -> str | None:
         # It names files and is given on the command line, so neither a path nor a dash in front.
         rule = "1 to 100 characters of A-Z a-z 0-9 _ . -, the first none of . -"
         return f"worker name {shown(name)} must be {rule}"
-    if name in ("broker", "gateway"):
+    if name in ("broker", "gateway", "supervisor"):
         return f"worker name '{name}' is taken by the {name} itself"
     return None

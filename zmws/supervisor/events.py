@@ -49,5 +49,13 @@ class Ended:
     killed: bool
 
 
-Event = HadDied | LeftEnded | RunsUnnoted | GivingUp | Ended
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """One that was to start is not ready; `text` says why, to be put behind its name."""
+
+    name: str
+    text: str
+
+
+Event = HadDied | LeftEnded | RunsUnnoted | GivingUp | Ended | NotReady
 Tell = Callable[[Event], None]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NOTED_BESIDE = "~"  # NAME~new, NAME~old: while one takes the place of another; no worker's name has it
 _EXITING = 0x4  # PF_EXITING, of the flags in /proc/PID/stat
 
 Identity = tuple[int, str]  # its number, and when it began
@@ -38,8 +39,9 @@ class PidFile:
 
     @property
     def mark(self) -> str:
-        """What the process carries in its environment, and all that it starts."""
-        return str(self._pid)
+        """What the process carries in its environment, and all that it starts: that copy it was, is, or will
+        be, whatever it is noted as now."""
+        return str(self.folder / f"{self.name.partition(NOTED_BESIDE)[0]}.pid")
 
     def write(self, pid: int) -> None:
         """Note a process that was just started. Raises OSError; then nothing is noted."""
@@ -82,6 +84,12 @@ class PidFile:
         if pid is None or told.get("pid") != pid or self._is_copy():
             return None
         return pid, str(told.get("began"))
+
+    def rename(self, to: str) -> None:
+        """Note the process under another name. Raises OSError."""
+        other = PidFile(self.folder, to)
+        self._about.replace(other._about)
+        self._pid.replace(other._pid)
 
     def _told(self) -> dict[str, Any]:
         try:

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from zmws.core.table import no_such
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings, WorkerSettings
 from zmws.supervisor.pidfile import PidFile
 
-BROKER = "broker"
+BROKER, SUPERVISOR = "broker", "supervisor"
 STOP_TIMEOUT_S = 30.0  # where the settings say nothing
 RUNNING, DIED, STOPPED = "running", "died", "stopped"
 
@@ -91,7 +92,8 @@ class Installation:
 
     def noted(self) -> list[str]:
         """All processes that have a pid file, also such as the settings no longer name."""
-        return sorted({file.stem for end in ("pid", "json") for file in self.run_dir.glob(f"*.{end}")})
+        found = {file.stem for end in ("pid", "json") for file in self.run_dir.glob(f"*.{end}")}
+        return sorted(found - {SUPERVISOR})
 
     def running(self) -> dict[str, int]:
         """Those of them that run."""
@@ -124,15 +126,19 @@ class Installation:
         """Where a process logs."""
         return self.logs_dir / f"{name}.txt"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else starts or stops here meanwhile. Raises ZmwsError."""
+    def made(self) -> IO[str]:
+        """The file of the lock, in run/, which is made, as logs/ is. Raises ZmwsError."""
         try:
             for folder in (self.run_dir, self.logs_dir):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.run_dir / "lock").open("w")
+            return (self.run_dir / "lock").open("w")
         except OSError as wrong:
             raise ZmwsError(f"cannot write in {self.root}: {wrong.strerror}: {wrong.filename}") from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else starts or stops here meanwhile. Raises ZmwsError."""
+        lock = self.made()
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

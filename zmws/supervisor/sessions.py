@@ -29,10 +29,10 @@ def end_group(leader: int) -> None:
         os.kill(leader, signal.SIGKILL)
 
 
-def end_left(leader: int, mark: str) -> int:
+def end_left(leader: int, mark: str, within_s: float = _ROUNDS_S) -> int:
     """Kill what is left of the session of a leader that has ended; how many processes that were."""
     ended: set[int] = set()
-    until = time.monotonic() + _ROUNDS_S
+    until = time.monotonic() + within_s
     # Again and again: one of them may have started another meanwhile.
     while (left := _members(leader, mark)) and time.monotonic() < until:
         for pid in left:

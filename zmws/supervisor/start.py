@@ -1,42 +1,45 @@
-"""Starting processes, detached, and waiting until they are ready.
+"""Starting processes: what can be known to fail before, and then the supervisor does it, which is started
+where none runs.
 
 Rule 1: what runs already is left alone.
-Rule 2: all that is to be started is ready at the end, or none of it runs.
+Rule 2: one that cannot be started keeps no other from it.
 """
 
 from __future__ import annotations
 
-import socket
+import contextlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from zmws.errors import ZmwsError
-from zmws.settings import missing
+from zmws.errors import SettingsError, ZmwsError
 from zmws.supervisor.broker import address_of, client_of, unnoted
-from zmws.supervisor.children import Children
-from zmws.supervisor.events import GivingUp, HadDied, RunsUnnoted, Tell
+from zmws.supervisor.children import what_it_wrote
+from zmws.supervisor.door import ENDING, Answer, Asked, NoSupervisor
+from zmws.supervisor.events import GivingUp, HadDied, NotReady, RunsUnnoted, Tell
 from zmws.supervisor.pidfile import is_ending
 from zmws.supervisor.ports import ports_in_use
-from zmws.supervisor.processes import BROKER, DIED, Installation, Process
-from zmws.supervisor.stop import end, tidy
+from zmws.supervisor.processes import BROKER, DIED, SUPERVISOR, Installation, Process
+from zmws.supervisor.sessions import MARK
 
-_POLL_S = 0.05
-_GIVING_UP_S = 5.0
+_POLL_S = 0.02
 _ENDING_S = 5.0  # for a process that was killed to go
-
-
-class NotReady(ZmwsError):
-    """Workers that were started are not known to the broker in time."""
+_BEGINS_S = 20.0  # for the supervisor to answer
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The names asked for, and by name the numbers of those that were started, and of all that ran before."""
+    """The names asked for; by name the numbers of those that were started, and of all that ran before, and
+    why one is not ready."""
 
     wanted: list[str]
     new: dict[str, int]
     before: dict[str, int]
+    failed: dict[str, str]
 
 
 def start(
@@ -47,52 +50,147 @@ def start(
     timeout_s: float,
     tell: Tell,
 ) -> Started:
-    """Start these processes, or those parts of the installation, and wait until they are ready.
+    """Start these processes, or those parts of the installation, and wait until each is ready, or fatal, for
+    `timeout_s` at most. What is interrupted is stopped again.
 
-    Raises SettingsError for an unknown name, and ZmwsError when one cannot be started, ends at once, or is
-    not ready within `timeout_s`; then all that was started has been stopped.
+    Raises SettingsError for an unknown name, and ZmwsError where it is known before that nothing can start.
     """
     wanted = installation.processes(servers, workers, names)
     address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
-    with installation.locked():
-        await_ending(installation)
-        died = [
-            one for one in map(installation.state, (process.name for process in wanted)) if one.state == DIED
-        ]
-        if died:
-            tell(HadDied(tuple(died)))
-        tidy(installation, [process.name for process in wanted], tell)
-        before = installation.running()
-        new = [process for process in wanted if process.name not in before]
-        elsewhere = _check_before(installation, new)
-        if elsewhere is not None:
-            tell(RunsUnnoted(elsewhere))
-            before[BROKER] = elsewhere
-            new = [process for process in new if process.name != BROKER]
-        starting = _Starting(installation, timeout_s)
+    installation.made().close()
+    await_ending(installation)
+    before = installation.running()
+    elsewhere = _check_before(installation, [process for process in wanted if process.name not in before])
+    if elsewhere is not None:
+        tell(RunsUnnoted(elsewhere))
+    had_died = [one for one in map(installation.state, (p.name for p in wanted)) if one.state == DIED]
+    if had_died:
+        tell(HadDied(tuple(had_died)))
+    if not wanted:
+        return Started([], {}, {}, {})
+    asked = {
+        "verb": "start",
+        "servers": servers,
+        "workers": workers,
+        "names": list(names),
+        "timeout_s": timeout_s,
+        "without_broker": elsewhere is not None,
+    }
+    for answer in ask(installation, asked, tell):
+        if answer.get("event") == "failed":
+            tell(NotReady(answer["name"], answer["text"]))
+        elif "done" in answer:
+            done = Started(**answer["done"])
+            if elsewhere is not None:
+                done.wanted.insert(0, BROKER)
+                done.before[BROKER] = elsewhere
+            return done
+    raise AssertionError("the last answer is done, or an error")
+
+
+def ask(installation: Installation, command: Mapping[str, Any], tell: Tell) -> Iterator[Answer]:
+    """What the supervisor answers to a command that goes on with the settings and the environment of this
+    process; one is started where there is none. An interruption takes the command back.
+
+    Raises ZmwsError, SettingsError for settings that the supervisor cannot use.
+    """
+    config = installation.settings.path
+    environ = {name: text for name, text in os.environ.items() if name != MARK}
+    whole = {**command, "config": None if config is None else str(config), "environ": environ}
+    launched: _Launched | None = None
+    until = time.monotonic() + _BEGINS_S
+    while True:
         try:
-            starting.start(new)
-        except BaseException:
+            asked = Asked(installation.run_dir, whole)
+        except NoSupervisor:
+            if launched is None or launched.has_left_it_to_another():
+                launched = launched or _Launched(installation)
+            if time.monotonic() > until:
+                raise ZmwsError(f"the supervisor does not begin{launched.what_it_wrote()}") from None
+            time.sleep(_POLL_S)
+            continue
+        with contextlib.closing(asked):
             try:
-                if starting.pids:
-                    tell(GivingUp(tuple(starting.pids)))
-            finally:
-                _stop_again(installation, [process.name for process in new], tell)
-            raise
-    return Started([process.name for process in wanted], starting.pids, before)
+                yield from _all_of(asked, tell)
+                return
+            except _IsEnding:
+                asked.until_it_ends(_BEGINS_S)
 
 
-def check_present(processes: Sequence[Process]) -> None:
-    """What it takes to start these is there. Raises ZmwsError."""
-    for process in processes:
-        if process.worker is not None and (what := missing(process.worker)) is not None:
-            raise ZmwsError(f"cannot start {process.name}: {what}")
+class _IsEnding(Exception):
+    """That supervisor takes no more commands, and has begun nothing."""
+
+
+def _all_of(asked: Asked, tell: Tell) -> Iterator[Answer]:
+    came = False
+    try:
+        for answer in asked.answers():
+            if answer.get("code") == ENDING:
+                raise _IsEnding
+            if "error" in answer:
+                kind = SettingsError if answer["code"] == "bad_settings" else ZmwsError
+                raise kind(answer["error"])
+            came = True
+            yield answer
+    except NoSupervisor:
+        if not came:
+            raise _IsEnding from None
+        raise
+    except KeyboardInterrupt:
+        asked.cancel()
+        for answer in asked.answers():
+            if answer.get("event") == "giving_up":
+                tell(GivingUp(tuple(answer["names"])))
+            elif answer.get("done", {}).get("last"):
+                asked.until_it_ends(_BEGINS_S)
+        raise
+
+
+class _Launched:
+    """A supervisor that this process has started."""
+
+    def __init__(self, installation: Installation) -> None:
+        known = installation.settings
+        command = [sys.executable, "-P", "-m", "zmws.supervisor", str(installation.root)]
+        command += [str(known.path)] if known.path is not None else []
+        environ = {name: text for name, text in os.environ.items() if name != MARK}
+        self._of = installation
+        file = installation.log_file(SUPERVISOR)
+        try:
+            with file.open("ab") as log:
+                self._log_from = log.tell()
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=installation.root,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    env=environ,
+                )
+        except OSError as wrong:
+            raise ZmwsError(f"cannot start the supervisor: {wrong.strerror}: {wrong.filename}") from None
+
+    def has_left_it_to_another(self) -> bool:
+        """Whether it has ended, as it does where another is at work. Raises ZmwsError if none is."""
+        code = self._process.poll()
+        if code is None:
+            return False
+        try:
+            Asked(self._of.run_dir, {"verb": "status"}).close()
+        except NoSupervisor:
+            if code != 0:
+                raise ZmwsError(f"the supervisor has ended{self.what_it_wrote()}") from None
+        return True
+
+    def what_it_wrote(self) -> str:
+        """The end of its log."""
+        return what_it_wrote(self._of, SUPERVISOR, self._log_from)
 
 
 def _check_before(installation: Installation, new: list[Process]) -> int | None:
     """What can be known to fail before anything is started. The number of a broker of this installation that
     runs in the foreground, if there is one. Raises ZmwsError."""
-    check_present(new)
     if any(process.name == BROKER for process in new):
         taken = ports_in_use(installation.settings)
         if taken:
@@ -107,67 +205,6 @@ def _check_before(installation: Installation, new: list[Process]) -> int | None:
         with client_of(installation, 1.0) as client:
             client.ask("zmws.stats")
     return None
-
-
-def _stop_again(installation: Installation, names: list[str], tell: Tell) -> None:
-    # By their files: the interruption may have come before anybody knew the last one's number.
-    running = installation.running()
-    ours = [name for name in names if name in running]
-    end(installation, ours, _GIVING_UP_S, lambda event: None, with_all_they_started=True)
-    tidy(installation, names, tell)
-
-
-class _Starting:
-    """One start. `pids`: the numbers of those that it has started so far."""
-
-    def __init__(self, installation: Installation, timeout_s: float) -> None:
-        self.pids: dict[str, int] = {}
-        self._of = installation
-        self._children = Children(installation)
-        self._timeout_s = timeout_s
-
-    def start(self, new: list[Process]) -> None:
-        for process in new:
-            self.pids[process.name] = self._children.start(process)
-            if process.name == BROKER:
-                self._await_broker(self.pids[BROKER])
-        names = [process.name for process in new if process.part == "worker"]
-        if names:
-            self._await_workers(names)
-
-    def _await_broker(self, pid: int) -> None:
-        """Until it answers. Raises ZmwsError with the end of its log if it has ended."""
-        until = time.monotonic() + self._timeout_s
-        with client_of(self._of, self._timeout_s) as client:
-            asked = client.ask_future("zmws.stats")
-            while True:
-                self._children.raise_if_ended(BROKER)
-                if asked.done():
-                    # The answer may come from another broker at this address, while ours fails to bind it.
-                    status, told = asked.result() if asked.exception() is None else (0, {})
-                    if status == 200 and told.get("pid") == pid:
-                        return
-                    asked = client.ask_future("zmws.stats")
-                if time.monotonic() > until:
-                    wrote = self._children.what_it_wrote(BROKER)
-                    raise ZmwsError(f"the broker was not ready within {self._timeout_s:g} s{wrote}")
-                time.sleep(_POLL_S)
-
-    def _await_workers(self, names: list[str]) -> None:
-        """Until the broker knows each of these. Raises ZmwsError with the end of its log if one has ended."""
-        until, host = time.monotonic() + self._timeout_s, socket.gethostname()
-        with client_of(self._of, 2.0) as client:
-            while True:
-                # Another machine's worker may have the number of one of ours.
-                registered = {(worker["host"], worker["pid"]) for worker in client.ask("zmws.workers")}
-                missing = [name for name in names if (host, self.pids[name]) not in registered]
-                if not missing:
-                    return
-                for name in missing:
-                    self._children.raise_if_ended(name)
-                if time.monotonic() > until:
-                    raise NotReady(f"not ready within {self._timeout_s:g} s: {', '.join(missing)}")
-                time.sleep(_POLL_S)
 
 
 def await_ending(installation: Installation) -> None:

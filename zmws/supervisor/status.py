@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from zmws.errors import ZmwsError
 from zmws.supervisor.broker import Broker, client_of, look
+from zmws.supervisor.door import Asked, NoSupervisor
 from zmws.supervisor.processes import BROKER, DIED, RUNNING, Installation, State
 from zmws.supervisor.vitals import Vitals, vitals
 
@@ -18,7 +20,8 @@ from zmws.supervisor.vitals import Vitals, vitals
 class Status:
     """`out_of_descriptors`: how many a broker has in use and may have, if that is why nobody can ask it.
     By the name of a process: `vitals` what the system tells of it, `workers` what the broker does (a row of
-    zmws.workers), `stale` the worker file that is newer than it is."""
+    zmws.workers), `stale` the worker file that is newer than it is. `supervisor`: what it says (docs/protocol
+    of run/supervisor.sock: door.py), None where none runs."""
 
     processes: list[State]
     broker: Broker
@@ -26,18 +29,29 @@ class Status:
     vitals: dict[str, Vitals]
     workers: dict[str, dict[str, Any]]
     stale: dict[str, Path]
+    supervisor: dict[str, Any] | None
 
     @property
-    def has_died(self) -> bool:
-        """Whether any process has."""
-        return any(one.state == DIED for one in self.processes)
+    def copies(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor says of each process that it keeps."""
+        rows = [] if self.supervisor is None else self.supervisor["copies"]
+        return {row["name"]: row for row in rows}
+
+    @property
+    def all_run(self) -> bool:
+        """Whether all runs that is to run."""
+        kept = all(row["state"] == RUNNING for row in self.copies.values() if row["wanted"])
+        return kept and not any(one.state == DIED for one in self.processes)
 
 
 def status(installation: Installation) -> Status:
     """How it is now."""
     names = [process.name for process in installation.processes(True, True)]
     names += [name for name in installation.noted() if name not in names]
-    states = [installation.state(name) for name in names]
+    kept = kept_by_supervisor(installation)
+    copies = {row["name"]: row for row in ([] if kept is None else kept["copies"])}
+    names += [name for name in copies if name not in names]
+    states = [_state(installation.state(name), copies.get(name)) for name in names]
     broker = look(installation)
     row = next(one for one in states if one.name == BROKER)
     used_up = None
@@ -51,7 +65,27 @@ def status(installation: Installation) -> Status:
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
     workers = _workers(installation, pids) if broker.what == "ours" else {}
-    return Status(states, broker, used_up, found_of, workers, _stale(installation, found_of))
+    return Status(states, broker, used_up, found_of, workers, _stale(installation, found_of), kept)
+
+
+def kept_by_supervisor(installation: Installation) -> dict[str, Any] | None:
+    """What the supervisor says of itself and of what it keeps; None where none runs. Raises ZmwsError where
+    one hangs, or is another user's."""
+    try:
+        with contextlib.closing(Asked(installation.run_dir, {"verb": "status"})) as asked:
+            for answer in asked.answers():
+                told: dict[str, Any] | None = answer.get("done")
+                return told
+    except NoSupervisor:
+        pass
+    return None
+
+
+def _state(seen: State, copy: dict[str, Any] | None) -> State:
+    """How it is, as the supervisor has it, where it keeps it."""
+    if copy is not None and (copy["wanted"] or copy["pid"] is not None or seen.state == DIED):
+        return State(seen.name, copy["state"], copy["pid"], None)
+    return seen
 
 
 def _workers(installation: Installation, pids: dict[str, int]) -> dict[str, dict[str, Any]]:

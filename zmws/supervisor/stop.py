@@ -1,4 +1,5 @@
-"""Stopping processes that are noted, and forgetting those that have died.
+"""Stopping processes: by the supervisor, and where none runs those that are noted in run/; and forgetting
+those that have died.
 
 Rule 1: workers stop before the broker, so that their last results find it.
 Rule 2: nothing that goes wrong with one keeps another from being stopped.
@@ -7,6 +8,7 @@ Rule 3: what a worker had started that is killed, or has died, is ended too: its
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
@@ -15,6 +17,7 @@ from collections.abc import Callable, Sequence
 from zmws.core.table import no_such
 from zmws.errors import SettingsError, ZmwsError
 from zmws.supervisor.broker import unnoted
+from zmws.supervisor.door import ENDING, Asked, NoSupervisor
 from zmws.supervisor.events import Ended, LeftEnded, Tell
 from zmws.supervisor.pidfile import PidFile, runs, send_signal
 from zmws.supervisor.processes import BROKER, Installation
@@ -22,7 +25,7 @@ from zmws.supervisor.sessions import end_group, end_left
 
 _POLL_S = 0.05
 _COPY = re.compile(r"(_\d{2,}|-\d+)$")  # what a copy's name ends with, now or before
-_GIVE_BACK_S = 5.0  # for a worker to give back what it has in hand
+_SUPERVISOR_ENDS_S = 60.0
 _TOLD, _ASKED, _KILLED = range(3)  # to end; to give back what it has in hand
 
 
@@ -41,24 +44,62 @@ def stop(
 
     Raises SettingsError for an unknown name, and as `end`.
     """
-    with installation.locked():
-        noted = installation.noted()
-        if names:
-            group = {process.name: process.group for process in installation.processes(True, True)}
-            workers_named = {one.name for one in installation.settings.workers}
-            known = {*noted, *group, *group.values(), *workers_named}
-            for name in names:
-                if name not in known:
-                    raise SettingsError(no_such(name, "process of this installation", sorted(known)))
-            # Copies that the settings of before named are of the group, too.
-            before = {name: _COPY.sub("", name) for name in noted if name not in group}
-            chosen = [name for name in noted if {name, group.get(name), before.get(name)} & {*names}]
-        else:
-            chosen = [name for name in noted if (servers if name == BROKER else workers)]
-        tidy(installation, chosen, tell)
-        running = installation.running()
-        end(installation, [name for name in chosen if name in running], wait_s, tell)
-        return unnoted(installation) if (BROKER in names if names else servers) else None
+    chosen(installation, installation.noted(), servers, workers, names)
+    if not _by_supervisor(installation, servers, workers, names, wait_s, tell):
+        with installation.locked():
+            ours = chosen(installation, installation.noted(), servers, workers, names)
+            tidy(installation, ours, tell)
+            running = installation.running()
+            end(installation, [name for name in ours if name in running], wait_s, tell)
+    return unnoted(installation) if (BROKER in names if names else servers) else None
+
+
+def chosen(
+    installation: Installation, noted: Sequence[str], servers: bool, workers: bool, names: Sequence[str]
+) -> list[str]:
+    """Which of the noted ones are meant. Raises SettingsError for an unknown name."""
+    if not names:
+        return [name for name in noted if (servers if name == BROKER else workers)]
+    group = {process.name: process.group for process in installation.processes(True, True)}
+    workers_named = {one.name for one in installation.settings.workers}
+    known = {*noted, *group, *group.values(), *workers_named}
+    for name in names:
+        if name not in known:
+            raise SettingsError(no_such(name, "process of this installation", sorted(known)))
+    # Copies that the settings of before named are of the group, too.
+    before = {name: _COPY.sub("", name) for name in noted if name not in group}
+    return [name for name in noted if {name, group.get(name), before.get(name)} & {*names}]
+
+
+def _by_supervisor(
+    installation: Installation,
+    servers: bool,
+    workers: bool,
+    names: Sequence[str],
+    wait_s: float | None,
+    tell: Tell,
+) -> bool:
+    """Whether there is one, which has stopped them. Raises ZmwsError."""
+    which = {"servers": servers, "workers": workers, "names": list(names)}
+    try:
+        asked = Asked(installation.run_dir, {"verb": "stop", **which, "wait_s": wait_s})
+    except NoSupervisor:
+        return False
+    fault: Exception | None = None
+    with contextlib.closing(asked):
+        for answer in asked.answers():
+            if answer.get("event") == "stopped":
+                try:
+                    tell(Ended(answer["name"], answer["killed"]))
+                except (ZmwsError, OSError) as wrong:
+                    fault = fault or wrong
+            elif "error" in answer and answer["code"] != ENDING:
+                raise ZmwsError(answer["error"])
+            elif "error" in answer or answer.get("done", {}).get("last"):
+                asked.until_it_ends(_SUPERVISOR_ENDS_S)
+    if fault is not None:
+        raise fault
+    return True
 
 
 def end(
@@ -129,7 +170,7 @@ class _Ending:
                     self._ended(name, step[name] == _KILLED, ends_left_of)
                     del left[name]
                 elif step[name] != _KILLED and time.monotonic() >= due[name]:
-                    due[name] += _GIVE_BACK_S
+                    due[name] += self._of.settings.supervisor.kill_after
                     if step[name] == _TOLD and name != BROKER:
                         step[name] = _ASKED
                         send_signal(identity[0], signal.SIGINT)  # give back what you have in hand, and end

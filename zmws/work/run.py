@@ -44,6 +44,7 @@ from zmws.work.slots import Slots
 log = logging.getLogger("zmws.worker")
 
 RECYCLED = 75  # the exit code that asks for a new start (EX_TEMPFAIL of sysexits.h)
+DRAINED = 76  # and the one that asks for none: an operator has sent it away, by the broker
 _GAVE_BACK = 130  # of who was asked twice to stop, as shells have it for Ctrl-C
 _JOIN_S = 10.0
 _LOOK_S = 0.1  # after a job: to look each time would take longer than a small one
@@ -152,7 +153,12 @@ class Run:
         said = last_words.within(last_words.WORDS_S, partial(_say, logging.INFO, "stopped%s", how))
         if not said and self._signals is not None:
             self._end("nobody reads this")  # Python itself would wait for that at the end
-        return self._code
+        return self._exit_code
+
+    @property
+    def _exit_code(self) -> int:
+        sent_away = self.line.dialog.drained and not (self._signals is not None and self._signals.came)
+        return DRAINED if self._code == 0 and sent_away else self._code
 
     def _set_up(self, ready: list[Worker]) -> None:
         """Call each setup(). Raises what that raises, and StoppedInSetup."""
@@ -227,7 +233,7 @@ class Run:
             self._timers.append(timer)
 
     def _end(self, text: str, *values: Any) -> None:
-        code = self._code
+        code = self._exit_code
         with contextlib.suppress(Exception):
             self._slots.kill()  # first: what is given back may begin elsewhere by now
         last_words.within(last_words.WORDS_S, self._lines.write)

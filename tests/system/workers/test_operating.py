@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.peers import counters, wait_until
 from tests.system.workers.test_ends import GRACE, WAITS, stand
+from zmws.work.run import DRAINED
 
 
 def test_a_drained_worker_finishes_its_job_and_leaves(tmp_path: Path) -> None:
@@ -16,14 +17,14 @@ def test_a_drained_worker_finishes_its_job_and_leaves(tmp_path: Path) -> None:
         wait_until(lambda: at.client.workers()[0]["state"] == "draining")
         waits = at.client.submit("WAITS", {})
         at.gate.touch()
-        assert job.result(10) == at.worker.pid and at.worker.popen.wait(10) == 0
+        assert job.result(10) == at.worker.pid and at.worker.popen.wait(10) == DRAINED
         assert waits.status()["attempt"] == 0 and at.client.workers() == []
 
 
 def test_all_workers_of_a_service_are_drained(tmp_path: Path) -> None:
     with stand(tmp_path) as at:
         assert at.client.drain(service="WAITS") == 1
-        assert at.worker.popen.wait(10) == 0
+        assert at.worker.popen.wait(10) == DRAINED
 
 
 def test_the_stack_of_a_job_says_where_its_code_is_now(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""The copies that a supervisor keeps: what the keeper decides is done here, with processes.
+
+Rule: a copy is started as its plan says; the plan changes when somebody has asked to start it, and not
+      because the settings file has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from zmws.errors import ZmwsError
+from zmws.settings.sections import SupervisorSettings
+from zmws.supervisor.children import Children, how, what_it_wrote
+from zmws.supervisor.events import Event as TellEvent
+from zmws.supervisor.events import LeftEnded
+from zmws.supervisor.keeper import RECYCLED, End, Event, Keeper, Rules, Signal, Start, State
+from zmws.supervisor.processes import BROKER, STOP_TIMEOUT_S, Installation, Process
+from zmws.supervisor.stop import tidy
+
+log = logging.getLogger("zmws.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a copy is started: its process, and the environment of whoever has asked for it."""
+
+    process: Process
+    environ: Mapping[str, str]
+
+
+def log_left(event: TellEvent) -> None:
+    """What one that died had started was ended."""
+    if isinstance(event, LeftEnded):
+        count = f"{event.count} process{'es' if event.count > 1 else ''}"
+        log.info("ended %s that %s had left", count, event.name)
+
+
+class Kept:
+    """All of one installation. `tell` hears of each event, when it is known in full."""
+
+    def __init__(self, installation: Installation, tell: Callable[[Event], None]) -> None:
+        self.installation = installation
+        self.keeper = Keeper(random.random)
+        self.children = Children(installation)
+        self.plans: dict[str, Plan] = {}
+        self._hows: dict[str, str] = {}  # how a copy ended the last time, in words
+        self._wrote: dict[str, str] = {}  # and what it had written last
+        self._tell = tell
+
+    def plan(self, processes: list[Process], environ: Mapping[str, str]) -> None:
+        """Know how these are started. Who runs goes on as it is."""
+        for process in processes:
+            self.plans[process.name] = Plan(process, environ)
+            self.keeper.add(process.name, process.name == BROKER, self.rules_of(process))
+
+    def rules_of(self, process: Process | None) -> Rules:
+        """What holds for it. None: the settings do not name it."""
+        given: SupervisorSettings = self.installation.settings.supervisor
+        worker = process.worker if process is not None else None
+        stop_timeout = worker.stop_timeout if worker is not None else None
+        return Rules(
+            ready_timeout_s=given.ready_timeout,
+            start_retries=given.start_retries,
+            give_up=given.give_up,
+            restart_delay_max_s=given.restart_delay_max,
+            restart_window_s=given.restart_window,
+            stop_timeout_s=STOP_TIMEOUT_S if stop_timeout is None else stop_timeout,
+            kill_after_s=given.kill_after,
+        )
+
+    def adopt(self, processes: Mapping[str, Process], environ: Mapping[str, str], now: float) -> list[str]:
+        """Take over what runs, and forget what has died; the names. `processes`: those that the settings
+        name. Raises ZmwsError."""
+        adopted = []
+        for name in self.installation.noted():
+            pid = self.children.adopt(name)
+            if pid is None:
+                continue
+            process = processes.get(name)
+            if process is not None:
+                self.plans[name] = Plan(process, environ)
+            self.keeper.add(name, name == BROKER, self.rules_of(process))
+            self.keeper.adopt(name, pid, now)
+            adopted.append(name)
+        tidy(self.installation, [name for name in self.installation.noted() if name not in adopted], log_left)
+        return adopted
+
+    def carry_out(self) -> None:
+        """Do what the keeper has decided, until it wants nothing more."""
+        while outputs := self.keeper.take():
+            for output in outputs:
+                if isinstance(output, Start):
+                    self._start(output.name)
+                elif isinstance(output, Signal):
+                    self._signal(output.name, signal.Signals[output.signal])
+                else:
+                    self._happened(output)
+
+    def look_for_the_gone(self, now: float) -> None:
+        """Take note of those that have ended."""
+        for gone in self.children.gone():
+            copy = self.keeper.copies[gone.name]
+            recycled = copy.state is State.RUNNING and gone.code == RECYCLED
+            stopped = copy.state is State.STOPPING and copy.step.name in ("HELD", "TOLD")
+            text = "ended" if gone.code is None else how(gone.code)
+            if copy.killing:
+                text = f"was killed: {copy.killing}"
+            process = gone.name.partition("~")[0]
+            self._hows[gone.name] = text
+            log_from = self.children.log_from(gone.name)
+            self._wrote[gone.name] = what_it_wrote(self.installation, process, log_from)
+            try:
+                ended = self.children.forget(gone.name, ends_what_is_left=not (stopped or recycled))
+                if ended:
+                    log_left(LeftEnded(gone.name, ended))
+            except ZmwsError as wrong:
+                log.error("%s", wrong)
+            self.keeper.ended(gone.name, End(gone.code, now, gone.peak_bytes))
+            self.carry_out()
+
+    def how_it_ended(self, name: str, with_log: bool = True) -> str:
+        """What became of the last process of a copy, to be put behind its name; "" if none has ended."""
+        return self._hows.get(name, "") + (self._wrote.get(name, "") if with_log else "")
+
+    def what_it_writes(self, name: str) -> str:
+        """The end of the log of a copy that runs, to be put behind what is told of it."""
+        if self.children.pid(name) is None:
+            return ""
+        return what_it_wrote(self.installation, name, self.children.log_from(name))
+
+    def is_idle(self) -> bool:
+        """Nothing runs, and nothing is to run."""
+        return not any(one.wanted or one.lives for one in self.keeper.copies.values())
+
+    def _start(self, name: str) -> None:
+        copy, now = self.keeper.copies[name], time.monotonic()
+        plan = self.plans.get(name)
+        if plan is None:  # it was taken over, and the settings do not name it
+            log.warning("%s has ended, and is not started again: the settings do not name it", name)
+            self.keeper.stop([name], now)
+            return
+        if not copy.wanted:
+            return
+        try:
+            pid = self.children.start(plan.process, plan.environ, noted_as=name)
+        except ZmwsError as wrong:
+            self._hows[name], self._wrote[name] = str(wrong), ""
+            self.keeper.ended(name, End(None, now, why=str(wrong)))
+            return
+        self.keeper.started(name, pid, now)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        try:
+            self.children.signal(name, number)
+        except PermissionError:
+            log.error("%s belongs to another user; stop it as that user", name)
+
+    def _happened(self, event: Event) -> None:
+        name, how_it_ended = event.name, self._hows.get(event.name, "")
+        wrote = self._wrote.get(event.name, "")
+        again = "it is not tried again" if event.in_s is None else "starts again at once"
+        if event.in_s:
+            again = f"starts again in {event.in_s:.1f} s"
+        match event.what:
+            case "started":
+                log.info("%s starts: process %s", name, self.children.pid(name))
+            case "ready":
+                log.info("%s is ready", name)
+            case "died":
+                log.warning("%s %s; %s%s", name, how_it_ended, again, wrote)
+            case "fatal":
+                deaths = self.keeper.copies[name].deaths_before_ready
+                if deaths == self.keeper.copies[name].rules.start_retries:
+                    log.error("%s is fatal: %s times it %s; %s%s", name, deaths, how_it_ended, again, wrote)
+                else:
+                    log.error("%s is fatal still: it %s; %s", name, how_it_ended, again)
+            case "recycled":
+                log.info("%s has done enough, and starts anew", name)
+            case "drained":
+                log.info("%s was sent away by an operator, and stays away", name)
+            case "stopping":
+                log.info("%s is to stop", name)
+            case "stopped":
+                log.info("%s has stopped%s", name, " (killed)" if event.why == "KILLED" else "")
+            case "killing":
+                log.error("%s is killed: %s", name, event.why)
+        self._tell(event)

@@ -1,0 +1,314 @@
+"""The supervisor: one process that keeps those of an installation running.
+
+Rule 1: signal handlers only set flags; the loop acts. Nothing in the loop waits for a process, a peer or the
+        broker.
+Rule 2: its death costs nobody a job: its children go on, and the next one takes them over (run/NAME.json).
+Rule 3: it ends when nothing is to run any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from zmws.core.job import iso
+from zmws.errors import SettingsError, ZmwsError
+from zmws.service_manager import ServiceManager
+from zmws.supervisor.broker import address_of
+from zmws.supervisor.children import become_subreaper
+from zmws.supervisor.door import ALIVE_S, ENDING, Door, Peer
+from zmws.supervisor.keeper import REMEMBERED_S, Copy, End, Event, State
+from zmws.supervisor.kept import Kept
+from zmws.supervisor.orders import Order, order_for
+from zmws.supervisor.pidfile import PidFile
+from zmws.supervisor.processes import SUPERVISOR, Installation
+from zmws.supervisor.watch import Look, Watch
+
+log = logging.getLogger("zmws.supervisor")
+
+_LOOK_STARTING_S = 0.05  # between two looks at the broker, while something is to become ready
+_WITHOUT_PIDFD_S = 0.5  # where the system does not tell that a process has ended that is no child
+_FIRST_ORDER_S = 10.0  # whoever has started this one has something to ask
+
+
+class Supervisor:
+    """That of one installation. Use `run`."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        environ: Mapping[str, str],
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self._of = installation
+        self._environ = environ
+        self._on_event = on_event
+        self._orders: list[tuple[Peer | None, Order]] = []
+        self.kept = Kept(installation, self._tell)
+        self._began_at, self._began = time.time(), time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._waking, self._woken = socket.socketpair()
+        for end in (self._waking, self._woken):
+            end.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._watched: set[int] = set()  # descriptors of processes
+        self._signals: list[int] = []
+        self._stopping = False
+        self._watch = Watch(self._wake)
+        self._look_at = 0.0
+        self._alive_at = 0.0
+        self._manager = ServiceManager()
+        self._told_ready = False
+
+    def run(self, first: Mapping[str, Any] | None = None) -> int:
+        """Until nothing is to run any more; the exit code. `first`: what to do at once, as over the socket.
+
+        Raises ZmwsError where another supervisor is at work here, or run/ cannot be written."""
+        with self._of.locked():
+            file = PidFile(self._of.run_dir, SUPERVISOR)
+            try:
+                file.write(os.getpid())
+                self._door = Door(self._of.run_dir, self._selector)
+            except OSError as wrong:
+                with contextlib.suppress(OSError):
+                    file.remove()
+                raise ZmwsError(f"cannot write in {self._of.run_dir}: {wrong.strerror or wrong}") from None
+            self._take_signals()
+            become_subreaper()
+            try:
+                self._adopt()
+                if first is not None:
+                    self._begin(None, first)
+                self._loop()
+            finally:
+                # First nobody finds it any more, then it is let go.
+                with contextlib.suppress(OSError):
+                    file.remove()
+                self._watch.close()
+                self._door.close()
+                log.info("the supervisor ends")
+        return 0
+
+    # ------------------------------------------------------------ the loop
+
+    def _loop(self) -> None:
+        idle_until = time.monotonic() + _FIRST_ORDER_S
+        while True:
+            now = time.monotonic()
+            if self._orders or not self.kept.is_idle():
+                idle_until = now
+            elif now >= idle_until and not any(peer.waits for peer in self._door.peers):
+                return
+            self._wait(now, idle_until)
+            now = time.monotonic()
+            self._act_on_signals(now)
+            self.kept.look_for_the_gone(now)
+            for peer, asked in self._door.asked():
+                self._on_asked(peer, asked, now)
+            self._look(now)
+            self.kept.keeper.tick(now)
+            self.kept.carry_out()
+            self._look_at_orders(now)
+            self._door.tidy()
+            self._manager.alive()
+
+    def _wait(self, now: float, idle_until: float) -> None:
+        for gone in self._watched - {*self.kept.children.descriptors()}:
+            self._watched.discard(gone)
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(gone)
+        for new in {*self.kept.children.descriptors()} - self._watched:
+            self._watched.add(new)
+            self._selector.register(new, selectors.EVENT_READ)
+        due = [self.kept.keeper.next_deadline(), *(order.deadline() for _, order in self._orders)]
+        if self._orders:
+            due.append(self._alive_at)
+        if self.kept.is_idle():
+            due.append(idle_until)
+        elif not self._watch.is_looking:
+            due.append(self._look_at)
+        if any(one.adopted for one in self.kept.keeper.copies.values() if one.lives):
+            due.append(now + _WITHOUT_PIDFD_S)
+        if self._manager.each_s:
+            due.append(now + self._manager.each_s / 2)
+        until = min((one for one in due if one is not None), default=now + 60.0)
+        for key, _ in self._selector.select(max(0.0, until - now)):
+            if key.fileobj is self._woken:
+                with contextlib.suppress(BlockingIOError):
+                    while self._woken.recv(4096):
+                        pass
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._waking.send(b"x")
+
+    # ------------------------------------------------------------ orders
+
+    def _on_asked(self, peer: Peer, asked: dict[str, Any], now: float) -> None:
+        if asked.get("cancel"):
+            for whose, order in self._orders:
+                if whose is peer:
+                    order.cancel(now)
+                    self.kept.carry_out()
+        elif asked.get("verb") == "status":
+            peer.tell({"done": self._status(now)})
+        elif self._stopping:
+            peer.tell({"error": "the supervisor is about to end", "code": ENDING})
+        else:
+            self._begin(peer, asked)
+
+    def _begin(self, peer: Peer | None, asked: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        tell = peer.tell if peer is not None else lambda answer: None
+        try:
+            order = order_for(self.kept, tell, asked)
+            self._orders.append((peer, order))
+            order.begin(now)
+            self._watch.turn_to(address_of(self._of))
+            self.kept.carry_out()
+        except (ZmwsError, KeyError, TypeError, ValueError) as wrong:
+            self._orders = [one for one in self._orders if one[1] is not order]
+            text = str(wrong) if isinstance(wrong, ZmwsError) else f"the command is not whole: {wrong!r}"
+            code = "bad_settings" if isinstance(wrong, SettingsError) else "command_failed"
+            tell({"error": text, "code": code})
+            if peer is None:
+                raise
+
+    def _look_at_orders(self, now: float) -> None:
+        going_on = []
+        for peer, order in self._orders:
+            answer = order.answer(now)
+            if answer is None:
+                going_on.append((peer, order))
+            elif peer is not None:
+                peer.tell(answer)
+        self._orders = going_on
+        if self._orders and now >= self._alive_at:
+            self._alive_at = now + ALIVE_S
+            for peer, _ in self._orders:
+                if peer is not None:
+                    peer.tell({"alive": True})
+        if not self._orders and not self._told_ready:
+            self._told_ready = True
+            self._manager.ready()
+
+    def _tell(self, event: Event) -> None:
+        for _, order in self._orders:
+            order.on_event(event)
+        self._on_event(event)
+
+    # ------------------------------------------------------------ the broker and the workers
+
+    def _adopt(self) -> None:
+        now = time.monotonic()
+        processes = {process.name: process for process in self._of.processes(True, True)}
+        adopted = self.kept.adopt(processes, self._environ, now)
+        if adopted:
+            log.info("taken over: %s", ", ".join(adopted))
+        self._watch.turn_to(address_of(self._of))
+
+    def _look(self, now: float) -> None:
+        seen = self._watch.take(now)
+        if seen is not None:
+            self._on_look(seen, now)
+            starting = any(one.state is State.STARTING for one in self.kept.keeper.copies.values())
+            interval_s = self._of.settings.supervisor.check_interval
+            self._look_at = now + (min(_LOOK_STARTING_S, interval_s) if starting else interval_s)
+        elif not self._watch.is_looking and not self.kept.is_idle():
+            starting = any(one.state is State.STARTING for one in self.kept.keeper.copies.values())
+            if now >= self._look_at or (starting and now >= self._look_at - _LOOK_STARTING_S):
+                self._watch.look(now, ("zmws.stats", "zmws.workers"))
+
+    def _on_look(self, seen: Look, now: float) -> None:
+        keeper = self.kept.keeper
+        keeper.broker_answers(seen.stats is not None, now)
+        if seen.stats is not None:
+            host = socket.gethostname()
+            # Another machine's worker may have the number of one of ours.
+            known = {row["pid"] for row in seen.workers if row["host"] == host}
+            for name, copy in keeper.copies.items():
+                # At this address another broker may answer, while ours fails to bind it.
+                if copy.lives and copy.state is State.STARTING:
+                    is_ready = copy.pid == seen.stats.get("pid") if copy.is_broker else copy.pid in known
+                    if is_ready:
+                        keeper.ready(name, now)
+        self.kept.carry_out()
+
+    # ------------------------------------------------------------ signals
+
+    def _take_signals(self) -> None:
+        signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _act_on_signals(self, now: float) -> None:
+        came, self._signals = self._signals, []
+        for number in came:
+            if number not in (signal.SIGTERM, signal.SIGINT):
+                continue
+            if self._stopping:
+                if number == signal.SIGINT:
+                    log.info("told to end at once: what is in hand is given back")
+                    self.kept.keeper.hurry(now)
+                continue
+            log.info("told to end (%s): everything stops", signal.Signals(number).name)
+            self._stopping = True
+            copies = self.kept.keeper.copies
+            self.kept.keeper.stop(list(copies), now)
+            self._manager.stopping(self._of.settings.supervisor.kill_after + 30.0)
+            self.kept.carry_out()
+
+    # ------------------------------------------------------------ status
+
+    def _status(self, now: float) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "uptime_s": now - self._began,
+            "copies": [self._row(one, now) for one in self.kept.keeper.copies.values()],
+        }
+
+    def _row(self, copy: Copy, now: float) -> dict[str, Any]:
+        plan = self.kept.plans.get(copy.name)
+        end = copy.last_end
+        return {
+            "name": copy.name,
+            "group": plan.process.group if plan is not None else copy.name,
+            "state": _shown(copy),
+            "wanted": copy.wanted,
+            "pid": copy.pid,
+            "adopted": copy.adopted and copy.lives,
+            "restarts": copy.restarts_since(now - REMEMBERED_S),
+            "last_exit": None if end is None else self._end_shown(copy.name, end, now),
+            "next_try_s": max(0.0, copy.due_at - now)
+            if copy.state is State.BACKOFF and copy.due_at is not None
+            else None,
+        }
+
+    def _end_shown(self, name: str, end: End, now: float) -> dict[str, Any]:
+        by = None
+        if end.code is not None and end.code < 0:
+            by = signal.Signals(-end.code).name if -end.code in {*signal.Signals} else f"signal {-end.code}"
+        return {
+            "code": end.code if end.code is not None and end.code >= 0 else None,
+            "signal": by,
+            "at": iso(time.time() - (now - end.at)),
+            "peak_memory_bytes": end.peak_bytes,
+            "text": self.kept.how_it_ended(name, with_log=False),
+        }
+
+
+def _shown(copy: Copy) -> str:
+    """The word for its state; one that never came up is `fatal`, also while it is tried again."""
+    trying = copy.state in (State.BACKOFF, State.STARTING, State.WAITING)
+    return "fatal" if copy.is_fatal and trying else copy.state.value
