@@ -1,4 +1,4 @@
-"""Real processes under the supervisor: what dies comes back, what cannot is told, and its death costs nobody."""
+"""Real processes under the supervisor: what dies comes back, what cannot is told, its death costs nobody."""
 
 from __future__ import annotations
 
@@ -318,3 +318,80 @@ def test_a_start_that_is_killed_leaves_what_it_has_begun(tmp_path: Path) -> None
         starting.wait()
         (tmp_path / "go").touch()
         wait_until(lambda: row(zmws, "slow")["state"] == "running", what="it to be ready")
+
+
+# ------------------------------------------------------------ who is killed though its process runs
+
+HOLDS = """
+import ctypes, pathlib, signal
+from zmws import WorkerBase
+
+class Holds(WorkerBase):
+    service_name = "HOLDS"
+
+    def work(self, job_id, params):
+        if pathlib.Path("held").exists():
+            return "free"
+        pathlib.Path("held").touch()
+        # In C, with the interpreter's lock, where no signal interrupts it: no thread of Python runs.
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+        ctypes.PyDLL(None).sleep(60)
+"""
+QUICK = "[supervisor]\nsilence_max = 2\ncheck_interval = 0.2\nready_timeout = 20\n"
+
+
+@pytest.mark.timed
+def test_a_worker_whose_job_is_over_and_holds_the_interpreter_is_killed_and_started_again(
+    tmp_path: Path,
+) -> None:
+    more = {"broker": "cancel_grace = 0.5\nheartbeat_interval = 2", "more": QUICK}
+    with installation(tmp_path, worker_table("holds", "holds.py"), **more) as zmws:
+        (tmp_path / "holds.py").write_text(HOLDS)
+        assert zmws.run("start").code == 0
+        before = zmws.pids()["holds"]
+        job = zmws.run("submit", "HOLDS", "--ttr", "1", "--retries", "2").out.strip()
+        assert zmws.run("job", "wait", job, "--timeout", "30").code == 0
+        another(zmws, "holds", before)
+        log = (tmp_path / "logs" / "supervisor.txt").read_text()
+        assert "holds is killed: its job is over and does not end" in log, log
+        assert "was killed: its job is over" in row(zmws, "holds")["last_exit"]["text"]
+
+
+@pytest.mark.timed
+def test_a_broker_that_does_not_answer_is_killed_and_started_again(tmp_path: Path) -> None:
+    with installation(tmp_path, ONE, more=QUICK) as zmws:
+        assert zmws.run("start").code == 0
+        before = zmws.pids()["broker"]
+        os.kill(before, signal.SIGSTOP)
+        wait_until(lambda: zmws.pids().get("broker") not in (None, before), 30, "another broker")
+        assert zmws.run("call", "STR-REV", "str=ab", "--timeout", "20").out == "ba\n"
+        assert "broker is killed: it has not answered for" in (tmp_path / "logs/supervisor.txt").read_text()
+
+
+GROWS = """
+from zmws import WorkerBase
+
+class Grows(WorkerBase):
+    service_name = "GROWS"
+    isolate = True
+
+    def work(self, job_id, params):
+        if self.job.attempt > 1:
+            return "small"
+        held = bytearray(300 << 20)
+        held[::4096] = b"x" * len(held[::4096])
+        import time
+        time.sleep(60)
+"""
+
+
+def test_a_copy_with_too_much_in_memory_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
+    table = worker_table("grows", "grows.py") + 'memory_max = "250 MiB"\n'
+    with installation(tmp_path, table, more=QUICK) as zmws:
+        (tmp_path / "grows.py").write_text(GROWS)
+        assert zmws.run("start").code == 0
+        before = zmws.pids()["grows"]
+        job = zmws.run("submit", "GROWS", "--retries", "2").out.strip()
+        assert zmws.run("job", "wait", job, "--timeout", "40").code == 0
+        another(zmws, "grows", before)
+        assert "memory_max is 250 MiB" in row(zmws, "grows")["last_exit"]["text"]

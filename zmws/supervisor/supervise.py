@@ -30,11 +30,10 @@ from zmws.supervisor.kept import Kept
 from zmws.supervisor.orders import Order, order_for
 from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import SUPERVISOR, Installation
-from zmws.supervisor.watch import Look, Watch
+from zmws.supervisor.rounds import Rounds
 
 log = logging.getLogger("zmws.supervisor")
 
-_LOOK_STARTING_S = 0.05  # between two looks at the broker, while something is to become ready
 _WITHOUT_PIDFD_S = 0.5  # where the system does not tell that a process has ended that is no child
 _FIRST_ORDER_S = 10.0  # whoever has started this one has something to ask
 
@@ -62,8 +61,7 @@ class Supervisor:
         self._watched: set[int] = set()  # descriptors of processes
         self._signals: list[int] = []
         self._stopping = False
-        self._watch = Watch(self._wake)
-        self._look_at = 0.0
+        self._rounds = Rounds(self.kept, self._wake)
         self._alive_at = 0.0
         self._manager = ServiceManager()
         self._told_ready = False
@@ -92,7 +90,7 @@ class Supervisor:
                 # First nobody finds it any more, then it is let go.
                 with contextlib.suppress(OSError):
                     file.remove()
-                self._watch.close()
+                self._rounds.close()
                 self._door.close()
                 log.info("the supervisor ends")
         return 0
@@ -113,7 +111,7 @@ class Supervisor:
             self.kept.look_for_the_gone(now)
             for peer, asked in self._door.asked():
                 self._on_asked(peer, asked, now)
-            self._look(now)
+            self._rounds.go_on(now)
             self.kept.keeper.tick(now)
             self.kept.carry_out()
             self._look_at_orders(now)
@@ -133,8 +131,8 @@ class Supervisor:
             due.append(self._alive_at)
         if self.kept.is_idle():
             due.append(idle_until)
-        elif not self._watch.is_looking:
-            due.append(self._look_at)
+        else:
+            due.append(self._rounds.due())
         if any(one.adopted for one in self.kept.keeper.copies.values() if one.lives):
             due.append(now + _WITHOUT_PIDFD_S)
         if self._manager.each_s:
@@ -172,7 +170,7 @@ class Supervisor:
             order = order_for(self.kept, tell, asked)
             self._orders.append((peer, order))
             order.begin(now)
-            self._watch.turn_to(address_of(self._of))
+            self._rounds.turn_to(address_of(self._of))
             self.kept.carry_out()
         except (ZmwsError, KeyError, TypeError, ValueError) as wrong:
             self._orders = [one for one in self._orders if one[1] is not order]
@@ -213,34 +211,7 @@ class Supervisor:
         adopted = self.kept.adopt(processes, self._environ, now)
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
-        self._watch.turn_to(address_of(self._of))
-
-    def _look(self, now: float) -> None:
-        seen = self._watch.take(now)
-        if seen is not None:
-            self._on_look(seen, now)
-            starting = any(one.state is State.STARTING for one in self.kept.keeper.copies.values())
-            interval_s = self._of.settings.supervisor.check_interval
-            self._look_at = now + (min(_LOOK_STARTING_S, interval_s) if starting else interval_s)
-        elif not self._watch.is_looking and not self.kept.is_idle():
-            starting = any(one.state is State.STARTING for one in self.kept.keeper.copies.values())
-            if now >= self._look_at or (starting and now >= self._look_at - _LOOK_STARTING_S):
-                self._watch.look(now, ("zmws.stats", "zmws.workers"))
-
-    def _on_look(self, seen: Look, now: float) -> None:
-        keeper = self.kept.keeper
-        keeper.broker_answers(seen.stats is not None, now)
-        if seen.stats is not None:
-            host = socket.gethostname()
-            # Another machine's worker may have the number of one of ours.
-            known = {row["pid"] for row in seen.workers if row["host"] == host}
-            for name, copy in keeper.copies.items():
-                # At this address another broker may answer, while ours fails to bind it.
-                if copy.lives and copy.state is State.STARTING:
-                    is_ready = copy.pid == seen.stats.get("pid") if copy.is_broker else copy.pid in known
-                    if is_ready:
-                        keeper.ready(name, now)
-        self.kept.carry_out()
+        self._rounds.turn_to(address_of(self._of))
 
     # ------------------------------------------------------------ signals
 

@@ -20,6 +20,23 @@ class Vitals:
     cpu_s: float
 
 
+def memory_by_session() -> dict[int, int]:
+    """Bytes in memory, by the number of the process that leads the session: its own, and of all that it has
+    started and that leads no session of its own. What several of them share counts for each. Nothing where
+    the system does not tell."""
+    sizes: dict[int, int] = {}
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            # After the name in brackets, which may hold anything: the session is field 6.
+            leader = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+            pages = int((entry / "statm").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        sizes[leader] = sizes.get(leader, 0) + pages * page_bytes
+    return sizes
+
+
 def vitals(pid: int) -> Vitals | None:
     """Of this process; None where it has gone, or the system does not tell."""
     try:
