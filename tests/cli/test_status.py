@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmws.cli.control import _parts, _say_event
+from zmws.cli.control import _parts, say_event
 from zmws.cli.status import what_is_wrong
 from zmws.supervisor.broker import Broker
 from zmws.supervisor.events import Event, GivingUp, HadDied, LeftEnded, RunsUnnoted
@@ -46,7 +46,7 @@ def test_why_no_broker_answers_comes_with_what_to_do(broker: Broker, said: str) 
 def test_what_happens_on_the_way_is_said_in_a_line(
     event: Event, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _say_event(event)
+    say_event(event)
     assert capsys.readouterr() == ("", f"zmws: {said}\n")
 
 

@@ -14,6 +14,8 @@ _VERBS = {
     "start": ("control", "Start the broker and the workers, detached, and wait until they are ready."),
     "stop": ("control", "Stop the workers, then the broker."),
     "restart": ("control", "Stop, then start, with the settings as they are now."),
+    "reload": ("changing", "Take up the settings and the code as they are now, without an interruption."),
+    "scale": ("changing", "Run so many copies of a worker, until the settings are read again."),
     "status": ("status", "What runs here, and how the broker is."),
     "top": ("top", "Watch services and processes: what waits, what runs, what is done each second."),
     "logs": ("status", "Show the log of a process."),

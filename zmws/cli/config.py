@@ -36,7 +36,8 @@ def check(as_json: bool, config: Path | None) -> int:
     echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
     echo(f"  store {known.store.url}, services {len(known.services)} configured")
     for worker in known.workers:
-        echo(f"  worker {worker.name}: {worker.what} x {worker.count}")
+        count = str(worker.count) if worker.scale is None else f"{worker.scale.min} to {worker.scale.max}"
+        echo(f"  worker {worker.name}: {worker.what} x {count}")
     for name in ("client", "worker", "news", "mdp"):
         if not settings.is_loopback(getattr(broker, name)):
             say(

@@ -44,7 +44,7 @@ def _parts(servers: bool, workers: bool) -> tuple[bool, bool]:
     return (servers, workers) if servers or workers else (True, True)
 
 
-def _say_event(event: Event) -> None:
+def say_event(event: Event) -> None:
     """A note of what happened on the way."""
     match event:
         case HadDied(states):
@@ -79,7 +79,7 @@ def start(
     NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
     """
     installation = Installation(settings_here(config))
-    done = start_processes(installation, *_parts(servers, workers), names, timeout, _say_event)
+    done = start_processes(installation, *_parts(servers, workers), names, timeout, say_event)
     if as_json:
         already = {name: done.before[name] for name in done.wanted if name in done.before}
         told = {"started": done.new, "already_running": already, "failed": done.failed}
@@ -152,7 +152,7 @@ def stop(
 
     def tell(event: Event) -> None:
         if not isinstance(event, Ended):
-            return _say_event(event)
+            return say_event(event)
         ended["killed" if event.killed else "stopped"].append(event.name)
         if not as_json:
             patience_s = installation.stop_timeout_s(event.name) if wait_s is None else wait_s

@@ -9,6 +9,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "start": ("zmws start", "zmws start --workers hello"),
     "stop": ("zmws stop", "zmws stop hello_01 --wait 5m"),
     "restart": ("zmws restart --workers         # after a change of their code",),
+    "reload": ("zmws reload", "zmws reload hello               # all of its copies, whatever has changed"),
+    "scale": ("zmws scale hello=8",),
     "status": ("zmws status", "zmws status --json | jq '.processes[] | select(.stale)'"),
     "top": ("zmws top", "zmws top --json -n 2 --interval 10s"),
     "logs": ("zmws logs hello -n 100 -f",),

@@ -47,7 +47,7 @@ def status(as_json: bool, config: Path | None) -> int:
         rows = [_row_for_programs(found, one) for one in found.processes]
         told = {"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None}
         kept = found.supervisor
-        about = None if kept is None else {name: kept[name] for name in ("pid", "uptime_s")}
+        about = None if kept is None else {name: kept[name] for name in ("pid", "uptime_s", "scaling")}
         show_json({**told, "supervisor": about})
     else:
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
@@ -113,6 +113,8 @@ def _show_kept(found: Status) -> None:
             say("zmws: no supervisor runs: what dies stays dead.")
             say(f"      '{zmws()} start' starts one, which takes over what runs")
         return
+    for name, scale in found.supervisor["scaling"].items():
+        echo(f"{name}: {scale['have']} copies of {scale['min']} to {scale['max']}: {scale['why']}")
     for name, copy in found.copies.items():
         end = copy["last_exit"]
         if end is None or not copy["wanted"] or not (copy["restarts"] or copy["state"] != "running"):

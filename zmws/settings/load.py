@@ -67,6 +67,10 @@ def load(
     else:
         workers = workers_found(place.root, problems)
     problems.raise_if_any()
+    # Jobs of a service wait for copies that need not run yet.
+    for worker in workers:
+        if worker.scale is not None and worker.service is not None:
+            services.setdefault(worker.service, ServiceOptions())
     return _built(given.values, services, workers, place)
 
 

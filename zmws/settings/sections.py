@@ -87,6 +87,18 @@ class SupervisorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleSettings:
+    """`count = { ... }`: how many copies run follows what waits."""
+
+    min: int = 0
+    max: int = 8
+    target_wait: float = 2.0  # seconds: more copies when a job has waited for longer
+    down_after: float = 30.0  # seconds that a copy was not needed before it goes
+    memory_max: int | None = None  # bytes of all copies together, past which none is added
+    cpu_max: int | None = None  # percent of the machine's processors in use, past which none is added
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """One `[[workers]]`: a file of which `count` copies run. `name` names its logs and pid files."""
 
@@ -103,6 +115,7 @@ class WorkerSettings:
     priority: int | None = None  # niceness; None: as whoever starts it
     stop_timeout: float | None = None  # seconds; None: what its class says
     memory_max: int | None = None  # bytes; None: no bound
+    scale: ScaleSettings | None = None  # `count` is its `min` then
 
     @property
     def what(self) -> str:

@@ -155,7 +155,9 @@ WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
     "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
     "service": Row("service", "the one its class names, unless given"),
-    "count": _count("so many copies run", 0, COPIES_MAX),
+    "count": _count(
+        "so many copies run; { min, max, target_wait }: as many as what waits needs", 0, COPIES_MAX
+    ),
     "flags": Row("value", "go to its command line"),
     "env": Row("value", "variables of its environment, beside those of whoever starts it"),
     "cwd": Row("text", "the folder it runs in; the installation's, unless given"),
@@ -164,6 +166,17 @@ WORKER_KEYS = {
     "priority": Row("int", "its niceness: 19 yields to all others", -20, 19),
     "stop_timeout": Row("seconds", "for its jobs to end when it is to stop; 30, or what its class says"),
     "memory_max": _bytes("a copy that has more in memory is killed", MIB),
+}
+
+
+# Of `count`, where it is a table.
+SCALE_KEYS = {
+    "min": _count("so many copies run always", 0, COPIES_MAX),
+    "max": _count("and never more", 1, COPIES_MAX),
+    "target_wait": _seconds("copies are added when the oldest job has waited for longer", HOUR_S),
+    "down_after": _seconds("a copy that was not needed for so long goes", HOUR_S),
+    "memory_max": _bytes("none is added when all copies together have more in memory", MIB),
+    "cpu_max": _count("none is added when so many percent of the processors are in use", 1, 100),
 }
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from zmws.core.table import Unfit, checked, nearest, no_such, shown
 from zmws.settings.problems import Problems, Where
-from zmws.settings.sections import Flag, WorkerSettings
+from zmws.settings.sections import Flag, ScaleSettings, WorkerSettings
 from zmws.settings.services import service_name_problem
-from zmws.settings.table import WORKER_KEYS
+from zmws.settings.table import SCALE_KEYS, WORKER_KEYS
 
 _WORKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -66,8 +66,12 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
         if problem:
             problems.in_file((*where, "service"), problem)
     given: dict[str, Any] = {}
+    scales = isinstance(table.get("count"), dict)
+    if scales:
+        given["scale"] = _scale(where, table["count"], service, problems)
+        given["count"] = given["scale"].min
     for key in ("count", "priority", "stop_timeout", "memory_max"):
-        if key in table:
+        if key in table and not (key == "count" and scales):
             try:
                 given[key] = checked(key, WORKER_KEYS[key], table[key])
             except Unfit as wrong:
@@ -89,6 +93,24 @@ def _worker(index: int, table: dict[str, Any], root: Path, problems: Problems) -
         return None
     assert isinstance(name, str) and file is not None
     return WorkerSettings(name, file, service, flags=flags, only=only, **given)
+
+
+def _scale(where: Where, table: dict[str, Any], service: Any, problems: Problems) -> ScaleSettings:
+    given = {}
+    for key, value in table.items():
+        try:
+            if key not in SCALE_KEYS:
+                raise Unfit(no_such(key, "setting of count", SCALE_KEYS))
+            given[key] = checked(key, SCALE_KEYS[key], value)
+        except Unfit as wrong:
+            problems.in_file((*where, "count"), str(wrong))
+    scale = ScaleSettings(**given)
+    if service is None:
+        text = 'count follows what waits, but for which service? Name it: service = "..."'
+        problems.in_file((*where, "count"), text)
+    if scale.min > scale.max:
+        problems.in_file((*where, "count"), f"min is {scale.min}, but must be at most max, {scale.max}")
+    return scale
 
 
 def file_and_names(text: str, root: Path) -> tuple[Path, tuple[str, ...]]:

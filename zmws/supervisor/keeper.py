@@ -195,6 +195,15 @@ class Keeper:
                 self._move(copy, State.WAITING, now)
         self._settle(now)
 
+    def retry(self, names: Iterable[str], now: float) -> None:
+        """Those of these that wait for their next try are tried now, as if for the first time."""
+        for name in names:
+            copy = self.copies[name]
+            if copy.state is State.BACKOFF:
+                copy.deaths_before_ready, copy.delay_s = 0, 0.0
+                self._move(copy, State.WAITING, now)
+        self._settle(now)
+
     def stop(self, names: Iterable[str], now: float, wait_s: float | None = None) -> None:
         """These are not to run any more. `wait_s`: how long their jobs may take; None: stop_timeout_s."""
         for name in names:

@@ -19,8 +19,10 @@ from zmws.supervisor.children import Children, how, what_it_wrote
 from zmws.supervisor.events import Event as TellEvent
 from zmws.supervisor.events import LeftEnded
 from zmws.supervisor.keeper import RECYCLED, End, Event, Keeper, Rules, Signal, Start, State
+from zmws.supervisor.pidfile import NOTED_BESIDE
 from zmws.supervisor.processes import BROKER, STOP_TIMEOUT_S, Installation, Process
-from zmws.supervisor.stop import tidy
+from zmws.supervisor.stop import group_before, tidy
+from zmws.supervisor.vitals import began_before
 
 log = logging.getLogger("zmws.supervisor")
 
@@ -48,15 +50,52 @@ class Kept:
         self.keeper = Keeper(random.random)
         self.children = Children(installation)
         self.plans: dict[str, Plan] = {}
+        self.scaling: set[str] = set()  # workers whose count follows what waits, by name
         self._hows: dict[str, str] = {}  # how a copy ended the last time, in words
         self._wrote: dict[str, str] = {}  # and what it had written last
         self._tell = tell
 
-    def plan(self, processes: list[Process], environ: Mapping[str, str]) -> None:
-        """Know how these are started. Who runs goes on as it is."""
+    def plan(self, processes: list[Process], environ: Mapping[str, str], noted_as: str | None = None) -> None:
+        """Know how these are started. Who runs goes on as it is. `noted_as`: the name of a second process of
+        this copy."""
         for process in processes:
-            self.plans[process.name] = Plan(process, environ)
-            self.keeper.add(process.name, process.name == BROKER, self.rules_of(process))
+            name = noted_as or process.name
+            self.plans[name] = Plan(process, environ)
+            self.keeper.add(name, process.name == BROKER, self.rules_of(process))
+
+    def plan_spare(self, installation: Installation, environ: Mapping[str, str]) -> None:
+        """Know how those are started that run only while there is much to do."""
+        processes = installation.processes(False, True, with_spare=True)
+        self.plan([one for one in processes if one.is_spare and not self.children.pid(one.name)], environ)
+
+    def swap(self, name: str, new: str, old: str) -> None:
+        """The second process of a copy, `name` + `new`, takes the place of the first, now `name` + `old`.
+        Raises ZmwsError."""
+        try:
+            for one, to in ((name, name + old), (name + new, name)):
+                self.children.rename(one, to)
+                self.keeper.rename(one, to)
+                self.plans[to] = self.plans.pop(one)
+        except OSError as wrong:
+            raise ZmwsError(f"cannot write in {self.installation.run_dir}: {wrong.strerror}") from None
+        self.keeper.copies[name].rules = self.rules_of(self.plans[name].process)
+
+    def drop(self, name: str) -> None:
+        """Nobody wants to know of this one any more."""
+        if name in self.keeper.copies:
+            self.keeper.forget(name)
+        for held in (self.plans, self._hows, self._wrote):
+            held.pop(name, None)
+
+    def group_of(self, name: str) -> str:
+        """The worker that this is a copy of."""
+        plan = self.plans.get(name)
+        return plan.process.group if plan is not None else group_before(name, {})
+
+    def is_stale(self, process: Process) -> bool:
+        """Whether its file was changed after it had been started."""
+        pid = self.children.pid(process.name)
+        return pid is not None and process.worker is not None and began_before(pid, process.worker.file)
 
     def rules_of(self, process: Process | None) -> Rules:
         """What holds for it. None: the settings do not name it."""
@@ -87,6 +126,9 @@ class Kept:
             self.keeper.add(name, name == BROKER, self.rules_of(process))
             self.keeper.adopt(name, pid, now)
             adopted.append(name)
+        self.plan([one for one in processes.values() if one.name not in adopted], environ)
+        # What was about to take another's place, or to leave it, when the supervisor died.
+        self.keeper.stop([name for name in adopted if NOTED_BESIDE in name], now)
         tidy(self.installation, [name for name in self.installation.noted() if name not in adopted], log_left)
         return adopted
 
@@ -110,7 +152,7 @@ class Kept:
             text = "ended" if gone.code is None else how(gone.code)
             if copy.killing:
                 text = f"was killed: {copy.killing}"
-            process = gone.name.partition("~")[0]
+            process = gone.name.partition(NOTED_BESIDE)[0]
             self._hows[gone.name] = text
             log_from = self.children.log_from(gone.name)
             self._wrote[gone.name] = what_it_wrote(self.installation, process, log_from)
@@ -131,11 +173,12 @@ class Kept:
         """The end of the log of a copy that runs, to be put behind what is told of it."""
         if self.children.pid(name) is None:
             return ""
-        return what_it_wrote(self.installation, name, self.children.log_from(name))
+        process = name.partition(NOTED_BESIDE)[0]
+        return what_it_wrote(self.installation, process, self.children.log_from(name))
 
     def is_idle(self) -> bool:
         """Nothing runs, and nothing is to run."""
-        return not any(one.wanted or one.lives for one in self.keeper.copies.values())
+        return not self.scaling and not any(one.wanted or one.lives for one in self.keeper.copies.values())
 
     def _start(self, name: str) -> None:
         copy, now = self.keeper.copies[name], time.monotonic()

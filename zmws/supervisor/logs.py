@@ -21,7 +21,7 @@ _POLL_S = 0.2
 
 def logs_of(installation: Installation, name: str) -> dict[str, Path]:
     """The log of a process, or those of all copies of a worker. Raises SettingsError if there is none."""
-    processes = installation.processes(True, True)
+    processes = installation.processes(True, True, with_spare=True)
     chosen = [one.name for one in processes if name in (one.name, one.group)] or [name]
     files = {one: installation.log_file(one) for one in chosen if installation.log_file(one).is_file()}
     if not files:

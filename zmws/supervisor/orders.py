@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from zmws import settings
+from zmws.core.table import no_such
 from zmws.errors import SettingsError
+from zmws.settings.table import COPIES_MAX
 from zmws.supervisor.keeper import Event, State
 from zmws.supervisor.kept import Kept
 from zmws.supervisor.processes import BROKER, Installation
@@ -51,104 +53,128 @@ class Order(ABC):
         del now
 
 
+class Rising:
+    """Copies that are to become ready: waited for until each is, or cannot, or it takes too long."""
+
+    def __init__(self, kept: Kept, tell: Tell, names: Sequence[str], now: float, timeout_s: float) -> None:
+        self.names = names
+        self.until = now + timeout_s
+        self.failed: dict[str, str] = {}  # why, to be put behind its name
+        self._kept, self._tell = kept, tell
+        self._timeout_s = timeout_s
+        self._told_of: set[str] = set()  # that it has failed
+        self._is_over = False
+
+    def deadline(self) -> float | None:
+        """When to look again, should nothing happen."""
+        return None if self._is_over else self.until
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing is to be waited for any more; then `failed` is whole."""
+        pending = []
+        copies = self._kept.keeper.copies
+        if self._is_over:
+            return True
+        for name in self.names:
+            copy = copies.get(name)
+            if copy is None or not copy.wanted:
+                self.failed.setdefault(name, "was stopped meanwhile")
+            elif copy.state is State.RUNNING:
+                self.failed.pop(name, None)
+            elif copy.is_fatal:
+                self.failed[name] = self._kept.how_it_ended(name)
+            elif copy.state is State.WAITING and BROKER in copies and copies[BROKER].is_fatal:
+                self.failed[name] = "waits for the broker"
+            else:
+                pending.append(name)
+        if pending and now < self.until:
+            return False
+        for name in pending:
+            wrote = self._kept.what_it_writes(name)
+            self.failed[name] = f"was not ready within {self._timeout_s:g} s{wrote}"
+        for name, text in self.failed.items():
+            self._tell_failed(name, text)
+        self._is_over = True
+        return True
+
+    def on_event(self, event: Event) -> None:
+        """Something happened to a copy."""
+        if event.name in self.names:
+            self._tell({"event": event.what, "name": event.name})
+            if event.what == "fatal":
+                self._tell_failed(event.name, self._kept.how_it_ended(event.name))
+
+    def _tell_failed(self, name: str, text: str) -> None:
+        if name not in self._told_of:
+            self._told_of.add(name)
+            self._tell({"event": "failed", "name": name, "text": text})
+
+
 class StartOrder(Order):
     """Start these, and wait until each is ready or fatal."""
 
     def __init__(self, kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> None:
         super().__init__(kept, tell)
         self._asked = asked
-        self._until = 0.0
-        self._names: list[str] = []
         self._before: dict[str, int] = {}
-        self._failed: dict[str, str] = {}
+        self._rising = Rising(kept, tell, (), 0.0, 0.0)
         self._given_up = False
-        self._told_of: set[str] = set()  # that it has failed
 
     def begin(self, now: float) -> None:
         asked, kept = self._asked, self.kept
-        environ = asked["environ"]
-        config = Path(asked["config"]) if asked["config"] is not None else None
-        known = settings.load(config, environ=environ, cwd=kept.installation.root, upward=False)
-        kept.installation.settings = known
-        wanted = Installation(known).processes(asked["servers"], asked["workers"], asked["names"])
+        known = settings_asked(kept, asked)
+        wanted = known.processes(asked["servers"], asked["workers"], asked["names"])
         if asked.get("without_broker"):
             wanted = [process for process in wanted if process.name != BROKER]
-        self._names = [process.name for process in wanted]
-        self._until = now + asked["timeout_s"]
+        names = [process.name for process in wanted]
+        self._rising = Rising(kept, self.tell, names, now, asked["timeout_s"])
         copies = kept.keeper.copies
         self._before = {
             name: pid
-            for name in self._names
+            for name in names
             if name in copies and (pid := copies[name].pid) is not None and copies[name].wanted
         }
         ready = {name for name in self._before if copies[name].state is State.RUNNING}
-        kept.plan([process for process in wanted if process.name not in ready], environ)
-        kept.keeper.want(self._names, now)
+        kept.plan([process for process in wanted if process.name not in ready], asked["environ"])
+        kept.plan_spare(known, asked["environ"])
+        kept.scaling |= {
+            worker.name
+            for worker in known.settings.workers
+            if worker.scale is not None
+            and (worker.name in asked["names"] if asked["names"] else asked["workers"])
+        }
+        kept.keeper.want(names, now)
 
     def answer(self, now: float) -> dict[str, Any] | None:
-        pending = []
-        for name in self._names:
-            copy = self.kept.keeper.copies.get(name)
-            if copy is None or not copy.wanted:
-                self._failed.setdefault(name, "was stopped meanwhile")
-            elif copy.state is State.RUNNING:
-                self._failed.pop(name, None)
-            elif not copy.is_fatal and not (copy.state is State.WAITING and self._broker_is_fatal()):
-                pending.append(name)
-        if self._given_up:
-            lives = [name for name in self._new() if self.kept.keeper.copies[name].lives]
-            return None if lives else {"done": self._told() | {"last": self.kept.is_idle()}}
-        if pending and now < self._until:
+        if not self._given_up:
+            return {"done": self._told()} if self._rising.is_over(now) else None
+        if any(self.kept.keeper.copies[name].lives for name in self._new()):
             return None
-        for name in self._names:
-            copy = self.kept.keeper.copies.get(name)
-            if name in pending:
-                wrote = self.kept.what_it_writes(name)
-                self._failed[name] = f"was not ready within {self._asked['timeout_s']:g} s{wrote}"
-            elif copy is not None and copy.is_fatal:
-                self._failed[name] = self.kept.how_it_ended(name)
-            elif copy is not None and copy.state is State.WAITING:
-                self._failed[name] = "waits for the broker"
-            if name in self._failed:
-                self._tell_of(name)
-        return {"done": self._told()}
+        return {"done": self._told() | {"last": self.kept.is_idle()}}
 
     def deadline(self) -> float | None:
-        return self._until
+        return self._rising.deadline()
 
     def on_event(self, event: Event) -> None:
-        if event.name in self._names:
-            self.tell({"event": event.what, "name": event.name})
-            if event.what == "fatal":
-                self._failed[event.name] = self.kept.how_it_ended(event.name)
-                self._tell_of(event.name)
+        self._rising.on_event(event)
 
     def cancel(self, now: float) -> None:
         self._given_up = True
-        self.kept.keeper.stop(
-            [name for name in self._new() if name in self.kept.keeper.copies], now, GIVING_UP_S
-        )
+        self.kept.keeper.stop(self._new(), now, GIVING_UP_S)
         self.tell({"event": "giving_up", "names": self._new()})
 
     def _new(self) -> list[str]:
-        return [name for name in self._names if name not in self._before]
-
-    def _broker_is_fatal(self) -> bool:
-        copy = self.kept.keeper.copies.get(BROKER)
-        return copy is not None and copy.is_fatal
-
-    def _tell_of(self, name: str) -> None:
-        if name not in self._told_of:
-            self._told_of.add(name)
-            self.tell({"event": "failed", "name": name, "text": self._failed[name]})
+        copies = self.kept.keeper.copies
+        return [name for name in self._rising.names if name not in self._before and name in copies]
 
     def _told(self) -> dict[str, Any]:
-        pids = {name: self.kept.children.pid(name) for name in self._new() if name not in self._failed}
+        failed = self._rising.failed
+        pids = {name: self.kept.children.pid(name) for name in self._new() if name not in failed}
         return {
-            "wanted": self._names,
+            "wanted": list(self._rising.names),
             "new": {name: pid for name, pid in pids.items() if pid is not None},
             "before": self._before,
-            "failed": self._failed,
+            "failed": failed,
         }
 
 
@@ -166,6 +192,11 @@ class StopOrder(Order):
         self._names = chosen(
             self.kept.installation, there, asked["servers"], asked["workers"], asked["names"]
         )
+        self.kept.scaling -= {
+            name
+            for name in self.kept.scaling
+            if (name in asked["names"] if asked["names"] else asked["workers"])
+        }
         without_process = [name for name in self._names if not copies[name].lives]
         self.kept.keeper.stop(self._names, now, asked["wait_s"])
         for name in without_process:
@@ -182,12 +213,64 @@ class StopOrder(Order):
             self.tell({"event": "stopped", "name": event.name, "killed": event.why == "KILLED"})
 
 
-def order_for(kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> Order:
-    """The order that somebody asks for. Raises SettingsError for one that there is not."""
-    match asked.get("verb"):
-        case "start":
-            return StartOrder(kept, tell, asked)
-        case "stop":
-            return StopOrder(kept, tell, asked)
-        case other:
-            raise SettingsError(f"a supervisor knows start, stop and status, and not {other!r}")
+class ScaleOrder(Order):
+    """So many copies of these workers, until the file is read again."""
+
+    def __init__(self, kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> None:
+        super().__init__(kept, tell)
+        self._asked = asked
+        self._rising = Rising(kept, tell, (), 0.0, 0.0)
+        self._new: list[str] = []
+        self._stopped: list[str] = []
+
+    def begin(self, now: float) -> None:
+        asked, kept = self._asked, self.kept
+        counts: dict[str, int] = {str(name): int(count) for name, count in asked["counts"].items()}
+        known = settings_asked(kept, asked)
+        workers = [worker.name for worker in known.settings.workers]
+        for name, count in counts.items():
+            if name not in workers:
+                raise SettingsError(no_such(name, "worker of this installation", workers))
+            if not 0 <= count <= COPIES_MAX:
+                raise SettingsError(f"{name}={count}: there may be 0 to {COPIES_MAX} copies")
+        known.scale({**known.scaled(), **counts})
+        wanted = [one for one in known.processes(False, True) if one.group in counts]
+        names = [process.name for process in wanted]
+        copies = kept.keeper.copies
+        self._new = [name for name in names if name not in copies or not copies[name].wanted]
+        self._stopped = [
+            name
+            for name, copy in copies.items()
+            if copy.wanted and name not in names and kept.group_of(name) in counts
+        ]
+        self._rising = Rising(kept, self.tell, self._new, now, asked["timeout_s"])
+        kept.plan([process for process in wanted if process.name in self._new], asked["environ"])
+        kept.keeper.want(self._new, now)
+        kept.keeper.stop(self._stopped, now)
+
+    def answer(self, now: float) -> dict[str, Any] | None:
+        copies = self.kept.keeper.copies
+        if not self._rising.is_over(now) or any(copies[name].lives for name in self._stopped):
+            return None
+        failed = self._rising.failed
+        started = [name for name in self._new if name not in failed]
+        return {"done": {"started": started, "stopped": self._stopped, "failed": failed}}
+
+    def deadline(self) -> float | None:
+        return self._rising.deadline()
+
+    def on_event(self, event: Event) -> None:
+        self._rising.on_event(event)
+        if event.what == "stopped" and event.name in self._stopped:
+            self.tell({"event": "stopped", "name": event.name, "killed": event.why == "KILLED"})
+
+
+def settings_asked(kept: Kept, asked: Mapping[str, Any]) -> Installation:
+    """The installation with its settings as they are now for whoever asks. Raises SettingsError; then those
+    of before go on."""
+    config = Path(asked["config"]) if asked["config"] is not None else None
+    known = settings.load(config, environ=asked["environ"], cwd=kept.installation.root, upward=False)
+    found = Installation(known)
+    found.processes(True, True)  # two of one name are told here
+    kept.installation.settings = known
+    return found

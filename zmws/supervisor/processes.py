@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -33,6 +34,7 @@ class Process:
     command: list[str]
     group: str  # the name in the settings: what `zmws stop NAME` takes
     worker: WorkerSettings | None = None  # what the settings say of it
+    is_spare: bool = False  # it runs only while there is much to do
 
 
 @dataclass(slots=True)
@@ -54,8 +56,11 @@ class Installation:
         self.run_dir = settings.run_dir
         self.logs_dir = settings.logs_dir
 
-    def processes(self, servers: bool, workers: bool, names: Sequence[str] = ()) -> list[Process]:
-        """The processes asked for: the broker first. Raises SettingsError for an unknown name."""
+    def processes(
+        self, servers: bool, workers: bool, names: Sequence[str] = (), with_spare: bool = False
+    ) -> list[Process]:
+        """The processes asked for: the broker first. `with_spare`: those too that run only while there is
+        much to do; one that is named is asked for anyway. Raises SettingsError for an unknown name."""
         config = ["-c", str(self.settings.path)] if self.settings.path is not None else []
         # -P: a folder named zmws/ in the installation must not stand for the program.
         zmws = [sys.executable, "-P", "-m", "zmws"]
@@ -73,10 +78,9 @@ class Installation:
             for flag, value in worker.flags.items():
                 if value is not False:
                     command += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
-            for n in range(worker.count):
-                name = worker.name if worker.count == 1 else f"{worker.name}_{n:02d}"
+            for name, is_spare in self._copies(worker):
                 log = ["--log-file", str(self.log_file(name)), *bounds]
-                all_of_them.append(Process(name, "worker", [*command, *log], worker.name, worker))
+                all_of_them.append(Process(name, "worker", [*command, *log], worker.name, worker, is_spare))
         if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:
             raise SettingsError(f"two workers would be named {', '.join(sorted(twice))}; rename one")
         known = {process.name for process in all_of_them} | {
@@ -87,13 +91,46 @@ class Installation:
             if name not in known:
                 raise SettingsError(no_such(name, "process of this installation", sorted(known)))
         if names:
-            return [p for p in all_of_them if p.name in names or p.group in names]
-        return [p for p in all_of_them if (servers if p.part == BROKER else workers)]
+            usual = [p for p in all_of_them if p.group in names and (with_spare or not p.is_spare)]
+            return [p for p in all_of_them if p in usual or p.name in names]
+        parts = [p for p in all_of_them if (servers if p.part == BROKER else workers)]
+        return [p for p in parts if with_spare or not p.is_spare]
+
+    def _copies(self, worker: WorkerSettings) -> list[tuple[str, bool]]:
+        """The names of its copies, and whether each is a spare one."""
+        count = self.scaled().get(worker.name, worker.count)
+        most = count if worker.scale is None else max(count, worker.scale.max)
+        alone = worker.count == 1 and worker.scale is None
+        names = [f"{worker.name}_{n:02d}" for n in range(most)]
+        if alone and names:
+            names[0] = worker.name  # it goes on, if there are to be more for a while
+        return [(name, n >= count) for n, name in enumerate(names)]
+
+    def scaled(self) -> dict[str, int]:
+        """How many copies somebody has asked for, in place of what the file says, by the worker's name."""
+        try:
+            told = json.loads((self.run_dir / "scaled.json").read_text())
+            return {str(name): int(count) for name, count in told.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def scale(self, counts: Mapping[str, int]) -> None:
+        """Note that. Raises ZmwsError."""
+        file = self.run_dir / "scaled.json"
+        try:
+            if counts:
+                new = file.with_suffix(".tmp")
+                new.write_text(json.dumps(counts))
+                new.replace(file)
+            else:
+                file.unlink(missing_ok=True)
+        except OSError as wrong:
+            raise ZmwsError(f"cannot write {file}: {wrong.strerror}") from None
 
     def noted(self) -> list[str]:
         """All processes that have a pid file, also such as the settings no longer name."""
         found = {file.stem for end in ("pid", "json") for file in self.run_dir.glob(f"*.{end}")}
-        return sorted(found - {SUPERVISOR})
+        return sorted(found - {SUPERVISOR, "scaled"})
 
     def running(self) -> dict[str, int]:
         """Those of them that run."""
@@ -113,7 +150,7 @@ class Installation:
 
     def stop_timeout_s(self, name: str) -> float:
         """How long the jobs of a process may take to end, when it is to stop."""
-        for process in self.processes(True, True):
+        for process in self.processes(True, True, with_spare=True):
             if (
                 process.name == name
                 and process.worker is not None

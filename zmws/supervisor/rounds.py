@@ -1,6 +1,6 @@
 """The supervisor's rounds: again and again it asks the broker how it is, and acts on what it sees.
 
-Who is ready, who is to be killed (health.py).
+Who is ready, who is to be killed (health.py), how many copies there are to be (scaling.py).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable
 from zmws.supervisor.health import Health
 from zmws.supervisor.keeper import Copy, State
 from zmws.supervisor.kept import Kept
+from zmws.supervisor.scaling import Scaling
 from zmws.supervisor.vitals import memory_by_session
 from zmws.supervisor.watch import Look, Watch
 
+_SCALING_S = 1.0  # while the count of a worker follows what waits
 _STARTING_S = 0.05  # between two looks, while something is to become ready
 
 
@@ -25,9 +27,10 @@ class Rounds:
         self._kept = kept
         self._watch = Watch(wake)
         self._looked_at = 0.0
-        self._weighed_at = 0.0
+        self._weighed_at = self._scaled_at = 0.0
         given = kept.installation.settings.supervisor
         self._health = Health(given.silence_max, given.ready_timeout)
+        self.scaling = Scaling(kept)
 
     def turn_to(self, address: str) -> None:
         """From now on the broker is there."""
@@ -46,7 +49,8 @@ class Rounds:
         if seen is not None:
             self._on_look(seen, now)
         elif (due := self.due()) is not None and now >= due:
-            self._watch.look(now, ("zmws.stats", "zmws.workers"))
+            more = ["zmws.services"] if self.scaling.workers() else []
+            self._watch.look(now, ["zmws.stats", "zmws.workers", *more])
 
     def close(self) -> None:
         """Look no more."""
@@ -54,7 +58,8 @@ class Rounds:
 
     @property
     def _interval_s(self) -> float:
-        return self._kept.installation.settings.supervisor.check_interval
+        given = self._kept.installation.settings.supervisor.check_interval
+        return min(given, _SCALING_S) if self.scaling.workers() else given
 
     def _on_look(self, seen: Look, now: float) -> None:
         keeper = self._kept.keeper
@@ -80,6 +85,9 @@ class Rounds:
             wrong = self._health.of_workers(workers, known, seen.stats, time.time(), looked_s)
             for name, why in wrong.items():
                 keeper.kill(name, why, now)
+            if self.scaling.workers() and now >= self._scaled_at + self._interval_s:
+                self._scaled_at = now
+                self.scaling.look(seen.services, rows, now)
         self._kept.carry_out()
 
     def _weigh(self, running: list[Copy], now: float) -> None:

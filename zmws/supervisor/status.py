@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from zmws.errors import ZmwsError
 from zmws.supervisor.broker import Broker, client_of, look
 from zmws.supervisor.door import Asked, NoSupervisor
 from zmws.supervisor.processes import BROKER, DIED, RUNNING, Installation, State
-from zmws.supervisor.vitals import Vitals, vitals
+from zmws.supervisor.vitals import Vitals, began_before, vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def status(installation: Installation) -> Status:
     names += [name for name in installation.noted() if name not in names]
     kept = kept_by_supervisor(installation)
     copies = {row["name"]: row for row in ([] if kept is None else kept["copies"])}
-    names += [name for name in copies if name not in names]
+    names += [name for name, copy in copies.items() if copy["wanted"] and name not in names]
     states = [_state(installation.state(name), copies.get(name)) for name in names]
     broker = look(installation)
     row = next(one for one in states if one.name == BROKER)
@@ -65,7 +64,7 @@ def status(installation: Installation) -> Status:
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
     workers = _workers(installation, pids) if broker.what == "ours" else {}
-    return Status(states, broker, used_up, found_of, workers, _stale(installation, found_of), kept)
+    return Status(states, broker, used_up, found_of, workers, _stale(installation, pids), kept)
 
 
 def kept_by_supervisor(installation: Installation) -> dict[str, Any] | None:
@@ -98,20 +97,15 @@ def _workers(installation: Installation, pids: dict[str, int]) -> dict[str, dict
     return {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}
 
 
-def _stale(installation: Installation, found_of: dict[str, Vitals]) -> dict[str, Path]:
+def _stale(installation: Installation, pids: dict[str, int]) -> dict[str, Path]:
     """Those whose file was changed after they had been started."""
-    found = {}
-    for process in installation.processes(False, True):
-        if process.worker is None or process.name not in found_of:
-            continue
-        began_at = time.time() - found_of[process.name].uptime_s
-        try:
-            changed_at = process.worker.file.stat().st_mtime
-        except OSError:
-            continue
-        if began_at < changed_at <= time.time():  # none of the future, which would stay so
-            found[process.name] = process.worker.file
-    return found
+    return {
+        process.name: process.worker.file
+        for process in installation.processes(False, True, with_spare=True)
+        if process.worker is not None
+        and process.name in pids
+        and began_before(pids[process.name], process.worker.file)
+    }
 
 
 def descriptors_of(pid: int) -> tuple[int, int] | None:

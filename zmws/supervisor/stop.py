@@ -12,14 +12,14 @@ import contextlib
 import re
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from zmws.core.table import no_such
 from zmws.errors import SettingsError, ZmwsError
 from zmws.supervisor.broker import unnoted
 from zmws.supervisor.door import ENDING, Asked, NoSupervisor
 from zmws.supervisor.events import Ended, LeftEnded, Tell
-from zmws.supervisor.pidfile import PidFile, runs, send_signal
+from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile, runs, send_signal
 from zmws.supervisor.processes import BROKER, Installation
 from zmws.supervisor.sessions import end_group, end_left
 
@@ -51,6 +51,8 @@ def stop(
             tidy(installation, ours, tell)
             running = installation.running()
             end(installation, [name for name in ours if name in running], wait_s, tell)
+            if not installation.running():
+                installation.scale({})
     return unnoted(installation) if (BROKER in names if names else servers) else None
 
 
@@ -60,15 +62,21 @@ def chosen(
     """Which of the noted ones are meant. Raises SettingsError for an unknown name."""
     if not names:
         return [name for name in noted if (servers if name == BROKER else workers)]
-    group = {process.name: process.group for process in installation.processes(True, True)}
+    group = {process.name: process.group for process in installation.processes(True, True, with_spare=True)}
     workers_named = {one.name for one in installation.settings.workers}
     known = {*noted, *group, *group.values(), *workers_named}
     for name in names:
         if name not in known:
             raise SettingsError(no_such(name, "process of this installation", sorted(known)))
     # Copies that the settings of before named are of the group, too.
-    before = {name: _COPY.sub("", name) for name in noted if name not in group}
+    before = {name: group_before(name, group) for name in noted if name not in group}
     return [name for name in noted if {name, group.get(name), before.get(name)} & {*names}]
+
+
+def group_before(name: str, group: Mapping[str, str]) -> str:
+    """The worker that a copy is of which the settings do not name."""
+    copy = name.partition(NOTED_BESIDE)[0]
+    return group.get(copy, _COPY.sub("", copy))
 
 
 def _by_supervisor(

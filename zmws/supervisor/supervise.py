@@ -27,9 +27,10 @@ from zmws.supervisor.children import become_subreaper
 from zmws.supervisor.door import ALIVE_S, ENDING, Door, Peer
 from zmws.supervisor.keeper import REMEMBERED_S, Copy, End, Event, State
 from zmws.supervisor.kept import Kept
-from zmws.supervisor.orders import Order, order_for
+from zmws.supervisor.orders import Order
 from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import SUPERVISOR, Installation
+from zmws.supervisor.roll import order_for
 from zmws.supervisor.rounds import Rounds
 
 log = logging.getLogger("zmws.supervisor")
@@ -86,6 +87,8 @@ class Supervisor:
                 if first is not None:
                     self._begin(None, first)
                 self._loop()
+                if self.kept.is_idle():
+                    self._of.scale({})  # the counts of the file hold again
             finally:
                 # First nobody finds it any more, then it is let go.
                 with contextlib.suppress(OSError):
@@ -166,6 +169,7 @@ class Supervisor:
     def _begin(self, peer: Peer | None, asked: Mapping[str, Any]) -> None:
         now = time.monotonic()
         tell = peer.tell if peer is not None else lambda answer: None
+        order: Order | None = None
         try:
             order = order_for(self.kept, tell, asked)
             self._orders.append((peer, order))
@@ -183,12 +187,17 @@ class Supervisor:
     def _look_at_orders(self, now: float) -> None:
         going_on = []
         for peer, order in self._orders:
-            answer = order.answer(now)
+            try:
+                answer = order.answer(now)
+            except ZmwsError as wrong:
+                log.error("%s", wrong)
+                answer = {"error": str(wrong), "code": "command_failed"}
             if answer is None:
                 going_on.append((peer, order))
             elif peer is not None:
                 peer.tell(answer)
         self._orders = going_on
+        self.kept.carry_out()
         if self._orders and now >= self._alive_at:
             self._alive_at = now + ALIVE_S
             for peer, _ in self._orders:
@@ -207,7 +216,8 @@ class Supervisor:
 
     def _adopt(self) -> None:
         now = time.monotonic()
-        processes = {process.name: process for process in self._of.processes(True, True)}
+        of_settings = self._of.processes(True, True, with_spare=True)
+        processes = {process.name: process for process in of_settings}
         adopted = self.kept.adopt(processes, self._environ, now)
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
@@ -246,15 +256,15 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "uptime_s": now - self._began,
+            "scaling": self._rounds.scaling.told(),
             "copies": [self._row(one, now) for one in self.kept.keeper.copies.values()],
         }
 
     def _row(self, copy: Copy, now: float) -> dict[str, Any]:
-        plan = self.kept.plans.get(copy.name)
         end = copy.last_end
         return {
             "name": copy.name,
-            "group": plan.process.group if plan is not None else copy.name,
+            "group": self.kept.group_of(copy.name),
             "state": _shown(copy),
             "wanted": copy.wanted,
             "pid": copy.pid,

@@ -20,6 +20,18 @@ class Vitals:
     cpu_s: float
 
 
+def began_before(pid: int, file: Path) -> bool:
+    """Whether a process began before the last change of a file: it runs an older one."""
+    lives = vitals(pid)
+    try:
+        changed_at = file.stat().st_mtime
+    except OSError:
+        return False
+    now = time.time()
+    # None of the future, which would stay so.
+    return lives is not None and now - lives.uptime_s < changed_at <= now
+
+
 def memory_by_session() -> dict[int, int]:
     """Bytes in memory, by the number of the process that leads the session: its own, and of all that it has
     started and that leads no session of its own. What several of them share counts for each. Nothing where
