@@ -8,11 +8,13 @@ import click
 
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
+from zmws.cli.log_lines import LogLines
 from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
+from zmws.supervisor.attached import run_attached
 from zmws.supervisor.broker import look, services_with_workers
 from zmws.supervisor.children import check_present
 from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, NotReady, RunsUnnoted
@@ -63,6 +65,9 @@ def say_event(event: Event) -> None:
 @_servers
 @_workers
 @_timeout
+@click.option(
+    "--foreground", is_flag=True, help="Stay, and show all logs: for a terminal, systemd, a container."
+)
 @json_option
 @config_option
 @processes_argument(nargs=-1)
@@ -70,15 +75,22 @@ def start(
     servers: bool,
     workers: bool,
     timeout: float,
+    foreground: bool,
     as_json: bool,
     config: Path | None,
     names: tuple[str, ...],
 ) -> int:
     """Start the broker and the workers, detached, and wait until they are ready.
 
-    NAMES are those of [[workers]], or 'broker'. What runs already is left alone.
+    NAMES are those of [[workers]], or 'broker'. What runs already is left alone. A supervisor stays behind,
+    and starts again what dies. With --foreground it stays here, shows all logs, and Ctrl-C stops it all.
     """
     installation = Installation(settings_here(config))
+    if foreground:
+        if as_json:
+            raise click.UsageError('--json and --foreground cannot go together; [logs] format = "json" can')
+        write = LogLines(installation.settings.logs.format == "json")
+        return run_attached(installation, *_parts(servers, workers), names, write, say_event)
     done = start_processes(installation, *_parts(servers, workers), names, timeout, say_event)
     if as_json:
         already = {name: done.before[name] for name in done.wanted if name in done.before}
@@ -201,5 +213,5 @@ def restart(
     which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
     # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
     stopped: int = ctx.invoke(stop, wait_s=wait_s, **which)
-    started: int = ctx.invoke(start, timeout=timeout, **which)
+    started: int = ctx.invoke(start, timeout=timeout, foreground=False, **which)
     return started or stopped

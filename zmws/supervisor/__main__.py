@@ -24,10 +24,11 @@ def main(root: str, config: str | None = None) -> int:
         known = settings.load(Path(config) if config else None, cwd=Path(root), upward=False)
         here = Installation(known)
         os.chdir("/")  # what it lies on can be unmounted
-        LogFile(here.log_file(SUPERVISOR), known.logs.bytes_max, known.logs.files).take()
+        file = LogFile(here.log_file(SUPERVISOR), known.logs.bytes_max, known.logs.files)
+        file.take()
         set_up_log("info", known.logs.format)
         logging.getLogger("zmws.supervisor").info("the supervisor of %s begins", here.root)
-        return Supervisor(here, dict(os.environ)).run()
+        return Supervisor(here, dict(os.environ), on_hangup=file.reopen).run()
     except ZmwsError as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return 1

@@ -135,6 +135,10 @@ class Children:
         """They become readable when a process ends that is no child of this one."""
         return [life.pidfd for life in self._lives.values() if life.pidfd is not None]
 
+    def is_to_be_looked_at(self) -> bool:
+        """Whether the end of one is only seen by looking."""
+        return any(life.child is None and life.pidfd is None for life in self._lives.values())
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a process; SIGKILL goes to its whole group. Raises PermissionError."""
         life = self._lives.get(name)

@@ -40,6 +40,10 @@ class Log:
         self._was_put_aside = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    def seek(self, begin: int | None) -> None:
+        """What comes after this byte is `grown`; None: what comes from now on."""
+        self._log.seek(0, os.SEEK_END) if begin is None else self._log.seek(begin)
+
     def last_lines(self, count: int) -> list[str]:
         """So many lines of its end, and of the file before it; what comes later is `grown`."""
         lines = seek_last_lines(self._log, count)

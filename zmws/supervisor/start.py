@@ -55,18 +55,8 @@ def start(
 
     Raises SettingsError for an unknown name, and ZmwsError where it is known before that nothing can start.
     """
-    wanted = installation.processes(servers, workers, names)
-    address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
-    installation.made().close()
-    await_ending(installation)
-    before = installation.running()
-    elsewhere = _check_before(installation, [process for process in wanted if process.name not in before])
-    if elsewhere is not None:
-        tell(RunsUnnoted(elsewhere))
-    had_died = [one for one in map(installation.state, (p.name for p in wanted)) if one.state == DIED]
-    if had_died:
-        tell(HadDied(tuple(had_died)))
-    if not wanted:
+    elsewhere = before_start(installation, servers, workers, names, tell)
+    if not installation.processes(servers, workers, names, with_spare=True):
         return Started([], {}, {}, {})
     asked = {
         "verb": "start",
@@ -86,6 +76,25 @@ def start(
                 done.before[BROKER] = elsewhere
             return done
     raise AssertionError("the last answer is done, or an error")
+
+
+def before_start(
+    installation: Installation, servers: bool, workers: bool, names: Sequence[str], tell: Tell
+) -> int | None:
+    """What can be known to fail before anything is started. The number of a broker of this installation that
+    runs, and that nobody has noted, if it is meant too. Raises as `start`."""
+    wanted = installation.processes(servers, workers, names)
+    address_of(installation)  # where nobody can ask the broker, nobody knows when it is ready
+    installation.made().close()
+    await_ending(installation)
+    before = installation.running()
+    elsewhere = _check_before(installation, [process for process in wanted if process.name not in before])
+    if elsewhere is not None:
+        tell(RunsUnnoted(elsewhere))
+    had_died = [one for one in map(installation.state, (p.name for p in wanted)) if one.state == DIED]
+    if had_died:
+        tell(HadDied(tuple(had_died)))
+    return elsewhere
 
 
 def ask(installation: Installation, command: Mapping[str, Any], tell: Tell) -> Iterator[Answer]:
@@ -189,8 +198,7 @@ class _Launched:
 
 
 def _check_before(installation: Installation, new: list[Process]) -> int | None:
-    """What can be known to fail before anything is started. The number of a broker of this installation that
-    runs in the foreground, if there is one. Raises ZmwsError."""
+    """The broker's addresses are free, or workers find a broker; else as `before_start`."""
     if any(process.name == BROKER for process in new):
         taken = ports_in_use(installation.settings)
         if taken:

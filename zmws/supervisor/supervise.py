@@ -36,6 +36,7 @@ from zmws.supervisor.rounds import Rounds
 log = logging.getLogger("zmws.supervisor")
 
 _WITHOUT_PIDFD_S = 0.5  # where the system does not tell that a process has ended that is no child
+_ENDING_S = 10.0  # for this process itself
 _FIRST_ORDER_S = 10.0  # whoever has started this one has something to ask
 
 
@@ -47,10 +48,14 @@ class Supervisor:
         installation: Installation,
         environ: Mapping[str, str],
         on_event: Callable[[Event], None] = lambda event: None,
+        on_hangup: Callable[[], None] | None = None,
     ) -> None:
+        """`environ`: of those that are taken over, should they have to be started again. `on_hangup`: what to
+        do about SIGHUP; None: it ends everything, as a terminal's does that is closed."""
         self._of = installation
         self._environ = environ
         self._on_event = on_event
+        self._on_hangup = on_hangup
         self._orders: list[tuple[Peer | None, Order]] = []
         self.kept = Kept(installation, self._tell)
         self._began_at, self._began = time.time(), time.monotonic()
@@ -68,7 +73,8 @@ class Supervisor:
         self._told_ready = False
 
     def run(self, first: Mapping[str, Any] | None = None) -> int:
-        """Until nothing is to run any more; the exit code. `first`: what to do at once, as over the socket.
+        """Until nothing is to run any more; the exit code. `first`: what to do at once, as over the socket;
+        then it also ends, with 1, when nothing that is to run ever came up, and nothing is tried again.
 
         Raises ZmwsError where another supervisor is at work here, or run/ cannot be written."""
         with self._of.locked():
@@ -86,7 +92,7 @@ class Supervisor:
                 self._adopt()
                 if first is not None:
                     self._begin(None, first)
-                self._loop()
+                ended_well = self._loop(is_awaited=first is None)
                 if self.kept.is_idle():
                     self._of.scale({})  # the counts of the file hold again
             finally:
@@ -96,18 +102,24 @@ class Supervisor:
                 self._rounds.close()
                 self._door.close()
                 log.info("the supervisor ends")
-        return 0
+        return 0 if ended_well else 1
 
     # ------------------------------------------------------------ the loop
 
-    def _loop(self) -> None:
-        idle_until = time.monotonic() + _FIRST_ORDER_S
+    def _loop(self, is_awaited: bool) -> bool:
+        """Until nothing is to run any more; whether that is well. `is_awaited`: somebody will say what is."""
+        idle_until = time.monotonic() + (_FIRST_ORDER_S if is_awaited else 0.0)
+        hopeless = False
         while True:
             now = time.monotonic()
+            if not is_awaited and not self._orders and not hopeless and self._is_hopeless():
+                log.error("nothing comes up, and nothing is tried again: all ends")
+                hopeless = True
+                self._stop_all(now)
             if self._orders or not self.kept.is_idle():
                 idle_until = now
             elif now >= idle_until and not any(peer.waits for peer in self._door.peers):
-                return
+                return not hopeless
             self._wait(now, idle_until)
             now = time.monotonic()
             self._act_on_signals(now)
@@ -120,6 +132,11 @@ class Supervisor:
             self._look_at_orders(now)
             self._door.tidy()
             self._manager.alive()
+
+    def _is_hopeless(self) -> bool:
+        wanted = [one for one in self.kept.keeper.copies.values() if one.wanted]
+        given_up = [one for one in wanted if one.is_fatal and one.due_at is None and not one.lives]
+        return bool(given_up) and not any(one.lives or one.due_at is not None for one in wanted)
 
     def _wait(self, now: float, idle_until: float) -> None:
         for gone in self._watched - {*self.kept.children.descriptors()}:
@@ -136,7 +153,7 @@ class Supervisor:
             due.append(idle_until)
         else:
             due.append(self._rounds.due())
-        if any(one.adopted for one in self.kept.keeper.copies.values() if one.lives):
+        if self.kept.children.is_to_be_looked_at():
             due.append(now + _WITHOUT_PIDFD_S)
         if self._manager.each_s:
             due.append(now + self._manager.each_s / 2)
@@ -236,7 +253,10 @@ class Supervisor:
     def _act_on_signals(self, now: float) -> None:
         came, self._signals = self._signals, []
         for number in came:
-            if number not in (signal.SIGTERM, signal.SIGINT):
+            if number == signal.SIGHUP and self._on_hangup is not None:
+                self._on_hangup()
+                continue
+            if number == signal.SIGCHLD:
                 continue
             if self._stopping:
                 if number == signal.SIGINT:
@@ -245,10 +265,17 @@ class Supervisor:
                 continue
             log.info("told to end (%s): everything stops", signal.Signals(number).name)
             self._stopping = True
-            copies = self.kept.keeper.copies
-            self.kept.keeper.stop(list(copies), now)
-            self._manager.stopping(self._of.settings.supervisor.kill_after + 30.0)
-            self.kept.carry_out()
+            self._stop_all(now)
+
+    def _stop_all(self, now: float) -> None:
+        copies = self.kept.keeper.copies
+        rules = [one.rules for one in copies.values() if one.lives]
+        # The workers, and then the broker.
+        longest_s = max((one.stop_timeout_s + one.kill_after_s for one in rules), default=0.0)
+        self._manager.stopping(2 * longest_s + _ENDING_S)
+        self.kept.scaling.clear()
+        self.kept.keeper.stop(list(copies), now)
+        self.kept.carry_out()
 
     # ------------------------------------------------------------ status
 
