@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import duration, show_json, show_table, size_shown
 from zmws.core.job import iso
+from zmws.settings import Settings
 from zmws.supervisor.broker import Broker
 from zmws.supervisor.logs import Log, follow, logs_of
 from zmws.supervisor.processes import DIED, Installation, State
@@ -48,14 +50,17 @@ def status(as_json: bool, config: Path | None) -> int:
         told = {"root": str(known.root), "processes": rows, "broker": stats, "error": fault or None}
         kept = found.supervisor
         about = None if kept is None else {name: kept[name] for name in ("pid", "uptime_s", "scaling")}
-        show_json({**told, "supervisor": about})
+        disk = None if found.disk is None else asdict(found.disk)
+        show_json(
+            {**told, "supervisor": about, "supervisor_fault": found.supervisor_fault or None, "disk": disk}
+        )
     else:
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
         show_table(heads, [process_row(found, one) for one in found.processes], ("SERVICES",))
         if stats is None:
             say(f"zmws: {fault}")
         else:
-            _show_broker(found.broker.address, stats, known.broker.descriptors_warn_percent)
+            _show_broker(found, stats, known)
         _show_kept(found)
         for name, file in found.stale.items():
             say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} restart {name}' takes it up")
@@ -106,8 +111,17 @@ def _row_for_programs(found: Status, one: State) -> dict[str, Any]:
     }
 
 
+def _disk_shown(found: Status) -> str:
+    if found.disk is None:
+        return ""
+    return f" ({size_shown(found.disk.store_bytes)}, {size_shown(found.disk.free_bytes)} are free)"
+
+
 def _show_kept(found: Status) -> None:
     """What the supervisor has to tell, beside the states: what has ended, and when it starts again."""
+    if found.supervisor_fault:
+        say(f"zmws: {found.supervisor_fault}")
+        return
     if found.supervisor is None:
         if any(one.pid is not None for one in found.processes):
             say("zmws: no supervisor runs: what dies stays dead.")
@@ -158,17 +172,25 @@ def _fault(found: Status) -> str:
     )
 
 
-def _show_broker(address: str, stats: dict[str, Any], warn_percent: int) -> None:
+def _show_broker(found: Status, stats: dict[str, Any], known: Settings) -> None:
     up = duration(stats["uptime_s"])
-    echo(f"\nbroker at {address}: up {up}, {stats['workers']} workers, {stats['services']} services")
-    echo(f"accepted jobs are kept in: {stats['durability']}")
+    told, counts = known.broker, f"{stats['workers']} workers, {stats['services']} services"
+    echo(f"\nbroker at {found.broker.address}: up {up}, {counts}")
+    echo(f"  zmws {stats.get('version', '?')}, libzmq {stats.get('libzmq', '?')}; workers at {told.worker},")
+    echo(f"  news at {told.news}, strict MDP {'at ' + told.mdp if told.mdp else 'is off'}")
+    sums = {what: sum(row[what] for row in found.services) for what in ("waiting", "running", "failed")}
+    echo("  jobs: " + ", ".join(f"{count} {what}" for what, count in sums.items()))
+    echo(f"  accepted jobs are kept in: {stats['durability']}{_disk_shown(found)}")
+    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
+    warn_percent = told.descriptors_warn_percent
+    warns = used * 100 >= allowed * warn_percent > 0
+    echo(f"  {used} of {allowed} descriptors are in use")
+    if warns:
+        say(f"zmws: {used} of {allowed} descriptors: 'ulimit -n' before a start gives more")
     if stats["store_is_full"]:
         echo("new jobs are refused: the disk of the job store is full")
     if stats.get("store_waits_for"):
         echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
-    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
-    if used * 100 >= allowed * warn_percent > 0:
-        echo(f"{used} of {allowed} descriptors are in use")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
         echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))

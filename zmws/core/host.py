@@ -10,6 +10,7 @@ class Host:
     """What the shell tells of the process around the core, for whoever asks how it is."""
 
     version: str = ""  # of zmws
+    libzmq: str = ""  # its version
     started_at: float = 0.0  # by the wall
     pid: int = 0
     installation: str = ""  # which one the broker belongs to: settings.Settings.installation

@@ -86,7 +86,7 @@ class BrokerServer:
         self.counters = self.node.broker.turn.counters
         self._host = self.node.broker.host
         self._host.version, self._host.pid = __version__, os.getpid()
-        self._host.installation = settings.installation
+        self._host.libzmq, self._host.installation = zmq.zmq_version(), settings.installation
         self._overflow = self.node.broker.held.overflow
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()

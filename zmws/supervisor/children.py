@@ -182,18 +182,20 @@ class Children:
         return found
 
     def forget(self, name: str, ends_what_is_left: bool) -> int:
-        """Of one that has ended: what is noted is removed; how many were ended of those that it had started.
-        Raises ZmwsError."""
+        """One that has ended is waited for no more; how many were ended of those that it had started. What is
+        noted of it stays: should this process die now, the next one is to know that the other has died."""
         life = self._lives.pop(name)
         if life.pidfd is not None:
             os.close(life.pidfd)
         file = PidFile(self._of.run_dir, name)
-        ended = end_left(life.identity[0], file.mark, _LEFT_S) if ends_what_is_left else 0
+        return end_left(life.identity[0], file.mark, _LEFT_S) if ends_what_is_left else 0
+
+    def unnote(self, name: str) -> None:
+        """It is not to run any more. Raises ZmwsError."""
         try:
-            file.remove()
+            PidFile(self._of.run_dir, name).remove()
         except OSError as wrong:
             raise ZmwsError(f"cannot remove {wrong.filename}: {wrong.strerror}") from None
-        return ended
 
     def log_from(self, name: str) -> int:
         """Where the part of its log begins that this process has written."""

@@ -164,10 +164,10 @@ class Door:
 class Asked:
     """A command that was sent to the supervisor of an installation: what comes back."""
 
-    def __init__(self, folder: Path, command: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, command: Mapping[str, Any], silence_s: float | None = None) -> None:
         """Raises NoSupervisor; ZmwsError where it cannot be asked, by another user, say."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(SILENCE_S)
+        self._socket.settimeout(SILENCE_S if silence_s is None else silence_s)
         self._came = b""
         try:
             with _address(folder / NAME) as address:

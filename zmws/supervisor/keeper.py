@@ -214,8 +214,9 @@ class Keeper:
                 copy.step = Step.HELD
                 self._move(copy, State.STOPPING, now)
                 self._outputs.append(Event(name, "stopping"))
-            elif not copy.lives:
+            elif not copy.lives and copy.state is not State.STOPPED:
                 self._move(copy, State.STOPPED, now)
+                self._outputs.append(Event(name, "stopped", why=Step.TOLD.name))
         self._settle(now)
 
     def hurry(self, now: float) -> None:

@@ -156,12 +156,9 @@ class Kept:
             self._hows[gone.name] = text
             log_from = self.children.log_from(gone.name)
             self._wrote[gone.name] = what_it_wrote(self.installation, process, log_from)
-            try:
-                ended = self.children.forget(gone.name, ends_what_is_left=not (stopped or recycled))
-                if ended:
-                    log_left(LeftEnded(gone.name, ended))
-            except ZmwsError as wrong:
-                log.error("%s", wrong)
+            ended = self.children.forget(gone.name, ends_what_is_left=not (stopped or recycled))
+            if ended:
+                log_left(LeftEnded(gone.name, ended))
             self.keeper.ended(gone.name, End(gone.code, now, gone.peak_bytes))
             self.carry_out()
 
@@ -204,6 +201,11 @@ class Kept:
             log.error("%s belongs to another user; stop it as that user", name)
 
     def _happened(self, event: Event) -> None:
+        if event.what in ("stopped", "drained"):
+            try:
+                self.children.unnote(event.name)
+            except ZmwsError as wrong:
+                log.error("%s", wrong)
         name, how_it_ended = event.name, self._hows.get(event.name, "")
         wrote = self._wrote.get(event.name, "")
         again = "it is not tried again" if event.in_s is None else "starts again at once"

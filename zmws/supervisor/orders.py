@@ -197,10 +197,7 @@ class StopOrder(Order):
             for name in self.kept.scaling
             if (name in asked["names"] if asked["names"] else asked["workers"])
         }
-        without_process = [name for name in self._names if not copies[name].lives]
         self.kept.keeper.stop(self._names, now, asked["wait_s"])
-        for name in without_process:
-            self.tell({"event": "stopped", "name": name, "killed": False})
 
     def answer(self, now: float) -> dict[str, Any] | None:
         copies = self.kept.keeper.copies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,20 @@ from zmws.supervisor.vitals import Vitals, began_before, vitals
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes of the job store, with what is not yet merged into it, and bytes that are free there."""
+
+    store_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`out_of_descriptors`: how many a broker has in use and may have, if that is why nobody can ask it.
     By the name of a process: `vitals` what the system tells of it, `workers` what the broker does (a row of
     zmws.workers), `stale` the worker file that is newer than it is. `supervisor`: what it says (docs/protocol
-    of run/supervisor.sock: door.py), None where none runs."""
+    of run/supervisor.sock: door.py), None where none runs, or `supervisor_fault` says why it cannot be asked.
+    `services`: rows of zmws.services. `disk`: None where jobs are kept in memory."""
 
     processes: list[State]
     broker: Broker
@@ -29,6 +39,9 @@ class Status:
     workers: dict[str, dict[str, Any]]
     stale: dict[str, Path]
     supervisor: dict[str, Any] | None
+    supervisor_fault: str
+    services: list[dict[str, Any]]
+    disk: Disk | None
 
     @property
     def copies(self) -> dict[str, dict[str, Any]]:
@@ -40,14 +53,21 @@ class Status:
     def all_run(self) -> bool:
         """Whether all runs that is to run."""
         kept = all(row["state"] == RUNNING for row in self.copies.values() if row["wanted"])
-        return kept and not any(one.state == DIED for one in self.processes)
+        return kept and not self.supervisor_fault and not any(one.state == DIED for one in self.processes)
+
+
+_PATIENCE_S = 3.0  # with the supervisor
 
 
 def status(installation: Installation) -> Status:
     """How it is now."""
     names = [process.name for process in installation.processes(True, True)]
     names += [name for name in installation.noted() if name not in names]
-    kept = kept_by_supervisor(installation)
+    kept, fault = None, ""
+    try:
+        kept = kept_by_supervisor(installation)
+    except ZmwsError as wrong:
+        fault = str(wrong)
     copies = {row["name"]: row for row in ([] if kept is None else kept["copies"])}
     names += [name for name, copy in copies.items() if copy["wanted"] and name not in names]
     states = [_state(installation.state(name), copies.get(name)) for name in names]
@@ -63,15 +83,16 @@ def status(installation: Installation) -> Status:
         row.state, row.pid, row.last_sign_at = RUNNING, broker.pid, None
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
-    workers = _workers(installation, pids) if broker.what == "ours" else {}
-    return Status(states, broker, used_up, found_of, workers, _stale(installation, pids), kept)
+    workers, services = _asked(installation, pids) if broker.what == "ours" else ({}, [])
+    stale, disk = _stale(installation, pids), _disk(installation)
+    return Status(states, broker, used_up, found_of, workers, stale, kept, fault, services, disk)
 
 
 def kept_by_supervisor(installation: Installation) -> dict[str, Any] | None:
     """What the supervisor says of itself and of what it keeps; None where none runs. Raises ZmwsError where
     one hangs, or is another user's."""
     try:
-        with contextlib.closing(Asked(installation.run_dir, {"verb": "status"})) as asked:
+        with contextlib.closing(Asked(installation.run_dir, {"verb": "status"}, _PATIENCE_S)) as asked:
             for answer in asked.answers():
                 told: dict[str, Any] | None = answer.get("done")
                 return told
@@ -87,14 +108,33 @@ def _state(seen: State, copy: dict[str, Any] | None) -> State:
     return seen
 
 
-def _workers(installation: Installation, pids: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _asked(
+    installation: Installation, pids: dict[str, int]
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """What the broker says of our workers, by name, and of services."""
     try:
         with client_of(installation, 1.0) as client:
-            rows = {(row["host"], row["pid"]): row for row in client.ask("zmws.workers")}
+            asked = [client.answer_future(what) for what in ("zmws.workers", "zmws.services")]
+            workers, services = (one.result() for one in asked)
     except ZmwsError:
-        return {}
+        return {}, []
+    rows = {(row["host"], row["pid"]): row for row in workers}
     host = socket.gethostname()
-    return {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}
+    return {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}, services
+
+
+def _disk(installation: Installation) -> Disk | None:
+    path = installation.settings.store_path
+    if path is None:
+        return None
+    try:
+        there = os.statvfs(path.parent)
+        size = sum(
+            file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists()
+        )
+    except OSError:
+        return None
+    return Disk(size, there.f_bavail * there.f_frsize)
 
 
 def _stale(installation: Installation, pids: dict[str, int]) -> dict[str, Path]:

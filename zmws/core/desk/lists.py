@@ -130,6 +130,8 @@ class Lists:
         question.answer(
             200,
             {
+                "version": host.version,
+                "libzmq": host.libzmq,
                 "started_at": iso(host.started_at),
                 "uptime_s": round(self._turn.steady - host.started_at, 3),
                 "pid": host.pid,
