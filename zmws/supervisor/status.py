@@ -28,8 +28,8 @@ class Disk:
 class Status:
     """`out_of_descriptors`: how many a broker has in use and may have, if that is why nobody can ask it.
     By the name of a process: `vitals` what the system tells of it, `workers` what the broker does (a row of
-    zmws.workers), `stale` the worker file that is newer than it is. `supervisor`: what it says (docs/protocol
-    of run/supervisor.sock: door.py), None where none runs, or `supervisor_fault` says why it cannot be asked.
+    zmws.workers), `stale` the worker file that is newer than it is. `supervisor`: what it says (door.py),
+    None where none runs, or `supervisor_fault` says why it cannot be asked.
     `services`: rows of zmws.services. `disk`: None where jobs are kept in memory."""
 
     processes: list[State]
