@@ -6,23 +6,19 @@ import pytest
 
 from tests.core.jobs import a_job
 from zmws.core.job import (
-    FINAL_STATES,
     LISTED_ERROR_CHARS,
-    REVIVABLE,
-    STATES,
     STATES_KEPT,
-    TRANSITIONS,
     Caller,
     error_json,
     events,
     iso,
-    job_id_of,
     leased,
     listed_error,
-    make_token,
     record,
     summary,
 )
+from zmws.core.states import FINAL_STATES, REVIVABLE, STATES, TRANSITIONS
+from zmws.core.tokens import job_id_of, make_token
 from zmws.wire.messages import ReplyTo
 
 ALLOWED = {

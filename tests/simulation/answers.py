@@ -14,7 +14,7 @@ from typing import Any
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 from tests.store.model import ModelStore
-from zmws.core.job import FINAL_STATES, TRANSITIONS
+from zmws.core.states import FINAL_STATES, TRANSITIONS
 from zmws.wire.messages import Accepted, Answer, ClientRequest, Completed, Failed
 
 Key = tuple[Any, Any]  # who asked, and the envelope that numbers what he asked

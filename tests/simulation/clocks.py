@@ -9,8 +9,8 @@ from tests.simulation.violation import demand
 from tests.simulation.world import World
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
-from zmws.core.job import FINAL_STATES, SCHEDULED
 from zmws.core.options import KEEP_S
+from zmws.core.states import FINAL_STATES, SCHEDULED
 from zmws.core.writes import FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 
 BACKOFF_S_MAX = 3600.0

@@ -11,7 +11,8 @@ from tests.simulation.ahead import Ahead
 from tests.simulation.turns import Before, suspect
 from tests.simulation.violation import demand
 from zmws.core.broker import Broker
-from zmws.core.job import FINAL_STATES, RUNNING, WAITING, job_id_of
+from zmws.core.states import FINAL_STATES, RUNNING, WAITING
+from zmws.core.tokens import job_id_of
 from zmws.wire.messages import ClientRequest, Heartbeat, Ready, WorkerFinal, WorkerPartial, WorkerRequest
 from zmws.wire.words import beat_of
 

@@ -21,10 +21,11 @@ from tests.simulation.world import World
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Send
-from zmws.core.job import COMPLETE, FINAL_STATES, RUNNING, job_id_of
 from zmws.core.lease import Lease
 from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
+from zmws.core.states import COMPLETE, FINAL_STATES, RUNNING
+from zmws.core.tokens import job_id_of
 from zmws.core.turn import News
 from zmws.core.writes import NEW, WITH_VERDICT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 from zmws.wire.messages import (

@@ -9,7 +9,8 @@ from tests.simulation.clocks import Clocks
 from tests.simulation.violation import demand
 from tests.simulation.world import World
 from zmws.core.broker import Broker
-from zmws.core.job import CANCELLED, Job
+from zmws.core.job import Job
+from zmws.core.states import CANCELLED
 from zmws.wire.messages import Answer, ClientRequest
 
 ENDS = ("complete", "fail", "release")

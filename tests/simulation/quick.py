@@ -7,7 +7,7 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.workers import SimWorker
 from tests.simulation.world import World
-from zmws.core.job import job_id_of
+from zmws.core.tokens import job_id_of
 from zmws.dialog.worker import DialogSettings, WorkerDialog
 from zmws.dialog.worker_actions import CancelJob, Lies
 from zmws.wire.messages import WorkerRequest

@@ -8,7 +8,7 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import Link, World
-from zmws.core.job import job_id_of
+from zmws.core.tokens import job_id_of
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
 

@@ -9,11 +9,12 @@ from tests.simulation.violation import demand
 from tests.simulation.world import World
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
-from zmws.core.job import WAITING, Job
+from zmws.core.job import Job
 from zmws.core.lease import Lease
 from zmws.core.options import ServiceOptions
 from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.states import WAITING
 from zmws.core.taker import Assignment, Ring, Taker
 from zmws.wire.messages import WorkerRequest
 

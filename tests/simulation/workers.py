@@ -10,7 +10,7 @@ from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
-from zmws.core.job import job_id_of
+from zmws.core.tokens import job_id_of
 from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.worker import DialogSettings, WorkerDialog
 from zmws.dialog.worker_actions import CancelJob, Hangs, Lies, StartJob, Stopped

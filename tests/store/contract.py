@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from zmws.core.job import STATES, Job
+from zmws.core.job import Job
+from zmws.core.states import STATES
 from zmws.core.writes import (
     DeleteJob,
     Filter,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
-from zmws.core.job import FINAL_STATES, REVIVABLE, Event, listed_error
+from zmws.core.job import Event, listed_error
+from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
     EXISTING,

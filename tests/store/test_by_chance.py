@@ -16,7 +16,7 @@ from tests.store.contract import delete, finish, insert, listed, matching, reviv
 from tests.store.disk import opened
 from tests.store.model import ModelStore
 from tests.store.test_lists import FILTERS
-from zmws.core.job import FINAL_STATES
+from zmws.core.states import FINAL_STATES
 from zmws.core.writes import (
     AppendToJob,
     Filter,

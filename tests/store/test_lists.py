@@ -12,7 +12,7 @@ from tests.store.contract import (
     listed,
     matching,
 )
-from zmws.core.job import FINAL_STATES, STATES
+from zmws.core.states import FINAL_STATES, STATES
 from zmws.core.writes import (
     Filter,
     ReadJobs,

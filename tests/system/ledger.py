@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from zmws.core.job import FINAL_STATES
+from zmws.core.states import FINAL_STATES
 from zmws.store.sqlite import upkeep
 
 SHOWN_MAX = 5  # of the jobs that are wrong in one way

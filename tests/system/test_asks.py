@@ -10,7 +10,7 @@ import zmq
 
 from tests.peers import proxy
 from zmws import Client
-from zmws.core.desk.questions import CHANGES
+from zmws.core.desk.changes import CHANGES
 
 
 class Ears:

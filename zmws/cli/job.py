@@ -16,7 +16,7 @@ from zmws.cli.tables import clock, plain, show_json, show_result
 from zmws.client.answers import outcome_of
 from zmws.client.job import STACK_S
 from zmws.client.synchronous import Client
-from zmws.core.job import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
+from zmws.core.states import COMPLETE, EXPIRED, FINAL_STATES, REVIVABLE, STATES
 from zmws.errors import Refused
 
 _UNFINISHED = tuple(state for state in STATES if state not in FINAL_STATES)

@@ -12,7 +12,7 @@ from zmws.cli.output import echo, say
 from zmws.cli.records import error_line
 from zmws.cli.services import show_service
 from zmws.cli.tables import age, duration, fitting, show_done, show_json, show_table, until
-from zmws.core.job import COMPLETE, SCHEDULED, STATES
+from zmws.core.states import COMPLETE, SCHEDULED, STATES
 
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
 

@@ -8,7 +8,7 @@ from typing import Any
 from zmws.cli.ends import zmws
 from zmws.cli.output import echo, say
 from zmws.cli.tables import INDENT, clock, plain, show_json, show_text
-from zmws.core.job import REVIVABLE
+from zmws.core.states import REVIVABLE
 
 
 def show_record(record: dict[str, Any], as_json: bool) -> None:

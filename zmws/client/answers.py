@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from zmws import ids
 from zmws.client.asked import waited
 from zmws.client.given import options_given, times_as_text
-from zmws.core.job import CANCELLED, COMPLETE, EXPIRED
+from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 from zmws.wire import values
 from zmws.wire.messages import Reply

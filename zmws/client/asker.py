@@ -16,7 +16,7 @@ from zmws.client.answers import Steps, answer_of
 from zmws.client.asked import then
 from zmws.client.connection import Connection
 from zmws.client.given import Seconds, seconds, service_of
-from zmws.core.desk.questions import CHANGES
+from zmws.core.desk.changes import CHANGES
 from zmws.dialog.client import ClientSettings
 from zmws.errors import ServiceUnknown
 from zmws.wire import values

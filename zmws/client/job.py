@@ -11,7 +11,7 @@ from zmws.client.answers import Steps, finished, outcome_of
 from zmws.client.asked import then, waited
 from zmws.client.asker import Asker
 from zmws.client.given import Seconds, seconds, seconds_or_none
-from zmws.core.job import FINAL_STATES
+from zmws.core.states import FINAL_STATES
 from zmws.errors import JobTimeout
 
 STACK_S = 5.0  # in which a worker is to say where its job is

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from zmws.core.group import ALL_IN_STORE, Group
-from zmws.core.job import SCHEDULED, WAITING, Job
+from zmws.core.job import Job
 from zmws.core.service import Service
+from zmws.core.states import SCHEDULED, WAITING
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting, Row, Rows, job_of

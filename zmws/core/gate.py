@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from zmws.core.job import RUNNING, Pending
+from zmws.core.job import Pending
+from zmws.core.states import RUNNING
 from zmws.core.writes import (
     FOR_PEOPLE,
     PATIENT,

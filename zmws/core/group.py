@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
-from zmws.core.job import MEMORY, WAITING, Job
+from zmws.core.job import MEMORY, Job
+from zmws.core.states import WAITING
 from zmws.core.writes import Key
 
 # Rank, number, when it came into the queue, job. A stale entry may have the rank and number of the very job

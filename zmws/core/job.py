@@ -1,15 +1,4 @@
-"""A job: its states, the one table of transitions, and its record.
-
-                  due                 dispatch                complete
-    scheduled ----------> waiting ----------------> running ------------> complete
-        ^                  |   ^                    |  |  |
-        |                  |   |     give_back      |  |  |   exhaust
-        |                  |   +--------------------+  |  +-------------> failed
-        |                  |          back_off         |
-        +------------------|---------------------------+
-     cancel: scheduled, waiting, running --> cancelled
-     expire: scheduled, waiting          --> expired
-     revive: failed, cancelled, expired  --> waiting
+"""A job: its record, and what only memory knows of it. Its states are in states.py.
 
 Rule 1: a state changes by `Job.move` alone, and only as TRANSITIONS says.
 Rule 2: `attempt` counts dispatches and always rises; `failures` counts against `retries`.
@@ -25,30 +14,9 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from zmws.core.record import Record, marked
+from zmws.core.states import COMPLETE, FINAL_STATES, TRANSITIONS
 from zmws.wire.messages import ReplyTo
 from zmws.wire.values import shown
-
-SCHEDULED, WAITING, RUNNING = "scheduled", "waiting", "running"
-COMPLETE, FAILED, CANCELLED, EXPIRED = "complete", "failed", "cancelled", "expired"
-STATES = (SCHEDULED, WAITING, RUNNING, COMPLETE, FAILED, CANCELLED, EXPIRED)
-FINAL_STATES = frozenset({COMPLETE, FAILED, CANCELLED, EXPIRED})
-
-TRANSITIONS: dict[str, dict[str, str]] = {
-    SCHEDULED: {"due": WAITING, "cancel": CANCELLED, "expire": EXPIRED},
-    WAITING: {"dispatch": RUNNING, "cancel": CANCELLED, "expire": EXPIRED},
-    RUNNING: {
-        "complete": COMPLETE,
-        "give_back": WAITING,  # no failure: a restart, a drain, a job that never arrived
-        "back_off": SCHEDULED,  # a failure that it survives
-        "exhaust": FAILED,
-        "cancel": CANCELLED,
-    },
-    FAILED: {"revive": WAITING},
-    CANCELLED: {"revive": WAITING},
-    EXPIRED: {"revive": WAITING},
-    COMPLETE: {},
-}
-REVIVABLE = tuple(state for state in STATES if "revive" in TRANSITIONS[state])
 
 STORED, MEMORY = "stored", "memory"
 LISTED_ERROR_CHARS = 200  # of a text, in lists
@@ -152,20 +120,6 @@ class Caller:
             and self.bundle is other.bundle
             and self.place == other.place
         )
-
-
-def make_token(job_id: str, attempt: int, nonce: str) -> bytes:
-    """`ID/ATTEMPT/NONCE`: printable ASCII, the address that a worker echoes (docs/protocol.md, Workers)."""
-    return f"{job_id}/{attempt}/{nonce}".encode()
-
-
-def job_id_of(token: bytes) -> str | None:
-    """The job a token speaks of, parsed from the right; None if it is no token."""
-    try:
-        parts = token.decode("ascii").rsplit("/", 2)
-    except UnicodeDecodeError:
-        return None
-    return parts[0] if len(parts) == 3 else None
 
 
 def iso(at: float | None) -> str | None:

@@ -16,21 +16,13 @@ from typing import Any
 from zmws.core.backlog import Backlog
 from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
 from zmws.core.held import Held
-from zmws.core.job import (
-    COMPLETE,
-    FAILED,
-    MEMORY,
-    RUNNING,
-    SCHEDULED,
-    STORED,
-    WAITING,
-    Job,
-    make_token,
-)
+from zmws.core.job import MEMORY, STORED, Job
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S
 from zmws.core.service import Service
+from zmws.core.states import COMPLETE, FAILED, RUNNING, SCHEDULED, WAITING
 from zmws.core.taker import Assignment, Taker
 from zmws.core.timers import Reminder
+from zmws.core.tokens import make_token
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import (

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core.job import RUNNING, STORED, Job
+from zmws.core.job import STORED, Job
+from zmws.core.states import RUNNING
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import AppendToJob, UpdateJob, Write, size_of

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from zmws.core.confirmations import Confirmations
 from zmws.core.held import Held
-from zmws.core.job import COMPLETE, STORED, Job, job_id_of
+from zmws.core.job import STORED, Job
 from zmws.core.life import REPORTED, Life
 from zmws.core.progress import Progress
 from zmws.core.session import Session
+from zmws.core.states import COMPLETE
 from zmws.core.strangers import Strangers
+from zmws.core.tokens import job_id_of
 from zmws.core.turn import Peer, Turn
 from zmws.core.watchers import Watchers
 from zmws.wire import messages

@@ -21,7 +21,7 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.host import Host
-from zmws.core.job import Job, job_id_of
+from zmws.core.job import Job
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
 from zmws.core.recovery import Recovery
@@ -31,6 +31,7 @@ from zmws.core.session import Session
 from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
+from zmws.core.tokens import job_id_of
 from zmws.core.turn import Peer, Turn
 from zmws.wire.messages import (
     DISCONNECT,

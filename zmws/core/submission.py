@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zmws.core.held import Held
-from zmws.core.job import MEMORY, SCHEDULED, STORED, Caller, Job
+from zmws.core.job import MEMORY, STORED, Caller, Job
 from zmws.core.life import Life
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
 from zmws.core.service import Service
+from zmws.core.states import SCHEDULED
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers

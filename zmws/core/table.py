@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from zmws.core.job import job_id_of
+from zmws.core.tokens import job_id_of
 from zmws.wire.names import TOKEN_BYTES_MAX
 
 YEAR_S = 366 * 86400.0

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zmws.core.ahead import Fewest
-from zmws.core.job import Job, job_id_of
+from zmws.core.job import Job
+from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
 
 

@@ -9,9 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.core.job import COMPLETE, STORED, Caller, Job, Pending, error_json, events, iso, job_id_of, record
+from zmws.core.job import STORED, Caller, Job, Pending, error_json, events, iso, record
 from zmws.core.question import Question
+from zmws.core.states import COMPLETE
 from zmws.core.timers import Reminder
+from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
 from zmws.core.writes import ReadJob
 from zmws.wire.messages import Accepted, ClientPartial, Completed, Failed

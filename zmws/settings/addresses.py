@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+# Where a broker listens, unless it is told.
+CLIENT, WORKER = "tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"
 IPC_PATH_BYTES_MAX = 107  # sun_path of a Unix socket holds 108 with the final NUL
 
 _HOST_PORT = re.compile(r"(?P<host>\*|[A-Za-z0-9_.-]+|\[[^\[\]]+\]):(?P<port>\*|[0-9]{1,5})")

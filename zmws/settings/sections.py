@@ -1,6 +1,7 @@
 """The settings as the program holds them: one frozen class for each section, and Settings over all.
 
-Rule: the default of a setting stands here, or in core/limits.py, and nowhere else in the code.
+Rule: the default of a setting stands here, or in core/limits.py (or addresses.py, which a client needs), and
+      nowhere else in the code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
-from zmws.settings.addresses import parse_store_url
+from zmws.settings.addresses import CLIENT, WORKER, parse_store_url
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -24,8 +25,8 @@ Flag = str | int | float | bool
 class BrokerSettings:
     """`[broker]`: where it listens and what bounds it. `mdp` is "" when it is turned off."""
 
-    client: str = "tcp://127.0.0.1:5555"
-    worker: str = "tcp://127.0.0.1:5556"
+    client: str = CLIENT
+    worker: str = WORKER
     news: str = "tcp://127.0.0.1:5557"
     mdp: str = "tcp://127.0.0.1:5558"
     limits: Limits = field(default_factory=Limits)

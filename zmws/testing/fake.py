@@ -29,8 +29,8 @@ from typing import Any
 
 from zmws.client.asynchronous import AsyncClient
 from zmws.client.synchronous import Client
-from zmws.core.job import SCHEDULED, WAITING
 from zmws.core.options import ServiceOptions, service_options
+from zmws.core.states import SCHEDULED, WAITING
 from zmws.errors import ZmwsError
 from zmws.testing.fake_connection import FakeConnection
 from zmws.testing.in_process import InProcess, Submitted

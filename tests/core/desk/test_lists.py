@@ -139,6 +139,8 @@ def test_the_statistics_count_what_there_is() -> None:
     assert limits == {f.name: getattr(scene.core.turn.limits, f.name) for f in fields(Limits)}
     assert limits["history_max"] == 7 and counters == {"workers_ready": 1}
     assert stats == {
+        "version": "1",
+        "libzmq": "",
         "started_at": "2023-11-14T22:13:20.000Z",
         "uptime_s": 2.5,
         "pid": 7,

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from zmws.core.desk.questions import CHANGES, QUESTIONS, BadQuestion, checked, question_body
-from zmws.core.job import STATES
+from zmws.core.desk.changes import CHANGES
+from zmws.core.desk.questions import QUESTIONS, BadQuestion, checked, question_body
 from zmws.core.limits import Limits
+from zmws.core.states import STATES
 from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)

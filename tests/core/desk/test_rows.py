@@ -153,6 +153,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     scene = Scene(limits={"strict_held_bytes_max": 9_999}, max_waiting=4)
     host = scene.core.desk.host
     host.started_at, host.pid, host.installation = 1_700_000_000.0, 4_711, "abc"
+    host.version, host.libzmq = "1.2.3", "4.3.5"
     host.store_is_full, host.store_waits_for, host.descriptors, host.descriptors_max = True, "a lock", 5, 64
     scene.submit("stored")
     for n in range(3):
@@ -168,6 +169,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     _, stats = scene.ask("zmws.stats")
     overflow = scene.core.held.overflow
     told = {"started_at": START, "uptime_s": 2.001, "pid": 4_711, "installation": "abc", "durability": "disk"}
+    told |= {"version": "1.2.3", "libzmq": "4.3.5"}
     told |= {"store_is_full": True, "store_waits_for": "a lock", "descriptors": 5, "descriptors_max": 64}
     told |= {"workers": 1, "services": 2, "memory_jobs": 4, "stored_jobs_held": 2, "waits": 1}
     told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}

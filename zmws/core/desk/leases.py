@@ -13,13 +13,15 @@ from typing import Any
 
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.held import Held
-from zmws.core.job import COMPLETE, Job, job_id_of, leased, make_token
+from zmws.core.job import Job, leased
 from zmws.core.lease import Lease
 from zmws.core.life import Life
 from zmws.core.question import Question
 from zmws.core.results import Results
+from zmws.core.states import COMPLETE
 from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
+from zmws.core.tokens import job_id_of, make_token
 from zmws.core.turn import Peer, Turn
 from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson

@@ -15,22 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmws.core.held import Held
-from zmws.core.job import (
-    FAILED,
-    FINAL_STATES,
-    MEMORY,
-    REVIVABLE,
-    RUNNING,
-    SCHEDULED,
-    STATES,
-    WAITING,
-    Job,
-    Pending,
-)
+from zmws.core.job import MEMORY, Job, Pending
 from zmws.core.life import Life, error
 from zmws.core.question import FILTER_KEYS, Question, known_service
 from zmws.core.roster import Roster
 from zmws.core.service import Service
+from zmws.core.states import FAILED, FINAL_STATES, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING
 from zmws.core.turn import Turn
 from zmws.core.writes import (
     DELETED,

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from zmws.core import table
-from zmws.core.job import STATES
+from zmws.core.desk.changes import CHANGES
 from zmws.core.limits import Limits
+from zmws.core.states import STATES
 from zmws.core.table import Row
 from zmws.errors import BadJson
 from zmws.wire.values import json_in
@@ -97,8 +98,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
 }
 
 
-# What changes something, and so may be asked again (asks.py).
-CHANGES = frozenset(name for name, fields in QUESTIONS.items() if "ask" in fields)
+assert {name for name, fields in QUESTIONS.items() if "ask" in fields} == CHANGES
 
 
 def question_body(service: str, body: tuple[bytes, ...], limits: Limits) -> Any:

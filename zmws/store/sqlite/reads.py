@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
-from zmws.core.job import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
+from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
 from zmws.core.writes import (
     Filter,
     Key,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
 
-from zmws.core.job import FINAL_STATES, REVIVABLE
+from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
     DISK_FULL,

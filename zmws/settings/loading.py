@@ -82,17 +82,10 @@ def root_of(path: Path | None = None) -> Path:
     return place_of(path, None).root
 
 
-def address(
-    which: Literal["client", "worker"],
-    path: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
+def address_checked(
+    which: Literal["client", "worker"], path: Path | None, environ: Mapping[str, str], cwd: Path | None
 ) -> str:
-    """Where to connect to the broker, as `which` of its peers; what is given is as for `load`.
-
-    Raises SettingsError, also for an address that the system chooses: nobody can know it.
-    """
-    environ = os.environ if environ is None else environ
+    """As `connecting.address`, with a look at all that might be wrong."""
     name, told_by = f"broker.{which}", f"ZMWS_BROKER_{which.upper()}"
     told = path is None and told_by in environ
     if told and not environ[told_by].startswith("ipc:"):
