@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 
@@ -98,3 +99,27 @@ def test_a_long_text_goes_on_behind_its_indent_parted_at_spaces_where_it_can_be(
     monkeypatch.setattr(tables, "terminal_width", lambda: 4)
     tables.show_text("no room for more", "     ")
     assert capsys.readouterr().out == "no room for more\n"
+
+
+def test_a_terminal_shows_states_in_colours_unless_it_is_to_have_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        ("a", "running", 1),
+        ("b", "fatal, again in 3 s", None),
+        ("c", "running, hung", 2),
+        ("d", "odd", 3),
+    ]
+    tables.show_table(("NAME", "STATE", "PID"), rows)
+    plain_text = capsys.readouterr().out
+    assert "\x1b" not in plain_text
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    tables.show_table(("NAME", "STATE", "PID"), rows)
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert "\x1b[32mrunning  " in lines[1] and "\x1b[31mfatal, again in 3 s\x1b[0m" in lines[2]
+    assert "\x1b[31mrunning, hung" in lines[3] and "\x1b" not in lines[0] + lines[4]
+    assert re.sub(r"\x1b\[\d+m", "", text) == plain_text, "as wide as without"
+    monkeypatch.setenv("NO_COLOR", "1")
+    tables.show_table(("NAME", "STATE", "PID"), rows)
+    assert capsys.readouterr().out == plain_text

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,20 @@ def test_what_cannot_be_noted_leaves_no_half_of_it(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         file.write(os.getpid())
     assert not (tmp_path / "one.json").exists()
+
+
+def test_whoever_reads_a_number_while_it_is_written_reads_a_whole_one(tmp_path: Path) -> None:
+    file, stop, seen = PidFile(tmp_path, "a"), threading.Event(), set()
+    file.write(os.getpid())
+
+    def read_on() -> None:
+        while not stop.is_set():
+            seen.add((tmp_path / "a.pid").read_text())
+
+    reading = threading.Thread(target=read_on)
+    reading.start()
+    for number in range(300):
+        file.write(1_000_000 + number)
+    stop.set()
+    reading.join()
+    assert seen <= {f"{number}\n" for number in (os.getpid(), *range(1_000_000, 1_000_300))}

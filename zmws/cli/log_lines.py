@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 
-from zmws.cli.output import give_up
+from zmws.cli.output import give_up, has_colours, painted
 from zmws.cli.tables import plain
 
 _COLOURS = (36, 32, 33, 35, 34, 31, 96, 92, 93, 95, 94)  # of ECMA-48: cyan, green, yellow, ...
@@ -19,7 +18,7 @@ class LogLines:
     def __init__(self, as_they_are: bool) -> None:
         """`as_they_are`: without names, for lines of JSON."""
         self._as_they_are = as_they_are
-        self._colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._colours = has_colours()
         self._numbers: dict[str, int] = {}
         self._width = _WIDTH
         self._writing = threading.Lock()
@@ -31,7 +30,7 @@ class LogLines:
             self._width = max(self._width, len(name))
             before = f"{name:<{self._width}} | "
             if self._colours:
-                before = f"\x1b[{_COLOURS[number % len(_COLOURS)]}m{before}\x1b[0m"
+                before = painted(before, _COLOURS[number % len(_COLOURS)])
             try:
                 sys.stdout.write(f"{'' if self._as_they_are else before}{plain(line)}\n")
                 sys.stdout.flush()

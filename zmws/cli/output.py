@@ -74,6 +74,16 @@ def can_show(text: str) -> bool:
     return True
 
 
+def has_colours() -> bool:
+    """Whether standard output is a terminal, and nobody has said that it is to have none (NO_COLOR)."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def painted(text: str, colour: int) -> str:
+    """The text in a colour of a terminal (ECMA-48, SGR)."""
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)

@@ -13,12 +13,12 @@ from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
-from zmws.cli.tables import duration, show_json, show_table, size_shown
+from zmws.cli.tables import age, duration, show_json, show_table, size_shown
 from zmws.core.job import iso
 from zmws.settings import Settings
 from zmws.supervisor.broker import Broker
 from zmws.supervisor.logs import Log, follow, logs_of
-from zmws.supervisor.processes import DIED, Installation, State
+from zmws.supervisor.processes import DIED, RUNNING, Installation, State
 from zmws.supervisor.status import Status
 from zmws.supervisor.status import status as status_of
 
@@ -63,7 +63,7 @@ def status(as_json: bool, config: Path | None) -> int:
             _show_broker(found, stats, known)
         _show_kept(found)
         for name, file in found.stale.items():
-            say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} restart {name}' takes it up")
+            say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} reload' takes it up")
     if stats is None:
         return NO_BROKER
     return 0 if found.all_run else FAILED
@@ -72,11 +72,6 @@ def status(as_json: bool, config: Path | None) -> int:
 def process_row(found: Status, one: State, cpu_now: float | None = None) -> tuple[object, ...]:
     """A row of the table of processes. `cpu_now`: of one core, in place of what it has used on average."""
     state = f"died {after(one)}" if one.state == DIED else one.state
-    copy = found.copies.get(one.name, {})
-    if copy.get("adopted"):
-        state += ", adopted"
-    if copy.get("next_try_s") is not None:
-        state += f", {duration(copy['next_try_s'])}"
     lives, row = found.vitals.get(one.name), found.workers.get(one.name)
     up = cpu = memory = None
     if lives is not None:
@@ -129,16 +124,26 @@ def _show_kept(found: Status) -> None:
         return
     for name, scale in found.supervisor["scaling"].items():
         echo(f"{name}: {scale['have']} copies of {scale['min']} to {scale['max']}: {scale['why']}")
+    adopted = [name for name, copy in found.copies.items() if copy["adopted"]]
+    if adopted:
+        echo(f"taken over from a supervisor before: {', '.join(adopted)}")
     for name, copy in found.copies.items():
         end = copy["last_exit"]
-        if end is None or not copy["wanted"] or not (copy["restarts"] or copy["state"] != "running"):
+        if end is None or not copy["wanted"] or not (copy["restarts"] or copy["state"] != RUNNING):
             continue
-        often = f"{copy['restarts']} restarts in 10 minutes, " if copy["restarts"] else ""
         peak = size_shown(end["peak_memory_bytes"])
         most = f", {peak} of memory at most" if peak else ""
-        say(f"zmws: {name}: {often}the last process {end['text']} at {end['at']}{most}")
-        if copy["state"] != "running":
-            say(f"      '{zmws()} logs {name}' tells why, '{zmws()} stop {name}' ends it")
+        say(f"zmws: {name} {end['text']}, {age(end['at'])} ago{most};")
+        if copy["state"] == RUNNING:
+            times = f"{copy['restarts']} times" if copy["restarts"] > 1 else "once"
+            say(f"      it was started again {times} in 10 minutes")
+            continue
+        again = "it is not tried again"
+        if copy["next_try_s"] is not None:
+            again = f"it is tried again in {duration(copy['next_try_s'])}"
+        elif copy["pid"] is not None or copy["state"] != "fatal":
+            again = "it is tried again now"
+        say(f"      {again}. '{zmws()} logs {name}' tells why")
 
 
 def after(died: State) -> str:

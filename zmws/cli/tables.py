@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from zmws.cli.output import can_show, echo, echo_bytes
+from zmws.cli.output import can_show, echo, echo_bytes, has_colours, painted
 
 GAP = "  "
 INDENT = "    "  # of what did not fit beside the rest
 CUT_WIDTH_MIN = 16  # a column that may be cut is cut no further
+
+# Red before yellow before green: `running, hung` is red.
+_STATE_COLOURS = {
+    31: frozenset({"fatal", "died", "failed", "hung", "deaf", "silent", "lost"}),
+    33: frozenset({"waiting", "starting", "backoff", "stopping", "draining", "scheduled", "adopted"}),
+    32: frozenset({"running", "idle", "busy", "complete"}),
+    90: frozenset({"stopped", "cancelled", "expired"}),
+}
 
 
 def show_json(value: Any) -> None:
@@ -49,7 +57,8 @@ def _base64(value: Any) -> Any:
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], may_cut: Sequence[str] = ()) -> None:
     """Columns as wide as they need. On a terminal that is narrower the columns `may_cut` are cut, with an
-    ellipsis; what still does not fit stands on a second line under the first, heads too."""
+    ellipsis; what still does not fit stands on a second line under the first, heads too. A terminal shows
+    states in colours."""
     texts = [["-" if cell is None else plain(str(cell)) for cell in row] for row in rows]
     edge = terminal_width()
     widths = [max(map(width, column)) for column in zip(heads, *texts, strict=True)]
@@ -63,12 +72,27 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], may_cut: Seq
         if not others and first in widest:
             widths[first] = max(width(row[first]) for row in [list(heads), *texts])
             widths[first] = min(widths[first], edge - len(INDENT))
-    for row in [list(heads), *texts]:
+    colours, head = has_colours(), list(heads)
+    state = head.index("STATE") if "STATE" in head else -1
+    for row in [head, *texts]:
         for n, columns in enumerate(lines):
             cells = [cut(row[at], widths[at]) if at in widest else row[at] for at in columns]
-            line = GAP.join(_padded(cell, widths[at]) for cell, at in zip(cells, columns, strict=True))
+            padded = [_padded(cell, widths[at]) for cell, at in zip(cells, columns, strict=True)]
+            if colours and row is not head and state in columns:
+                at = columns.index(state)
+                padded[at] = _state_painted(padded[at])
+            line = GAP.join(padded)
             if n == 0 or any(cell not in ("", "-") for cell in cells):
                 echo((INDENT if n else "") + line.rstrip())
+
+
+def _state_painted(cell: str) -> str:
+    """A state in its colour: what is well, what passes, what is wrong."""
+    words = set(cell.replace(",", " ").split())
+    for colour, states in _STATE_COLOURS.items():
+        if words & states:
+            return painted(cell, colour)
+    return cell
 
 
 def _folded(widths: Sequence[int], edge: int) -> list[list[int]]:

@@ -47,9 +47,10 @@ class PidFile:
         """Note a process that was just started. Raises OSError; then nothing is noted."""
         new = self._about.with_suffix(".new")
         try:
-            new.write_text(json.dumps({"pid": pid, "began": began(pid), "folder": self._place()}) + "\n")
-            new.replace(self._about)  # whole, or not at all
-            self._pid.write_text(f"{pid}\n")
+            about = json.dumps({"pid": pid, "began": began(pid), "folder": self._place()})
+            for file, text in ((self._about, about), (self._pid, str(pid))):
+                new.write_text(f"{text}\n")
+                new.replace(file)  # whole, or not at all: somebody may be reading it
         except OSError:
             for file in (new, self._pid, self._about):
                 with contextlib.suppress(OSError):

@@ -61,15 +61,20 @@ _PATIENCE_S = 3.0  # with the supervisor
 
 def status(installation: Installation) -> Status:
     """How it is now."""
-    names = [process.name for process in installation.processes(True, True)]
-    names += [name for name in installation.noted() if name not in names]
     kept, fault = None, ""
     try:
         kept = kept_by_supervisor(installation)
     except ZmwsError as wrong:
         fault = str(wrong)
     copies = {row["name"]: row for row in ([] if kept is None else kept["copies"])}
-    names += [name for name, copy in copies.items() if copy["wanted"] and name not in names]
+    noted = installation.noted()
+    wanted = {name for name, copy in copies.items() if copy["wanted"]}
+    names = [
+        process.name
+        for process in installation.processes(True, True, with_spare=True)
+        if not process.is_spare or process.name in {*noted, *wanted}
+    ]
+    names += [name for name in sorted({*noted, *wanted}) if name not in names]
     states = [_state(installation.state(name), copies.get(name)) for name in names]
     broker = look(installation)
     row = next(one for one in states if one.name == BROKER)
