@@ -19,7 +19,7 @@ from zmws.dialog.client import (
     Unanswered,
 )
 from zmws.errors import BrokerUnreachable, JobTimeout, Refused
-from zmws.wire import mdp
+from zmws.wire import at_client, mdp
 
 TOLD = {"zmws": 1, "version": "9", "socket": "client", "message_bytes_max": 1_000, "submit_many_max": 7}
 
@@ -183,7 +183,7 @@ def test_a_timeout_goes_along_as_what_is_left_of_it() -> None:
     talk.pass_time(1.0)
     talk.up(TOLD)
     talk.pass_time(10.9)
-    left = [json.loads(frames[5].removeprefix(mdp.OPTS_JSON))["expires"] for frames in talk.sent[1:]]
+    left = [json.loads(frames[5].removeprefix(at_client.OPTS_JSON))["expires"] for frames in talk.sent[1:]]
     assert left == [11.0, 6.0, 1.0] and number not in talk.ended
     talk.pass_time(0.2)
     assert isinstance(talk.ended[number], JobTimeout) and "within 12 s" in str(talk.ended[number])
@@ -195,7 +195,7 @@ def test_what_is_left_of_a_timeout_is_told_to_the_millisecond_and_is_never_nothi
         talk = Talk()
         talk.ask(timeout_s=timeout_s)
         talk.up(TOLD)
-        assert json.loads(talk.sent[-1][5].removeprefix(mdp.OPTS_JSON))["expires"] == left
+        assert json.loads(talk.sent[-1][5].removeprefix(at_client.OPTS_JSON))["expires"] == left
 
 
 def test_a_timeout_that_passes_before_a_broker_is_found_says_that_none_is() -> None:

@@ -14,8 +14,8 @@ from tests.simulation.invariants import Watcher
 from tests.simulation.world import World
 from zmws.client.answers import accepted
 from zmws.errors import Refused, ZmwsError
+from zmws.wire.at_client import Reply
 from zmws.wire.mdp import PARAM_JSON
-from zmws.wire.messages import Reply
 
 SERVICES = ("A", "B", "F", "Q")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zmws.errors import ProtocolError
-from zmws.wire import mdp, names, php_values, values
+from zmws.wire import at_client, mdp, names, php_values, values
 from zmws.wire.messages import (
     MDP01,
     STRICT,
@@ -184,7 +184,7 @@ def test_a_request_comes_to_a_worker_as_it_went() -> None:
 )
 def test_a_client_refuses_what_is_no_answer_to_it(frames: list[bytes], reason: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        mdp.decode_at_client(frames)
+        at_client.decode_at_client(frames)
     assert caught.value.reason == reason
 
 

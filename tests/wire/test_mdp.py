@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zmws.errors import ProtocolError
-from zmws.wire import mdp, messages, names
+from zmws.wire import at_client, mdp, names
 from zmws.wire.mdp import decode, encode_to_client
 from zmws.wire.messages import (
     BARE,
@@ -127,7 +127,7 @@ def test_a_foreign_workers_frames_are_wrapped_for_a_client_and_bare_for_a_strict
 def test_a_workers_result_that_looks_like_a_command_reaches_our_client_as_a_result() -> None:
     body = (b"FAIL: E [a1]", b"MDPC02")
     sent = encode_to_client(Completed("E", "a1", body, False, ReplyTo(NATIVE, (b"7", b""))))
-    assert mdp.decode_at_client(sent) == messages.Reply(b"7", "final", body)
+    assert at_client.decode_at_client(sent) == at_client.Reply(b"7", "final", body)
 
 
 # ---------------------------------------------------------------- clients: bare and PHP 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.wire.test_mdp import ERROR, HELLO, TOKEN, VALUE, request
 from zmws.errors import ProtocolError
-from zmws.wire import mdp, messages, names
+from zmws.wire import at_client, mdp, names
 from zmws.wire.mdp import decode, encode_to_client, encode_to_worker
 from zmws.wire.messages import (
     NATIVE,
@@ -51,7 +51,7 @@ NUMBERS = st.integers(0).map(lambda n: b"%d" % n)
 def test_a_request_of_our_client_arrives_as_it_left(
     number: bytes, service: str, sync: bool, options: dict[str, Any], body: tuple[bytes, ...]
 ) -> None:
-    sent = mdp.encode_request(number, service, sync, options, body)
+    sent = at_client.encode_request(number, service, sync, options, body)
     found = request("client", *sent)
     assert (found.service, found.sync, found.body) == (service, sync, body)
     assert json.loads(found.options or b"{}") == options
@@ -106,7 +106,8 @@ def test_what_the_broker_answers_our_client_arrives_as_it_left(
         (Accepted(service, job_id, "disk", True, to), "accepted", (head, note)),
         (Answer(service, (b"200", *body), to), "answer", (b"200", *body)),
     ]:
-        assert mdp.decode_at_client(encode_to_client(message)) == messages.Reply(number, kind, expected)
+        reply = at_client.Reply(number, kind, expected)
+        assert at_client.decode_at_client(encode_to_client(message)) == reply
 
 
 # ---------------------------------------------------------------- any input
@@ -162,7 +163,7 @@ def check_taken_or_refused(sent: list[bytes]) -> None:
         link = message.link if isinstance(message, Ready) else Link()
         for command in (WorkerRequest(TOKEN, "E", b"{}", (b"x",)), Heartbeat((b"DONE x",)), Disconnect()):
             assert all(isinstance(frame, bytes) for frame in encode_to_worker(command, link))
-    for read in (mdp.decode_at_worker, mdp.decode_at_client):
+    for read in (mdp.decode_at_worker, at_client.decode_at_client):
         with contextlib.suppress(ProtocolError):
             read(sent)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.test_mdp import HELLO, TOKEN, reason
 from zmws.errors import ProtocolError
-from zmws.wire import mdp, messages
+from zmws.wire import at_client, mdp
 from zmws.wire.mdp import decode, encode_to_worker
 from zmws.wire.messages import (
     MDP01,
@@ -180,20 +180,20 @@ def test_what_a_worker_of_ours_reads(sent: list[bytes], message: object) -> None
 def test_what_a_client_of_ours_reads(rest: list[bytes], reply: tuple[str, tuple[bytes, ...]] | str) -> None:
     sent = [b"7", b"", b"MDPC02", *rest]
     if not isinstance(reply, str):
-        assert mdp.decode_at_client(sent) == messages.Reply(b"7", *reply)
+        assert at_client.decode_at_client(sent) == at_client.Reply(b"7", *reply)
         return
     with pytest.raises(ProtocolError) as caught:
-        mdp.decode_at_client(sent)
+        at_client.decode_at_client(sent)
     assert caught.value.reason == reply
 
 
 def test_what_has_no_envelope_of_ours_is_no_answer_to_our_client() -> None:
     for sent in ([b"7", b"x", b"MDPC02", b"\x03", b"E"], [b"7", b"", b"MDPC01", b"\x03", b"E"]):
         with pytest.raises(ProtocolError):
-            mdp.decode_at_client(sent)
+            at_client.decode_at_client(sent)
 
 
 def test_a_request_of_our_client_says_what_is_asked_and_no_more() -> None:
-    assert mdp.encode_request(b"7", "E", False, {}, ()) == [b"7", b"", b"MDPC02", b"\x01", b"E"]
-    with_all = mdp.encode_request(b"7", "E", True, {"id": "j"}, (b"v",))
+    assert at_client.encode_request(b"7", "E", False, {}, ()) == [b"7", b"", b"MDPC02", b"\x01", b"E"]
+    with_all = at_client.encode_request(b"7", "E", True, {"id": "j"}, (b"v",))
     assert with_all[4:] == [b"SYNC-E", b'OPTS-JSON: {"id": "j"}', b"v"]

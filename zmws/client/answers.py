@@ -13,7 +13,7 @@ from zmws.client.given import options_given, times_as_text
 from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 from zmws.wire import values
-from zmws.wire.messages import Reply
+from zmws.wire.at_client import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
 

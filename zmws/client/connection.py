@@ -20,7 +20,7 @@ from zmws.errors import ZmwsError
 from zmws.line.thread import LineThread
 from zmws.real_threads import need_real_threads
 from zmws.sockets import check_endpoint
-from zmws.wire.messages import Reply
+from zmws.wire.at_client import Reply
 
 _LINGER_MS = 200
 

@@ -23,7 +23,7 @@ from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.errors import Refused
 from zmws.wire import values
-from zmws.wire.messages import Reply
+from zmws.wire.at_client import Reply
 
 if TYPE_CHECKING:
     from uuid import UUID

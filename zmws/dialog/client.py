@@ -31,8 +31,8 @@ from typing import Any
 from zmws.core.table import YEAR_S
 from zmws.dialog.actions import Open, Transmit
 from zmws.errors import BrokerUnreachable, JobTimeout, ProtocolError, Refused, ZmwsError
-from zmws.wire import mdp
-from zmws.wire.messages import Reply
+from zmws.wire import at_client
+from zmws.wire.at_client import Reply
 from zmws.wire.values import PARAM_JSON, json_object
 
 
@@ -171,7 +171,7 @@ class ClientDialog:
         self._move("shake")
         self._shaken_at = now
         self._attempt_until = self._attempt_end(now, self.settings.away_s)
-        self._out.append(Transmit(mdp.encode_request(HELLO, "zmws.hello", False, {}, (b"{}",))))
+        self._out.append(Transmit(at_client.encode_request(HELLO, "zmws.hello", False, {}, (b"{}",))))
         self._check_at = now  # to wait for its answer is another patience
 
     def _on_hello(self, now: float, reply: Reply) -> None:
@@ -246,7 +246,7 @@ class ClientDialog:
     def receive(self, now: float, frames: list[bytes]) -> None:
         """What the broker sent. An answer to nothing in flight is dropped: a repeat's second."""
         try:
-            reply = mdp.decode_at_client(frames)
+            reply = at_client.decode_at_client(frames)
         except ProtocolError:
             return
         if reply.number == HELLO:
@@ -326,7 +326,7 @@ class ClientDialog:
         if asked.deadline is not None and asked.sync:
             left = min(YEAR_S, max(0.001, round(asked.deadline - now, 3)))
             options = {**options, "expires": left}
-        frames = mdp.encode_request(asked.number, asked.service, asked.sync, options, asked.body)
+        frames = at_client.encode_request(asked.number, asked.service, asked.sync, options, asked.body)
         large = max(map(len, frames))
         if large > self.message_bytes_max:
             # The broker would cut the connection, and all that is in flight on it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ def is_loopback(endpoint: str) -> bool:
     scheme, _, rest = endpoint.rpartition("://")
     if not endpoint or scheme in ("ipc", "inproc"):
         return True
+    import ipaddress  # not at the top: `zmws call` must start fast
+
     host = rest.rpartition(":")[0].removeprefix("[").removesuffix("]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -107,6 +108,8 @@ def _host_port_fits(match: re.Match[str]) -> bool:
     if match["port"] != "*" and int(match["port"]) > 65535:
         return False
     if match["host"].startswith("["):
+        import ipaddress
+
         try:
             ipaddress.IPv6Address(match["host"][1:-1])
         except ValueError:

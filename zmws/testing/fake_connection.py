@@ -16,7 +16,7 @@ from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswere
 from zmws.errors import ZmwsError
 from zmws.testing.in_process import NO_END_S, InProcess, Submitted
 from zmws.wire import names, values
-from zmws.wire.messages import Reply
+from zmws.wire.at_client import Reply
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from zmws.errors import ProtocolError
 from zmws.wire import php
+from zmws.wire.at_client import C_FINAL, C_PARTIAL, C_REQUEST, MDPC02
 from zmws.wire.messages import (
     BARE,
     DISCONNECT,
@@ -37,7 +38,6 @@ from zmws.wire.messages import (
     Heartbeat,
     Link,
     Ready,
-    Reply,
     ReplyTo,
     ToClient,
     ToWorker,
@@ -47,7 +47,6 @@ from zmws.wire.messages import (
 )
 from zmws.wire.names import TOKEN_BYTES_MAX, bad_token, service_and_mode, service_text
 from zmws.wire.values import (
-    OPTS_JSON,
     PARAM_JSON,
     with_raw,
     without_options,
@@ -55,10 +54,9 @@ from zmws.wire.values import (
 )
 from zmws.wire.words import worker_info
 
-MDPC02, MDPC01, MDPW02, MDPW01 = b"MDPC02", b"MDPC01", b"MDPW02", b"MDPW01"
+MDPC01, MDPW02, MDPW01 = b"MDPC01", b"MDPW02", b"MDPW01"
 
-# RFC 18, "MDP/Client" and "MDP/Worker": two tables.
-C_REQUEST, C_PARTIAL, C_FINAL = b"\x01", b"\x02", b"\x03"
+# RFC 18, "MDP/Worker"; the other table, "MDP/Client", is in at_client.py.
 W_READY, W_REQUEST, W_PARTIAL, W_FINAL, W_HEARTBEAT, W_DISCONNECT = (
     b"\x01",
     b"\x02",
@@ -335,37 +333,3 @@ def decode_at_worker(frames: list[bytes]) -> ToWorker:
     if command == W_DISCONNECT:
         return DISCONNECT
     raise ProtocolError("bad_command", f"{command[:8]!r} is no command to a worker")
-
-
-# ---------------------------------------------------------------- the client's side of the wire
-
-
-def encode_request(
-    number: bytes, service: str, sync: bool, options: dict[str, Any], body: tuple[bytes, ...]
-) -> list[bytes]:
-    """A native request under the envelope `number | ""`, which every answer brings back."""
-    name = f"SYNC-{service}" if sync else service
-    frames = [number, b"", MDPC02, C_REQUEST, name.encode()]
-    if options:
-        frames.append(OPTS_JSON + json.dumps(options).encode())
-    frames.extend(body)
-    return frames
-
-
-def decode_at_client(frames: list[bytes]) -> Reply:
-    """What a broker answered to a native request of ours. Raises ProtocolError."""
-    if len(frames) < 5 or frames[1] != b"" or frames[2] != MDPC02:
-        raise ProtocolError("no_command", "not a broker's answer to a native request")
-    number, command, body = frames[0], frames[3], tuple(frames[5:])
-    if command == C_PARTIAL:
-        return Reply(number, "partial", body[1:])
-    if command != C_FINAL:
-        raise ProtocolError("bad_command", f"{command[:8]!r} is no command to a client")
-    verb = body[0].partition(b": ")[0] if body else b""
-    if verb == b"COMPLETE":
-        return Reply(number, "final", body[1:])
-    if verb == b"FAIL":
-        return Reply(number, "failed", body[1:])
-    if verb == b"JOB":
-        return Reply(number, "accepted", body)
-    return Reply(number, "answer", body)

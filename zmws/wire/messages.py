@@ -270,12 +270,3 @@ class Beat:
     release: list[bytes] = field(default_factory=list)
     slots: int | None = None
     memory_bytes: int | None = None
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer as our client reads it. `kind`: partial, final, accepted, failed or answer."""
-
-    number: bytes
-    kind: str
-    body: tuple[bytes, ...]
