@@ -17,7 +17,7 @@ from tests.documents import Reader
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import installation, run
 from zmws.cli import cli
-from zmws.core import job
+from zmws.core import states
 from zmws.core.broker import Broker
 from zmws.core.desk.questions import QUESTIONS
 from zmws.core.limits import Limits
@@ -42,15 +42,15 @@ def _blocks(language: str) -> list[str]:
 
 @pytest.mark.interpreted  # a compiled module has no docstring
 def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
-    drawing = (job.__doc__ or "").split("\n\n")[1]
+    drawing = (states.__doc__ or "").split("\n\n")[1]
     assert "dispatch" in drawing and drawing.strip("\n") in README
-    for events in job.TRANSITIONS.values():
+    for events in states.TRANSITIONS.values():
         for event, state in events.items():
             assert event in drawing and state in drawing
-    for event, state in (("cancel", job.CANCELLED), ("expire", job.EXPIRED), ("revive", job.WAITING)):
+    for event, state in (("cancel", states.CANCELLED), ("expire", states.EXPIRED), ("revive", states.WAITING)):
         drawn = re.search(rf"{event}: (.+?) +--> {state}", drawing)
         assert drawn is not None, event
-        assert drawn[1].split(", ") == [was for was, events in job.TRANSITIONS.items() if event in events]
+        assert drawn[1].split(", ") == [was for was, events in states.TRANSITIONS.items() if event in events]
 
 
 def test_every_error_code_is_explained() -> None:

@@ -27,7 +27,7 @@ _FLAGS = {
     "mdp": ("broker.mdp", "Where strict MDP/0.2 peers connect; '' for nowhere."),
     "store": ("store.url", "The store's url."),
     "heartbeat_interval": ("broker.heartbeat_interval", "Seconds between heartbeats."),
-    "log_level": ("broker.log_level", "debug, info, warning or error."),
+    "log_level": ("broker.log_level", "debug, info, warning or error, or a first letter."),
 }
 
 

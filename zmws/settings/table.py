@@ -32,7 +32,7 @@ COUNT_MAX = 1_000_000_000  # libzmq takes counts as a C int
 BYTES_MAX = 1024 * GIB
 COPIES_MAX = 1_000
 HOUR_S = 3600.0
-LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error", "D", "I", "W", "E")  # the letters are the PHP program's
 
 
 def _endpoint(comment: str, **more: Any) -> Row:
@@ -60,7 +60,7 @@ _BROKER = {
     "heartbeat_interval": _seconds("seconds between heartbeats on an idle connection", HOUR_S),
     # With 1, a worker would be dead the moment its heartbeat is due.
     "heartbeat_liveness": _count("a peer silent for this many intervals is dead; at least 2", 2, 100),
-    "log_level": Row("choice", "debug, info, warning or error", choices=LOG_LEVELS),
+    "log_level": Row("choice", "debug, info, warning or error, or a first letter", choices=LOG_LEVELS),
     "message_bytes_max": _bytes("a larger message is refused", KIB),
     "frames_max": _count("a message of more frames is refused", 8, 65_536),
     "outbox_bytes_max": _bytes("kept for a peer that reads slowly, before frames are dropped"),
