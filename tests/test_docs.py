@@ -17,7 +17,7 @@ from tests.documents import Reader
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import installation, run
 from zmws.cli import cli
-from zmws.core import states
+from zmws.core import job, states
 from zmws.core.broker import Broker
 from zmws.core.desk.questions import QUESTIONS
 from zmws.core.limits import Limits
@@ -47,7 +47,8 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
     for events in states.TRANSITIONS.values():
         for event, state in events.items():
             assert event in drawing and state in drawing
-    for event, state in (("cancel", states.CANCELLED), ("expire", states.EXPIRED), ("revive", states.WAITING)):
+    several = {"cancel": states.CANCELLED, "expire": states.EXPIRED, "revive": states.WAITING}
+    for event, state in several.items():
         drawn = re.search(rf"{event}: (.+?) +--> {state}", drawing)
         assert drawn is not None, event
         assert drawn[1].split(", ") == [was for was, events in states.TRANSITIONS.items() if event in events]

@@ -1,15 +1,17 @@
 """The states of a job, and the one table of its transitions.
 
-              due                 dispatch                complete
-scheduled ----------> waiting ----------------> running ------------> complete
-    ^                  |   ^                    |  |  |
-    |                  |   |     give_back      |  |  |   exhaust
-    |                  |   +--------------------+  |  +-------------> failed
-    |                  |          back_off         |
-    +------------------|---------------------------+
- cancel: scheduled, waiting, running --> cancelled
- expire: scheduled, waiting          --> expired
- revive: failed, cancelled, expired  --> waiting
+                  due                 dispatch                complete
+    scheduled ----------> waiting ----------------> running ------------> complete
+        ^                  |   ^                    |  |  |
+        |                  |   |     give_back      |  |  |   exhaust
+        |                  |   +--------------------+  |  +-------------> failed
+        |                  |          back_off         |
+        +------------------|---------------------------+
+     cancel: scheduled, waiting, running --> cancelled
+     expire: scheduled, waiting          --> expired
+     revive: failed, cancelled, expired  --> waiting
+
+Rule: a state changes by `Job.move` alone (job.py), and only as TRANSITIONS says.
 """
 
 from __future__ import annotations
