@@ -46,6 +46,7 @@ def test_no_more_are_added_than_there_are_jobs() -> None:
         ({"memory_max": 500 * MIB}, {"memory_bytes": 500 * MIB}, "by memory_max: they have 500 MiB"),
         ({"cpu_max": 80}, {"cpu_percent": 80.0}, "by cpu_max: 80 %"),
         ({"max": 2}, {}, "by max"),
+        ({}, {"fatal": 1}, "no more: 1 of 2 do not come up"),
     ],
 )
 def test_none_is_added_that_could_do_nothing(given: dict, seen: dict, why: str | None) -> None:

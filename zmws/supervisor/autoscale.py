@@ -23,14 +23,15 @@ class Seen:
     """How it is now. `have`: copies that run, or start; `idle`: those that have no job, the last one first.
 
     `waiting` jobs, `oldest_s` the time that the oldest has waited; `slots` of a copy; `max_running` of the
-    service; `memory_bytes` of all copies; `cpu_percent` of the machine. `is_known`: the broker knows the
-    service."""
+    service; `memory_bytes` of all copies; `cpu_percent` of the machine. `fatal`: copies that do not
+    come up. `is_known`: the broker knows the service."""
 
     have: int
     starting: int
     idle: Sequence[str]
     waiting: int
     oldest_s: float
+    fatal: int = 0
     is_known: bool = True
     is_paused: bool = False
     slots: int = 1
@@ -73,6 +74,9 @@ class Autoscale:
         if seen.max_running is not None:
             most = min(most, math.ceil(seen.max_running / seen.slots))
         waits = f"the oldest of {seen.waiting} waiting has waited for {seen.oldest_s:.1f} s"
+        if seen.fatal:
+            self.why = f"no more: {seen.fatal} of {have} do not come up; {waits}"
+            return have
         if have >= most:
             bound = "max" if most == given.max else f"max_running = {seen.max_running} of the service"
             self.why = f"no more, by {bound}: {waits}"

@@ -219,6 +219,7 @@ class ScaleOrder(Order):
         self._rising = Rising(kept, tell, (), 0.0, 0.0)
         self._new: list[str] = []
         self._stopped: list[str] = []
+        self._is_left = False  # by whoever has asked for it
 
     def begin(self, now: float) -> None:
         asked, kept = self._asked, self.kept
@@ -247,7 +248,8 @@ class ScaleOrder(Order):
 
     def answer(self, now: float) -> dict[str, Any] | None:
         copies = self.kept.keeper.copies
-        if not self._rising.is_over(now) or any(copies[name].lives for name in self._stopped):
+        is_over = self._rising.is_over(now)
+        if not self._is_left and (not is_over or any(copies[name].lives for name in self._stopped)):
             return None
         failed = self._rising.failed
         started = [name for name in self._new if name not in failed]
@@ -255,6 +257,10 @@ class ScaleOrder(Order):
 
     def deadline(self) -> float | None:
         return self._rising.deadline()
+
+    def cancel(self, now: float) -> None:
+        """What was begun goes on; nobody waits for it."""
+        self._is_left = True
 
     def on_event(self, event: Event) -> None:
         self._rising.on_event(event)

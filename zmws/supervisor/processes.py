@@ -18,9 +18,10 @@ from typing import IO
 from zmws.core.table import no_such
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings, WorkerSettings
-from zmws.supervisor.pidfile import PidFile
+from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile
 
 BROKER, SUPERVISOR = "broker", "supervisor"
+_SCALED = f"scaled{NOTED_BESIDE}"  # in run/, where no worker's files are named so
 STOP_TIMEOUT_S = 30.0  # where the settings say nothing
 RUNNING, DIED, STOPPED = "running", "died", "stopped"
 
@@ -109,17 +110,17 @@ class Installation:
     def scaled(self) -> dict[str, int]:
         """How many copies somebody has asked for, in place of what the file says, by the worker's name."""
         try:
-            told = json.loads((self.run_dir / "scaled.json").read_text())
+            told = json.loads((self.run_dir / _SCALED).read_text())
             return {str(name): int(count) for name, count in told.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 
     def scale(self, counts: Mapping[str, int]) -> None:
         """Note that. Raises ZmwsError."""
-        file = self.run_dir / "scaled.json"
+        file = self.run_dir / _SCALED
         try:
             if counts:
-                new = file.with_suffix(".tmp")
+                new = file.with_name(f"{_SCALED}.new")
                 new.write_text(json.dumps(counts))
                 new.replace(file)
             else:
@@ -130,7 +131,7 @@ class Installation:
     def noted(self) -> list[str]:
         """All processes that have a pid file, also such as the settings no longer name."""
         found = {file.stem for end in ("pid", "json") for file in self.run_dir.glob(f"*.{end}")}
-        return sorted(found - {SUPERVISOR, "scaled"})
+        return sorted(found - {SUPERVISOR})
 
     def running(self) -> dict[str, int]:
         """Those of them that run."""

@@ -104,7 +104,8 @@ class ReloadOrder(Order):
         if self._rolling is not None or any(copies[name].lives for name in self._gone if name in copies):
             return None
         for name in self._gone:
-            kept.drop(name)
+            if name in copies and not copies[name].wanted:
+                kept.drop(name)
         failed = {**self._rising.failed, **self._failed}
         return {
             "done": {

@@ -69,7 +69,7 @@ class Rounds:
         running = [one for one in keeper.copies.values() if one.state is State.RUNNING]
         self._weigh(running, now)
         for copy in running:
-            if copy.is_broker and (why := self._health.of_broker(seen.stats is not None, seen.took_s)):
+            if copy.is_broker and (why := self._health.of_broker(seen.stats is not None, looked_s)):
                 keeper.kill(copy.name, why, now)
         if seen.stats is not None:
             host = socket.gethostname()

@@ -14,6 +14,7 @@ from zmws.settings import ScaleSettings, WorkerSettings
 from zmws.supervisor.autoscale import Autoscale, Seen
 from zmws.supervisor.keeper import Copy, State
 from zmws.supervisor.kept import Kept
+from zmws.supervisor.pidfile import NOTED_BESIDE
 from zmws.supervisor.vitals import memory_by_session
 
 log = logging.getLogger("zmws.supervisor")
@@ -54,7 +55,7 @@ class Scaling:
             copies = [
                 copy
                 for name, copy in self._kept.keeper.copies.items()
-                if copy.wanted and self._kept.group_of(name) == worker.name
+                if copy.wanted and self._is_of(name, worker)
             ]
             seen = self._seen(worker, copies, by_service.get(worker.service or ""), rows, sizes, cpu_percent)
             scale = self._scales.setdefault(worker.name, Autoscale(worker.scale))
@@ -68,13 +69,16 @@ class Scaling:
             scale: ScaleSettings | None = worker.scale
             assert scale is not None
             have = sum(
-                copy.wanted and self._kept.group_of(name) == worker.name
-                for name, copy in self._kept.keeper.copies.items()
+                copy.wanted and self._is_of(name, worker) for name, copy in self._kept.keeper.copies.items()
             )
             known = self._scales.get(worker.name)
             why = known.why if known is not None else ""
             rows[worker.name] = {"have": have, "min": scale.min, "max": scale.max, "why": why}
         return rows
+
+    def _is_of(self, name: str, worker: WorkerSettings) -> bool:
+        # The second process of a copy that is rolled is no copy more.
+        return NOTED_BESIDE not in name and self._kept.group_of(name) == worker.name
 
     def _seen(
         self,
@@ -91,6 +95,7 @@ class Scaling:
         return Seen(
             have=len(copies),
             starting=sum(copy.state in _TRYING and not copy.is_fatal for copy in copies),
+            fatal=sum(copy.is_fatal for copy in copies),
             idle=idle,
             waiting=0 if row is None else row["waiting"],
             oldest_s=0.0 if row is None else row["oldest_s"] or 0.0,
