@@ -56,7 +56,7 @@ def folder(root: Path, worker: str) -> Iterator[Installation]:
         yield made
     finally:
         kill_supervisor(root)
-        end(made, list(made.running()), 0.1, lambda event: None, with_all_they_started=True)
+        end(made, list(made.running()), 0.1, lambda event: None)
 
 
 def test_what_is_missing_is_started_and_is_ready_then(tmp_path: Path) -> None:

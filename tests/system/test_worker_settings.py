@@ -89,7 +89,7 @@ def test_status_says_how_each_process_is_and_which_runs_older_code(tmp_path: Pat
         assert "UP" in shown.out and "MEMORY" in shown.out and " MiB  2 " in shown.out
         os.utime(tmp_path / "tells.py")
         shown = zmws.run("status")
-        assert "tells runs older code than tells.py has" in shown.err and "restart tells" in shown.err
+        assert "tells runs older code than tells.py has" in shown.err and "reload' takes it up" in shown.err
         assert zmws.run("status", "--json").json()["processes"][1]["stale"] is True
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_is_gone_keeps_a_worker_from_starting_and_nothing_from_sto
         refused = zmws.run("start")
         assert (
             refused.code == 1
-            and "cannot start sleep: cwd is" in refused.err
+            and "sleep cannot be started: cwd is" in refused.err
             and "no such folder" in refused.err
             and "started: broker" in refused.out
         )

@@ -10,10 +10,11 @@ from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.log_lines import LogLines
 from zmws.cli.names import processes_argument
-from zmws.cli.options import config_option, json_option, settings_here
+from zmws.cli.options import config_option, json_option, settings_here, settings_in_use
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
+from zmws.errors import SettingsError
 from zmws.supervisor.attached import run_attached
 from zmws.supervisor.broker import look, services_with_workers
 from zmws.supervisor.children import check_present
@@ -86,6 +87,10 @@ def start(
     and starts again what dies. With --foreground it stays here, shows all logs, and Ctrl-C stops it all.
     """
     installation = Installation(settings_here(config))
+    known = installation.settings
+    if known.path is None and not (known.workers or servers or workers or names):
+        hint = f"'{zmws()} init' makes a project, 'start --servers' starts a broker all the same"
+        raise SettingsError(f"{known.root} has no etc/zmws.toml and no workers/: {hint}")
     if foreground:
         if as_json:
             raise click.UsageError('--json and --foreground cannot go together; [logs] format = "json" can')
@@ -135,8 +140,9 @@ def _show_started(installation: Installation, done: Started) -> None:
 
 
 def _show_failed(failed: dict[str, str]) -> None:
-    names = ", ".join(failed)
-    say(f"zmws: not ready: {names}. It is tried again and again, and '{zmws()} status' tells how it is")
+    say(
+        f"zmws: not ready: {', '.join(failed)}. '{zmws()} status' tells how it is, and when it is tried again"
+    )
 
 
 @click.command()
@@ -159,7 +165,7 @@ def stop(
     A job that has not ended after --wait is given back, which is no failure, and goes to another
     worker. A worker that does not do that either is killed.
     """
-    installation = Installation(settings_here(config))
+    installation = Installation(settings_in_use(config))
     ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
     def tell(event: Event) -> None:

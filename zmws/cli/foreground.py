@@ -16,7 +16,7 @@ from zmws.errors import SettingsError, StoreError
 from zmws.log_file import LogFile
 from zmws.service_manager import ServiceManager
 from zmws.settings.workers import file_and_names
-from zmws.supervisor.pidfile import remove_own
+from zmws.supervisor.pidfile import leave_note, ready_note
 from zmws.supervisor.sessions import MARK
 from zmws.work.command import OPTIONS, command, run_worker, set_up_log
 
@@ -86,7 +86,7 @@ def broker(config: Path | None, log_file: Path | None, others: tuple[str, ...], 
         return USAGE
     if server.fault is not None:
         return FAILED
-    remove_own(os.environ.get(MARK))
+    leave_note(os.environ.get(MARK), 0, removes=True)
     return 0
 
 
@@ -100,11 +100,30 @@ def _worker(files: tuple[str, ...], reload: bool, **given: Any) -> int:
     from zmws.work.files import load_main_classes
     from zmws.work.run import DRAINED
 
-    def before_end(code: int) -> None:
-        if code in (0, DRAINED):
-            remove_own(os.environ.get(MARK))
+    mark = os.environ.get(MARK)
 
-    return run_worker(lambda: load_main_classes(files[:count]), files[count:], before_end=before_end, **given)
+    def before_end(code: int) -> None:
+        leave_note(mark, code, removes=code in (0, DRAINED))
+
+    return run_worker(
+        lambda: load_main_classes(files[:count]),
+        files[count:],
+        before_end=before_end,
+        manager=_Noted(mark),
+        **given,
+    )
+
+
+class _Noted(ServiceManager):
+    """Tells the supervisor, too, by a note in run/: the worker may end before that has seen it."""
+
+    def __init__(self, mark: str | None) -> None:
+        super().__init__()
+        self._mark = mark
+
+    def ready(self) -> None:
+        ready_note(self._mark)
+        super().ready()
 
 
 def _reloaded(words: tuple[str, ...], count: int, config: Path | None, log_level: str, **given: Any) -> int:

@@ -14,6 +14,8 @@ from zmws import settings
 from zmws.cli.durations import moment
 from zmws.cli.output import say
 from zmws.client.synchronous import Client
+from zmws.errors import SettingsError
+from zmws.settings.file import SNAPSHOT
 from zmws.sockets import check_endpoint
 
 CONNECT_S = 1.2  # a broker that has not answered by then is not there
@@ -73,6 +75,21 @@ def settings_here(config: Path | None, flags: Mapping[str, object] | None = None
     if config is None and known.root != Path.cwd():
         say(f"zmws: the installation is {known.root}")
     return known
+
+
+def settings_in_use(config: Path | None) -> settings.Settings:
+    """As `settings_here`, for a verb that has to work while the file is being edited: where that cannot be
+    used, the settings are those of the last start."""
+    try:
+        return settings_here(config)
+    except SettingsError as wrong:
+        try:
+            known = settings.load(settings.root_of(config) / SNAPSHOT)
+        except SettingsError:
+            raise wrong from None
+        say(f"zmws: {wrong}")
+        say("zmws: what runs was started with the settings of before")
+        return known
 
 
 def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:

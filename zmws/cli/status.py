@@ -11,7 +11,7 @@ import click
 
 from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.names import processes_argument
-from zmws.cli.options import config_option, json_option, settings_here
+from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo, say
 from zmws.cli.tables import age, duration, show_json, show_table, size_shown
 from zmws.core.job import iso
@@ -42,7 +42,7 @@ def status(as_json: bool, config: Path | None) -> int:
 
     Exit code 0 if all that should run runs, 3 if no broker of this installation answers, else 1.
     """
-    known = settings_here(config)
+    known = settings_in_use(config)
     found = status_of(Installation(known))
     stats, fault = found.broker.stats, _fault(found)
     if as_json:
@@ -215,7 +215,7 @@ def _show_broker(found: Status, stats: dict[str, Any], known: Settings) -> None:
 @config_option
 def logs(name: str, go_on: bool, lines: int, config: Path | None) -> int:
     """Show the log of a process."""
-    files = logs_of(Installation(settings_here(config)), name)
+    files = logs_of(Installation(settings_in_use(config)), name)
     with contextlib.ExitStack() as stack:
         opened = []
         for process, file in files.items():

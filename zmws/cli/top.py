@@ -12,7 +12,7 @@ import click
 
 from zmws.cli.durations import wait_time_above_0
 from zmws.cli.ends import zmws
-from zmws.cli.options import config_option, json_option, settings_here
+from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo
 from zmws.cli.status import process_row, what_is_wrong
 from zmws.cli.tables import duration, show_json, show_table
@@ -44,7 +44,7 @@ def top(interval_s: float, count: int | None, as_json: bool, config: Path | None
 
     With --json each look is an object on a line of its own.
     """
-    installation = Installation(settings_here(config))
+    installation = Installation(settings_in_use(config))
     before: _Look | None = None
     number = 0
     with contextlib.suppress(KeyboardInterrupt):

@@ -19,6 +19,9 @@ from typing import Any
 from zmws.errors import SettingsError
 
 FILE = Path("etc", "zmws.toml")  # of an installation
+# What the supervisor has read, for its processes: a file that is just being edited keeps none from starting.
+SNAPSHOT = Path("run", "settings~.toml")
+SNAPSHOT_NEW = Path("run", "settings~.new.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def place_of(path: Path | None, cwd: Path | None, upward: bool = True) -> Place:
                 return Place(above / FILE, above, str(above / FILE))
         return Place(None, root, "")
     file = Path(os.path.normpath(here / path))
-    root = file.parent.parent if file.parent.name == "etc" else file.parent
+    is_in_folder = file.parent.name == "etc" or Path(*file.parts[-2:]) in (SNAPSHOT, SNAPSHOT_NEW)
+    root = file.parent.parent if is_in_folder else file.parent
     if not _is_there(file):
         raise SettingsError(f"{path}: there is no such file")
     return Place(file, root, str(path))

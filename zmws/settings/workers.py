@@ -151,7 +151,7 @@ def _flags(where: Where, value: Any, problems: Problems) -> dict[str, Flag]:
             problems.in_file(
                 (*where, "flags", name), f"{shown(name)} is no name of a flag; leave out the dashes"
             )
-        elif not isinstance(flag, (str, int, float, bool)):
+        elif not isinstance(flag, (str, int, float, bool)) or (isinstance(flag, str) and "\0" in flag):
             message = f"flag {name} is {shown(flag)}, but must be a text, a number, true or false"
             problems.in_file((*where, "flags", name), message)
     return value

@@ -7,6 +7,7 @@ Rule: each process writes its own log, here as anywhere; what is shown is read f
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -83,22 +84,22 @@ class _Shown:
         self._of = installation
         self._write = write
         self._logs: dict[str, Log] = {}
+        self._new: deque[tuple[str, int]] = deque()  # and where what is to be shown begins
         self._begun: dict[str, str] = {}  # a line that is not whole yet
         self._ending = threading.Event()
-        self._changing = threading.Lock()
         self._thread = threading.Thread(target=self._show, name="zmws-logs", daemon=True)
 
     def start(self) -> None:
         """Show them, from now on. Those of processes that run are shown from here."""
         for name in self._of.running():
-            self._add(name, None)
+            file = self._of.log_file(name)
+            self._new.append((name, file.stat().st_size if file.is_file() else 0))
         self._thread.start()
 
     def on_event(self, event: Event) -> None:
-        """A new process has a log."""
-        name = event.name.partition(NOTED_BESIDE)[0]
-        if event.what == "started" and name not in self._logs:
-            self._add(name, self.log_from(event.name))
+        """A new process has a log. Nothing is waited for."""
+        if event.what == "started":
+            self._new.append((event.name.partition(NOTED_BESIDE)[0], self.log_from(event.name)))
 
     def stop(self) -> None:
         """Show what is left."""
@@ -106,29 +107,25 @@ class _Shown:
         self._thread.join(_LAST_LINES_S)
         if self._thread.is_alive():
             return  # nobody reads the terminal
-        with self._changing:
-            self._read()
-            for name, text in self._begun.items():
-                if text:
-                    self._write(name, text)
-            for log in self._logs.values():
-                log.close()
-
-    def _add(self, name: str, begin: int | None) -> None:
-        try:
-            log = Log(self._of.log_file(name))
-        except OSError:
-            return
-        log.seek(begin)
-        with self._changing:
-            self._logs[name] = log
+        self._read()
+        for name, text in self._begun.items():
+            if text:
+                self._write(name, text)
+        for log in self._logs.values():
+            log.close()
 
     def _show(self) -> None:
         while not self._ending.wait(_POLL_S):
-            with self._changing:
-                self._read()
+            self._read()
 
     def _read(self) -> None:
+        while self._new:
+            name, begin = self._new.popleft()
+            if name not in self._logs:
+                with contextlib.suppress(OSError):
+                    log = Log(self._of.log_file(name))
+                    log.seek(begin)
+                    self._logs[name] = log
         while self.own:
             self._write(SUPERVISOR, self.own.popleft())
         for name, log in self._logs.items():

@@ -20,7 +20,7 @@ _DOWN_STEPS = 10  # one copy goes each so many parts of down_after, at most
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How it is now. `have`: copies that run, or start; `idle`: those that have no job, the last one first.
+    """How it is now. `have`: copies that run, or start; `idle`: those that could go, in that order.
 
     `waiting` jobs, `oldest_s` the time that the oldest has waited; `slots` of a copy; `max_running` of the
     service; `memory_bytes` of all copies; `cpu_percent` of the machine. `fatal`: copies that do not

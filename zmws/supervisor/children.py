@@ -45,11 +45,14 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A process has ended. `code`: as Popen.returncode has it, None where nobody can know."""
+    """A process has ended. `code`: as Popen.returncode has it, None where nobody can know; `meant_it`: it has
+    left by its own design, and is not a job's code that has ended it; `was_ready`: the broker knew it."""
 
     name: str
     code: int | None
     peak_bytes: int | None
+    meant_it: bool = True
+    was_ready: bool = False
 
 
 class Children:
@@ -58,6 +61,7 @@ class Children:
     def __init__(self, installation: Installation) -> None:
         self._of = installation
         self._lives: dict[str, _Life] = {}
+        self._closing: list[int] = []
 
     def pid(self, name: str) -> int | None:
         """The number of its process, None if there is none."""
@@ -93,7 +97,7 @@ class Children:
             try:
                 if given is not None and given.priority is not None:
                     os.setpriority(os.PRIO_PROCESS, child.pid, given.priority)
-                file.write(child.pid)
+                file.write(child.pid, given.file if given is not None else None)
             except BaseException:
                 self._end_unrecorded(child, file)
                 raise
@@ -101,6 +105,8 @@ class Children:
             raise ZmwsError(
                 f"cannot start {process.name}: its env or command is not {wrong.encoding}"
             ) from None
+        except ValueError as wrong:  # a null byte
+            raise ZmwsError(f"cannot start {process.name}: {wrong}") from None
         except OSError as wrong:
             priority = given.priority if given is not None else None
             if priority is not None and isinstance(wrong, PermissionError) and wrong.filename is None:
@@ -131,9 +137,22 @@ class Children:
         PidFile(self._of.run_dir, name).rename(to)
         self._lives[to] = self._lives.pop(name)
 
+    def closing(self) -> list[int]:
+        """Descriptors of processes that have ended: whoever watches them is to stop, and to close them. Before
+        that no other may come to have such a number."""
+        closing, self._closing = self._closing, []
+        return closing
+
     def descriptors(self) -> list[int]:
         """They become readable when a process ends that is no child of this one."""
         return [life.pidfd for life in self._lives.values() if life.pidfd is not None]
+
+    def note_again(self) -> None:
+        """Note those anew that somebody has removed the note of. Raises OSError."""
+        for name, life in self._lives.items():
+            file = PidFile(self._of.run_dir, name)
+            if not file.is_there() and runs(life.identity):
+                file.write(life.identity[0])
 
     def is_to_be_looked_at(self) -> bool:
         """Whether the end of one is only seen by looking."""
@@ -173,12 +192,19 @@ class Children:
                 assert child is not None
                 child.returncode = code  # it has been waited for
                 peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                found.append(Gone(name, code, peak))
+                file = PidFile(self._of.run_dir, name)
+                is_noted = file.noted() == pid
+                meant_it = not is_noted or file.was_noted("leaves") is not None
+                was_ready = bool(is_noted and file.was_noted("ready"))
+                found.append(Gone(name, code, peak, meant_it, was_ready))
         for name, life in self._lives.items():
             if life.child is None and self._has_gone(life):
-                # Who ends well removes what is noted of it.
-                well = PidFile(self._of.run_dir, name).noted() != life.identity[0]
-                found.append(Gone(name, 0 if well else None, None))
+                # Who ends well removes what is noted of it, and who leaves to be started anew says so.
+                file = PidFile(self._of.run_dir, name)
+                well = file.noted() != life.identity[0]
+                left_with = file.was_noted("leaves")
+                is_ready = well or bool(file.was_noted("ready"))
+                found.append(Gone(name, 0 if well else left_with, None, was_ready=is_ready))
         return found
 
     def forget(self, name: str, ends_what_is_left: bool) -> int:
@@ -186,7 +212,7 @@ class Children:
         noted of it stays: should this process die now, the next one is to know that the other has died."""
         life = self._lives.pop(name)
         if life.pidfd is not None:
-            os.close(life.pidfd)
+            self._closing.append(life.pidfd)
         file = PidFile(self._of.run_dir, name)
         return end_left(life.identity[0], file.mark, _LEFT_S) if ends_what_is_left else 0
 

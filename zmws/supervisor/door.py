@@ -109,8 +109,25 @@ class Door:
     def __init__(self, folder: Path, selector: selectors.BaseSelector) -> None:
         self._file = folder / NAME
         self._selector = selector
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.peers: list[Peer] = []
+        self._listen()
+
+    def look(self) -> None:
+        """Make the socket anew, if somebody has removed it. Raises OSError."""
+        if not self._is_there():
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listen()
+
+    def _is_there(self) -> bool:
+        try:
+            found = self._file.lstat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._made
+
+    def _listen(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.suppress(FileNotFoundError):
             self._file.unlink()
         before = os.umask(0o177)
@@ -121,7 +138,9 @@ class Door:
             os.umask(before)
         self._listener.listen(_PEERS_MAX)
         self._listener.setblocking(False)
-        selector.register(self._listener, selectors.EVENT_READ)
+        found = self._file.lstat()
+        self._made = found.st_dev, found.st_ino
+        self._selector.register(self._listener, selectors.EVENT_READ)
 
     def asked(self) -> list[tuple[Peer, Answer]]:
         """What has been asked since the last time, and by whom; who has gone is let go."""
@@ -152,8 +171,9 @@ class Door:
 
     def close(self) -> None:
         """Nobody can ask any more."""
-        with contextlib.suppress(OSError):
-            self._file.unlink()
+        if self._is_there():
+            with contextlib.suppress(OSError):
+                self._file.unlink()
         for peer in self.peers:
             peer.close()
         self.tidy()

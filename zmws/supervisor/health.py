@@ -26,7 +26,7 @@ class Health:
     _unknown_s: dict[str, float] = field(default_factory=dict)
 
     def of_broker(self, answered: bool, looked_s: float) -> str | None:
-        """Why the broker, which runs, is to be killed, if it is. `looked_s`: since the look before, or less."""
+        """Why the broker, which runs, is to be killed, if it is. `looked_s`: since the last look, or less."""
         self._silent_s = 0.0 if answered else self._silent_s + looked_s
         if not self.silence_max_s or self._silent_s < self.silence_max_s:
             return None

@@ -21,7 +21,7 @@ Time is an argument, in seconds of a clock that never goes back. `take` gives wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal
 
@@ -68,12 +68,15 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class End:
     """How a process ended. `code`: as waitpid has it, below 0 a signal; None: nobody knows, or it never was.
-    `why`: what is known beside; `peak_bytes`: of its memory."""
+    `why`: what is known beside; `peak_bytes`: of its memory; `meant`: it has left by its own
+    design; `was_ready`: the broker knew it, though nobody has seen that."""
 
     code: int | None
     at: float
     peak_bytes: int | None = None
     why: str = ""
+    meant: bool = True
+    was_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,8 @@ class Keeper:
             if copy.state is State.STOPPED or (copy.state is State.BACKOFF and copy.is_fatal):
                 copy.deaths_before_ready, copy.delay_s = 0, 0.0
                 self._move(copy, State.WAITING, now)
+            elif copy.is_fatal:  # it is just being tried
+                copy.deaths_before_ready, copy.delay_s = 0, 0.0
         self._settle(now)
 
     def retry(self, names: Iterable[str], now: float) -> None:
@@ -210,7 +215,10 @@ class Keeper:
             copy = self.copies[name]
             copy.wanted = False
             copy.wait_s = wait_s
-            if copy.lives and copy.state is not State.STOPPING:
+            if copy.state is State.STOPPING and copy.step is Step.TOLD and copy.due_at is not None:
+                # Whoever asks again may be in more of a hurry.
+                copy.due_at = min(copy.due_at, now + self._patience_s(copy))
+            elif copy.lives and copy.state is not State.STOPPING:
                 copy.step = Step.HELD
                 self._move(copy, State.STOPPING, now)
                 self._outputs.append(Event(name, "stopping"))
@@ -271,30 +279,36 @@ class Keeper:
         """Its process has ended, or there never was one."""
         copy, now = self.copies[name], end.at
         if copy.killing and not end.why:
-            end = End(end.code, end.at, end.peak_bytes, copy.killing)
+            end = replace(end, why=copy.killing)
         was, copy.pid, copy.killing, copy.last_end = copy.state, None, "", end
         ran_s = 0.0 if copy.ready_at is None else now - copy.ready_at
         copy.ready_at = None
         if was is State.STOPPING:
             self._outputs.append(Event(name, "stopped", end, why=copy.step.name))
             self._move(copy, State.WAITING if copy.wanted else State.STOPPED, now)
-        elif was is State.RUNNING and end.code == RECYCLED:
+        elif end.code == RECYCLED and end.meant and (was is State.RUNNING or end.was_ready):
             self._outputs.append(Event(name, "recycled", end))
             self._move(copy, State.WAITING, now)
-        elif end.code == DRAINED:
+        elif end.code == DRAINED and end.meant:
             copy.wanted = False
             self._outputs.append(Event(name, "drained", end))
             self._move(copy, State.STOPPED, now)
-        elif was is State.RUNNING:
+        elif was is State.RUNNING or end.was_ready:
+            copy.deaths_before_ready = 0
             if ran_s >= copy.rules.restart_window_s:
                 copy.delay_s = 0.0
-            copy.restarts = [one for one in copy.restarts if one >= now - REMEMBERED_S] + [now]
             self._back_off(copy, end, now)
         else:
             copy.deaths_before_ready += 1
             copy.delay_s = max(copy.delay_s, copy.rules.restart_delay_s)
             self._back_off(copy, end, now)
         self._settle(now)
+
+    def stood_still(self, stood_s: float) -> None:
+        """For so long nobody could see whether a copy is ready: none is late for that."""
+        for copy in self.copies.values():
+            if copy.state is State.STARTING and copy.due_at is not None:
+                copy.due_at += stood_s
 
     def tick(self, now: float) -> None:
         """A deadline has come."""
@@ -315,6 +329,7 @@ class Keeper:
 
     def _back_off(self, copy: Copy, end: End, now: float) -> None:
         rules = copy.rules
+        copy.restarts = [one for one in copy.restarts if one >= now - REMEMBERED_S] + [now]
         if copy.is_fatal:
             delay_s: float | None = None if rules.give_up else rules.restart_delay_max_s
         else:
@@ -329,13 +344,16 @@ class Keeper:
     def _go_on_stopping(self, copy: Copy, now: float) -> None:
         after = {Step.HELD: Step.TOLD, Step.TOLD: Step.KILLED if copy.is_broker else Step.ASKED}
         copy.step = after.get(copy.step, Step.KILLED)
-        told_s = copy.rules.stop_timeout_s if copy.wait_s is None else copy.wait_s
-        wait_s = {Step.TOLD: told_s, Step.ASKED: copy.rules.kill_after_s}.get(copy.step)
+        wait_s = {Step.TOLD: self._patience_s(copy), Step.ASKED: copy.rules.kill_after_s}.get(copy.step)
         copy.due_at = None if wait_s is None else now + wait_s
         if copy.step is Step.TOLD:
             copy.since = now
         assert copy.step.value is not None
         self._outputs.append(Signal(copy.name, copy.step.value))
+
+    @staticmethod
+    def _patience_s(copy: Copy) -> float:
+        return copy.rules.stop_timeout_s if copy.wait_s is None else copy.wait_s
 
     def _settle(self, now: float) -> None:
         """Rule 1, and what is to start at once."""

@@ -6,23 +6,27 @@ Rule: a copy is started as its plan says; the plan changes when somebody has ask
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from zmws import settings
 from zmws.errors import ZmwsError
+from zmws.settings.file import SNAPSHOT, SNAPSHOT_NEW
 from zmws.settings.sections import SupervisorSettings
+from zmws.supervisor.broker import address_of
 from zmws.supervisor.children import Children, how, what_it_wrote
 from zmws.supervisor.events import Event as TellEvent
 from zmws.supervisor.events import LeftEnded
-from zmws.supervisor.keeper import RECYCLED, End, Event, Keeper, Rules, Signal, Start, State
-from zmws.supervisor.pidfile import NOTED_BESIDE
+from zmws.supervisor.keeper import RECYCLED, End, Event, Keeper, Rules, Signal, Start
+from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile
 from zmws.supervisor.processes import BROKER, STOP_TIMEOUT_S, Installation, Process
 from zmws.supervisor.stop import group_before, tidy
-from zmws.supervisor.vitals import began_before
 
 log = logging.getLogger("zmws.supervisor")
 
@@ -54,6 +58,35 @@ class Kept:
         self._hows: dict[str, str] = {}  # how a copy ended the last time, in words
         self._wrote: dict[str, str] = {}  # and what it had written last
         self._tell = tell
+        self.address = address_of(installation)  # where the broker that runs is
+
+    def take(self, known: settings.Settings, environ: Mapping[str, str]) -> Installation:
+        """From now on these settings hold for what is started; the processes read a copy of their file.
+        Raises ZmwsError; then those of before do."""
+        if known.path is not None and known.path != self.installation.root / SNAPSHOT:
+            new, kept = self.installation.root / SNAPSHOT_NEW, self.installation.root / SNAPSHOT
+            try:
+                shutil.copy(known.path, new)
+                if replace(settings.load(new, environ=environ), path=known.path) != known:
+                    raise ZmwsError(f"{known.path} was changed just now: try again")
+                new.replace(kept)
+            except OSError as wrong:
+                raise ZmwsError(f"cannot write {kept}: {wrong.strerror}") from None
+            self.installation.config = kept
+        self.installation.settings = known
+        broker = self.keeper.copies.get(BROKER)
+        if broker is None or not (broker.wanted or broker.lives):
+            self.address = address_of(self.installation)  # of a broker that another keeps
+        return self.installation
+
+    def stop_scaling(self, names: Sequence[str] | None, workers: bool) -> None:
+        """The counts of these workers follow nothing any more; None: of all, if workers are meant."""
+        self.scaling -= {name for name in self.scaling if (workers if names is None else name in names)}
+        self.note_scaling()
+
+    def note_scaling(self) -> None:
+        """Whose count follows what waits is known to the next supervisor, too."""
+        self.installation.note_scaling(self.scaling)
 
     def plan(self, processes: list[Process], environ: Mapping[str, str], noted_as: str | None = None) -> None:
         """Know how these are started. Who runs goes on as it is. `noted_as`: the name of a second process of
@@ -73,7 +106,8 @@ class Kept:
         Raises ZmwsError."""
         try:
             for one, to in ((name, name + old), (name + new, name)):
-                self.children.rename(one, to)
+                if self.children.pid(one) is not None:  # else it has just died
+                    self.children.rename(one, to)
                 self.keeper.rename(one, to)
                 self.plans[to] = self.plans.pop(one)
         except OSError as wrong:
@@ -94,8 +128,8 @@ class Kept:
 
     def is_stale(self, process: Process) -> bool:
         """Whether its file was changed after it had been started."""
-        pid = self.children.pid(process.name)
-        return pid is not None and process.worker is not None and began_before(pid, process.worker.file)
+        file = PidFile(self.installation.run_dir, process.name)
+        return process.worker is not None and file.runs_older(process.worker.file)
 
     def rules_of(self, process: Process | None) -> Rules:
         """What holds for it. None: the settings do not name it."""
@@ -127,8 +161,19 @@ class Kept:
             self.keeper.adopt(name, pid, now)
             adopted.append(name)
         self.plan([one for one in processes.values() if one.name not in adopted], environ)
+        died = [name for name in self.installation.noted() if name not in adopted and name in processes]
+        workers = {one.name for one in self.installation.settings.workers if one.scale is not None}
+        if adopted:
+            # All of this was kept until a moment ago: so it is again.
+            self.keeper.want(died, now)
+            self.scaling = self.installation.scaling_noted() & workers
         # What was about to take another's place, or to leave it, when the supervisor died.
-        self.keeper.stop([name for name in adopted if NOTED_BESIDE in name], now)
+        leaving = [
+            name
+            for name in adopted
+            if NOTED_BESIDE in name or PidFile(self.installation.run_dir, name).was_noted("stops")
+        ]
+        self.keeper.stop(leaving, now)
         tidy(self.installation, [name for name in self.installation.noted() if name not in adopted], log_left)
         return adopted
 
@@ -147,8 +192,7 @@ class Kept:
         """Take note of those that have ended."""
         for gone in self.children.gone():
             copy = self.keeper.copies[gone.name]
-            recycled = copy.state is State.RUNNING and gone.code == RECYCLED
-            stopped = copy.state is State.STOPPING and copy.step.name in ("HELD", "TOLD")
+            recycled = gone.code == RECYCLED and gone.meant_it
             text = "ended" if gone.code is None else how(gone.code)
             if copy.killing:
                 text = f"was killed: {copy.killing}"
@@ -156,10 +200,12 @@ class Kept:
             self._hows[gone.name] = text
             log_from = self.children.log_from(gone.name)
             self._wrote[gone.name] = what_it_wrote(self.installation, process, log_from)
-            ended = self.children.forget(gone.name, ends_what_is_left=not (stopped or recycled))
+            ended = self.children.forget(gone.name, ends_what_is_left=not recycled)
             if ended:
                 log_left(LeftEnded(gone.name, ended))
-            self.keeper.ended(gone.name, End(gone.code, now, gone.peak_bytes))
+            self.keeper.ended(
+                gone.name, End(gone.code, now, gone.peak_bytes, meant=gone.meant_it, was_ready=gone.was_ready)
+            )
             self.carry_out()
 
     def how_it_ended(self, name: str, with_log: bool = True) -> str:
@@ -186,15 +232,22 @@ class Kept:
             return
         if not copy.wanted:
             return
+        if copy.is_broker:
+            with contextlib.suppress(ZmwsError):
+                self.address = settings.address("client", self.installation.config, plan.environ)
         try:
             pid = self.children.start(plan.process, plan.environ, noted_as=name)
         except ZmwsError as wrong:
-            self._hows[name], self._wrote[name] = str(wrong), ""
+            text = str(wrong).removeprefix(f"cannot start {plan.process.name}: ")
+            self._hows[name], self._wrote[name] = f"cannot be started: {text}", ""
             self.keeper.ended(name, End(None, now, why=str(wrong)))
             return
         self.keeper.started(name, pid, now)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
+        if number == signal.SIGTERM:
+            with contextlib.suppress(OSError):
+                PidFile(self.installation.run_dir, name).note(stops=True)
         try:
             self.children.signal(name, number)
         except PermissionError:

@@ -40,9 +40,9 @@ class Log:
         self._was_put_aside = False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def seek(self, begin: int | None) -> None:
-        """What comes after this byte is `grown`; None: what comes from now on."""
-        self._log.seek(0, os.SEEK_END) if begin is None else self._log.seek(begin)
+    def seek(self, begin: int) -> None:
+        """What comes after this byte is `grown`."""
+        self._log.seek(begin)
 
     def last_lines(self, count: int) -> list[str]:
         """So many lines of its end, and of the file before it; what comes later is `grown`."""

@@ -17,6 +17,7 @@ from zmws.errors import SettingsError
 from zmws.settings.table import COPIES_MAX
 from zmws.supervisor.keeper import Event, State
 from zmws.supervisor.kept import Kept
+from zmws.supervisor.pidfile import NOTED_BESIDE
 from zmws.supervisor.processes import BROKER, Installation
 from zmws.supervisor.stop import chosen
 
@@ -100,7 +101,8 @@ class Rising:
     def on_event(self, event: Event) -> None:
         """Something happened to a copy."""
         if event.name in self.names:
-            self._tell({"event": event.what, "name": event.name})
+            if event.what in ("started", "ready"):
+                self._tell({"event": event.what, "name": event.name})
             if event.what == "fatal":
                 self._tell_failed(event.name, self._kept.how_it_ended(event.name))
 
@@ -116,7 +118,8 @@ class StartOrder(Order):
     def __init__(self, kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> None:
         super().__init__(kept, tell)
         self._asked = asked
-        self._before: dict[str, int] = {}
+        self._before: dict[str, int] = {}  # those that ran, and their numbers
+        self._wanted_before: set[str] = set()
         self._rising = Rising(kept, tell, (), 0.0, 0.0)
         self._given_up = False
 
@@ -133,9 +136,11 @@ class StartOrder(Order):
             name: pid
             for name in names
             if name in copies and (pid := copies[name].pid) is not None and copies[name].wanted
+            # One that is just being tried again is none that runs.
+            if copies[name].state is State.RUNNING or copies[name].adopted
         }
-        ready = {name for name in self._before if copies[name].state is State.RUNNING}
-        kept.plan([process for process in wanted if process.name not in ready], asked["environ"])
+        self._wanted_before = {name for name in names if name in copies and copies[name].wanted}
+        kept.plan([process for process in wanted if process.name not in self._before], asked["environ"])
         kept.plan_spare(known, asked["environ"])
         kept.scaling |= {
             worker.name
@@ -143,12 +148,14 @@ class StartOrder(Order):
             if worker.scale is not None
             and (worker.name in asked["names"] if asked["names"] else asked["workers"])
         }
+        kept.note_scaling()
         kept.keeper.want(names, now)
 
     def answer(self, now: float) -> dict[str, Any] | None:
         if not self._given_up:
             return {"done": self._told()} if self._rising.is_over(now) else None
-        if any(self.kept.keeper.copies[name].lives for name in self._new()):
+        copies = self.kept.keeper.copies
+        if any(name in copies and copies[name].lives for name in self._begun()):
             return None
         return {"done": self._told() | {"last": self.kept.is_idle()}}
 
@@ -160,16 +167,18 @@ class StartOrder(Order):
 
     def cancel(self, now: float) -> None:
         self._given_up = True
-        self.kept.keeper.stop(self._new(), now, GIVING_UP_S)
-        self.tell({"event": "giving_up", "names": self._new()})
+        self.kept.keeper.stop(self._begun(), now, GIVING_UP_S)
+        self.tell({"event": "giving_up", "names": self._begun()})
 
-    def _new(self) -> list[str]:
+    def _begun(self) -> list[str]:
+        """Those that nobody had wanted before."""
         copies = self.kept.keeper.copies
-        return [name for name in self._rising.names if name not in self._before and name in copies]
+        return [name for name in self._rising.names if name not in self._wanted_before and name in copies]
 
     def _told(self) -> dict[str, Any]:
         failed = self._rising.failed
-        pids = {name: self.kept.children.pid(name) for name in self._new() if name not in failed}
+        new = [name for name in self._rising.names if name not in self._before and name not in failed]
+        pids = {name: self.kept.children.pid(name) for name in new}
         return {
             "wanted": list(self._rising.names),
             "new": {name: pid for name, pid in pids.items() if pid is not None},
@@ -178,36 +187,49 @@ class StartOrder(Order):
         }
 
 
+class Leaving:
+    """Copies that are to stop: waited for until each has, whether it is wanted again by then or not."""
+
+    def __init__(self, kept: Kept, tell: Tell, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._tell = tell
+        copies = kept.keeper.copies
+        self._left = {name for name in names if copies[name].wanted or copies[name].lives}
+
+    def is_over(self) -> bool:
+        """Whether all have stopped."""
+        return not self._left
+
+    def on_event(self, event: Event) -> None:
+        """Something happened to a copy."""
+        if event.what in ("stopped", "drained") and event.name in self._left:
+            self._left.discard(event.name)
+            self._tell({"event": "stopped", "name": event.name, "killed": event.why == "KILLED"})
+
+
 class StopOrder(Order):
     """Stop these, and wait until each has ended."""
 
     def __init__(self, kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> None:
         super().__init__(kept, tell)
         self._asked = asked
-        self._names: Sequence[str] = ()
+        self._leaving = Leaving(kept, tell, ())
 
     def begin(self, now: float) -> None:
         asked, copies = self._asked, self.kept.keeper.copies
         there = [name for name, copy in copies.items() if copy.wanted or copy.lives]
-        self._names = chosen(
-            self.kept.installation, there, asked["servers"], asked["workers"], asked["names"]
-        )
-        self.kept.scaling -= {
-            name
-            for name in self.kept.scaling
-            if (name in asked["names"] if asked["names"] else asked["workers"])
-        }
-        self.kept.keeper.stop(self._names, now, asked["wait_s"])
+        names = chosen(self.kept.installation, there, asked["servers"], asked["workers"], asked["names"])
+        self._leaving = Leaving(self.kept, self.tell, names)
+        self.kept.stop_scaling(asked["names"] if asked["names"] else None, asked["workers"])
+        self.kept.keeper.stop(names, now, asked["wait_s"])
 
     def answer(self, now: float) -> dict[str, Any] | None:
-        copies = self.kept.keeper.copies
-        if any(name in copies and copies[name].lives for name in self._names):
+        if not self._leaving.is_over():
             return None
-        return {"done": {"names": list(self._names), "last": self.kept.is_idle()}}
+        return {"done": {"names": self._leaving.names, "last": self.kept.is_idle()}}
 
     def on_event(self, event: Event) -> None:
-        if event.what == "stopped" and event.name in self._names:
-            self.tell({"event": "stopped", "name": event.name, "killed": event.why == "KILLED"})
+        self._leaving.on_event(event)
 
 
 class ScaleOrder(Order):
@@ -218,7 +240,7 @@ class ScaleOrder(Order):
         self._asked = asked
         self._rising = Rising(kept, tell, (), 0.0, 0.0)
         self._new: list[str] = []
-        self._stopped: list[str] = []
+        self._leaving = Leaving(kept, tell, ())
         self._is_left = False  # by whoever has asked for it
 
     def begin(self, now: float) -> None:
@@ -231,29 +253,33 @@ class ScaleOrder(Order):
                 raise SettingsError(no_such(name, "worker of this installation", workers))
             if not 0 <= count <= COPIES_MAX:
                 raise SettingsError(f"{name}={count}: there may be 0 to {COPIES_MAX} copies")
-        known.scale({**known.scaled(), **counts})
+        before = known.scaled()
+        known.scale({**before, **counts})
+        try:
+            known.processes(True, True, with_spare=True)
+        except SettingsError:
+            known.scale(before)  # two copies would have one name
+            raise
         wanted = [one for one in known.processes(False, True) if one.group in counts]
         names = [process.name for process in wanted]
         copies = kept.keeper.copies
         self._new = [name for name in names if name not in copies or not copies[name].wanted]
-        self._stopped = [
-            name
-            for name, copy in copies.items()
-            if copy.wanted and name not in names and kept.group_of(name) in counts
-        ]
+        of_them = [name for name in copies if kept.group_of(name) in counts and NOTED_BESIDE not in name]
+        self._leaving = Leaving(
+            kept, self.tell, [name for name in of_them if copies[name].wanted and name not in names]
+        )
         self._rising = Rising(kept, self.tell, self._new, now, asked["timeout_s"])
         kept.plan([process for process in wanted if process.name in self._new], asked["environ"])
         kept.keeper.want(self._new, now)
-        kept.keeper.stop(self._stopped, now)
+        kept.keeper.stop(self._leaving.names, now)
 
     def answer(self, now: float) -> dict[str, Any] | None:
-        copies = self.kept.keeper.copies
-        is_over = self._rising.is_over(now)
-        if not self._is_left and (not is_over or any(copies[name].lives for name in self._stopped)):
+        is_over = self._rising.is_over(now) and self._leaving.is_over()
+        if not is_over and not self._is_left:
             return None
         failed = self._rising.failed
         started = [name for name in self._new if name not in failed]
-        return {"done": {"started": started, "stopped": self._stopped, "failed": failed}}
+        return {"done": {"started": started, "stopped": self._leaving.names, "failed": failed}}
 
     def deadline(self) -> float | None:
         return self._rising.deadline()
@@ -264,8 +290,7 @@ class ScaleOrder(Order):
 
     def on_event(self, event: Event) -> None:
         self._rising.on_event(event)
-        if event.what == "stopped" and event.name in self._stopped:
-            self.tell({"event": "stopped", "name": event.name, "killed": event.why == "KILLED"})
+        self._leaving.on_event(event)
 
 
 def settings_asked(kept: Kept, asked: Mapping[str, Any]) -> Installation:
@@ -273,7 +298,5 @@ def settings_asked(kept: Kept, asked: Mapping[str, Any]) -> Installation:
     of before go on."""
     config = Path(asked["config"]) if asked["config"] is not None else None
     known = settings.load(config, environ=asked["environ"], cwd=kept.installation.root, upward=False)
-    found = Installation(known)
-    found.processes(True, True)  # two of one name are told here
-    kept.installation.settings = known
-    return found
+    Installation(known).processes(True, True)  # two of one name are told here
+    return kept.take(known, asked["environ"])

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zmws.supervisor.vitals import began_before
+
 NOTED_BESIDE = "~"  # NAME~new, NAME~old: while one takes the place of another; no worker's name has it
 _EXITING = 0x4  # PF_EXITING, of the flags in /proc/PID/stat
 
@@ -43,12 +45,15 @@ class PidFile:
         be, whatever it is noted as now."""
         return str(self.folder / f"{self.name.partition(NOTED_BESIDE)[0]}.pid")
 
-    def write(self, pid: int) -> None:
-        """Note a process that was just started. Raises OSError; then nothing is noted."""
+    def write(self, pid: int, code: Path | None = None) -> None:
+        """Note a process that was just started. `code`: the file that it runs. Raises OSError; then nothing
+        is noted."""
         new = self._about.with_suffix(".new")
         try:
-            about = json.dumps({"pid": pid, "began": began(pid), "folder": self._place()})
-            for file, text in ((self._about, about), (self._pid, str(pid))):
+            about = {"pid": pid, "began": began(pid), "folder": self._place()}
+            if code is not None:
+                about["code"] = _version_of(code)
+            for file, text in ((self._about, json.dumps(about)), (self._pid, str(pid))):
                 new.write_text(f"{text}\n")
                 new.replace(file)  # whole, or not at all: somebody may be reading it
         except OSError:
@@ -56,6 +61,10 @@ class PidFile:
                 with contextlib.suppress(OSError):
                     file.unlink()
             raise
+
+    def is_there(self) -> bool:
+        """Whether anything is noted."""
+        return self._about.exists() or self._pid.exists()
 
     def noted(self) -> int | None:
         """The number that is noted, whatever has become of its process; None if there is none."""
@@ -92,6 +101,29 @@ class PidFile:
         self._about.replace(other._about)
         self._pid.replace(other._pid)
 
+    def runs_older(self, code: Path) -> bool:
+        """Whether the process that is noted runs another version of its file than there is now. Of one that
+        was noted by an earlier version of zmws it is known whether the file was changed since."""
+        pid, version = self.running(), _version_of(code)
+        if pid is None or version is None:
+            return False
+        told = self._told()
+        return bool(told["code"] != version) if "code" in told else began_before(pid, code)
+
+    def note(self, **more: bool | int) -> None:
+        """Note more of the process: `ready` (the broker knows it), `stops` (it was told to), `leaves` (its
+        exit code, if it leaves by its own design). Raises OSError."""
+        new = self._about.with_suffix(
+            f".{os.getpid()}"
+        )  # it and the supervisor may both have something to note
+        new.write_text(json.dumps({**self._told(), **more}) + "\n")
+        new.replace(self._about)
+
+    def was_noted(self, what: str) -> bool | int | None:
+        """What was noted so of the process."""
+        found = self._told().get(what)
+        return found if isinstance(found, (bool, int)) else None
+
     def _told(self) -> dict[str, Any]:
         try:
             told = json.loads(self._about.read_text())
@@ -118,15 +150,33 @@ class PidFile:
                 file.unlink()
 
 
-def remove_own(mark: str | None) -> None:
-    """For a process that ends well, by itself or by a signal: it was stopped, and has not died. `mark`: its
-    PidFile.mark, None if nobody has noted it."""
+def leave_note(mark: str | None, code: int, removes: bool) -> None:
+    """For a process that ends by its own design. `mark`: its PidFile.mark, None if nobody has noted it;
+    `removes`: it was stopped, or sent away, and has not died; else its exit code is noted."""
     path = Path(mark or "")
     own = PidFile(path.parent, path.stem)
     # What a worker's code starts carries the worker's mark.
     if mark and own.running() == os.getpid():
         with contextlib.suppress(OSError):
-            own.remove()
+            own.remove() if removes else own.note(leaves=code)
+
+
+def ready_note(mark: str | None) -> None:
+    """For a process that the broker knows now: it may end before anybody has seen that."""
+    path = Path(mark or "")
+    own = PidFile(path.parent, path.stem)
+    if mark and own.running() == os.getpid():
+        with contextlib.suppress(OSError):
+            own.note(ready=True)
+
+
+def _version_of(code: Path) -> list[int] | None:
+    """What tells a file from what it was, or from another that a link leads to now."""
+    try:
+        there = code.stat()
+    except OSError:
+        return None
+    return [there.st_dev, there.st_ino, there.st_mtime_ns, there.st_size]
 
 
 def runs(identity: Identity) -> bool:

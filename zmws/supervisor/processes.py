@@ -10,7 +10,7 @@ import fcntl
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,8 @@ from zmws.settings import Settings, WorkerSettings
 from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile
 
 BROKER, SUPERVISOR = "broker", "supervisor"
-_SCALED = f"scaled{NOTED_BESIDE}"  # in run/, where no worker's files are named so
+# In run/, where no worker's files are named so.
+_SCALED, _SCALING = f"scaled{NOTED_BESIDE}", f"scaling{NOTED_BESIDE}"
 STOP_TIMEOUT_S = 30.0  # where the settings say nothing
 RUNNING, DIED, STOPPED = "running", "died", "stopped"
 
@@ -51,8 +52,10 @@ class State:
 class Installation:
     """A folder with its settings, run/ and logs/."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
+        """`config`: the settings file that its processes read; None: the one that `settings` are of."""
         self.settings = settings
+        self.config = config or settings.path
         self.root = settings.root
         self.run_dir = settings.run_dir
         self.logs_dir = settings.logs_dir
@@ -62,7 +65,7 @@ class Installation:
     ) -> list[Process]:
         """The processes asked for: the broker first. `with_spare`: those too that run only while there is
         much to do; one that is named is asked for anyway. Raises SettingsError for an unknown name."""
-        config = ["-c", str(self.settings.path)] if self.settings.path is not None else []
+        config = ["-c", str(self.config)] if self.config is not None else []
         # -P: a folder named zmws/ in the installation must not stand for the program.
         zmws = [sys.executable, "-P", "-m", "zmws"]
         log = ["--log-file", str(self.log_file(BROKER))]
@@ -114,6 +117,21 @@ class Installation:
             return {str(name): int(count) for name, count in told.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
+
+    def scaling_noted(self) -> set[str]:
+        """The workers whose count followed what waits, as far as that is noted."""
+        try:
+            return set((self.run_dir / _SCALING).read_text().split())
+        except OSError:
+            return set()
+
+    def note_scaling(self, names: Iterable[str]) -> None:
+        """Note that. It is no more than a help for a supervisor that comes after one that has died."""
+        with contextlib.suppress(OSError):
+            if names:
+                (self.run_dir / _SCALING).write_text("\n".join(sorted(names)))
+            else:
+                (self.run_dir / _SCALING).unlink(missing_ok=True)
 
     def scale(self, counts: Mapping[str, int]) -> None:
         """Note that. Raises ZmwsError."""
@@ -174,12 +192,12 @@ class Installation:
             raise ZmwsError(f"cannot write in {self.root}: {wrong.strerror}: {wrong.filename}") from None
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else starts or stops here meanwhile. Raises ZmwsError."""
+    def locked(self) -> Iterator[IO[str]]:
+        """Nobody else starts or stops here meanwhile; the file of the lock. Raises ZmwsError."""
         lock = self.made()
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ZmwsError(f"another 'zmws start' or 'zmws stop' is at work in {self.root}") from None
-            yield
+            yield lock

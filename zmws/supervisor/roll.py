@@ -58,6 +58,7 @@ class ReloadOrder(Order):
             for one in workers
             if one.scale is not None and (one.name in kept.scaling or one.name not in groups)
         }
+        kept.note_scaling()
         for name, copy in copies.items():
             process = processes.get(name)
             if not copy.wanted or NOTED_BESIDE in name:
@@ -68,14 +69,21 @@ class ReloadOrder(Order):
             elif process is None:
                 if not asked["names"] or kept.group_of(name) in asked["names"]:
                     self._gone.append(name)
-            elif copy.state is not State.RUNNING:
+            elif copy.state in (State.WAITING, State.BACKOFF):
                 kept.plan([process], asked["environ"])  # it starts as it is now, the next time
                 if copy.state is State.BACKOFF:
                     self._new.append(name)
-            elif name in named and (asked["names"] or self._has_changed(process)):
+            elif (
+                copy.state is not State.STOPPING
+                and name in named
+                and (asked["names"] or self._has_changed(process))
+            ):
                 self._to_roll.append(process)
+        # What an operator has stopped, with all its copies, stays so.
+        stopped = {process.group for name, process in processes.items() if name in kept.plans}
+        stopped -= {kept.group_of(name) for name, copy in copies.items() if copy.wanted} | scaled.keys()
         for name, process in processes.items():
-            is_known = name in kept.plans and process.group not in scaled
+            is_known = process.group in stopped or (name in kept.plans and process.group not in scaled)
             if (
                 not process.is_spare
                 and not is_known

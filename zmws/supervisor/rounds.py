@@ -17,6 +17,7 @@ from zmws.supervisor.vitals import memory_by_session
 from zmws.supervisor.watch import Look, Watch
 
 _SCALING_S = 1.0  # while the count of a worker follows what waits
+_ANSWER_S = 10.0  # a question takes no longer
 _STARTING_S = 0.05  # between two looks, while something is to become ready
 
 
@@ -27,14 +28,11 @@ class Rounds:
         self._kept = kept
         self._watch = Watch(wake)
         self._looked_at = 0.0
+        self._hosts: set[str] = set()  # this machine's names, so far
         self._weighed_at = self._scaled_at = 0.0
         given = kept.installation.settings.supervisor
         self._health = Health(given.silence_max, given.ready_timeout)
         self.scaling = Scaling(kept)
-
-    def turn_to(self, address: str) -> None:
-        """From now on the broker is there."""
-        self._watch.turn_to(address)
 
     def due(self) -> float | None:
         """When to look next; None while a look goes on, or there is nothing to look at."""
@@ -49,6 +47,7 @@ class Rounds:
         if seen is not None:
             self._on_look(seen, now)
         elif (due := self.due()) is not None and now >= due:
+            self._watch.turn_to(self._kept.address)
             more = ["zmws.services"] if self.scaling.workers() else []
             self._watch.look(now, ["zmws.stats", "zmws.workers", *more])
 
@@ -64,7 +63,8 @@ class Rounds:
     def _on_look(self, seen: Look, now: float) -> None:
         keeper = self._kept.keeper
         keeper.broker_answers(seen.stats is not None, now)
-        looked_s = min(now - self._looked_at, 2 * self._interval_s + seen.took_s)
+        # What is longer is none of the broker's doing: this process, or the machine, has stood still.
+        looked_s = min(now - self._looked_at, 2 * self._interval_s + min(seen.took_s, _ANSWER_S))
         self._looked_at = now
         running = [one for one in keeper.copies.values() if one.state is State.RUNNING]
         self._weigh(running, now)
@@ -72,22 +72,24 @@ class Rounds:
             if copy.is_broker and (why := self._health.of_broker(seen.stats is not None, looked_s)):
                 keeper.kill(copy.name, why, now)
         if seen.stats is not None:
-            host = socket.gethostname()
-            # Another machine's worker may have the number of one of ours.
-            rows = {row["pid"]: row for row in seen.workers if row["host"] == host}
+            self._hosts.add(socket.gethostname())
+            # Another machine's worker may have the number of one of ours; and this one may have been given
+            # another name since a worker has told it.
+            rows = {row["pid"]: row for row in seen.workers if row["host"] in self._hosts}
+            anywhere = {row["pid"]: row for row in seen.workers} | rows
             for name, copy in keeper.copies.items():
                 # At this address another broker may answer, while ours fails to bind it.
                 is_ready = copy.pid == seen.stats.get("pid") if copy.is_broker else copy.pid in rows
                 if is_ready and copy.state is State.STARTING:
                     keeper.ready(name, now)
             workers = {one.name: one.pid for one in running if not one.is_broker}
-            known = {name: rows[pid] for name, pid in workers.items() if pid in rows}
+            known = {name: anywhere[pid] for name, pid in workers.items() if pid in anywhere}
             wrong = self._health.of_workers(workers, known, seen.stats, time.time(), looked_s)
             for name, why in wrong.items():
                 keeper.kill(name, why, now)
             if self.scaling.workers() and now >= self._scaled_at + self._interval_s:
                 self._scaled_at = now
-                self.scaling.look(seen.services, rows, now)
+                self.scaling.look(seen.services, anywhere, now)
         self._kept.carry_out()
 
     def _weigh(self, running: list[Copy], now: float) -> None:

@@ -90,13 +90,14 @@ class Scaling:
         cpu_percent: float,
     ) -> Seen:
         known = {copy.name: rows[copy.pid] for copy in copies if copy.pid is not None and copy.pid in rows}
-        idle = [name for name in sorted(known, reverse=True) if not known[name]["jobs"]]
+        fatal = [copy.name for copy in copies if copy.is_fatal]
+        idle = [name for name in sorted(known, reverse=True) if not known[name]["jobs"] and name not in fatal]
         options = self._kept.installation.settings.services.get(worker.service or "")
         return Seen(
             have=len(copies),
             starting=sum(copy.state in _TRYING and not copy.is_fatal for copy in copies),
-            fatal=sum(copy.is_fatal for copy in copies),
-            idle=idle,
+            fatal=len(fatal),
+            idle=[*fatal, *idle],
             waiting=0 if row is None else row["waiting"],
             oldest_s=0.0 if row is None else row["oldest_s"] or 0.0,
             is_known=row is not None,
@@ -119,9 +120,11 @@ class Scaling:
         have = {copy.name for copy in copies}
         if count > len(have):
             of_it = self._kept.installation.processes(False, True, [worker.name], with_spare=True)
-            free = [process.name for process in of_it if process.name not in have]
+            kept = self._kept.keeper.copies
+            free = [one.name for one in of_it if one.name not in have and one.name in kept]
+            free.sort(key=lambda name: kept[name].lives)  # who is still leaving comes last
             names = free[: count - len(have)]
-            self._kept.keeper.want([name for name in names if name in self._kept.plans], now)
+            self._kept.keeper.want(names, now)
         elif count < len(have):
             names = [*seen.idle][: len(have) - count]
             self._kept.keeper.stop(names, now, _ENDLESS_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.errors import SettingsError, ZmwsError
-from zmws.supervisor.broker import address_of, client_of, unnoted
+from zmws.supervisor.broker import address_of, client_of, look, unnoted
 from zmws.supervisor.children import what_it_wrote
 from zmws.supervisor.door import ENDING, Answer, Asked, NoSupervisor
 from zmws.supervisor.events import GivingUp, HadDied, NotReady, RunsUnnoted, Tell
@@ -173,7 +174,7 @@ class _Launched:
                     cwd=installation.root,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
-                    stderr=log,
+                    stderr=subprocess.PIPE,  # until it has opened its log, which may not be possible
                     start_new_session=True,
                     env=environ,
                 )
@@ -193,7 +194,13 @@ class _Launched:
         return True
 
     def what_it_wrote(self) -> str:
-        """The end of its log."""
+        """What it said before it had a log, or the end of that."""
+        assert self._process.stderr is not None
+        pipe, said = self._process.stderr.fileno(), b""
+        while select.select([pipe], [], [], 0)[0] and (part := os.read(pipe, 4096)):
+            said += part
+        if said.strip():
+            return f": {said.decode(errors='replace').strip().removeprefix('zmws: ')}"
         return what_it_wrote(self._of, SUPERVISOR, self._log_from)
 
 
@@ -205,9 +212,15 @@ def _check_before(installation: Installation, new: list[Process]) -> int | None:
             runs_unnoted = unnoted(installation)
             if runs_unnoted is not None:
                 return runs_unnoted
+            there = look(installation)
+            if there.what == "another":
+                raise ZmwsError(
+                    f"the broker at {there.address} is of another installation (process {there.pid}); stop it "
+                    "there, or choose other addresses in etc/zmws.toml"
+                )
             raise ZmwsError(
-                f"another program has the address of {', '.join(taken)}; if it is a broker of another "
-                f"installation, stop it there, else choose other addresses in etc/zmws.toml"
+                f"another program has the address of {', '.join(taken)}; stop it, or choose other addresses "
+                "in etc/zmws.toml"
             )
     elif new:
         with client_of(installation, 1.0) as client:

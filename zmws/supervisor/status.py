@@ -12,8 +12,9 @@ from typing import Any
 from zmws.errors import ZmwsError
 from zmws.supervisor.broker import Broker, client_of, look
 from zmws.supervisor.door import Asked, NoSupervisor
+from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import BROKER, DIED, RUNNING, Installation, State
-from zmws.supervisor.vitals import Vitals, began_before, vitals
+from zmws.supervisor.vitals import Vitals, vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def status(installation: Installation) -> Status:
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
     workers, services = _asked(installation, pids) if broker.what == "ours" else ({}, [])
-    stale, disk = _stale(installation, pids), _disk(installation)
+    stale, disk = _stale(installation), _disk(installation)
     return Status(states, broker, used_up, found_of, workers, stale, kept, fault, services, disk)
 
 
@@ -142,14 +143,13 @@ def _disk(installation: Installation) -> Disk | None:
     return Disk(size, there.f_bavail * there.f_frsize)
 
 
-def _stale(installation: Installation, pids: dict[str, int]) -> dict[str, Path]:
-    """Those whose file was changed after they had been started."""
+def _stale(installation: Installation) -> dict[str, Path]:
+    """Those that run another version of their file than there is now."""
     return {
         process.name: process.worker.file
         for process in installation.processes(False, True, with_spare=True)
         if process.worker is not None
-        and process.name in pids
-        and began_before(pids[process.name], process.worker.file)
+        and PidFile(installation.run_dir, process.name).runs_older(process.worker.file)
     }
 
 

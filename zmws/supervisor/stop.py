@@ -3,7 +3,7 @@ those that have died.
 
 Rule 1: workers stop before the broker, so that their last results find it.
 Rule 2: nothing that goes wrong with one keeps another from being stopped.
-Rule 3: what a worker had started that is killed, or has died, is ended too: its job runs elsewhere.
+Rule 3: what a worker had started, and has left behind, is ended too: its job runs elsewhere, or is over.
 """
 
 from __future__ import annotations
@@ -115,18 +115,15 @@ def end(
     names: Sequence[str],
     wait_s: float | None,
     tell: Tell,
-    with_all_they_started: bool = False,
 ) -> None:
     """End these that run, workers first; those that have not ended after `wait_s` seconds (None: each after
     its own stop_timeout) are asked to give
     their jobs back, and then killed, with what their jobs have started. Each is told when it has ended.
 
-    `with_all_they_started`: what is left is ended too of those that end by themselves.
-
     Raises ZmwsError (a pid file cannot be removed, a process is another user's), and what `tell` raised of
     ZmwsError and OSError: the first of these, when all have ended.
     """
-    ending = _Ending(installation, tell, with_all_they_started)
+    ending = _Ending(installation, tell)
     ending.end_together([name for name in names if name != BROKER], wait_s)
     ending.end_together([name for name in names if name == BROKER], wait_s)
     if ending.faults:
@@ -146,12 +143,11 @@ def tidy(installation: Installation, names: Sequence[str], tell: Tell) -> None:
 class _Ending:
     """Processes that are to end, and what goes wrong with that."""
 
-    def __init__(self, installation: Installation, tell: Tell, with_all_they_started: bool) -> None:
+    def __init__(self, installation: Installation, tell: Tell) -> None:
         self.faults: list[ZmwsError | OSError] = []
         self._of = installation
         self._run_dir = installation.run_dir
         self._tell = tell
-        self._everything = with_all_they_started
 
     def end_together(self, names: Sequence[str], wait_s: float | None) -> None:
         # By what is noted now: who ends well removes his file himself, a little before he has gone.
@@ -174,8 +170,7 @@ class _Ending:
         while left:
             for name, identity in list(left.items()):
                 if not runs(identity):
-                    ends_left_of = identity[0] if step[name] != _TOLD or self._everything else None
-                    self._ended(name, step[name] == _KILLED, ends_left_of)
+                    self._ended(name, step[name] == _KILLED, identity[0])
                     del left[name]
                 elif step[name] != _KILLED and time.monotonic() >= due[name]:
                     due[name] += self._of.settings.supervisor.kill_after

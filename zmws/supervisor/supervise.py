@@ -9,6 +9,7 @@ Rule 3: it ends when nothing is to run any more.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import selectors
@@ -17,12 +18,11 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from zmws.core.job import iso
 from zmws.errors import SettingsError, ZmwsError
 from zmws.service_manager import ServiceManager
-from zmws.supervisor.broker import address_of
 from zmws.supervisor.children import become_subreaper
 from zmws.supervisor.door import ALIVE_S, ENDING, Door, Peer
 from zmws.supervisor.keeper import REMEMBERED_S, Copy, End, Event, State
@@ -30,11 +30,14 @@ from zmws.supervisor.kept import Kept
 from zmws.supervisor.orders import Order
 from zmws.supervisor.pidfile import PidFile
 from zmws.supervisor.processes import SUPERVISOR, Installation
-from zmws.supervisor.roll import order_for
+from zmws.supervisor.roll import ReloadOrder, order_for
 from zmws.supervisor.rounds import Rounds
 
 log = logging.getLogger("zmws.supervisor")
 
+_FILES_S = 1.0  # between two looks whether all is noted in run/
+_STOOD_S = 1.0  # later than it was to be woken: this process, or the machine, has stood still
+_LOOK_S = 60.0  # at the longest
 _WITHOUT_PIDFD_S = 0.5  # where the system does not tell that a process has ended that is no child
 _ENDING_S = 10.0  # for this process itself
 _FIRST_ORDER_S = 10.0  # whoever has started this one has something to ask
@@ -57,6 +60,7 @@ class Supervisor:
         self._on_event = on_event
         self._on_hangup = on_hangup
         self._orders: list[tuple[Peer | None, Order]] = []
+        self._later: list[tuple[Peer, Mapping[str, Any]]] = []  # those that wait for another's end
         self.kept = Kept(installation, self._tell)
         self._began_at, self._began = time.time(), time.monotonic()
         self._selector = selectors.DefaultSelector()
@@ -68,7 +72,8 @@ class Supervisor:
         self._signals: list[int] = []
         self._stopping = False
         self._rounds = Rounds(self.kept, self._wake)
-        self._alive_at = 0.0
+        self._alive_at = self._files_at = 0.0
+        self._locks: list[IO[str]] = []
         self._manager = ServiceManager()
         self._told_ready = False
 
@@ -77,7 +82,8 @@ class Supervisor:
         then it also ends, with 1, when nothing that is to run ever came up, and nothing is tried again.
 
         Raises ZmwsError where another supervisor is at work here, or run/ cannot be written."""
-        with self._of.locked():
+        with self._of.locked() as lock:
+            self._locks = [lock]
             file = PidFile(self._of.run_dir, SUPERVISOR)
             try:
                 file.write(os.getpid())
@@ -97,8 +103,9 @@ class Supervisor:
                     self._of.scale({})  # the counts of the file hold again
             finally:
                 # First nobody finds it any more, then it is let go.
-                with contextlib.suppress(OSError):
-                    file.remove()
+                if file.noted() == os.getpid():
+                    with contextlib.suppress(OSError):
+                        file.remove()
                 self._rounds.close()
                 self._door.close()
                 log.info("the supervisor ends")
@@ -122,6 +129,9 @@ class Supervisor:
                 return not hopeless
             self._wait(now, idle_until)
             now = time.monotonic()
+            if now >= self._files_at and not self._has_its_files(now):
+                log.error("another supervisor has taken over: this one leaves it all to that")
+                return True
             self._act_on_signals(now)
             self.kept.look_for_the_gone(now)
             for peer, asked in self._door.asked():
@@ -133,16 +143,38 @@ class Supervisor:
             self._door.tidy()
             self._manager.alive()
 
+    def _has_its_files(self, now: float) -> bool:
+        """Make anew what somebody has removed from run/: what cannot be found there cannot be stopped either.
+        Whether no other supervisor has come meanwhile."""
+        self._files_at = now + _FILES_S
+        try:
+            there = (self._of.run_dir / "lock").stat()
+            has_lock = any(os.path.samestat(os.fstat(lock.fileno()), there) for lock in self._locks)
+        except OSError:
+            has_lock = False
+        try:
+            if not has_lock:
+                lock = self._of.made()
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._locks.append(lock)
+            own = PidFile(self._of.run_dir, SUPERVISOR)
+            if not own.is_there():
+                own.write(os.getpid())
+            self._door.look()
+            self.kept.children.note_again()
+        except BlockingIOError:
+            return False
+        except (OSError, ZmwsError) as wrong:
+            log.error("cannot write in %s: %s", self._of.run_dir, wrong)
+        return True
+
     def _is_hopeless(self) -> bool:
         wanted = [one for one in self.kept.keeper.copies.values() if one.wanted]
         given_up = [one for one in wanted if one.is_fatal and one.due_at is None and not one.lives]
         return bool(given_up) and not any(one.lives or one.due_at is not None for one in wanted)
 
     def _wait(self, now: float, idle_until: float) -> None:
-        for gone in self._watched - {*self.kept.children.descriptors()}:
-            self._watched.discard(gone)
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(gone)
+        self._let_go()
         for new in {*self.kept.children.descriptors()} - self._watched:
             self._watched.add(new)
             self._selector.register(new, selectors.EVENT_READ)
@@ -155,14 +187,29 @@ class Supervisor:
             due.append(self._rounds.due())
         if self.kept.children.is_to_be_looked_at():
             due.append(now + _WITHOUT_PIDFD_S)
+        due.append(self._files_at)
         if self._manager.each_s:
             due.append(now + self._manager.each_s / 2)
-        until = min((one for one in due if one is not None), default=now + 60.0)
-        for key, _ in self._selector.select(max(0.0, until - now)):
+        # epoll takes no more than some weeks.
+        until = min((one for one in due if one is not None), default=now + _LOOK_S)
+        until = min(until, now + _LOOK_S)
+        ready = self._selector.select(max(0.0, until - now))
+        stood_s = time.monotonic() - max(until, now)
+        if stood_s > _STOOD_S:
+            self.kept.keeper.stood_still(stood_s)
+        for key, _ in ready:
             if key.fileobj is self._woken:
                 with contextlib.suppress(BlockingIOError):
                     while self._woken.recv(4096):
                         pass
+
+    def _let_go(self) -> None:
+        """Of the descriptors of processes that have ended, before another gets such a number."""
+        for gone in self.kept.children.closing():
+            if gone in self._watched:
+                self._watched.discard(gone)
+                self._selector.unregister(gone)
+            os.close(gone)
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -180,6 +227,8 @@ class Supervisor:
             peer.tell({"done": self._status(now)})
         elif self._stopping:
             peer.tell({"error": "the supervisor is about to end", "code": ENDING})
+        elif asked.get("verb") == "reload" and any(isinstance(one, ReloadOrder) for _, one in self._orders):
+            self._later.append((peer, asked))  # two rolls of one copy would be in each other's way
         else:
             self._begin(peer, asked)
 
@@ -191,9 +240,10 @@ class Supervisor:
             order = order_for(self.kept, tell, asked)
             self._orders.append((peer, order))
             order.begin(now)
-            self._rounds.turn_to(address_of(self._of))
             self.kept.carry_out()
-        except (ZmwsError, KeyError, TypeError, ValueError) as wrong:
+        except Exception as wrong:
+            if not isinstance(wrong, (ZmwsError, KeyError, TypeError, ValueError)):
+                log.exception("a command has failed")
             self._orders = [one for one in self._orders if one[1] is not order]
             text = str(wrong) if isinstance(wrong, ZmwsError) else f"the command is not whole: {wrong!r}"
             code = "bad_settings" if isinstance(wrong, SettingsError) else "command_failed"
@@ -206,21 +256,25 @@ class Supervisor:
         for peer, order in self._orders:
             try:
                 answer = order.answer(now)
-            except ZmwsError as wrong:
-                log.error("%s", wrong)
-                answer = {"error": str(wrong), "code": "command_failed"}
+            except Exception as wrong:
+                # Whatever is wrong with one command, those that are kept are kept.
+                log.error("a command has failed: %s", wrong, exc_info=not isinstance(wrong, ZmwsError))
+                answer = {"error": f"the command has failed: {wrong}", "code": "command_failed"}
             if answer is None:
                 going_on.append((peer, order))
             elif peer is not None:
                 peer.tell(answer)
         self._orders = going_on
+        if self._later and not any(isinstance(one, ReloadOrder) for _, one in self._orders):
+            self._begin(*self._later.pop(0))
         self.kept.carry_out()
         if self._orders and now >= self._alive_at:
             self._alive_at = now + ALIVE_S
-            for peer, _ in self._orders:
+            for peer, _ in [*self._orders, *self._later]:
                 if peer is not None:
                     peer.tell({"alive": True})
-        if not self._orders and not self._told_ready:
+        wanted = [one for one in self.kept.keeper.copies.values() if one.wanted]
+        if not self._orders and not self._told_ready and all(one.state is State.RUNNING for one in wanted):
             self._told_ready = True
             self._manager.ready()
 
@@ -238,11 +292,12 @@ class Supervisor:
         adopted = self.kept.adopt(processes, self._environ, now)
         if adopted:
             log.info("taken over: %s", ", ".join(adopted))
-        self._rounds.turn_to(address_of(self._of))
 
     # ------------------------------------------------------------ signals
 
     def _take_signals(self) -> None:
+        # Whoever has started this may have had signals blocked; its processes are to be told to stop.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
@@ -273,7 +328,7 @@ class Supervisor:
         # The workers, and then the broker.
         longest_s = max((one.stop_timeout_s + one.kill_after_s for one in rules), default=0.0)
         self._manager.stopping(2 * longest_s + _ENDING_S)
-        self.kept.scaling.clear()
+        self.kept.stop_scaling(None, True)
         self.kept.keeper.stop(list(copies), now)
         self.kept.carry_out()
 

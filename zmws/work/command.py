@@ -161,11 +161,12 @@ def run_worker(
     backend_port: int | None = None,
     frontend_port: int | None = None,
     before_end: Callable[[int], object] = lambda code: None,
+    manager: ServiceManager | None = None,
 ) -> int:
     """Run one worker process; the exit code. `load` gives its classes; what is not given is as the settings
-    have it. `before_end`: called with the exit code, also where the process ends at once. `own`: the values
-    of the options that the classes declare, or a command line with them. What is wrong with any of that is
-    told on standard error."""
+    have it. `before_end`: called with the exit code, also where the process ends at once. `manager`: who is
+    told that it is ready. `own`: the values of the options that the classes declare, or a command line with
+    them. What is wrong with any of that is told on standard error."""
     from zmws.work.run import Run
 
     if log_file is not None:
@@ -191,8 +192,8 @@ def run_worker(
             if stop_timeout is not None:
                 one.stop_timeout = stop_timeout
             made.append((one, service))
-        manager = ServiceManager()
-        run = Run(made, endpoints, client=client, before_end=before_end, manager=manager)
+        told = manager or ServiceManager()
+        run = Run(made, endpoints, client=client, before_end=before_end, manager=told)
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE
