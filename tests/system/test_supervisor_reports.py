@@ -42,7 +42,6 @@ class Says(WorkerBase):
         return "{what}"
 """
 SLOW = "import pathlib, time\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.02)\n"
-DIES = "import os, threading\nthreading.Timer(0.3, os._exit, [3]).start()\n"
 QUICK = "[supervisor]\ncheck_interval = 0.2\nsilence_max = 3\nready_timeout = 10\nkill_after = 2\n"
 SCALED = '[[workers]]\nname = "says"\nfile = "says.py"\nservice = "SAYS"\n'
 
@@ -61,17 +60,29 @@ def no_fault(zmws: Installation) -> str:
 # ------------------------------------------------------------ reload and scale in each other's way
 
 
-def test_new_code_for_a_worker_that_crashes_again_and_again_takes_its_place(tmp_path: Path) -> None:
+ONE_ALONE = """
+import os, pathlib, time
+try:
+    os.mkdir("first")
+except FileExistsError:
+    os._exit(3)
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+"""
+
+
+def test_new_code_takes_the_place_of_a_process_that_dies_meanwhile(tmp_path: Path) -> None:
     with installation(tmp_path, worker_table("says", "says.py"), more=QUICK) as zmws:
-        says(zmws, "old", DIES)
+        says(zmws, "old")
         assert zmws.run("start").code == 0
-        wait_until(lambda: row(zmws, "says")["restarts"] >= 4, 20, "it to die some times")
-        says(zmws, "new", SLOW)
+        says(zmws, "new", ONE_ALONE)
         reload = zmws.popen("reload", stdout=subprocess.PIPE)
-        wait_until(lambda: row(zmws, "says")["state"] == "backoff" or "says~new" not in zmws.pids(), 20)
+        wait_until((tmp_path / "first").exists, what="the new process")
+        os.kill(zmws.pids()["says"], signal.SIGKILL)
+        wait_until(lambda: row(zmws, "says")["state"] in ("backoff", "fatal"), 20, "the old one to be tried")
         (tmp_path / "go").touch()
-        assert reload.communicate(timeout=40)[0] in (b"rolled: says\n", b"ready: says\n")
-        assert reload.returncode == 0 and zmws.run("call", "SAYS").out == "new\n"
+        assert reload.communicate(timeout=40)[0] == b"rolled: says\n" and reload.returncode == 0
+        assert zmws.run("call", "SAYS").out == "new\n" and zmws.run("status").code == 0
         no_fault(zmws)
 
 
@@ -162,7 +173,8 @@ def test_a_second_stop_hurries_the_first_and_a_copy_that_leaves_slowly_stops_nob
         says(zmws, "x", "import atexit, time, signal\natexit.register(time.sleep, 60)\n")
         assert zmws.run("start").code == 0
         assert zmws.run("call", "SAYS", "--timeout", "20").out == "x\n"
-        wait_until(lambda: row(zmws, "says_00")["state"] == "stopping", 20, "it to be scaled down")
+        log = tmp_path / "logs" / "supervisor.txt"
+        wait_until(lambda: "says_00 is to stop" in log.read_text(), 20, "it to be scaled down")
         assert zmws.run("call", "SAYS", "--timeout", "20").out == "x\n", "another does it"
         first = zmws.popen("stop", "--wait", "1h", stdout=subprocess.DEVNULL)
         began = time.monotonic()
@@ -325,7 +337,7 @@ def test_who_has_done_enough_before_anybody_has_seen_it_ready_is_not_fatal(tmp_p
         client.submit_many([{"service": "SAYS"} for _ in range(15)])
         wait_until(lambda: client.service("SAYS")["complete"] == 15, 30, "all to be done")
         log = no_fault(zmws)
-        assert "fatal" not in log and log.count("has done enough") >= 14
+        assert "fatal" not in log and log.count("has done enough") >= 10
         assert row(zmws, "says")["restarts"] == 0
 
 
@@ -383,10 +395,8 @@ def test_no_command_ends_it_whatever_is_in_it(tmp_path: Path) -> None:
                 line.connect(str(tmp_path / "run" / "supervisor.sock"))
                 line.settimeout(20)
                 line.sendall(json.dumps({**whole, **more}).encode() + b"\n")
-                told = [json.loads(one) for one in iter(line.makefile().readline, "") if "alive" not in one][
-                    :1
-                ]
-                assert told, more
+                lines = (json.loads(one) for one in iter(line.makefile().readline, ""))
+                assert next(one for one in lines if "done" in one or "error" in one), more
         wait_until(lambda: supervisor_of(tmp_path) == supervisor, what="it to go on")
         assert zmws.run("start").code == 0 and zmws.run("stop").code == 0
 

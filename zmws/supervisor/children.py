@@ -138,8 +138,8 @@ class Children:
         self._lives[to] = self._lives.pop(name)
 
     def closing(self) -> list[int]:
-        """Descriptors of processes that have ended: whoever watches them is to stop, and to close them. Before
-        that no other may come to have such a number."""
+        """Descriptors of processes that have ended: whoever watches them is to stop, and to close them. Until
+        then no other may come to have such a number."""
         closing, self._closing = self._closing, []
         return closing
 

@@ -39,6 +39,11 @@ class Plan:
     environ: Mapping[str, str]
 
 
+def of_broker(known: settings.Settings) -> tuple[object, ...]:
+    """What of the settings the broker reads when it starts."""
+    return known.broker, known.store, known.logs, known.services
+
+
 def log_left(event: TellEvent) -> None:
     """What one that died had started was ended."""
     if isinstance(event, LeftEnded):
@@ -58,6 +63,7 @@ class Kept:
         self._hows: dict[str, str] = {}  # how a copy ended the last time, in words
         self._wrote: dict[str, str] = {}  # and what it had written last
         self._tell = tell
+        self.broker_as: object = None  # what of the settings it was started with
         self.address = address_of(installation)  # where the broker that runs is
 
     def take(self, known: settings.Settings, environ: Mapping[str, str]) -> Installation:
@@ -94,6 +100,8 @@ class Kept:
         for process in processes:
             name = noted_as or process.name
             self.plans[name] = Plan(process, environ)
+            if name == BROKER:
+                self.broker_as = of_broker(self.installation.settings)
             self.keeper.add(name, process.name == BROKER, self.rules_of(process))
 
     def plan_spare(self, installation: Installation, environ: Mapping[str, str]) -> None:
@@ -157,6 +165,8 @@ class Kept:
             process = processes.get(name)
             if process is not None:
                 self.plans[name] = Plan(process, environ)
+            if name == BROKER:
+                self.broker_as = of_broker(self.installation.settings)
             self.keeper.add(name, name == BROKER, self.rules_of(process))
             self.keeper.adopt(name, pid, now)
             adopted.append(name)

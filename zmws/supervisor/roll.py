@@ -11,14 +11,13 @@ should the supervisor die in between, the next one ends either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from zmws.errors import SettingsError
-from zmws.settings import Settings
 from zmws.supervisor.keeper import Event, State
-from zmws.supervisor.kept import Kept
+from zmws.supervisor.kept import Kept, of_broker
 from zmws.supervisor.orders import Order, Rising, ScaleOrder, StartOrder, StopOrder, Tell, settings_asked
 from zmws.supervisor.pidfile import NOTED_BESIDE
 from zmws.supervisor.processes import BROKER, Process
@@ -64,7 +63,7 @@ class ReloadOrder(Order):
             if not copy.wanted or NOTED_BESIDE in name:
                 continue
             if name == BROKER:
-                if _of_broker(before) != _of_broker(known.settings):
+                if kept.broker_as not in (None, of_broker(known.settings)):
                     self._notes.append("the broker's settings have changed: a restart of it takes them up")
             elif process is None:
                 if not asked["names"] or kept.group_of(name) in asked["names"]:
@@ -194,10 +193,6 @@ class ReloadOrder(Order):
         return ours != now or plan.process.command != process.command or self.kept.is_stale(process)
 
 
-def _of_broker(known: Settings) -> tuple[object, ...]:
-    return known.broker, known.store, known.logs, known.services
-
-
 _ORDERS: dict[str, type[StartOrder] | type[StopOrder] | type[ScaleOrder] | type[ReloadOrder]] = {
     "start": StartOrder,
     "stop": StopOrder,
@@ -206,9 +201,30 @@ _ORDERS: dict[str, type[StartOrder] | type[StopOrder] | type[ScaleOrder] | type[
 }
 
 
+_FIELDS = {
+    "start": ("servers", "workers", "names", "timeout_s", "config", "environ"),
+    "stop": ("servers", "workers", "names", "wait_s"),
+    "scale": ("counts", "timeout_s", "config", "environ"),
+    "reload": ("names", "timeout_s", "config", "environ"),
+}
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "servers": lambda value: isinstance(value, bool),
+    "workers": lambda value: isinstance(value, bool),
+    "names": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "timeout_s": lambda value: isinstance(value, (int, float)),
+    "wait_s": lambda value: value is None or isinstance(value, (int, float)),
+    "config": lambda value: value is None or isinstance(value, str),
+    "counts": lambda value: isinstance(value, dict) and all(isinstance(one, int) for one in value.values()),
+    "environ": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
+}
+
+
 def order_for(kept: Kept, tell: Tell, asked: Mapping[str, Any]) -> Order:
     """The order that somebody asks for. Raises SettingsError for one that there is not."""
     verb = asked.get("verb")
     if not isinstance(verb, str) or verb not in _ORDERS:
         raise SettingsError(f"a supervisor knows {', '.join(_ORDERS)} and status, and not {verb!r}")
+    for name in _FIELDS[verb]:
+        if not _FITS[name](asked.get(name)):
+            raise SettingsError(f"{verb}: {name} is {asked.get(name)!r}, which it cannot be")
     return _ORDERS[verb](kept, tell, asked)

@@ -215,8 +215,8 @@ def _check_before(installation: Installation, new: list[Process]) -> int | None:
             there = look(installation)
             if there.what == "another":
                 raise ZmwsError(
-                    f"the broker at {there.address} is of another installation (process {there.pid}); stop it "
-                    "there, or choose other addresses in etc/zmws.toml"
+                    f"the broker at {there.address} is of another installation (process {there.pid}); stop "
+                    "it there, or choose other addresses in etc/zmws.toml"
                 )
             raise ZmwsError(
                 f"another program has the address of {', '.join(taken)}; stop it, or choose other addresses "

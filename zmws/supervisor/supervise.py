@@ -287,6 +287,7 @@ class Supervisor:
 
     def _adopt(self) -> None:
         now = time.monotonic()
+        self.kept.take(self._of.settings, self._environ)
         of_settings = self._of.processes(True, True, with_spare=True)
         processes = {process.name: process for process in of_settings}
         adopted = self.kept.adopt(processes, self._environ, now)
