@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,15 @@ from zmws.supervisor.keeper import (
     Step,
 )
 
-RULES = Rules(ready_timeout_s=60, restart_delay_s=0.1, restart_delay_max_s=10, restart_window_s=60)
+RULES = Rules(
+    ready_timeout_s=60,
+    start_retries=3,
+    give_up=False,
+    restart_delay_max_s=10,
+    restart_window_s=60,
+    stop_timeout_s=30,
+    kill_after_s=10,
+)
 
 
 class House:
@@ -195,7 +204,7 @@ def test_who_never_gets_ready_is_fatal_is_told_once_more_each_time_and_tried_as_
 
 
 def test_who_gives_up_is_not_tried_again_before_somebody_asks_for_it() -> None:
-    house = House("a", rules=Rules(give_up=True, start_retries=1))
+    house = House("a", rules=replace(RULES, give_up=True, start_retries=1))
     house.want()
     house.ready("broker")
     house.end("a", 2)
@@ -241,7 +250,7 @@ def test_while_the_broker_does_not_answer_no_worker_is_late_but_the_broker_is() 
 
 
 def test_a_stop_tells_then_asks_for_what_is_in_hand_then_kills() -> None:
-    house = House("a", rules=Rules(stop_timeout_s=30, kill_after_s=10))
+    house = House("a", rules=RULES)
     house.up()
     house.stop("a")
     house.later(29.9)
@@ -329,7 +338,7 @@ def test_who_was_taken_over_is_not_started_and_waited_for_until_the_broker_knows
 def test_after_any_history_all_that_is_wanted_runs_or_will_be_tried() -> None:
     for seed in range(300):
         draw = random.Random(seed)
-        house = House("a", "b", "c", rules=Rules(give_up=False))
+        house = House("a", "b", "c", rules=RULES)
         house.want()
         for _ in range(draw.randrange(120)):
             name = draw.choice(["broker", "a", "b", "c"])
@@ -379,3 +388,49 @@ def test_events_say_when_it_is_tried_again() -> None:
     keeper.ended("broker", End(1, 0.5))
     (event,) = keeper.take()
     assert event == Event("broker", "died", End(1, 0.5), in_s=0.1)
+
+
+def test_who_asks_again_may_be_in_more_of_a_hurry_and_never_in_less() -> None:
+    house = House("a")
+    house.up()
+    house.stop("a", wait_s=1e9)
+    house.later(5)
+    house.stop("a", wait_s=2.0)
+    house.later(1.9)
+    assert house.signals == [("a", "SIGTERM")]
+    house.stop("a", wait_s=1e9)
+    house.later(0.1)
+    assert house.signals[1:] == [("a", "SIGINT")]
+
+
+def test_while_it_stood_still_itself_nobody_was_late() -> None:
+    house = House("a")
+    house.want()
+    house.ready("broker")
+    house.now += 100
+    house.keeper.stood_still(100)
+    house.later(0)
+    assert house.signals == []
+    house.later(60)
+    assert house.signals == [("a", "SIGKILL")]
+
+
+def test_who_was_ready_though_nobody_has_seen_it_did_not_fail_to_come_up() -> None:
+    house = House("a")
+    house.want()
+    house.ready("broker")
+    for code in (RECYCLED, 7, RECYCLED, 7):
+        house.keeper.ended("a", End(code, house.now, was_ready=True))
+        house.act()
+        if house.copy("a").state is State.BACKOFF:
+            house.until_started("a")
+    assert house.copy("a").deaths_before_ready == 0 and house.copy("a").restarts_since(0) == 2
+
+
+@pytest.mark.parametrize("code", [RECYCLED, DRAINED])
+def test_a_code_that_is_not_meant_is_a_death(code: int) -> None:
+    house = House("a")
+    house.up()
+    house.keeper.ended("a", End(code, house.now, meant=False))
+    house.act()
+    assert house.events == [("a", "died"), ("a", "started")] and house.copy("a").restarts_since(0) == 1

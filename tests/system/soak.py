@@ -96,6 +96,7 @@ def _load(zmws: Installation, stop: threading.Event, ids: list[str]) -> None:
 def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float) -> None:
     resumed_at: dict[int, float] = {}
     died_at: dict[int, float] = {}
+    was_killed = False  # the supervisor was, by us
     while time.monotonic() < until:
         time.sleep(draw.uniform(0.1, 0.8))
         now = time.monotonic()
@@ -105,8 +106,11 @@ def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float
             del resumed_at[pid]
         supervisor = supervisor_of(zmws.root)
         if supervisor is None:
+            if not was_killed:
+                soaked.wrong.append("the supervisor has ended by itself")
             soaked.blows["start"] += 1
             started = zmws.run("start", "--timeout", "3")
+            was_killed = False
             if started.code != 0 and "not ready" not in started.err:
                 soaked.wrong.append(f"start: {started.err}")
             continue
@@ -117,6 +121,7 @@ def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float
         with contextlib.suppress(ProcessLookupError):
             if draw.random() < 0.6:
                 os.kill(pid, signal.SIGKILL)
+                was_killed = was_killed or name == "supervisor"
                 died_at[pid] = time.monotonic()
                 soaked.blows[f"kill {kind}"] += 1
             else:
@@ -125,6 +130,12 @@ def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float
                 if name == "supervisor" or draw.random() < 0.5:
                     resumed_at[pid] = time.monotonic() + draw.uniform(0.0, 3.0)
                 soaked.blows[f"stop {kind}"] += 1
+        if draw.random() < 0.15 and supervisor_of(zmws.root) not in resumed_at:
+            verb = draw.choice([["reload", "one"], ["reload"], ["scale", f"one={draw.randrange(1, 4)}"]])
+            changed = zmws.run(*verb, "--timeout", "3")
+            soaked.blows[verb[0]] += 1
+            if "Traceback" in changed.err:
+                soaked.wrong.append(f"{verb}: {changed.err}")
         if draw.random() < 0.4 and supervisor_of(zmws.root) not in resumed_at:
             _look(zmws, soaked, died_at)
     for pid in resumed_at:
@@ -196,6 +207,8 @@ def _settle(zmws: Installation, soaked: Soaked, ids: list[str]) -> None:
             soaked.wrong.append(
                 f"{len(ids) - soaked.complete} of {len(ids)} acknowledged jobs are not complete"
             )
+    if "Traceback" in (zmws.root / "logs" / "supervisor.txt").read_text():
+        soaked.wrong.append((zmws.root / "logs" / "supervisor.txt").read_text())
     stopped = zmws.run("stop")
     left = [*processes_in(zmws.root), *filter(None, [supervisor_of(zmws.root)])]
     if stopped.code != 0 or left:

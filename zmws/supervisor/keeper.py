@@ -28,6 +28,7 @@ from typing import Literal
 RECYCLED, DRAINED = 75, 76  # exit codes of workers (zmws/work/run.py)
 REMEMBERED_S = 600.0  # restarts are counted for so long
 
+_DELAY_S = 0.1  # before the second restart
 _JITTER = 0.2  # of a delay: copies that died together do not start together
 
 
@@ -55,14 +56,13 @@ class Step(Enum):
 class Rules:
     """What holds for a copy; times in seconds."""
 
-    ready_timeout_s: float = 60.0
-    start_retries: int = 3
-    give_up: bool = False
-    restart_delay_s: float = 0.1
-    restart_delay_max_s: float = 10.0
-    restart_window_s: float = 60.0
-    stop_timeout_s: float = 30.0
-    kill_after_s: float = 10.0
+    ready_timeout_s: float
+    start_retries: int
+    give_up: bool
+    restart_delay_max_s: float
+    restart_window_s: float
+    stop_timeout_s: float
+    kill_after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ class Keeper:
             self._back_off(copy, end, now)
         else:
             copy.deaths_before_ready += 1
-            copy.delay_s = max(copy.delay_s, copy.rules.restart_delay_s)
+            copy.delay_s = max(copy.delay_s, _DELAY_S)
             self._back_off(copy, end, now)
         self._settle(now)
 
@@ -334,7 +334,7 @@ class Keeper:
             delay_s: float | None = None if rules.give_up else rules.restart_delay_max_s
         else:
             delay_s = copy.delay_s
-            copy.delay_s = min(max(2 * delay_s, rules.restart_delay_s), rules.restart_delay_max_s)
+            copy.delay_s = min(max(2 * delay_s, _DELAY_S), rules.restart_delay_max_s)
         if delay_s:
             delay_s *= 1 - _JITTER * self._jitter()
         self._move(copy, State.BACKOFF, now)
