@@ -136,11 +136,11 @@ def test_a_deployment_that_keeps_the_times_of_files_is_seen_and_so_is_going_back
     tmp_path: Path, how: str
 ) -> None:
     with installation(tmp_path, "") as zmws:
-        for what in ("one", "two"):
+        for what in ("one", "three"):
             (tmp_path / what).mkdir()
             (tmp_path / what / "says.py").write_text(SAYS.format(what=what))
         old = time.time() - 1000
-        for what in ("one", "two"):
+        for what in ("one", "three"):
             os.utime(tmp_path / what / "says.py", (old, old))
 
         def deploy(what: str) -> None:
@@ -155,7 +155,7 @@ def test_a_deployment_that_keeps_the_times_of_files_is_seen_and_so_is_going_back
         deploy("one")
         zmws.configure(worker_table("says", "current/says.py"))
         assert zmws.run("start").code == 0
-        for what in ("two", "one"):
+        for what in ("three", "one"):
             deploy(what)
             assert "runs older code" in zmws.run("status").err
             assert zmws.run("reload").out == "rolled: says\n"
