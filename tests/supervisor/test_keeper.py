@@ -434,3 +434,35 @@ def test_a_code_that_is_not_meant_is_a_death(code: int) -> None:
     house.keeper.ended("a", End(code, house.now, meant=False))
     house.act()
     assert house.events == [("a", "died"), ("a", "started")] and house.copy("a").restarts_since(0) == 1
+
+
+def test_who_waits_for_its_next_try_is_tried_at_once_as_if_for_the_first_time() -> None:
+    house = House("a", "b")
+    house.want()
+    house.ready("broker", "b")
+    house.end("a", 2)
+    house.end("a", 2) if house.copy("a").lives else house.until_started("a")
+    while not house.copy("a").is_fatal:
+        if house.copy("a").lives:
+            house.end("a", 2)
+        else:
+            house.until_started("a")
+    tries = house.started.count("a")
+    house.keeper.retry(["a", "b"], house.now)
+    house.act()
+    assert house.started.count("a") == tries + 1 and house.copy("a").deaths_before_ready == 0
+    assert house.started.count("b") == 1 and house.copy("b").state is State.RUNNING, "it is no matter of b"
+    house.end("a", 2)
+    assert house.until_started("a") == pytest.approx(0.1), "it begins anew"
+
+
+def test_one_that_is_asked_for_while_it_is_tried_again_has_all_its_tries() -> None:
+    house = House("a")
+    house.want()
+    house.ready("broker")
+    for _ in range(3):
+        house.end("a", 2)
+        house.until_started("a")
+    assert house.copy("a").is_fatal and house.copy("a").state is State.STARTING
+    house.want("a")
+    assert house.copy("a").deaths_before_ready == 0 and house.started.count("a") == 4
