@@ -62,6 +62,7 @@ class Children:
         self._of = installation
         self._lives: dict[str, _Life] = {}
         self._closing: list[int] = []
+        self._missed: set[str] = set()  # whose note was not there at the last look
 
     def pid(self, name: str) -> int | None:
         """The number of its process, None if there is none."""
@@ -149,10 +150,15 @@ class Children:
 
     def note_again(self) -> None:
         """Note those anew that somebody has removed the note of. Raises OSError."""
+        missed, self._missed = self._missed, set()
         for name, life in self._lives.items():
             file = PidFile(self._of.run_dir, name)
-            if not file.is_there() and runs(life.identity):
+            if file.is_there() or not runs(life.identity):
+                continue
+            if name in missed:
                 file.write(life.identity[0])
+            else:
+                self._missed.add(name)  # who ends well removes it himself, a little before he has gone
 
     def is_to_be_looked_at(self) -> bool:
         """Whether the end of one is only seen by looking."""
