@@ -115,11 +115,12 @@ def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float
                 soaked.wrong.append(f"start: {started.err}")
             continue
         victims = {**zmws.pids(), "supervisor": supervisor}
-        name = draw.choice(sorted(victims))
+        is_first = not soaked.blows
+        name = "supervisor" if is_first else draw.choice(sorted(victims))
         pid = victims[name]
         kind = name.partition("_")[0]
         with contextlib.suppress(ProcessLookupError):
-            if draw.random() < 0.6:
+            if is_first or draw.random() < 0.6:
                 os.kill(pid, signal.SIGKILL)
                 was_killed = was_killed or name == "supervisor"
                 died_at[pid] = time.monotonic()
@@ -188,6 +189,7 @@ def _settle(zmws: Installation, soaked: Soaked, ids: list[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
     wait_until(lambda: zmws.run("start").code == 0, 60, "all to run")
+    _look(zmws, soaked, {})
     status = zmws.run("status")
     if status.code != 0:
         soaked.wrong.append(f"status at the end: {status.out} {status.err}")
