@@ -131,7 +131,9 @@ def _blows(zmws: Installation, draw: random.Random, soaked: Soaked, until: float
                 if name == "supervisor" or draw.random() < 0.5:
                     resumed_at[pid] = time.monotonic() + draw.uniform(0.0, 3.0)
                 soaked.blows[f"stop {kind}"] += 1
-        if draw.random() < 0.15 and supervisor_of(zmws.root) not in resumed_at:
+        # A reload without a supervisor would begin one: that is for `start`.
+        has_died = name == "supervisor" or supervisor_of(zmws.root) in (None, *resumed_at)
+        if draw.random() < 0.15 and not has_died:
             verb = draw.choice([["reload", "one"], ["reload"], ["scale", f"one={draw.randrange(1, 4)}"]])
             changed = zmws.run(*verb, "--timeout", "3")
             soaked.blows[verb[0]] += 1

