@@ -83,8 +83,12 @@ class Installation:
 
     def pids(self) -> dict[str, int]:
         """What the pid files say, whether it runs or not; without the supervisor."""
-        files = (file for file in (self.root / "run").glob("*.pid") if file.stem != "supervisor")
-        return {file.stem: int(file.read_text()) for file in files}
+        pids = {}
+        for file in (self.root / "run").glob("*.pid"):
+            with contextlib.suppress(FileNotFoundError):  # it has just been renamed or removed
+                if file.stem != "supervisor":
+                    pids[file.stem] = int(file.read_text())
+        return pids
 
     def kill_supervisor(self) -> None:
         """Now what dies stays dead."""
