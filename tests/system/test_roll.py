@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -33,8 +34,14 @@ class Says(WorkerBase):
 """
 
 
-def says(zmws: Installation, what: str) -> None:
-    (zmws.root / "says.py").write_text(SAYS.format(what=what))
+VERSIONS = itertools.count(1)
+
+
+def says(zmws: Installation, what: str, before: str = "") -> None:
+    """Write its file. Each is of another size: Python takes the compiled file of before for one of the same
+    size and of the same second."""
+    text = before + SAYS.format(what=what) + "#" * next(VERSIONS)
+    (zmws.root / "says.py").write_text(text)
 
 
 def settled(zmws: Installation) -> None:
@@ -167,13 +174,13 @@ def test_a_supervisor_that_dies_in_a_roll_leaves_one_process_of_the_copy(tmp_pat
         assert zmws.run("start").code == 0
         before = zmws.pids()["says"]
         if moment == "old":  # the old one has a job in hand, and takes its time to leave
-            (tmp_path / "says.py").write_text(SAYS.format(what="old").replace("0.005", "3"))
+            (tmp_path / "says.py").write_text(SAYS.format(what="old").replace("0.005", "3.0"))
             assert zmws.run("reload").code == 0
             before = zmws.pids()["says"]
             assert zmws.run("submit", "SAYS").code == 0
             says(zmws, "new")
         else:
-            (tmp_path / "says.py").write_text(SLOW + SAYS.format(what="new"))
+            says(zmws, "new", SLOW)
         rolling = zmws.popen("reload")
         wait_until(lambda: f"says~{moment}" in zmws.pids(), what="the second process")
         rolling.kill()  # it would have the next one do it
@@ -193,7 +200,7 @@ def test_a_copy_that_is_stopped_in_a_roll_is_stopped_with_both(tmp_path: Path) -
     with installation(tmp_path, worker_table("says", "says.py")) as zmws:
         says(zmws, "old")
         assert zmws.run("start").code == 0
-        (tmp_path / "says.py").write_text(SLOW + SAYS.format(what="new"))
+        says(zmws, "new", SLOW)
         rolling = zmws.popen("reload")
         wait_until(lambda: "says~new" in zmws.pids(), what="the second process")
         assert zmws.run("stop", "says").code == 0

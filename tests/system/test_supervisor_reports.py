@@ -26,6 +26,7 @@ from tests.system.installation import (
     supervisor_of,
     worker_table,
 )
+from tests.system.test_roll import VERSIONS
 from tests.system.test_supervisor import another, row
 from zmws.client.synchronous import Client
 from zmws.testing import free_ports
@@ -47,7 +48,8 @@ SCALED = '[[workers]]\nname = "says"\nfile = "says.py"\nservice = "SAYS"\n'
 
 
 def says(zmws: Installation, what: str, before: str = "") -> None:
-    (zmws.root / "says.py").write_text(before + SAYS.format(what=what))
+    text = before + SAYS.format(what=what) + "#" * next(VERSIONS)  # each of another size (test_roll.py)
+    (zmws.root / "says.py").write_text(text)
 
 
 def no_fault(zmws: Installation) -> str:
