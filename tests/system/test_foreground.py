@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -166,7 +166,7 @@ def test_as_the_first_process_of_a_container_it_leaves_no_zombie_and_sigterm_sto
 ) -> None:
     with installation(tmp_path, worker_table("leaves", "leaves.py")) as zmws:
         (tmp_path / "leaves.py").write_text(LEAVES)
-        with in_foreground(zmws, "unshare", "--pid", "--fork", "--mount-proc", "--") as (process, lines):
+        with in_foreground(zmws, "unshare", "--pid", "--kill-child", "--mount-proc", "--") as (process, lines):
             wait_until(lambda: zmws.run("call", "LEAVES", "--timeout", "1").out == "left\n", 20, "an answer")
             assert (tmp_path / "run" / "supervisor.pid").read_text() == "1\n"
             for _ in range(3):
@@ -176,9 +176,12 @@ def test_as_the_first_process_of_a_container_it_leaves_no_zombie_and_sigterm_sto
 
             def children() -> list[str]:
                 """The states of the first process's children."""
-                numbers = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-                stats = (Path(f"/proc/{number}/stat").read_text() for number in numbers)
-                return [stat.rpartition(")")[2].split()[0] for stat in stats]
+                states = []
+                for number in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+                    with suppress(FileNotFoundError, ProcessLookupError):  # gone since it was listed
+                        stat = Path(f"/proc/{number}/stat").read_text()
+                        states.append(stat.rpartition(")")[2].split()[0])
+                return states
 
             wait_until(lambda: len(children()) == 2 and "Z" not in children(), what="no zombie to be left")
             job = zmws.run("submit", "LEAVES").out.strip()
