@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.core.jobs import a_job
-from zmws.core.group import ALL_IN_STORE, Group, Queue
+from zmws.core.group import ALL_IN_STORE, LOOK_BACK, Group, Queue
 from zmws.core.writes import Key
 
 
@@ -35,16 +35,35 @@ def test_whatever_order_jobs_come_in_they_go_by_rank_and_number() -> None:
 
 
 def test_the_last_of_the_line_goes_but_not_the_head_and_nothing_that_is_written() -> None:
-    queue, jobs = Queue(), [a_job(n) for n in (1, 2, 3)]
+    queue, jobs = Queue(), [a_job(n) for n in range(1, 5)]
     assert queue.pop_last() is None
     for job in jobs:
         queue.push(job)
-    jobs[2].last_write = object()
-    assert queue.pop_last() is None and queue.live == 3
-    jobs[2].move("cancel", 0.0)
+    jobs[3].last_write = object()
+    assert queue.pop_last() is jobs[2] and queue.live == 3, "the one before it goes"
+    jobs[3].move("cancel", 0.0)
     queue.left()
     assert queue.pop_last() is jobs[1] and queue.live == 1
     assert queue.pop_last() is None and queue.head() is not None
+
+
+def test_only_the_last_few_of_the_line_are_looked_at() -> None:
+    queue, jobs = Queue(), [a_job(n) for n in range(LOOK_BACK + 3)]
+    for job in jobs:
+        queue.push(job)
+    for job in jobs[-LOOK_BACK:]:
+        job.last_write = object()
+    assert queue.pop_last() is None
+    jobs[-LOOK_BACK].last_write = None
+    assert queue.pop_last() is jobs[-LOOK_BACK]
+
+
+def test_where_most_came_out_of_order_the_last_of_them_go_too() -> None:
+    queue, jobs = Queue(), [a_job(n, float(-n)) for n in range(6)]
+    for job in jobs:
+        queue.push(job)
+    assert [queue.pop_last() for _ in range(6)] == [*jobs[:5], None]
+    assert order(queue) == [5]
 
 
 def test_the_last_of_the_line_may_go_where_the_head_is_in_the_heap() -> None:

@@ -64,4 +64,8 @@ class Ahead:
                 continue
             since = max(self._free_since.setdefault(token, now), self._given[token])
             most = LIES_S if self.faultless else LIES_S_MAX
+            if not self.faultless and not assignment.ahead and isinstance(assignment.taker, Session):
+                # FINALs have moved it up: a process that stands from that moment on is not known from one
+                # that runs it, until it is taken for lost.
+                most += assignment.taker.expiry_s
             demand(now - since <= most, f"{token!r} has lain for {now - since:.3f} s, and a slot was free")

@@ -166,7 +166,8 @@ def test_as_the_first_process_of_a_container_it_leaves_no_zombie_and_sigterm_sto
 ) -> None:
     with installation(tmp_path, worker_table("leaves", "leaves.py")) as zmws:
         (tmp_path / "leaves.py").write_text(LEAVES)
-        with in_foreground(zmws, "unshare", "--pid", "--kill-child", "--mount-proc", "--") as (process, lines):
+        alone = ("unshare", "--pid", "--kill-child", "--mount-proc", "--")
+        with in_foreground(zmws, *alone) as (process, lines):
             wait_until(lambda: zmws.run("call", "LEAVES", "--timeout", "1").out == "left\n", 20, "an answer")
             assert (tmp_path / "run" / "supervisor.pid").read_text() == "1\n"
             for _ in range(3):

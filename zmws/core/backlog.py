@@ -82,13 +82,20 @@ class Backlog:
                 self._let_go_scheduled(service, job)
 
     def trim(self, service: Service, name: str | None) -> None:
-        """Keep to the window: the last of the group that has grown goes, one for each that comes."""
+        """Keep to the window: the last of the group that has grown go, two for each that comes.
+
+        One would not do: at times none can go, for a write of the last is under way. All at once would
+        throw a page out that has just come in.
+        """
         limits = self.turn.limits
-        if service.held > limits.window_jobs_max or service.held_bytes > limits.window_bytes_max:
+        for _ in range(2):
+            if service.held <= limits.window_jobs_max and service.held_bytes <= limits.window_bytes_max:
+                return
             job = service.let_go_last(name)
-            if job is not None:
-                del self._stored[job.id]
-                self._plan_look()
+            if job is None:
+                return
+            del self._stored[job.id]
+            self._plan_look()
 
     def _let_go(self, service: Service, job: Job) -> None:
         del self._stored[job.id]

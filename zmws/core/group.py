@@ -23,6 +23,7 @@ from zmws.core.writes import Key
 # Rank, number, when it came into the queue, job. A stale entry may have the rank and number of the very job
 # that stands there anew (Rule 3), and jobs are not to be compared.
 Entry = tuple[float, int, int, Job]
+LOOK_BACK = 8  # how many of the last are looked at for one that can go
 ALL_IN_STORE: Key = (float("-inf"), -1)  # the horizon of a group of which nothing is here
 
 
@@ -67,16 +68,24 @@ class Queue:
             self._line.popleft()
 
     def pop_last(self) -> Job | None:
-        """Take out the last of the line, for the store alone to keep: not the head, and nothing of which
-        a write is under way. None if there is none such."""
-        line = self._line
+        """Take out one at the end of the line, for the store alone to keep: not the head, and nothing of
+        which a write is under way. None if there is none such among the last few."""
+        if len(self._heap) > len(self._line):
+            # What came out of order is most of it (so this is seldom): it has an end, too.
+            self._line = deque(sorted(entry for entry in self._entries() if entry[3].state == WAITING))
+            self._heap = []
+        head, line = self.head(), self._line
         while line and line[-1][3].state != WAITING:
             line.pop()
-        head = self.head()
-        if head is None or not line or line[-1][3].last_write is not None or line[-1][2] == head[2]:
-            return None
-        self.live -= 1
-        return line.pop()[3]
+        for place in range(-1, -1 - min(LOOK_BACK, len(line)), -1):
+            entry = line[place]
+            if entry is head:
+                return None
+            if entry[3].state == WAITING and entry[3].last_write is None:
+                del line[place]
+                self.live -= 1
+                return entry[3]
+        return None
 
     def left(self) -> None:
         """A job has left from within. The stale entries hold on to their jobs: they must not be many."""
@@ -87,7 +96,10 @@ class Queue:
             heapq.heapify(self._heap)
 
     def __iter__(self) -> Iterator[Job]:
-        return (entry[3] for entry in chain(self._line, self._heap) if entry[3].state == WAITING)
+        return (entry[3] for entry in self._entries() if entry[3].state == WAITING)
+
+    def _entries(self) -> Iterator[Entry]:
+        return chain(self._line, self._heap)
 
 
 class Group:
