@@ -121,7 +121,7 @@ def test_the_shape_of_a_job_is_as_the_broker_makes_it() -> None:
     one = job.Job(id="a", service="S", kind="stored", body=(), created_at=0.0, ready_at=0.0, rank=0.0)
     names = list(job.record(one, 0.0))
     assert _shape("A job is `") == names
-    assert names[len(job.summary(one, 0.0))] == "params", "lists leave out `params` and what follows it"
+    assert names[len(job.summary(one, 0.0))] == "meta", "lists leave out `meta` and what follows it"
 
 
 def test_every_verb_of_the_command_line_is_explained() -> None:

@@ -40,7 +40,9 @@ def test_ready_is_greeted_with_the_pace_and_counted() -> None:
         "takes": ["RELEASE", "SLOTS", "SAVE", "STACK"],
     }
     assert scene.counted("workers_ready") == 1
-    assert scene.sent["news"] == [[b"worker.ready", b'{"id": "w", "service": "E"}']]
+    assert scene.sent["news"] == [
+        [b"worker.ready", b'{"id": "w", "service": "E", "at": "2023-11-14T22:13:20.000Z"}']
+    ]
     scene.beat("W", b"MEMORY 1234")
     assert rows(scene)["w"] == {
         "id": "w",
@@ -58,10 +60,12 @@ def test_ready_is_greeted_with_the_pace_and_counted() -> None:
     }
     scene.sent.clear()
     scene.work("W", b"\x06")
-    assert scene.sent["news"] == [[b"worker.gone", b'{"id": "w", "service": "E", "why": "left"}']]
+    assert scene.sent["news"] == [
+        [b"worker.gone", b'{"id": "w", "service": "E", "at": "2023-11-14T22:13:20.000Z", "why": "left"}']
+    ]
     scene.ready("V", "E", services={"E": {}, "F": {}})
     told = json.loads(scene.sent["news"][-1][1])
-    assert told == {"id": "v", "service": "E", "services": ["E", "F"]}
+    assert told == {"id": "v", "service": "E", "at": "2023-11-14T22:13:20.000Z", "services": ["E", "F"]}
 
 
 def test_a_worker_of_several_services_is_the_first_of_each_and_known_after_a_restart() -> None:

@@ -221,7 +221,7 @@ def test_each_state_and_the_progress_are_news() -> None:
     ]
     at = "2023-11-14T22:13:21.000Z"
     assert told[3][1] == {"id": "j", "service": "E", "state": "running", "attempt": 1, "at": at}
-    assert told[4][1] == {"id": "j", "service": "E", "done": 0.5, "text": "half"}
+    assert told[4][1] == {"id": "j", "service": "E", "done": 0.5, "text": "half", "at": at}
     scene.core.turn.news_wanted = False
     scene.submit("k", "SYNC-E")
     assert "news" not in scene.sent

@@ -103,8 +103,8 @@ PROMISES = [
         "the window is not kept to",
         Backlog,
         "trim",
-        "service.held > limits.window_jobs_max or service.held_bytes > limits.window_bytes_max",
-        "False",
+        "service.held <= limits.window_jobs_max and service.held_bytes <= limits.window_bytes_max",
+        "True",
     ),
     Mutation(
         "who waits for a job is not told that its time is over",

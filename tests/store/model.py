@@ -150,6 +150,7 @@ class ModelStore:
             assert isinstance(write, RememberService), write
             known = self.services.get(write.service, KnownService(write.service))
             told = {"paused": write.paused, "defaults": write.defaults, "params": write.params}
+            told["limits"] = write.limits
             said = {name: value for name, value in told.items() if value is not None}
             self.services[write.service] = known._replace(**said)
         return None

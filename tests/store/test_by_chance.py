@@ -98,6 +98,7 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
             paused=chance.choice((None, True, False)),
             defaults=chance.choice((None, "{}", '{"retries": 1}')),
             params=chance.choice((None, '{"type": "object"}', '{"title": "\\ud800"}')),
+            limits=chance.choice((None, "{}", '{"rate": 2}')),
         )
     if kind == "delete":
         return delete(job_id)

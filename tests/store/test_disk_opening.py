@@ -225,7 +225,8 @@ def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
         connection.executescript(
             "DROP INDEX jobs_scheduled; ALTER TABLE jobs DROP COLUMN by_wall; "
             "ALTER TABLE jobs DROP COLUMN saved; ALTER TABLE services DROP COLUMN defaults; "
-            "ALTER TABLE services DROP COLUMN params; PRAGMA user_version = 1;"
+            "ALTER TABLE services DROP COLUMN params; ALTER TABLE jobs DROP COLUMN meta; "
+            "ALTER TABLE services DROP COLUMN limits; PRAGMA user_version = 1;"
             "CREATE INDEX jobs_scheduled ON jobs (ready_at, number, service, state) WHERE state = 'scheduled'"
         )
     store = opened(path)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from zmws.errors import ZmwsError
-from zmws.work.own_client import OwnClient, client_endpoint, endpoint_told
+from zmws.settings.addresses import seen_from
+from zmws.work.own_client import OwnClient, endpoint_told
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ from zmws.work.own_client import OwnClient, client_endpoint, endpoint_told
 def test_a_wildcard_stands_for_the_host_that_the_worker_reaches(
     told: str, connected: str, endpoint: str
 ) -> None:
-    assert client_endpoint(told, connected) == endpoint
+    assert seen_from(told, connected) == endpoint
 
 
 class FakeClient:

@@ -11,8 +11,9 @@ from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, REFUSED, TIMED_OUT, error_shown
 from zmws.cli.options import Connect, broker_options, filter_options, json_option, sure
 from zmws.cli.output import echo, say
+from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.records import show_lines, show_record
-from zmws.cli.tables import clock, plain, show_json, show_result
+from zmws.cli.tables import clock, plain, show_done, show_json, show_result
 from zmws.client.answers import outcome_of
 from zmws.client.job import STACK_S
 from zmws.client.synchronous import Client
@@ -26,7 +27,7 @@ _timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="H
 
 @click.group()
 def job() -> None:
-    """Look at a job, wait for it, ask where it is; cancel, retry or delete one or many."""
+    """Look at a job, wait for it, ask where it is; cancel, retry, copy or delete one or many."""
 
 
 @job.command()
@@ -130,6 +131,34 @@ def stack(job_id: str, timeout: float, as_json: bool, connect: Connect) -> int:
         return 0
     show_lines(told["stack"], "")
     say(f"job {job_id} on worker {told['worker']}, at {clock(told['at'])}")
+    return 0
+
+
+@job.command()
+@click.argument("job_id", metavar="ID")
+@click.argument("params", nargs=-1)
+@click.option("--service", help="For another service.")
+@raw_option
+@job_option_flags()
+@json_option
+@broker_options
+def copy(
+    job_id: str,
+    params: tuple[str, ...],
+    service: str | None,
+    raw: str | None,
+    as_json: bool,
+    connect: Connect,
+    **options: Any,
+) -> int:
+    """Run a job again as a new one, and print its id. What is given here (PARAMS in whole, options) goes
+    before what the job has: its parameters, priority, ttr, retries, backoff, keep, group and meta."""
+    asked = job_options_given(options)
+    given = parse_params(params, raw)
+    with connect() as client:
+        made = client.job(job_id).copy(given, service=service, **asked)
+    told = {"id": made.id, "existing": made.existing, "durability": made.durability}
+    show_done(told, made.id, as_json)
     return 0
 
 

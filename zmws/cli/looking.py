@@ -1,4 +1,5 @@
-"""`zmws jobs`, `services`, `workers`, `stats`: looking on, and what one does to a service or worker there."""
+"""`zmws jobs`, `peek`, `services`, `workers`, `stats`: looking on, and what one does to a service or worker
+there."""
 
 from __future__ import annotations
 
@@ -52,6 +53,25 @@ def jobs(
     show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "NOTE"), rows, may_cut=("NOTE",))
     if page["next"] is not None:
         say(f"there are more than {limit}; --limit shows more")
+    return 0
+
+
+@click.command()
+@service_argument()
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1), help="How many at most.")
+@json_option
+@broker_options
+def peek(service: str, limit: int, as_json: bool, connect: Connect) -> int:
+    """List the jobs of SERVICE that would start next, in their order. None is taken."""
+    with connect() as client:
+        found = client.peek(service, limit)
+    if as_json:
+        show_json({"jobs": found})
+        return 0
+    rows = [
+        (row["id"], row["priority"], row["group"], row["attempt"], age(row["created_at"])) for row in found
+    ]
+    show_table(("ID", "PRIORITY", "GROUP", "ATTEMPT", "AGE"), rows)
     return 0
 
 

@@ -62,6 +62,10 @@ class AsyncJob:
         """As `Job.delete`."""
         await wrap_future(self._job.asked("zmws.delete"))
 
+    async def copy(self, params: Any = None, *, service: str | None = None, **options: Any) -> AsyncJob:
+        """As `Job.copy`."""
+        return AsyncJob(await wrap_future(self._job.copy_future(params, service, options)))
+
     async def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
         """As `Job.stack`."""
         return dict(await wrap_future(self._job.stack_future(timeout)))
@@ -233,6 +237,14 @@ class AsyncClient:
     async def resume(self, service: str) -> None:
         """As `Client.resume`."""
         await self.ask("zmws.resume", {"service": service})
+
+    async def limit(self, service: str, **limits: Any) -> dict[str, Any]:
+        """As `Client.limit`."""
+        return dict(await self.ask("zmws.limit", {"service": service, **limits}))
+
+    async def peek(self, service: str, limit: int = 10) -> list[dict[str, Any]]:
+        """As `Client.peek`."""
+        return list((await self.ask("zmws.peek", {"service": service, "limit": limit}))["jobs"])
 
     async def forget(self, service: str) -> None:
         """As `Client.forget`."""

@@ -24,6 +24,7 @@ _EXPECTED = {
     "seconds": "a number of seconds, or a timedelta",
     "whole": "a whole number",
     "id": "a text, or a UUID",
+    "object": "a dict that JSON can hold",
 }
 
 
@@ -97,11 +98,11 @@ def _option(name: str, value: Any) -> Any:
         if isinstance(value, uuid.UUID):
             return str(value)
     try:
-        if isinstance(value, (str, int, float)):
+        if isinstance(value, dict) if kind == "object" else isinstance(value, (str, int, float)):
             json.dumps(value, allow_nan=False)
             return value
-    except ValueError:
-        pass  # NaN, an infinity, or a number of thousands of digits
+    except (TypeError, ValueError, RecursionError):
+        pass  # NaN, an infinity, a number of thousands of digits, what is no JSON
     raise _wrong(name, value, _EXPECTED.get(kind, "a text or a number"))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from zmws.client.answers import Steps, finished, outcome_of
+from zmws.client.answers import Steps, finished, options_of, outcome_of
 from zmws.client.asked import then, waited
 from zmws.client.asker import Asker
-from zmws.client.given import Seconds, seconds, seconds_or_none
+from zmws.client.given import Seconds, seconds, seconds_or_none, service_of
 from zmws.core.states import FINAL_STATES
 from zmws.errors import JobTimeout
+from zmws.wire.values import field_of
 
 STACK_S = 5.0  # in which a worker is to say where its job is
 WAIT_S = 30.0  # one question that waits; longer waits are several
@@ -70,6 +71,12 @@ class Job:
         """Delete its record. Raises Refused (not_possible) if it has not ended."""
         waited(self.asked("zmws.delete"))
 
+    def copy(self, params: Any = None, *, service: str | None = None, **options: Any) -> Job:
+        """Run it again as a new job, which has its parameters, priority, ttr, retries, backoff, keep, group
+        and meta, but for what is given here: `params` (JSON or bytes; None: the same), `service`, and
+        options as of `Client.submit` (`id`: of the new job). Raises Refused (unknown_job, queue_full ...)."""
+        return waited(self.copy_future(params, service, options))
+
     def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
         """Where it is at this moment: `stack` (a text), `worker` and `at`, as its worker tells within
         `timeout` seconds. Raises Refused: not_possible if it does not run, no_answer if its worker has not
@@ -83,6 +90,23 @@ class Job:
         patience = seconds("timeout", timeout)
         question = {"id": self.id, "timeout": patience}
         return self._asker.answer_future("zmws.stack", question, patience)
+
+    def copy_future(self, params: Any, service: str | None, options: Mapping[str, Any]) -> Future[Job]:
+        """As `copy`, without waiting."""
+        given = options_of(options)
+        question: dict[str, Any] = {
+            **given,
+            "id": self.id,
+            "new_id": given["id"],
+            **field_of("params", params),
+        }
+        if service is not None:
+            question["service"] = service_of(service)
+        asked = self._asker.answer_future("zmws.copy", question)
+        return then(asked, self._copied)
+
+    def _copied(self, told: dict[str, Any]) -> Job:
+        return Job(self._asker, told["id"], told["service"], told["durability"], told["existing"])
 
     def asked(self, service: str) -> Future[Any]:
         """The answer of a `zmws.*` service that takes the job's id."""

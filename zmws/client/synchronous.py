@@ -28,6 +28,8 @@ from zmws.wire.at_client import Reply
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from zmws.client.news import News
+
 _COROUTINE = 0x80  # CO_COROUTINE of inspect, whose import costs the start of every command
 
 
@@ -73,8 +75,8 @@ class Client(Asker):
     # ------------------------------------------------------------ asynchronous
 
     def submit(self, service: str, params: Any = None, **options: Any) -> Job:
-        """Submit a job, return when it is accepted. Options: id, priority, delay, at, ttr, retries,
-        backoff, expires, unique, keep, durability, group (docs/options.md). `at` may be a datetime with its
+        """Submit a job, return when it is accepted. Options: id, priority, delay, at, ttr, retries, backoff,
+        expires, unique, keep, durability, group, meta (docs/options.md). `at` may be a datetime with its
         zone, `id` a UUID, and what is in seconds a timedelta.
 
         Raises ServiceUnknown, Refused, BrokerUnreachable.
@@ -156,6 +158,19 @@ class Client(Asker):
         """The broker's counters and limits, as docs/protocol.md shows them."""
         return dict(self.ask("zmws.stats"))
 
+    def news(self, service: str | None = None) -> News:
+        """What happens to all jobs and workers from now on, or to those of one service: `zmws.client.news`.
+        Raises BrokerUnreachable, and Refused (no_news) from a broker too old to say where it tells them."""
+        told = self.ask("zmws.hello").get("news")
+        if not told:
+            raise Refused(
+                "no_news", "the broker does not say where it tells its news; it is too old for that"
+            )
+        from zmws.client.news import News  # not at the top: `zmws call` needs none of it
+        from zmws.settings.addresses import seen_from
+
+        return News(seen_from(told, self._connection.dialog.broker), service)
+
     # ------------------------------------------------------------ an operator's part
 
     def cancel_jobs(self, **filter: Any) -> int:
@@ -186,6 +201,17 @@ class Client(Asker):
     def resume(self, service: str) -> None:
         """Start jobs of a paused service again."""
         self.ask("zmws.resume", {"service": service})
+
+    def limit(self, service: str, **limits: Any) -> dict[str, Any]:
+        """Set limits of a service, as of now: max_running=, rate=, max_waiting= (None: as the configuration
+        says), paused=; with version=, as `service` told it, only if nobody has changed the service since.
+        They hold over a restart. Returns what `service` does. Raises Refused (changed), ServiceUnknown."""
+        return dict(self.ask("zmws.limit", {"service": service, **limits}))
+
+    def peek(self, service: str, limit: int = 10) -> list[dict[str, Any]]:
+        """The jobs of a service that would start next, in their order; none is taken. Raises
+        ServiceUnknown."""
+        return list(self.ask("zmws.peek", {"service": service, "limit": limit})["jobs"])
 
     def forget(self, service: str) -> None:
         """Make a service unknown, until a worker registers it again; records of its jobs are kept. Raises

@@ -73,7 +73,7 @@ class Broker:
         self.turn = turn = Turn(limits, suppliers)
         self.host = Host()
         self.held = held = Held(turn, services, durability)
-        self.watchers = Watchers(turn)
+        self.watchers = Watchers(turn, self.host)
         self.life = Life(turn, held, self.watchers)
         self.dispatch = Dispatch(turn, held, self.life)
         self.strangers = Strangers(turn)
@@ -101,6 +101,7 @@ class Broker:
         """Ask the store for what an earlier run left. `recovered` is true when it has been taken in."""
         turn = self.turn
         self.host.started_at = turn.wall
+        self.host.life = f"{int(turn.wall * 1e6):x}"
         turn.reads.append(ReadUnfinished("recovery"))
         turn.timers.add(turn.now + turn.limits.probe_interval_s, self._probe, None)
         turn.timers.add(turn.now + PRUNE_INTERVAL_S, self._prune, None)

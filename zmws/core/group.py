@@ -15,6 +15,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
+from operator import itemgetter
 
 from zmws.core.job import MEMORY, Job
 from zmws.core.states import WAITING
@@ -72,14 +73,16 @@ class Queue:
         which a write is under way. None if there is none such among the last few."""
         if len(self._heap) > len(self._line):
             # What came out of order is most of it (so this is seldom): it has an end, too.
-            self._line = deque(sorted(entry for entry in self._entries() if entry[3].state == WAITING))
+            self._line = deque(sorted(self.entries()))
             self._heap = []
         head, line = self.head(), self._line
+        if head is None:
+            return None
         while line and line[-1][3].state != WAITING:
             line.pop()
         for place in range(-1, -1 - min(LOOK_BACK, len(line)), -1):
             entry = line[place]
-            if entry is head:
+            if entry[2] == head[2]:
                 return None
             if entry[3].state == WAITING and entry[3].last_write is None:
                 del line[place]
@@ -96,10 +99,11 @@ class Queue:
             heapq.heapify(self._heap)
 
     def __iter__(self) -> Iterator[Job]:
-        return (entry[3] for entry in self._entries() if entry[3].state == WAITING)
+        return (entry[3] for entry in self.entries())
 
-    def _entries(self) -> Iterator[Entry]:
-        return chain(self._line, self._heap)
+    def entries(self) -> Iterator[Entry]:
+        """Of all that wait, in no order."""
+        return (entry for entry in chain(self._line, self._heap) if entry[3].state == WAITING)
 
 
 class Group:
@@ -128,6 +132,13 @@ class Group:
         if first is None or (self.horizon is not None and first[:2] >= self.horizon):
             return None
         return first
+
+    def coming(self, most: int) -> list[Job]:
+        """The jobs that `next` would show one after the other, at most so many."""
+        entries = chain(self.stored.entries(), self.memory.entries())
+        horizon = self.horizon
+        ready = (entry for entry in entries if horizon is None or entry[:2] < horizon)
+        return [entry[3] for entry in heapq.nsmallest(most, ready, key=itemgetter(0, 1, 2))]
 
     def lower(self, key: Key) -> None:
         """A waiting job with this key stands in the store alone."""

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from zmws.core.job import Job
-from zmws.core.options import ServiceOptions, worker_options
+from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
@@ -127,6 +127,7 @@ class Held:
         if known.paused is not None:
             service.paused = known.paused
         service.params = known.params
+        self._recall_limits(service, known.limits)
         try:
             service.take_defaults(worker_options(json.loads(known.defaults or "{}")))
         except OptionError as wrong:  # the configuration is another by now, or the program
@@ -134,9 +135,25 @@ class Held:
             text = f"what a worker told of {known.name} before is left out: {wrong}"
             self.turn.note("warning", text)
 
+    def _recall_limits(self, service: Service, limits: str | None) -> None:
+        for name, value in json.loads(limits or "{}").items():
+            try:
+                service.limit(service.limited | {name: option(name, LIMITS[name], value)})
+            except (KeyError, OptionError) as wrong:  # the program is another by now
+                text = f"what an operator set of {service.name} before is left out: {wrong}"
+                self.turn.note("warning", text)
+
+    def limit(self, service: Service, limited: dict[str, Any]) -> Write:
+        """What an operator sets of a service survives a restart."""
+        service.limit(limited)
+        write = RememberService(service.name, limits=json.dumps(limited))
+        self.turn.write_for(write, None)
+        return write
+
     def forget(self, service: Service) -> Write:
         """It is unknown from now on, until a worker registers it again."""
         service.registered = False
+        service.limit({})
         service.take_defaults({})
         service.params = None
         service.paused = service.options.paused

@@ -12,6 +12,7 @@ class Host:
     version: str = ""  # of zmws
     libzmq: str = ""  # its version
     started_at: float = 0.0  # by the wall
+    life: str = ""  # a word that no other run of the broker has
     pid: int = 0
     installation: str = ""  # which one the broker belongs to: settings.Settings.installation
     store_is_full: bool = False  # new stored jobs are refused, for lack of room
@@ -19,3 +20,4 @@ class Host:
     descriptors: int = 0  # of the process: in use
     descriptors_max: int = 0  # and allowed
     client: str = ""  # where its clients' socket is bound; workers are told
+    news: str = ""  # and where that of the news is; clients are told

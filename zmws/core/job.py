@@ -111,6 +111,7 @@ class Caller:
     named: bool = False  # the request gave the id
     bundle: Bundle | None = None  # one of many that are answered together
     place: int = 0  # and its place among them
+    tells_life: bool = False  # its answer says of which life of the broker the events are
 
     def same_as(self, other: Caller) -> bool:
         """Whether an answer to one is an answer to the other."""
@@ -165,6 +166,7 @@ def record(job: Job, lead: float) -> dict[str, Any]:
     result, result_kind = shown(job.result) if job.state == COMPLETE else (None, None)
     return {
         **summary(job, lead),
+        "meta": None if job.meta is None else json.loads(job.meta),
         "params": params,
         "params_kind": params_kind,
         "result": result,

@@ -29,6 +29,7 @@ JOB_OPTIONS: dict[str, Row] = {
         "choice", "'disk' or 'memory': what the acknowledgement stands for", choices=("disk", "memory")
     ),
     "group": Row("key", "fairness key: groups with waiting jobs take turns"),
+    "meta": Row("object", "a JSON object of the caller's own, which its worker and its record show"),
 }
 
 SERVICE_ONLY_OPTIONS: dict[str, Row] = {
@@ -45,11 +46,14 @@ SERVICE_ONLY_OPTIONS: dict[str, Row] = {
 }
 
 # What a job's own options make no sense of as a service's default.
-_OF_ONE_JOB = {"id", "at", "unique", "group"}
+_OF_ONE_JOB = {"id", "at", "unique", "group", "meta"}
 SERVICE_OPTIONS: dict[str, Row] = {
     **{name: row for name, row in JOB_OPTIONS.items() if name not in _OF_ONE_JOB},
     **SERVICE_ONLY_OPTIONS,
 }
+
+# What an operator may set at run time (zmws.limit); it goes before the configuration.
+LIMITS: dict[str, Row] = {name: SERVICE_ONLY_OPTIONS[name] for name in ("max_running", "rate", "max_waiting")}
 
 # What a worker may tell in READY of the jobs of a service it serves. What an acknowledgement is worth, when a
 # job may start and how many may run is not for a worker to say.
@@ -74,6 +78,7 @@ class JobOptions:
     keep: float | None = None
     durability: str | None = None
     group: str | None = None
+    meta: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmws.core.job import STORED, Job
+from zmws.core.job import STORED, Job, iso
 from zmws.core.states import RUNNING
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
@@ -84,6 +84,7 @@ class Progress:
         if not job.progress_written_n:
             self._write(job)
         body = {"id": job.id, "service": job.service, "done": done, "text": text}
+        body["at"] = iso(self._turn.wall)
         self._turn.news(f"{job.service}.progress", body, job.last_write)
         self._watchers.happened(job)
 

@@ -85,6 +85,8 @@ class Record:
     partials_cut: int = field(default=0, metadata=later(int))
     log_bytes: int = field(default=0, metadata=later(int))
     log_cut: int = field(default=0, metadata=later(int))
+    # the caller's own JSON object
+    meta: str | None = field(default=None, metadata=born(str | None, "large", "bulk"))
     # JSON that an attempt left for the next
     saved: str | None = field(default=None, metadata=later(str | None, "large", "bulk"))
     body: Frames = field(metadata=born(Frames, "apart"))

@@ -21,7 +21,7 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.host import Host
-from zmws.core.job import Job
+from zmws.core.job import Job, iso
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
 from zmws.core.recovery import Recovery
@@ -487,6 +487,7 @@ class Roster:
     def _announce(self, topic: str, session: Session, why: str | None = None) -> None:
         if self.turn.news_wanted:
             body: dict[str, Any] = {"id": session.id, "service": session.service_names[0]}
+            body["at"] = iso(self.turn.wall)
             if session.info is not None and session.info.services is not None:
                 body["services"] = session.service_names
             if why is not None:

@@ -9,9 +9,10 @@ Rule 4: a suspect (taker.py) that no taker can hold alone yet is parked beside t
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 from zmws.core.ahead import RunTime
@@ -35,7 +36,9 @@ class Service:
         # more, and nothing of them holds.
         self.defaults: dict[str, Any] | None = {}
         self.params: str | None = None  # and the JSON Schema of its jobs' parameters, as text
-        self.options = self.configured  # both together
+        self.limited: dict[str, Any] = {}  # what an operator has set (zmws.limit)
+        self.options = self.configured  # all of them together
+        self.changes = 0  # how often an operator has changed something of it
         self.paused = self.options.paused
         self.registered = False  # a worker registered it, or the configuration names it
         self.ring = Ring(name)
@@ -61,11 +64,19 @@ class Service:
     def take_defaults(self, defaults: Mapping[str, Any]) -> None:
         """What a worker told of its jobs holds for new ones from now on. Raises OptionError, and nothing has
         changed, where no job could start by it."""
-        self.options = with_defaults(self.configured, defaults)
+        self.options = replace(with_defaults(self.configured, defaults), **self.limited)
         self.defaults = dict(defaults)
+
+    def limit(self, limited: Mapping[str, Any]) -> None:
+        """What an operator sets goes before the configuration; what is not named is as configured again."""
+        as_configured = {name: getattr(self.configured, name) for name in self.limited}
+        self.options = replace(self.options, **(as_configured | dict(limited)))
+        self.limited = dict(limited)
 
     def origin(self, option: str) -> str:
         """Where the value of an option comes from."""
+        if option in self.limited:
+            return "operator"
         if self.configured.gives(option):
             return "configuration"
         return "worker" if option in (self.defaults or {}) else "default"
@@ -111,6 +122,18 @@ class Service:
         else:
             ready.move_to_end(name)
         return job
+
+    def coming(self, most: int) -> list[Job]:
+        """The jobs that `pop` would take out next, in order: at most so many, of those here."""
+        found = list(islice(self.parked.values(), most))
+        lines = deque(iter(group.coming(most)) for group in islice(self.ready.values(), most))
+        while lines and len(found) < most:
+            line = lines.popleft()
+            job = next(line, None)
+            if job is not None:
+                found.append(job)
+                lines.append(line)
+        return found
 
     def park(self, job: Job) -> None:
         """A job that was just popped waits for a taker that can hold it alone."""

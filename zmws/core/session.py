@@ -174,7 +174,8 @@ class Session(Taker):
     def _send(self, assignment: Assignment, job: Job) -> None:
         several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
-        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}}}'
+        meta = f', "meta": {job.meta}' if job.meta is not None else ""
+        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}{meta}}}'
         request = WorkerRequest(assignment.token, job.service, described.encode(), job.body)
         self.turn.command(self.peer, request, self.link)
 

@@ -9,6 +9,7 @@ Rule 3: RFC 7 and RFC 18 know no refusal: what such a peer asks beyond a limit i
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from zmws.core.held import Held
@@ -310,6 +311,9 @@ class Submission:
         job.retries, job.ttr, job.backoff, job.keep = _those_given(options, defaults)
         job.group, job.unique = options.group, options.unique
         job.body_bytes = size_of(body)
+        if options.meta is not None:
+            job.meta = json.dumps(options.meta)
+            job.body_bytes += len(job.meta)
         if expires is not None:
             job.expires_at = turn.steady + expires
         job.number = self.held.next_number()

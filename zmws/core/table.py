@@ -18,19 +18,22 @@ from datetime import datetime
 from typing import Any, Literal
 
 from zmws.core.tokens import job_id_of
+from zmws.errors import BadJson
 from zmws.wire.names import TOKEN_BYTES_MAX
+from zmws.wire.values import json_in
 
 YEAR_S = 366 * 86400.0
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 KEY_BYTES_MAX = 255
 WORD_CHARS_MAX = 64
+OBJECT_BYTES_MAX = 4096
 SHOWN_CHARS_MAX = 80
 YEAR_END = 9000  # a time that is put off, or shown in another zone, must still be one
 NAME_CHARS_MAX = 200  # to compare takes the longer the longer the name is, and whoever asks waits for it
 
 Kind = Literal[
     "int", "whole", "number", "seconds", "bytes", "time", "page", "flag", "choice", "text", "name", "word",
-    "key", "id", "token", "service", "value", "parsed",
+    "key", "id", "token", "service", "object", "value", "parsed",
 ]  # fmt: skip
 _RANGED = ("int", "whole", "number", "seconds", "bytes")
 Number = int | float  # written out: compiled, a `float` would round a large int
@@ -50,6 +53,7 @@ class Row:
     word_value: Any = None
     parse: Callable[[Any], object] | None = None  # of `parsed`: raises ValueError that says what it must be
     needed: bool = False
+    null: bool = False  # null is a value of its own, and not the same as not given
     default: Any = None
 
 
@@ -143,11 +147,16 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 3] + "..."
 
 
-def value_in(row: Row, text: str) -> int | float | str | bool:
-    """The number, or true or false, that a text of the environment or the command line stands for, where the
+def value_in(row: Row, text: str) -> Any:
+    """The number, flag or object that a text of the environment or the command line stands for, where the
     row wants one. What is none is left as it is, for `checked` to refuse."""
     if row.kind == "flag":
         return {"true": True, "false": False}.get(text.lower(), text)
+    if row.kind == "object":
+        try:
+            return json_in(text.encode())
+        except BadJson:
+            return text
     if row.kind in _RANGED and row.kind != "bytes":
         for kind in (int, float):
             try:
@@ -206,6 +215,10 @@ def _is_token(_: Row, value: Any) -> bool:
     return job_id_of(value.encode()) is not None
 
 
+def _is_object(_: Row, value: Any) -> bool:
+    return isinstance(value, dict) and len(json.dumps(value)) <= OBJECT_BYTES_MAX
+
+
 def _page(value: Any) -> int | None:
     is_page = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18
     return int(value) if is_page else None
@@ -233,6 +246,7 @@ _FITS: dict[str, Callable[[Row, Any], bool]] = {
     "id": lambda _, value: isinstance(value, str) and ID_PATTERN.match(value) is not None,
     "token": _is_token,
     "service": _is_text,
+    "object": _is_object,
     "value": lambda _, value: True,
 }
 _EXPECTED = {
@@ -252,5 +266,6 @@ _EXPECTED = {
     "id": "an id: 1 to 128 characters of A-Z a-z 0-9 . _ : -",
     "token": "the token that came with the job",
     "service": "the name of a service",
+    "object": f"a JSON object of at most {OBJECT_BYTES_MAX} bytes",
     "value": "a JSON value",
 }

@@ -6,9 +6,11 @@ Rule: whatever is said of a stored job waits for the job's last write.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from zmws.core.host import Host
 from zmws.core.job import STORED, Caller, Job, Pending, error_json, events, iso, record
 from zmws.core.question import Question
 from zmws.core.states import COMPLETE
@@ -36,8 +38,9 @@ class Watch:
 class Watchers:
     """Acknowledgements, results, refusals, news, and those who wait for a job's end or next event."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, host: Host) -> None:
         self.turn = turn
+        self.host = host
         self.waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.wait: who, until when
         self.watches: dict[str, list[tuple[Caller, int, float]]] = {}  # zmws.events: past which, until when
         self._stacks: dict[bytes, list[tuple[Caller, float]]] = {}  # zmws.stack: by token
@@ -133,7 +136,7 @@ class Watchers:
             if watch[2] <= self.turn.now:
                 watching.remove(watch)
                 self.waits_count -= 1
-                Question(self.turn, watch[0], "zmws.events", {}).answer(200, [])
+                self._tell(watch[0], lambda: [])
         if not watching:
             self.watches.pop(job_id, None)
 
@@ -177,9 +180,14 @@ class Watchers:
 
     def tell_events(self, caller: Caller, job: Job, past: int) -> None:
         """The answer of zmws.events."""
-        most = self.turn.limits.list_rows_max
-        question = Question(self.turn, caller, "zmws.events", {})
-        question.safely(lambda asked: asked.answer(200, events(job, past)[:most]))
+        self._tell(caller, lambda: events(job, past)[: self.turn.limits.list_rows_max])
+
+    def _tell(self, caller: Caller, found: Callable[[], list[dict[str, Any]]]) -> None:
+        def answer(asked: Question) -> None:
+            told = found()
+            asked.answer(200, {"life": self.host.life, "events": told} if caller.tells_life else told)
+
+        Question(self.turn, caller, "zmws.events", {}).safely(answer)
 
     def answer_waits(self, job: Job) -> None:
         """The job has ended: answer those who wait for that."""

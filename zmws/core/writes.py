@@ -117,13 +117,15 @@ class DeleteJob(Write):
 
 @dataclass(slots=True)
 class RememberService(Write):
-    """A service that a worker registered: known from now on, also after a restart. `paused`: as an
-    operator set it; `defaults` and `params`: what a READY told, JSON as text. None changes nothing of it."""
+    """A service that a worker registered: known from now on, also after a restart. `paused` and `limits`: as
+    an operator set them; `defaults` and `params`: what a READY told. The last three are JSON as text. None
+    changes nothing of it."""
 
     service: str
     paused: bool | None = None
     defaults: str | None = None
     params: str | None = None
+    limits: str | None = None
 
 
 @dataclass(slots=True)
@@ -278,6 +280,7 @@ class KnownService(NamedTuple):
     paused: bool | None = None
     defaults: str | None = None
     params: str | None = None
+    limits: str | None = None
 
 
 @dataclass(slots=True)
@@ -316,7 +319,7 @@ def job_of(row: Row) -> Job:
     """A stored job from its record."""
     job = Job(kind="stored", **{name: row[name] for name in NAMES})
     job.history = row.get("history", ())
-    job.body_bytes = size_of(job.body) + len(job.saved or "")
+    job.body_bytes = size_of(job.body) + len(job.saved or "") + len(job.meta or "")
     return job
 
 

@@ -200,7 +200,7 @@ class ClientDialog:
         self._check_at = now  # what has just been sent is due to be repeated sooner than all was before
 
     def _not_for_us(self, reply: Reply, told: dict[str, Any]) -> Refused | None:
-        endpoint = self._brokers[self._broker]
+        endpoint = self.broker
         if reply.kind == "failed":
             return Refused(
                 str(told.get("code") or "refused"), f"{endpoint}: {told.get('error') or 'refused'}"
@@ -211,6 +211,11 @@ class ClientDialog:
             )
             return Refused("wrong_socket", f"{text}the socket 'client' (by default tcp://HOST:5555)")
         return None
+
+    @property
+    def broker(self) -> str:
+        """The endpoint of the broker that it is connected to, or is about to be."""
+        return self._brokers[self._broker]
 
     def _learn(self, told: dict[str, Any]) -> None:
         """What the broker takes; an older one (501) does not say."""

@@ -128,7 +128,7 @@ class BrokerServer:
         self._endpoints["worker"] = open_router(self._context, "worker", broker.worker, broker)
         if broker.mdp:
             self._endpoints["mdp"] = open_router(self._context, "mdp", broker.mdp, broker)
-        self._host.client = self.address("client")
+        self._host.client, self._host.news = self.address("client"), self.address("news")
         for endpoint in self._endpoints.values():
             log.info("%s: %s", endpoint.name, endpoint.bound)
             if not is_loopback(endpoint.bound):

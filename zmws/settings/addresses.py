@@ -23,6 +23,10 @@ class StoreUrl:
     path: Path | None = None
 
 
+_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:]*):(\d+)")
+_EVERY = ("*", "0.0.0.0", "[::]")  # hosts that stand for every address
+
+
 def is_loopback(endpoint: str) -> bool:
     """Whether only this machine can reach the endpoint (or HOST:PORT); also true of "", turned off."""
     scheme, _, rest = endpoint.rpartition("://")
@@ -42,6 +46,19 @@ def connectable(endpoint: str) -> str:
     for every, one in (("//0.0.0.0:", "//127.0.0.1:"), ("//*:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         endpoint = endpoint.replace(every, one)
     return endpoint
+
+
+def seen_from(told: str, connected: str) -> str:
+    """Where to reach what a broker has bound, seen from who connected to this endpoint of it: a wildcard
+    stands for the host that it connected to."""
+    found = _TCP.fullmatch(told)
+    if found is None or found[1] not in _EVERY:
+        return told
+    own = _TCP.fullmatch(connected)
+    host = "[::1]" if found[1] == "[::]" else "127.0.0.1"
+    if own is not None and own[1] not in _EVERY:
+        host = own[1]
+    return f"tcp://{host}:{found[2]}"
 
 
 def unknowable(name: str, endpoint: str) -> str:

@@ -94,6 +94,7 @@ def run_job(
     attempt: int = 1,
     ttr: float = 3600.0,
     saved: Any = None,
+    meta: dict[str, Any] | None = None,
     cancel: bool = False,
     client: Any = None,
     options: Mapping[str, Any] | None = None,
@@ -103,17 +104,23 @@ def run_job(
     `worker`: a class or a function with @worker, with setup() before and teardown() after it; or an object
     made of a class, to run several jobs on: then both are for you to call. `params` go the way they have to a
     worker: through JSON, or as bytes; `frames` instead are the request's own frames, for what no client of
-    ours sends. `attempt`, `ttr` (seconds), `saved` and `cancel` are what `self.job` tells, `client` is
-    `self.client`, `options` are values of the class's own `flags`. What `work()` raises is in the outcome;
+    ours sends. `attempt`, `ttr` (seconds), `saved`, `meta` and `cancel` are what `self.job` tells, `client`
+    is `self.client`, `options` are values of the class's own `flags`. What `work()` raises is in the outcome;
     KeyboardInterrupt passes, and so does what setup() raises. An `async def work` needs a thread without a
     running event loop. What the code logs is in `log`. Raises BadWorker for a class that cannot be run, and
-    BadValue for parameters that JSON cannot hold.
-    """
+    BadValue for parameters that JSON cannot hold."""
     made = worker_of(worker)
     found = declared(made, None if made.service_name else "TESTED")
     job_id = job_id or ids.new_id()
     body = body_of(params) if frames is None else tuple(frames)
-    told = {"id": job_id, "service": found.service, "attempt": attempt, "ttr": ttr, "saved": saved}
+    told = {
+        "id": job_id,
+        "service": found.service,
+        "attempt": attempt,
+        "ttr": ttr,
+        "saved": saved,
+        "meta": meta,
+    }
     token = f"{job_id}/{attempt}/{ids.nonce()}".encode()
     ear = _Ear(cancel)
     request = WorkerRequest(token, found.service, json.dumps(told).encode(), body)

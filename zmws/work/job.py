@@ -36,8 +36,9 @@ class JobInHand:
     """The job that `work()` runs: `self.job`.
 
     `id` (str), `service` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at
-    which its `ttr` passes), `saved` (what an earlier attempt saved last, None if none did). All else is for
-    the worker's own process: in a forked child it raises ZmwsError.
+    which its `ttr` passes), `saved` (what an earlier attempt saved last, None if none did), `meta` (the
+    object that the caller gave with the option of that name, else None). All else is for the worker's own
+    process: in a forked child it raises ZmwsError.
     """
 
     def __init__(self, line: JobLine, request: WorkerRequest, service: str = "") -> None:
@@ -46,6 +47,7 @@ class JobInHand:
         self.id: str = str(told.get("id", ""))
         self.service: str = str(told.get("service") or service)
         self.saved: Any = told.get("saved")
+        self.meta: dict[str, Any] | None = told.get("meta")
         self.attempt: int = int(told.get("attempt", 1))
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._line = line

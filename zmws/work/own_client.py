@@ -7,37 +7,22 @@ Rule 2: after a change of the broker the next use has a client of the new one.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zmws.errors import ZmwsError
+from zmws.settings.addresses import seen_from
 
 if TYPE_CHECKING:
     from zmws.client import Client
     from zmws.dialog.worker import WorkerDialog
 
-_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:]*):(\d+)")
-_EVERY = ("*", "0.0.0.0", "[::]")  # hosts that stand for every address
-
-
-def client_endpoint(told: str, connected: str) -> str:
-    """Where to reach what a broker has bound for clients, seen from who connected to this endpoint of it."""
-    found = _TCP.fullmatch(told)
-    if found is None or found[1] not in _EVERY:
-        return told
-    own = _TCP.fullmatch(connected)
-    host = "[::1]" if found[1] == "[::]" else "127.0.0.1"
-    if own is not None and own[1] not in _EVERY:
-        host = own[1]
-    return f"tcp://{host}:{found[2]}"
-
 
 def endpoint_told(dialog: WorkerDialog, given: str | None) -> str | None:
     """Where a worker's broker takes clients. `given`: an endpoint that goes before what the broker tells."""
     told = given or dialog.client_endpoint
-    return None if told is None else client_endpoint(told, dialog.broker)
+    return None if told is None else seen_from(told, dialog.broker)
 
 
 class OwnClient:

@@ -47,6 +47,7 @@ def test_mmi_service_tells_whether_somebody_serves_it(asked: tuple[bytes, ...], 
 def test_hello_tells_whom_one_talks_to() -> None:
     scene = Scene(limits={"message_bytes_max": 5_000_000, "submit_many_max": 7})
     scene.core.desk.host.version = "9.9"
+    scene.core.desk.host.news = "tcp://n:1"
     for socket in ("client", "mdp"):
         status, body = said(scene, "zmws.hello", socket=socket)
         assert status == b"200" and json.loads(body) == {
@@ -55,6 +56,8 @@ def test_hello_tells_whom_one_talks_to() -> None:
             "socket": socket,
             "message_bytes_max": 5_000_000,
             "submit_many_max": 7,
+            "life": scene.core.host.life,
+            "news": "tcp://n:1",
         }
 
 

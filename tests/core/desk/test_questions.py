@@ -39,7 +39,10 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.purge", {"service": "E"}),
         ("zmws.pause", {"service": "E"}),
         ("zmws.resume", {"service": "E"}),
+        ("zmws.limit", {"service": "E"}),
         ("zmws.forget", {"service": "E"}),
+        ("zmws.copy", {"id": "j"}),
+        ("zmws.peek", {"service": "E", "limit": 10}),
         ("zmws.drain", {}),
         ("zmws.lease", {"service": "E", "lease": "l", "wait": 0.0}),
         ("zmws.extend", {"token": TOKEN, "seconds": 1.0}),
@@ -67,7 +70,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 21
+    assert len(QUESTIONS) == 24
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "cancel retry delete purge pause resume forget drain extend report"
+    verbs = "copy limit cancel retry delete purge pause resume forget drain extend report"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

@@ -127,6 +127,7 @@ def test_a_broken_pipe_ends_quietly(zmws: Installation) -> None:
 
 
 def test_ctrl_c_in_a_call_is_one_line_and_130_and_cancels_the_job(zmws: Installation) -> None:
+    wait_until(lambda: not _running(zmws, "SLEEP"), what="the jobs of other tests to end")
     process = zmws.popen("call", "SLEEP", "seconds:=30", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: _running(zmws, "SLEEP"), what="the job to run")
     process.send_signal(signal.SIGINT)

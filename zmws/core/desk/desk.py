@@ -56,12 +56,12 @@ class Desk:
         self.held = held
         self.watchers = watchers
         self.host = host
-        self.operations = Operations(turn, held, life, roster)
+        self.operations = Operations(turn, held, life, roster, host)
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
         self._lists = lists = Lists(turn, held, watchers, roster, self.host)
-        submitting = Submitting(turn, held, watchers, submission, dispatch)
+        self._submitting = submitting = Submitting(turn, held, watchers, submission, dispatch)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,
             "zmws.job": records.job,
@@ -69,12 +69,14 @@ class Desk:
             "zmws.events": records.job,
             "zmws.stack": records.stack,
             "zmws.submit": submitting.submit,
+            "zmws.copy": submitting.copy,
             "zmws.cancel": self.operations.cancel,
             "zmws.retry": self.operations.retry,
             "zmws.delete": self.operations.delete,
             "zmws.purge": self.operations.purge,
             "zmws.pause": self.operations.pause,
             "zmws.resume": self.operations.resume,
+            "zmws.limit": self.operations.limit,
             "zmws.forget": self.operations.forget,
             "zmws.drain": self.operations.drain,
             "zmws.lease": self.leases.lease,
@@ -83,6 +85,7 @@ class Desk:
             "zmws.jobs": lists.jobs,
             "zmws.services": lists.services,
             "zmws.service": lists.service,
+            "zmws.peek": lists.peek,
             "zmws.workers": lists.workers,
             "zmws.stats": lists.stats,
         }
@@ -166,6 +169,7 @@ class Desk:
         limits = self.turn.limits
         told = {"zmws": 1, "version": self.host.version, "socket": question.caller.peer[0]}
         told |= {"message_bytes_max": limits.message_bytes_max, "submit_many_max": limits.submit_many_max}
+        told |= {"life": self.host.life, "news": self.host.news}
         question.answer(200, told)
 
     # ------------------------------------------------------------ what was read
@@ -175,7 +179,7 @@ class Desk:
         asker = read.asker
         if isinstance(read, ReadJobs):
             self._lists.read_done()
-        elif isinstance(asker, Question) and asker.service != "zmws.report":
+        elif isinstance(asker, Question) and asker.service not in ("zmws.report", "zmws.copy"):
             self._records.read_done()
         for question in self._askers(asker):
             if rows.fault is not None:
@@ -214,13 +218,15 @@ class Desk:
             return self._lists.loaded(question, rows)
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
+        if question.service == "zmws.copy":
+            return self._submitting.copy_loaded(question, rows)
         return self._records.loaded(question, _job_id(read), rows)
 
 
 # What changes nothing.
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
-    *("zmws.services", "zmws.service", "zmws.workers", "zmws.stats"),
+    *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

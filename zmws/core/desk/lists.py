@@ -6,17 +6,16 @@ Rule: stored jobs are read beside the writes; everything else is in memory, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from zmws.core.desk.service_rows import row, whole_row
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
 from zmws.core.question import Question, known_service
 from zmws.core.roster import Roster
-from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
@@ -68,7 +67,8 @@ class Lists:
 
     def services(self, question: Question) -> None:
         """zmws.services."""
-        rows = [self._row(one) for one in self._held.services.values() if not one.forgotten]
+        known = [one for one in self._held.services.values() if not one.forgotten]
+        rows = [row(one, self._held, self._turn) for one in known]
         question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
 
     def service(self, question: Question) -> None:
@@ -76,29 +76,14 @@ class Lists:
         service = known_service(self._held, question)
         if service is None:
             return
-        options = {
-            name: {"value": value, "from": service.origin(name)}
-            for name, value in service.options.values().items()
-            if name != "paused"  # that is in the row, as an operator may have set it
-        }
-        params = None if service.params is None else json.loads(service.params)
-        question.answer(200, {**self._row(service), "options": options, "params": params})
+        question.answer(200, whole_row(service, self._held, self._turn, self._host))
 
-    def _row(self, service: Service) -> dict[str, Any]:
-        return {
-            "service": service.name,
-            "waiting": service.waiting_count + self._held.overflow.count_of(service.name),
-            "scheduled": service.scheduled_count,
-            "running": len(service.running),
-            "failed": service.ended["failed"],
-            "complete": service.ended["complete"],
-            "workers": len(service.ring.workers),
-            "idle": len(service.ring),
-            "oldest_s": service.oldest_s(self._turn.steady),
-            "paused": service.paused,
-            "calls_complete": service.calls_complete,
-            "calls_failed": service.calls_failed,
-        }
+    def peek(self, question: Question) -> None:
+        """zmws.peek: the jobs of a service that are next, of those that memory holds; none is taken."""
+        service = known_service(self._held, question)
+        if service is not None:
+            coming = service.coming(question.asked["limit"])
+            question.answer(200, {"jobs": [summary(job, self._turn.lead) for job in coming]})
 
     def workers(self, question: Question) -> None:
         """zmws.workers."""

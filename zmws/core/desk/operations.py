@@ -1,5 +1,5 @@
 """What an operator does to jobs, services and workers: zmws.cancel, retry, delete, purge, pause, resume,
-forget, drain.
+limit, forget, drain.
 
 Rule 1: a job is acted on as it is now: as it is in memory if it is there, else as its record says, which
         is read in order with the writes.
@@ -14,9 +14,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zmws.core.desk.service_rows import version_of, whole_row
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import MEMORY, Job, Pending
 from zmws.core.life import Life, error
+from zmws.core.options import LIMITS
 from zmws.core.question import FILTER_KEYS, Question, known_service
 from zmws.core.roster import Roster
 from zmws.core.service import Service
@@ -60,8 +63,9 @@ class Operation:
 class Operations:
     """Operators' verbs."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life, roster: Roster) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life, roster: Roster, host: Host) -> None:
         self.turn = turn
+        self.host = host
         self.held = held
         self.life = life
         self.roster = roster
@@ -255,10 +259,34 @@ class Operations:
         if service is None:
             return
         service.paused = paused
+        service.changes += 1
         write = self.held.remember(service, paused)
         self.turn.note("info", f"{service.name} is {'paused' if paused else 'resumed'}")
         question.answer(200, {"service": service.name, "paused": paused}, write)
         self.turn.wake(service.name)
+
+    def limit(self, question: Question) -> None:
+        """Limits of a service, until they are set anew; null: as the configuration says. A restart of the
+        broker does not end them. `version`: only if nobody has changed the service since."""
+        service = known_service(self.held, question)
+        if service is None:
+            return
+        asked, version = question.asked, version_of(service, self.host)
+        if asked.get("version", version) != version:
+            text = f"{service.name} has been changed meanwhile: its version is {version}"
+            question.refuse(409, "changed", text)
+            return
+        limited = {name: value for name, value in service.limited.items() if name not in asked}
+        limited |= {name: asked[name] for name in LIMITS if asked.get(name) is not None}
+        service.changes += 1
+        write = self.held.limit(service, limited)
+        if "paused" in asked:
+            service.paused = asked["paused"]
+            write = self.held.remember(service, service.paused)
+        changes = {name: asked[name] for name in (*LIMITS, "paused") if name in asked}
+        self.turn.note("info", f"{service.name} is set to {json.dumps(changes)}")
+        self.turn.wake(service.name)
+        question.answer(200, whole_row(service, self.held, self.turn, self.host), write)
 
     def forget(self, question: Question) -> None:
         """A service that is no longer needed is unknown from now on, also after a restart; records of its

@@ -1,18 +1,20 @@
 """What may be asked of the services inside the broker: one table of their fields.
 
 Rule 1: a question reaches its handler checked: every field has its type and its range, what was not given has
-        its default or is absent, and null is not given.
+        its default or is absent, and null is not given, but where a row says that it is a value.
 Rule 2: core/table.py checks them: a refusal names the field, its value and what it must be.
 Rule 3: whole numbers fit into 64 bits: the store knows no others. The users' own values pass as they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zmws.core import table
 from zmws.core.desk.changes import CHANGES
 from zmws.core.limits import Limits
+from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.states import STATES
 from zmws.core.table import Row
 from zmws.errors import BadJson
@@ -51,6 +53,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "id": _ID,
         "after": Row("int", default=0, high=WHOLE_MAX),
         "timeout": Row("seconds", default=0.0, high="wait_s_max"),
+        "life": Row("word", null=True),
     },
     "zmws.stack": {"id": _ID, "timeout": Row("seconds", default=5.0, high="wait_s_max")},
     "zmws.jobs": {
@@ -66,6 +69,22 @@ QUESTIONS: dict[str, dict[str, Row]] = {
     "zmws.pause": _OF_SERVICE,
     "zmws.resume": _OF_SERVICE,
     "zmws.forget": _OF_SERVICE,
+    "zmws.limit": {
+        **_OF_SERVICE,
+        **{name: replace(row, null=True) for name, row in LIMITS.items()},
+        "paused": _FLAG,
+        "version": Row("word"),
+    },
+    "zmws.copy": {
+        **{name: row for name, row in JOB_OPTIONS.items() if name != "id"},
+        "id": _ID,
+        "new_id": Row("id"),
+        "service": Row("service"),
+        "params": _VALUE,
+        "params_base64": _TEXT,
+        **_ASK,
+    },
+    "zmws.peek": {"service": _SERVICE, "limit": Row("int", default=10, low=1, high="list_rows_max")},
     "zmws.drain": {"worker": Row("name"), "service": Row("service"), **_ASK},
     "zmws.lease": {
         "service": _SERVICE,
@@ -125,6 +144,8 @@ def checked(service: str, asked: Any, limits: Limits) -> dict[str, Any]:
         if name not in known:
             raise BadQuestion(table.no_such(name, f"field of {service}", known))
         if value is None:
+            if known[name].null:
+                told[name] = None
             continue
         try:
             told[name] = table.checked(f"'{name}'", known[name], value, _high(known[name], limits))

@@ -28,7 +28,12 @@ class Records:
 
     def job(self, question: Question) -> None:
         """zmws.job, zmws.wait and zmws.events."""
-        job_id, limits = question.asked["id"], self._turn.limits
+        asked, limits = question.asked, self._turn.limits
+        job_id = asked["id"]
+        if "life" in asked:
+            question.caller.tells_life = True
+            if asked["life"] != self._watchers.host.life:
+                asked["after"] = 0  # after a crash a number may have come again
         job = self._held.memory.get(job_id)
         if job is not None:
             return self._tell(question, job)

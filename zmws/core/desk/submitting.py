@@ -1,20 +1,22 @@
-"""zmws.submit: many jobs in one message, one commit, one answer with a verdict for each
-(docs/protocol.md)."""
+"""zmws.submit: many jobs in one message, one commit, one answer with a verdict for each; and zmws.copy: a job
+once more, with changes (docs/protocol.md)."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
-from zmws.core.job import Caller, Pending
-from zmws.core.options import job_options_of
+from zmws.core.job import MEMORY, Caller, Job, Pending
+from zmws.core.options import JOB_OPTIONS, JobOptions, job_options_of
 from zmws.core.question import Question
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
+from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson, OptionError
 from zmws.wire.messages import Answer
 from zmws.wire.values import frames_of
@@ -50,8 +52,27 @@ class Bundle:
         return [Caller(peer, reply_to, bundle=self, place=n) for n in range(self._missing)]
 
 
+class _CopyMade:
+    """The answer to zmws.copy, which is given as a verdict on one job is."""
+
+    def __init__(self, question: Question, service: str) -> None:
+        self._question = question
+        self._service = service
+
+    def put(self, place: int, told: dict[str, Any], after: Pending | None = None) -> None:
+        """What became of the copy."""
+        if "code" not in told:
+            return self._question.answer(200, {**told, "service": self._service}, after)
+        code, text = told["code"], told["error"]
+        return self._question.refuse(_STATUS_OF.get(code, 400), code, text, after)
+
+
+# Of refusals of a job; of all others it is 400.
+_STATUS_OF = {"unknown_service": 404, "id_conflict": 409, "queue_full": 429, "disk_full": 503}
+
+
 class Submitting:
-    """Makes jobs of a list."""
+    """Makes jobs of a list, or of another job."""
 
     def __init__(
         self, turn: Turn, held: Held, watchers: Watchers, submission: Submission, dispatch: Dispatch
@@ -97,6 +118,49 @@ class Submitting:
         if service is None or not service.registered:
             return self._submission.unknown(caller, name, options.id)
         return self._submission.submit(caller, service, False, options, body, None, together)
+
+    # ------------------------------------------------------------ a job once more
+
+    def copy(self, question: Question) -> None:
+        """zmws.copy: a new job like another, ended or not, but for what is given."""
+        job = self._held.memory.get(question.asked["id"])
+        if job is not None:
+            self._copy(question, job)
+        else:
+            self._turn.reads.append(ReadJob(question, question.asked["id"]))
+
+    def copy_loaded(self, question: Question, rows: Rows) -> None:
+        """The record of what is to be copied has been read."""
+        if rows.rows:
+            return self._copy(question, job_of(rows.rows[0]))
+        text = f"there is no job '{question.asked['id']}', or its record has been forgotten"
+        return question.refuse(404, "unknown_job", text)
+
+    def _copy(self, question: Question, job: Job) -> None:
+        asked = question.asked
+        options = JobOptions(id=asked.get("new_id"), **{name: getattr(job, name) for name in _COPIED})
+        options.meta = None if job.meta is None else json.loads(job.meta)
+        if job.kind == MEMORY and not job.sync:
+            options.durability = "memory"
+        for name in JOB_OPTIONS:
+            if name != "id" and name in asked:
+                setattr(options, name, asked[name])
+        if options.delay is not None and options.at is not None:
+            raise BadQuestion("give 'delay' or 'at', not both")
+        try:
+            given = frames_of(asked, "params")
+        except BadJson as wrong:
+            raise BadQuestion(str(wrong)) from None
+        name = asked.get("service", job.service)
+        caller = replace(question.caller, bundle=_CopyMade(question, name), named=options.id is not None)
+        service = self._held.services.get(name)
+        if service is None or not service.registered:
+            return self._submission.unknown(caller, name, options.id)
+        return self._submission.submit(caller, service, False, options, given or job.body)
+
+
+# What a copy has of the other job, unless it is given. `unique` it cannot have, and times are over.
+_COPIED = ("priority", "ttr", "retries", "backoff", "keep", "group")
 
 
 def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:

@@ -136,8 +136,8 @@ class Reads:
     def _unfinished(self) -> Rows:
         unfinished = Unfinished(
             services=[
-                KnownService(name, None if paused is None else bool(paused), defaults, params)
-                for name, paused, defaults, params in self._all("services")
+                KnownService(name, None if paused is None else bool(paused), *more)
+                for name, paused, *more in self._all("services")
             ],
             waiting=[(service, group or None, n) for service, group, n in self._all("waiting_by_group")],
             scheduled=[(service, n) for service, n in self._all("scheduled_by_service")],

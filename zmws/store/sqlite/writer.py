@@ -182,7 +182,7 @@ class Writer:
         else:
             assert isinstance(write, RememberService), write
             paused = None if write.paused is None else int(write.paused)
-            values = (write.service, paused, write.defaults, write.params)
+            values = (write.service, paused, write.defaults, write.params, write.limits)
             self._execute(self._queries["remember_service"], values)
         return None
 

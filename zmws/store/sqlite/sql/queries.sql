@@ -45,11 +45,12 @@ FROM jobs WHERE forget_at IS NOT NULL AND forget_at <= ? ORDER BY forget_at LIMI
 SELECT min(forget_at) FROM jobs WHERE forget_at IS NOT NULL
 
 -- name: remember_service
-INSERT INTO services (name, paused, defaults, params) VALUES (?, ?, ?, ?)
+INSERT INTO services (name, paused, defaults, params, limits) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET
     paused = coalesce(excluded.paused, services.paused),
     defaults = coalesce(excluded.defaults, services.defaults),
-    params = coalesce(excluded.params, services.params)
+    params = coalesce(excluded.params, services.params),
+    limits = coalesce(excluded.limits, services.limits)
 
 -- name: forget_service
 DELETE FROM services WHERE name = ?
@@ -62,7 +63,7 @@ ON CONFLICT (service, state) DO UPDATE SET n = excluded.n
 SELECT service, state, n FROM counts
 
 -- name: services
-SELECT name, paused, defaults, params FROM services ORDER BY name
+SELECT name, paused, defaults, params, limits FROM services ORDER BY name
 
 -- name: highest_number
 SELECT max(number) FROM jobs
