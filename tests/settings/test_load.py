@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests import shipped
 from tests.settings.site import loaded, problem, problems
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
@@ -143,10 +141,6 @@ def test_the_environment_of_the_process_is_used_where_none_is_given(
 ) -> None:
     monkeypatch.setenv("ZMWS_BROKER_LOG_LEVEL", "error")
     assert load(cwd=site).broker.log_level == "error"
-
-
-def test_the_shipped_file_names_no_listener_that_there_is_not() -> None:
-    assert "gateway" not in tomllib.loads(shipped.settings_text()), "nothing listens there yet"
 
 
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(site: Path) -> None:

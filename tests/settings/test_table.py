@@ -113,9 +113,9 @@ def test_every_setting_has_an_environment_variable_and_a_flag(site: Path) -> Non
     for name, row in SETTINGS.items():
         default = row.word if row.default is None else row.default
         variable = "ZMWS_" + name.upper().replace(".", "_")
-        assert load(cwd=site, environ={variable: str(default)}) == load(cwd=site, environ={})
+        assert load(cwd=site, environ={variable: _text(default)}) == load(cwd=site, environ={})
         assert load(cwd=site, environ={}, flags={name: default}) == load(cwd=site, environ={})
-        assert load(cwd=site, environ={}, flags={name: str(default)}) == load(cwd=site, environ={})
+        assert load(cwd=site, environ={}, flags={name: _text(default)}) == load(cwd=site, environ={})
 
 
 @pytest.mark.parametrize(
@@ -181,3 +181,8 @@ def test_the_grace_after_a_restart_is_auto_or_a_number(site: Path) -> None:
     assert loaded(site, '[broker]\nreattach_grace = "auto"').broker.limits.reattach_grace_s is None
     assert loaded(site, "[broker]\nreattach_grace = 3").broker.limits.reattach_grace_s == 3.0
     assert '"auto"' in problem(site, '[broker]\nreattach_grace = "car"')
+
+
+def _text(value: object) -> str:
+    """A value as it is given in the environment."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)

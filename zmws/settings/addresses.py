@@ -23,6 +23,9 @@ class StoreUrl:
     path: Path | None = None
 
 
+_HOST_NAME = re.compile(r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9_.-]+(?::\d{1,5})?|https?://\[[0-9a-fA-F:.]+\](?::\d{1,5})?")
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*")
 _TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:]*):(\d+)")
 _EVERY = ("*", "0.0.0.0", "[::]")  # hosts that stand for every address
 
@@ -96,6 +99,52 @@ def parse_http(text: Any) -> tuple[str, int]:
     if match is None or match["port"] == "*" or match["host"] == "*" or not _host_port_fits(match):
         raise ValueError("HOST:PORT, such as 127.0.0.1:5580")
     return match["host"].removeprefix("[").removesuffix("]"), int(match["port"])
+
+
+def names_in(given: Any) -> tuple[str, ...]:
+    """The names in a list, or in one text with commas between. Raises ValueError for anything else."""
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("a list of texts")
+    return tuple(stripped for part in parts if (stripped := part.strip()))
+
+
+def parse_hosts(given: Any) -> tuple[str, ...]:
+    """Names of hosts, `*` for any. Raises ValueError that says what is expected."""
+    names = names_in(given)
+    if not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError(
+            'a list of host names without a port, such as ["jobs.example.org"], or ["*"] for any'
+        )
+    return tuple(name.lower() for name in names)
+
+
+def parse_origins(given: Any) -> tuple[str, ...]:
+    """Origins, as browsers send them. Raises ValueError that says what is expected."""
+    names = names_in(given)
+    if not all(_ORIGIN.fullmatch(name) for name in names):
+        raise ValueError('a list of origins, such as ["https://app.example.org"]')
+    return names
+
+
+def parse_networks(given: Any) -> tuple[str, ...]:
+    """Addresses, or networks of them. Raises ValueError that says what is expected."""
+    import ipaddress
+
+    names = names_in(given)
+    try:
+        for name in names:
+            ipaddress.ip_network(name)
+    except ValueError:
+        raise ValueError('a list of addresses or networks, such as ["127.0.0.1", "10.0.0.0/8"]') from None
+    return names
+
+
+def parse_root_path(given: Any) -> str:
+    """A path to put before all others, "" for none. Raises ValueError that says what is expected."""
+    if not isinstance(given, str) or not _ROOT_PATH.fullmatch(given):
+        raise ValueError('a path such as "/zmws", without a slash at its end')
+    return given
 
 
 def parse_store_url(url: Any) -> StoreUrl:

@@ -14,11 +14,12 @@ from typing import Any
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
-from zmws.settings.addresses import CLIENT, WORKER, parse_store_url
+from zmws.settings.addresses import CLIENT, WORKER, names_in, parse_store_url
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 Flag = str | int | float | bool
+Names = str | list[str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,32 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """`[gateway]`: where HTTP is served, as HOST:PORT."""
+    """`[gateway]`: where HTTP is served, as HOST:PORT ("" when it is turned off), and what bounds it. Names
+    and addresses are a list, or one text with commas between."""
 
     http: str = "127.0.0.1:5580"
+    hosts: Names = ()
+    origins: Names = ()
+    trusted_proxies: Names = ()
+    root_path: str = ""
+    tokens: str = "var/tokens.json"
+    login_for: float = 12 * 3600.0
+    body_bytes_max: int = 8 * MIB
+    header_bytes_max: int = 32 * KIB
+    receive_timeout: float = 30.0
+    send_timeout: float = 30.0
+    keep_alive: float = 75.0
+    sync_timeout: float = 60.0
+    wait_max: float = 60.0
+    reconnect_timeout: float = 15.0
+    connections_max: int = 4_096
+    streams_max: int = 2_500
+    stream_ping: float = 15.0
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        for name in ("hosts", "origins", "trusted_proxies"):
+            object.__setattr__(self, name, names_in(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,15 @@ from typing import Any
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS
 from zmws.core.table import Row
-from zmws.settings.addresses import check_endpoint, parse_http, parse_store_url
+from zmws.settings.addresses import (
+    check_endpoint,
+    parse_hosts,
+    parse_http,
+    parse_networks,
+    parse_origins,
+    parse_root_path,
+    parse_store_url,
+)
 from zmws.settings.sections import (
     GIB,
     KIB,
@@ -130,7 +138,29 @@ _STORE = {
     "memory_ended_max": _count("of memory: ended jobs that are kept, the newest"),
 }
 _GATEWAY = {
-    "http": Row("parsed", "HOST:PORT for HTTP", parse=parse_http),
+    "http": Row("parsed", 'HOST:PORT for HTTP; "" turns it off', parse=parse_http, word="", word_value=""),
+    "hosts": Row(
+        "parsed", "names by which it may be asked, beside localhost and addresses", parse=parse_hosts
+    ),
+    "origins": Row("parsed", "pages of other origins that may use it, https://HOST", parse=parse_origins),
+    "trusted_proxies": Row(
+        "parsed", "addresses of proxies whose X-Forwarded headers are believed", parse=parse_networks
+    ),
+    "root_path": Row("parsed", "the path below which a proxy has it, such as /zmws", parse=parse_root_path),
+    "tokens": Row("text", "the file of the tokens, which `zmws gateway token` makes"),
+    "login_for": _seconds("seconds that a login in a browser holds"),
+    "body_bytes_max": _bytes("a larger body is refused"),
+    "header_bytes_max": _bytes("so are larger headers", KIB),
+    "receive_timeout": _seconds("seconds in which a request must have come, head and body each", HOUR_S),
+    "send_timeout": _seconds("who takes no part of an answer for so long is cut off", HOUR_S),
+    "keep_alive": _seconds("an idle connection is kept for so long", HOUR_S),
+    "sync_timeout": _seconds("seconds that /SYNC-SERVICE waits for the result", HOUR_S),
+    "wait_max": _seconds("the longest ?wait= and Prefer: wait=; more is as this", HOUR_S),
+    "reconnect_timeout": _seconds("seconds that a request waits for a broker that went away", HOUR_S),
+    "connections_max": _count("connections at once; more are answered 503"),
+    "streams_max": _count("event streams and requests that wait, at once; more are answered 503"),
+    "stream_ping": _seconds("seconds between comments in an event stream where nothing happens", HOUR_S),
+    "log_level": Row("choice", "debug, info, warning or error, or a first letter", choices=LOG_LEVELS),
 }
 _LOGS = {
     "bytes_max": _bytes("a process whose log is larger begins another", 64 * KIB),
