@@ -61,6 +61,7 @@ class Installation:
 
     root: Path
     ports: list[int]
+    has_http: bool = False  # the gateway runs, too
 
     def configure(self, workers: str, broker: str = "", more: str = "") -> None:
         """Write etc/zmws.toml."""
@@ -71,7 +72,7 @@ class Installation:
             f"{'' if '[[workers]]' in workers + more else 'workers = []'}\n"
             f'[broker]\nclient = "tcp://127.0.0.1:{client}"\nworker = "tcp://127.0.0.1:{worker}"\n'
             f'news = "tcp://127.0.0.1:{news}"\nmdp = "tcp://127.0.0.1:{mdp}"\n{broker}\n'
-            f'[gateway]\nhttp = "127.0.0.1:{http}"\n{workers}\n{more}\n'
+            f'[gateway]\nhttp = "{f"127.0.0.1:{http}" if self.has_http else ""}"\n{workers}\n{more}\n'
         )
 
     @property

@@ -24,6 +24,7 @@ _VERBS = {
     "logs": ("status", "Show the log of a process."),
     "config": ("config", "Check the settings."),
     "broker": ("foreground", "Run the broker in the foreground."),
+    "gateway": ("gateway", "Serve HTTP in the foreground; make its tokens."),
     "worker": ("foreground", "Run one worker in the foreground."),
     "call": ("calls", "Ask for a service and wait for the result."),
     "submit": ("calls", "Submit a job, or one per line of a file."),

@@ -19,7 +19,7 @@ from zmws.supervisor.attached import run_attached
 from zmws.supervisor.broker import look, services_with_workers
 from zmws.supervisor.children import check_present
 from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, NotReady, RunsUnnoted
-from zmws.supervisor.processes import BROKER, Installation
+from zmws.supervisor.processes import BROKER, GATEWAY, NO_GATEWAY, Installation, can_serve_http
 from zmws.supervisor.start import Started
 from zmws.supervisor.start import start as start_processes
 from zmws.supervisor.stop import stop as stop_processes
@@ -130,11 +130,18 @@ def _show_started(installation: Installation, done: Started) -> None:
         say(f"zmws: the broker at {broker.address} is of another installation (process {broker.pid})")
         echo(f"logs in {installation.logs_dir}")
     else:
-        echo(f"broker at {broker.address}, logs in {installation.logs_dir}")
+        http = installation.settings.gateway.http
+        at = f", http://{http}" if GATEWAY in installation.running() else ""
+        echo(f"broker at {broker.address}{at}, logs in {installation.logs_dir}")
+        if http and GATEWAY not in done.wanted and not can_serve_http():
+            say(f"no HTTP: {NO_GATEWAY}")
     served = services_with_workers(installation)
     for service, params in (("STR-REV", "str='Hello, world'"), ("HELLO", "name=you")):  # of the samples
         if service in served:
             echo(f"try:  {zmws()} call {service} {params}")
+            if GATEWAY in installation.running():
+                query = "str=Hello,+world" if service == "STR-REV" else params
+                echo(f"      curl 'http://{installation.settings.gateway.http}/SYNC-{service}?{query}'")
             break
     echo(f"      {zmws()} status | services | workers | logs NAME -f | stop")
 

@@ -71,7 +71,7 @@ class Asker:
         if service in CHANGES:
             asked.setdefault("ask", ids.new_id())  # so that its repeat is answered as it is
         (body,) = values.encode_value(asked, "the question")
-        return self.raw_future(service, body, takes_s + self._answer_s)
+        return self.raw_future(service, body, takes_s + self._answer_s, takes_s)
 
     def answer_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
@@ -83,9 +83,14 @@ class Asker:
         """How many jobs a question has acted on; the broker may work on it for minutes."""
         return then(self.ask_future(service, question, _LONG_S), lambda answer: int(answer[1]["count"]))
 
-    def raw_future(self, service: str, body: bytes, timeout: float | None = None) -> Future[tuple[int, Any]]:
-        """Status and answer of a `zmws.*` service to a frame that is JSON already."""
-        return then(self._connection.request(service_of(service), True, {}, (body,), timeout), answer_of)
+    def raw_future(
+        self, service: str, body: bytes, timeout: float | None = None, takes_s: float = 0.0
+    ) -> Future[tuple[int, Any]]:
+        """Status and answer of a `zmws.*` service to a frame that is JSON already. `takes_s`: as of
+        `ask_status`."""
+        name = service_of(service)
+        asked = self._connection.request(name, True, {}, (body,), timeout, takes_s=takes_s)
+        return then(asked, answer_of)
 
     def limits_steps(self) -> Steps[tuple[int, int]]:
         """How large a message may be, and of how many jobs; the broker may have to be asked."""
@@ -94,6 +99,10 @@ class Asker:
             with suppress(ServiceUnknown):  # of an older broker
                 yield self.answer_future("zmws.hello")
         return dialog.message_bytes_max, dialog.submit_many_max
+
+    def endpoint(self) -> str:
+        """The endpoint of the broker that it is connected to, or is about to be."""
+        return self._connection.dialog.broker
 
     def monotonic(self) -> float:
         """The clock that waits go by, in seconds."""

@@ -259,6 +259,16 @@ class AsyncClient:
         """As `Client.ask`."""
         return await wrap_future(self._client.answer_future(service, question))
 
+    async def ask_status(
+        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
+    ) -> tuple[int, Any]:
+        """As `Client.ask_status`."""
+        return await wrap_future(self._client.ask_future(service, question, takes_s))
+
+    def endpoint(self) -> str:
+        """The endpoint of the broker that it is connected to, or is about to be."""
+        return self._client.endpoint()
+
     async def close(self) -> None:
         """Close the connection."""
         await asyncio.to_thread(self._client.close)

@@ -38,6 +38,7 @@ class Ask:
     timeout_s: float | None
     future: Asked[Reply]
     on_partial: Partial | None
+    takes_s: float = 0.0
     number: bytes = b""  # once it is in flight
 
 
@@ -54,7 +55,9 @@ class ClientLine(LineThread[ClientDialog, Ask]):
             self.dialog.forget(ask.number)
             self._in_flight.pop(ask.number, None)
             return
-        ask.number = self.dialog.request(now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s)
+        ask.number = self.dialog.request(
+            now, ask.service, ask.sync, ask.options, ask.body, ask.timeout_s, ask.takes_s
+        )
         self._in_flight[ask.number] = ask
 
     def act(self, action: Any) -> None:
@@ -126,8 +129,10 @@ class Connection:
         body: tuple[bytes, ...],
         timeout_s: float | None,
         on_partial: Partial | None = None,
+        takes_s: float = 0.0,
     ) -> Asked[Reply]:
-        """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable.
+        """Ask; the future brings the last answer, or raises JobTimeout or BrokerUnreachable. `takes_s`: how
+        long the broker may take by its design.
 
         What is given here can be encoded (`client/given.py`).
         """
@@ -141,7 +146,7 @@ class Connection:
             line.why = line.why or _closed_early  # the thread does not run any more
         if line.why is not None:
             raise line.why()
-        ask = Ask(service, sync, options, body, timeout_s, Asked(line.home), on_partial)
+        ask = Ask(service, sync, options, body, timeout_s, Asked(line.home), on_partial, takes_s)
         # Handed over once more it is forgotten; the job itself goes on. This also keeps a client that is
         # forgotten until it is answered.
         ask.future.add_done_callback(lambda done: self._line.hand(ask) if done.cancelled() else None)

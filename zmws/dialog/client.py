@@ -87,6 +87,7 @@ class Pending:
     body: tuple[bytes, ...]
     begun: float
     deadline: float | None
+    repeat_s: float
     broker: int | None = None  # where it went to
     repeat_at: float = 0.0
 
@@ -142,12 +143,15 @@ class ClientDialog:
         options: dict[str, Any],
         body: tuple[bytes, ...],
         timeout_s: float | None,
+        takes_s: float = 0.0,
     ) -> bytes:
-        """Ask; the number comes back with the answer. A timeout goes along as `expires`."""
+        """Ask; the number comes back with the answer. A timeout goes along as `expires`. `takes_s`: how long
+        the broker may take for the answer by its design; it is not repeated sooner, on one connection."""
         self._number += 1
         number = b"%d" % self._number
         deadline = None if timeout_s is None else now + timeout_s
-        asked = Pending(number, service, sync, options, body, now, deadline)
+        repeat_s = takes_s + self.settings.repeat_s
+        asked = Pending(number, service, sync, options, body, now, deadline, repeat_s)
         self.pending[number] = asked
         if self.state is AWAY and self._retry_at is None:
             self._connect(now)
@@ -261,7 +265,7 @@ class ClientDialog:
         if asked is None:
             return
         if reply.kind == "partial":
-            asked.repeat_at = now + self.settings.repeat_s
+            asked.repeat_at = now + asked.repeat_s
         else:
             del self.pending[reply.number]
         self._out.append(Answered(reply.number, reply))
@@ -326,7 +330,7 @@ class ClientDialog:
 
     def _send(self, now: float, asked: Pending) -> None:
         asked.broker = self._broker
-        asked.repeat_at = now + self.settings.repeat_s
+        asked.repeat_at = now + asked.repeat_s
         options = asked.options
         if asked.deadline is not None and asked.sync:
             left = min(YEAR_S, max(0.001, round(asked.deadline - now, 3)))

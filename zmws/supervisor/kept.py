@@ -25,7 +25,7 @@ from zmws.supervisor.events import Event as TellEvent
 from zmws.supervisor.events import LeftEnded
 from zmws.supervisor.keeper import RECYCLED, End, Event, Keeper, Rules, Signal, Start
 from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile
-from zmws.supervisor.processes import BROKER, STOP_TIMEOUT_S, Installation, Process
+from zmws.supervisor.processes import BROKER, GATEWAY, SERVERS, STOP_TIMEOUT_S, Installation, Process
 from zmws.supervisor.stop import group_before, tidy
 
 log = logging.getLogger("zmws.supervisor")
@@ -39,8 +39,10 @@ class Plan:
     environ: Mapping[str, str]
 
 
-def of_broker(known: settings.Settings) -> tuple[object, ...]:
-    """What of the settings the broker reads when it starts."""
+def of_server(name: str, known: settings.Settings) -> tuple[object, ...]:
+    """What of the settings the broker, or the gateway, reads when it starts."""
+    if name == GATEWAY:
+        return known.gateway, known.logs, known.broker.client
     return known.broker, known.store, known.logs, known.services
 
 
@@ -63,7 +65,7 @@ class Kept:
         self._hows: dict[str, str] = {}  # how a copy ended the last time, in words
         self._wrote: dict[str, str] = {}  # and what it had written last
         self._tell = tell
-        self.broker_as: object = None  # what of the settings it was started with
+        self.servers_as: dict[str, object] = {}  # what of the settings they were started with
         self.address = address_of(installation)  # where the broker that runs is
 
     def take(self, known: settings.Settings, environ: Mapping[str, str]) -> Installation:
@@ -100,8 +102,8 @@ class Kept:
         for process in processes:
             name = noted_as or process.name
             self.plans[name] = Plan(process, environ)
-            if name == BROKER:
-                self.broker_as = of_broker(self.installation.settings)
+            if name in SERVERS:
+                self.servers_as[name] = of_server(name, self.installation.settings)
             self.keeper.add(name, process.name == BROKER, self.rules_of(process))
 
     def plan_spare(self, installation: Installation, environ: Mapping[str, str]) -> None:
@@ -134,6 +136,10 @@ class Kept:
         plan = self.plans.get(name)
         return plan.process.group if plan is not None else group_before(name, {})
 
+    def gateway_is_ready(self) -> bool:
+        """It has noted that it listens."""
+        return bool(PidFile(self.installation.run_dir, GATEWAY).was_noted("ready"))
+
     def is_stale(self, process: Process) -> bool:
         """Whether its file was changed after it had been started."""
         file = PidFile(self.installation.run_dir, process.name)
@@ -165,8 +171,8 @@ class Kept:
             process = processes.get(name)
             if process is not None:
                 self.plans[name] = Plan(process, environ)
-            if name == BROKER:
-                self.broker_as = of_broker(self.installation.settings)
+            if name in SERVERS:
+                self.servers_as[name] = of_server(name, self.installation.settings)
             self.keeper.add(name, name == BROKER, self.rules_of(process))
             self.keeper.adopt(name, pid, now)
             adopted.append(name)

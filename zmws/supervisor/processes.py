@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -20,16 +21,25 @@ from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import Settings, WorkerSettings
 from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile
 
-BROKER, SUPERVISOR = "broker", "supervisor"
+BROKER, GATEWAY, SUPERVISOR = "broker", "gateway", "supervisor"
+SERVERS = (BROKER, GATEWAY)  # what `--servers` means
 # In run/, where no worker's files are named so.
 _SCALED, _SCALING = f"scaled{NOTED_BESIDE}", f"scaling{NOTED_BESIDE}"
 STOP_TIMEOUT_S = 30.0  # where the settings say nothing
 RUNNING, DIED, STOPPED = "running", "died", "stopped"
 
 
+NO_GATEWAY = "HTTP needs the extra 'gateway': pip install 'zmws[gateway]'"
+
+
+def can_serve_http() -> bool:
+    """Whether what the gateway needs is installed."""
+    return all(find_spec(name) is not None for name in ("starlette", "uvicorn", "python_multipart"))
+
+
 @dataclass(slots=True)
 class Process:
-    """One process that is to run: its name, its part (`broker` or `worker`), how it is started."""
+    """One process that is to run: its name, its part (`broker`, `gateway` or `worker`), how it is started."""
 
     name: str
     part: str
@@ -63,13 +73,16 @@ class Installation:
     def processes(
         self, servers: bool, workers: bool, names: Sequence[str] = (), with_spare: bool = False
     ) -> list[Process]:
-        """The processes asked for: the broker first. `with_spare`: those too that run only while there is
+        """The processes asked for: the servers first. `with_spare`: those too that run only while there is
         much to do; one that is named is asked for anyway. Raises SettingsError for an unknown name."""
         config = ["-c", str(self.config)] if self.config is not None else []
         # -P: a folder named zmws/ in the installation must not stand for the program.
         zmws = [sys.executable, "-P", "-m", "zmws"]
         log = ["--log-file", str(self.log_file(BROKER))]
         all_of_them = [Process(BROKER, BROKER, [*zmws, "broker", *config, *log], BROKER)]
+        if self.settings.gateway.http and can_serve_http():
+            log = ["--log-file", str(self.log_file(GATEWAY))]
+            all_of_them.append(Process(GATEWAY, GATEWAY, [*zmws, "gateway", *config, *log], GATEWAY))
         logs = self.settings.logs
         bounds = ["--log-bytes-max", str(logs.bytes_max), "--log-files", str(logs.files)]
         bounds += ["--log-format", logs.format] if logs.format != "text" else []
@@ -87,17 +100,16 @@ class Installation:
                 all_of_them.append(Process(name, "worker", [*command, *log], worker.name, worker, is_spare))
         if twice := {name for name, count in Counter(one.name for one in all_of_them).items() if count > 1}:
             raise SettingsError(f"two workers would be named {', '.join(sorted(twice))}; rename one")
-        known = {process.name for process in all_of_them} | {
-            BROKER,
-            *(one.name for one in self.settings.workers),
-        }
+        known = {process.name for process in all_of_them} | {one.name for one in self.settings.workers}
         for name in names:
+            if name == GATEWAY and name not in known:
+                raise SettingsError(NO_GATEWAY if self.settings.gateway.http else 'gateway.http is ""')
             if name not in known:
                 raise SettingsError(no_such(name, "process of this installation", sorted(known)))
         if names:
             usual = [p for p in all_of_them if p.group in names and (with_spare or not p.is_spare)]
             return [p for p in all_of_them if p in usual or p.name in names]
-        parts = [p for p in all_of_them if (servers if p.part == BROKER else workers)]
+        parts = [p for p in all_of_them if (servers if p.part in SERVERS else workers)]
         return [p for p in parts if with_spare or not p.is_spare]
 
     def _copies(self, worker: WorkerSettings) -> list[tuple[str, bool]]:

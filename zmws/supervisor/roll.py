@@ -17,10 +17,10 @@ from typing import Any
 
 from zmws.errors import SettingsError
 from zmws.supervisor.keeper import Event, State
-from zmws.supervisor.kept import Kept, of_broker
+from zmws.supervisor.kept import Kept, of_server
 from zmws.supervisor.orders import Order, Rising, ScaleOrder, StartOrder, StopOrder, Tell, settings_asked
 from zmws.supervisor.pidfile import NOTED_BESIDE
-from zmws.supervisor.processes import BROKER, Process
+from zmws.supervisor.processes import SERVERS, Process
 
 NEW, OLD = f"{NOTED_BESIDE}new", f"{NOTED_BESIDE}old"
 
@@ -62,9 +62,9 @@ class ReloadOrder(Order):
             process = processes.get(name)
             if not copy.wanted or NOTED_BESIDE in name:
                 continue
-            if name == BROKER:
-                if kept.broker_as not in (None, of_broker(known.settings)):
-                    self._notes.append("the broker's settings have changed: a restart of it takes them up")
+            if name in SERVERS:
+                if kept.servers_as.get(name) not in (None, of_server(name, known.settings)):
+                    self._notes.append(f"the {name}'s settings have changed: a restart of it takes them up")
             elif process is None:
                 if not asked["names"] or kept.group_of(name) in asked["names"]:
                     self._gone.append(name)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from zmws.supervisor.health import Health
 from zmws.supervisor.keeper import Copy, State
 from zmws.supervisor.kept import Kept
+from zmws.supervisor.processes import GATEWAY, SERVERS
 from zmws.supervisor.scaling import Scaling
 from zmws.supervisor.vitals import memory_by_session
 from zmws.supervisor.watch import Look, Watch
@@ -71,6 +72,9 @@ class Rounds:
         for copy in running:
             if copy.is_broker and (why := self._health.of_broker(seen.stats is not None, looked_s)):
                 keeper.kill(copy.name, why, now)
+        gateway = keeper.copies.get(GATEWAY)
+        if gateway is not None and gateway.state is State.STARTING and self._kept.gateway_is_ready():
+            keeper.ready(GATEWAY, now)
         if seen.stats is not None:
             self._hosts.add(socket.gethostname())
             # Another machine's worker may have the number of one of ours; and this one may have been given
@@ -78,11 +82,13 @@ class Rounds:
             rows = {row["pid"]: row for row in seen.workers if row["host"] in self._hosts}
             anywhere = {row["pid"]: row for row in seen.workers} | rows
             for name, copy in keeper.copies.items():
+                if name == GATEWAY:
+                    continue
                 # At this address another broker may answer, while ours fails to bind it.
                 is_ready = copy.pid == seen.stats.get("pid") if copy.is_broker else copy.pid in rows
                 if is_ready and copy.state is State.STARTING:
                     keeper.ready(name, now)
-            workers = {one.name: one.pid for one in running if not one.is_broker}
+            workers = {one.name: one.pid for one in running if one.name not in SERVERS}
             known = {name: anywhere[pid] for name, pid in workers.items() if pid in anywhere}
             wrong = self._health.of_workers(workers, known, seen.stats, time.time(), looked_s)
             for name, why in wrong.items():

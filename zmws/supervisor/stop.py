@@ -20,7 +20,7 @@ from zmws.supervisor.broker import unnoted
 from zmws.supervisor.door import ENDING, Asked, NoSupervisor
 from zmws.supervisor.events import Ended, LeftEnded, Tell
 from zmws.supervisor.pidfile import NOTED_BESIDE, PidFile, runs, send_signal
-from zmws.supervisor.processes import BROKER, Installation
+from zmws.supervisor.processes import BROKER, SERVERS, Installation
 from zmws.supervisor.sessions import end_group, end_left
 
 _POLL_S = 0.05
@@ -61,7 +61,7 @@ def chosen(
 ) -> list[str]:
     """Which of the noted ones are meant. Raises SettingsError for an unknown name."""
     if not names:
-        return [name for name in noted if (servers if name == BROKER else workers)]
+        return [name for name in noted if (servers if name in SERVERS else workers)]
     group = {process.name: process.group for process in installation.processes(True, True, with_spare=True)}
     workers_named = {one.name for one in installation.settings.workers}
     known = {*noted, *group, *group.values(), *workers_named}

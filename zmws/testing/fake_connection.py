@@ -45,6 +45,7 @@ class FakeConnection:
         body: tuple[bytes, ...],
         timeout_s: float | None,
         on_partial: Partial | None = None,
+        takes_s: float = 0.0,
     ) -> Asked[Reply]:
         """As `Connection.request`; the future is done, but for what its callbacks do."""
         if self._closed:

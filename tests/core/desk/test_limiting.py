@@ -1,4 +1,4 @@
-"""Limits that an operator sets at run time: zmws.limit."""
+"""What an operator sets at run time: zmws.limit; and what would be done, without doing it: dry_run."""
 
 from __future__ import annotations
 
@@ -125,3 +125,28 @@ def test_limits_that_a_later_program_does_not_know_are_left_out_and_told() -> No
     scene.store.services["E"] = known._replace(limits='{"max_running": -1, "gone": 1, "rate": 2}')
     scene.restart()
     assert scene.service().limited == {"rate": 2.0}
+
+
+# ---------------------------------------------------------------- dry_run
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "delete"])
+@pytest.mark.parametrize("by", ["id", "filter"])
+def test_a_dry_run_counts_what_would_be_done_and_does_nothing(verb: str, by: str) -> None:
+    scene = Scene()
+    scene.submit("a")
+    if verb != "cancel":
+        scene.ask("zmws.cancel", id="a")
+    before, written = scene.record("a"), len(scene.written)
+    asked = {"id": "a"} if by == "id" else {"service": "E", "state": before["state"]}
+    for _ in range(2):
+        status, told = scene.ask(f"zmws.{verb}", dry_run=True, **asked)
+        assert status == 200 and told["count"] == 1
+    assert scene.record("a") == before and len(scene.written) == written
+    assert scene.ask(f"zmws.{verb}", **asked)[1]["count"] == 1
+
+
+def test_a_dry_run_of_what_is_not_possible_says_so() -> None:
+    scene = Scene()
+    scene.submit("a")
+    assert scene.ask("zmws.delete", id="a", dry_run=True)[0] == 409

@@ -51,6 +51,7 @@ class Operation:
     verb: str  # cancel, retry or delete
     states: tuple[str, ...]  # that it can be done in
     one: bool = False
+    dry: bool = False  # it only counts, and touches nothing
     where: Filter = field(default_factory=Filter)
     last: int = 0  # the highest number there was when it came
     count: int = 0
@@ -117,7 +118,8 @@ class Operations:
     def _begin(self, question: Question, verb: str, states: tuple[str, ...]) -> None:
         asked = question.asked
         if "id" in asked:
-            return self._one(Operation(question, verb, states, one=True), asked["id"])
+            dry = bool(asked.get("dry_run"))
+            return self._one(Operation(question, verb, states, one=True, dry=dry), asked["id"])
         if not asked.get("all") and not any(key in asked for key in FILTER_KEYS):
             keys = ", ".join(FILTER_KEYS)
             text = f"{question.service} needs 'id', or a filter ({keys}), or {{\"all\": true}} for every job"
@@ -126,7 +128,8 @@ class Operations:
         if where.state is not None and where.state not in states:
             text = f"{verb} is for jobs in state {' or '.join(states)}, not {where.state}"
             return question.refuse(400, "bad_request", text)
-        return self._read_on(Operation(question, verb, states, where=where), 0)
+        dry = bool(asked.get("dry_run"))
+        return self._read_on(Operation(question, verb, states, where=where, dry=dry), 0)
 
     def _one(self, operation: Operation, job_id: str) -> None:
         job = self.held.find(job_id)
@@ -155,7 +158,7 @@ class Operations:
         if why is not None:
             text = f"job '{job.id}': {why}"
             return operation.question.refuse(409, "not_possible", text, job.last_write)
-        self._act[operation.verb](operation, job, in_queue)
+        self._do(operation, job, in_queue)
         operation.read_all = True
         return self._finish(operation)
 
@@ -190,7 +193,7 @@ class Operations:
             if final_here and operation.verb == "cancel":
                 continue  # it has ended since
             if self._not_possible(operation, job) is None:
-                self._act[operation.verb](operation, job, held is not None and not final_here)
+                self._do(operation, job, held is not None and not final_here)
         if rows.next is not None:
             self._read_on(operation, rows.next)
         else:
@@ -198,6 +201,12 @@ class Operations:
             self._finish(operation)
 
     # ------------------------------------------------------------ what is done to a job
+
+    def _do(self, operation: Operation, job: Job, in_queue: bool) -> None:
+        if operation.dry:
+            operation.count += 1
+        else:
+            self._act[operation.verb](operation, job, in_queue)
 
     def _cancel(self, operation: Operation, job: Job, in_queue: bool) -> None:
         if not in_queue:

@@ -42,7 +42,7 @@ _FILTER = {
 }
 # Of all that change something: the asker's id for the question (asks.py), and who acts, for the log.
 _ASK = {"ask": Row("word"), "by": Row("word")}
-_MANY = {"id": Row("id"), **_FILTER, "all": _FLAG, **_ASK}
+_MANY = {"id": Row("id"), **_FILTER, "all": _FLAG, "dry_run": _FLAG, **_ASK}
 _OF_SERVICE = {"service": _SERVICE, **_ASK}
 
 QUESTIONS: dict[str, dict[str, Row]] = {

@@ -1,0 +1,129 @@
+"""A gateway over real HTTP in front of a real broker, in this process; and HTTP by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.peers import wait_until
+from zmws import settings
+from zmws.gateway import server
+from zmws.gateway.tokens import Tokens
+from zmws.testing import RunningBroker
+
+
+@dataclass
+class Gateway:
+    """One that runs. `url`: where; `app`: what answers; `tokens`: those that it knows."""
+
+    url: str
+    server: server.Server
+    tokens: Tokens
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    @property
+    def desk(self) -> Any:
+        return self.server._app.desk
+
+    def client(self, token: str | None = None, **more: Any) -> httpx.Client:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, headers=headers, **more)
+
+    def raw(self, data: bytes, timeout: float = 10.0) -> bytes:
+        """What is answered to these bytes, until the connection is closed."""
+        with socket.create_connection(self.address, timeout) as connection:
+            connection.sendall(data)
+            return rest(connection)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            found += part
+    return found
+
+
+@contextlib.contextmanager
+def gateway(
+    broker: RunningBroker | str, folder: Path, roles: dict[str, str] | None = None, **changes: Any
+) -> Iterator[Gateway]:
+    """A gateway until the block ends. `roles`: a token for each name; `changes`: its settings."""
+    client = broker if isinstance(broker, str) else broker.client
+    flags = {"broker.client": client, "gateway.http": "127.0.0.1:0"}
+    known = settings.load(None, flags, environ={}, cwd=folder, upward=False)
+    known = replace(known, root=folder, gateway=replace(known.gateway, **changes))
+    tokens = server.tokens_of(known)
+    for name, role in (roles or {}).items():
+        TOKENS[name] = tokens.new(name, role)  # type: ignore[arg-type]
+    listening = server.bound(known)
+    host, port = listening.getsockname()[:2]
+    running: list[Any] = []
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        await server.serve(known, tokens, listening, lambda it: running.append((it, loop)))
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="gateway")
+    thread.start()
+    wait_until(lambda: running or not thread.is_alive(), what="the gateway to be ready")
+    it, loop = running[0]
+    try:
+        yield Gateway(f"http://{host}:{port}", it, tokens, loop)
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(it.end)
+        thread.join(20)
+        assert not thread.is_alive(), "the gateway did not end"
+
+
+TOKENS: dict[str, str] = {}  # that were made last, by name
+
+
+class Stream:
+    """Server-sent events as they come."""
+
+    def __init__(self, client: httpx.Client, path: str, last_id: str | None = None) -> None:
+        self._context = client.stream("GET", path, headers={"last-event-id": last_id} if last_id else {})
+        self.response = self._context.__enter__()
+        self._lines = self.response.iter_lines()
+        self.last_id: str | None = None
+
+    def next(self) -> tuple[str, Any]:
+        """The next event's kind and data; ("end", None) at the end of the stream."""
+        kind, data = "message", ""
+        for line in self._lines:
+            if line.startswith("id: "):
+                self.last_id = line[4:]
+            elif line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: "):
+                data += line[6:]
+            elif not line and data:
+                return kind, json.loads(data)
+        return "end", None
+
+    def all(self) -> list[tuple[str, Any]]:
+        """All until the end."""
+        found = []
+        while (event := self.next())[0] != "end":
+            found.append(event)
+        return found
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)

@@ -1,0 +1,137 @@
+"""`zmws gateway`: HTTP in the foreground; and its tokens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zmws.cli.ends import USAGE
+from zmws.cli.options import config_option, json_option, settings_here, sure
+from zmws.cli.output import echo, say
+from zmws.cli.tables import show_done, show_json, show_table
+from zmws.errors import SettingsError
+from zmws.log_file import LogFile
+from zmws.service_manager import ServiceManager
+from zmws.supervisor.pidfile import leave_note, ready_note
+from zmws.supervisor.processes import NO_GATEWAY
+from zmws.supervisor.sessions import MARK
+from zmws.work.command import set_up_log
+
+if TYPE_CHECKING:
+    from zmws.gateway.tokens import Tokens
+
+
+@click.group(invoke_without_command=True)
+@config_option
+@click.option("--http", metavar="HOST:PORT", help="Where it listens.")
+@click.option("--log-level", help="debug, info, warning or error, or a first letter.")
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), help="Write the log there; SIGHUP opens it anew."
+)
+@click.pass_context
+def gateway(
+    context: click.Context,
+    config: Path | None,
+    http: str | None,
+    log_level: str | None,
+    log_file: Path | None,
+) -> int:
+    """Serve HTTP in the foreground. SIGTERM or Ctrl-C ends it.
+
+    It is a client of the broker, and holds nothing: it may be killed and started again, and no job is lost.
+    """
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return 0
+    known = settings_here(config, {"gateway.http": http, "gateway.log_level": log_level})
+    log = None if log_file is None else LogFile(log_file, known.logs.bytes_max, known.logs.files)
+    if log is not None:
+        log.take()
+    set_up_log(known.gateway.log_level, known.logs.format)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        from zmws.gateway import server
+    except ImportError as missing:
+        logging.getLogger("zmws.gateway").error("%s (%s)", NO_GATEWAY, missing)
+        return USAGE
+    try:
+        tokens = server.check(known)
+        listening = server.bound(known)
+    except SettingsError as wrong:
+        logging.getLogger("zmws.gateway").error("%s", wrong)
+        return USAGE
+    if log is not None:
+        signal.signal(signal.SIGHUP, lambda number, frame: log.reopen())
+    manager, mark = ServiceManager(), os.environ.get(MARK)
+
+    def ready() -> None:
+        ready_note(mark)
+        manager.ready()
+
+    server.run(known, tokens, listening, ready)
+    leave_note(mark, 0, removes=True)
+    return 0
+
+
+@gateway.group()
+def token() -> None:
+    """Who may come in by HTTP: make tokens, list them, delete them.
+
+    As soon as there is one, every request needs one. The roles: a viewer looks on, a client submits and
+    follows its jobs, a worker leases jobs and reports, an operator may everything."""
+
+
+def _tokens(config: Path | None) -> Tokens:
+    try:
+        from zmws.gateway.server import tokens_of
+    except ImportError as missing:
+        raise SettingsError(f"{NO_GATEWAY} ({missing})") from None
+    return tokens_of(settings_here(config))
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(("viewer", "client", "worker", "operator")), required=True)
+@json_option
+@click.pass_obj
+def new(config: Path | None, name: str, role: str, as_json: bool) -> int:
+    """Make a token and print it. It is shown this once: only what tells whether a text is it is kept."""
+    made = _tokens(config).new(name, role)  # type: ignore[arg-type]
+    show_done({"name": name, "role": role, "token": made}, made, as_json)
+    if not as_json:
+        say(f"it is shown this once; a request has it as: Authorization: Bearer {made[:9]}...")
+    return 0
+
+
+@token.command("list")
+@json_option
+@click.pass_obj
+def list_(config: Path | None, as_json: bool) -> int:
+    """List the tokens: name, role, when it was made."""
+    rows = _tokens(config).rows()
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        echo("there is no token: everybody on this machine may everything")
+    else:
+        show_table(("NAME", "ROLE", "MADE"), [(row["name"], row["role"], row["made_at"]) for row in rows])
+    return 0
+
+
+@token.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def delete(config: Path | None, name: str, yes: bool, as_json: bool) -> int:
+    """Delete a token. It is none any more within a second, and logins by it are over."""
+    tokens = _tokens(config)
+    sure(f"delete the token {name}?", yes)
+    tokens.delete(name)
+    show_done({"deleted": name}, f"deleted: {name}", as_json)
+    return 0

@@ -1,0 +1,312 @@
+"""/api/v1/jobs: submit, look, wait, cancel, retry, copy, delete (docs/http.md)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from zmws import ids
+from zmws.client.answers import outcome_of
+from zmws.client.asynchronous import AsyncJob
+from zmws.core.desk.questions import QUESTIONS
+from zmws.core.options import JOB_OPTIONS
+from zmws.core.states import COMPLETE, FINAL_STATES
+from zmws.core.table import no_such
+from zmws.errors import BadJson, JobFailed, JobTimeout, Refused, ZmwsError
+from zmws.gateway.answers import API, accepted, result
+from zmws.gateway.desk import Visitor, json_answer, until_gone
+from zmws.gateway.given import (
+    JSON_TYPES,
+    NDJSON_TYPES,
+    check_service,
+    content_type,
+    job_id_of,
+    json_body,
+    json_object,
+    preferred_wait,
+    wait_of,
+)
+from zmws.gateway.problems import Problem, error_members, problem_of, status_of
+from zmws.wire.values import json_in, params_from
+
+_FIELDS = ("service", "params", "params_base64")
+
+
+# ---------------------------------------------------------------- submit
+
+
+async def submit(visitor: Visitor) -> Response:
+    """POST /jobs."""
+    asked = await json_object(visitor.request)
+    service, params, options = _job_of(asked)
+    key_id = job_id_of(visitor.request, visitor.who)
+    if key_id is not None and options.get("id") not in (None, key_id):
+        raise Problem(400, "bad_request", "give an Idempotency-Key or an 'id', not both")
+    options["id"] = key_id or options.get("id") or ids.new_id()
+    wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
+    try:
+        job: AsyncJob = await visitor.desk.client.submit(service, params, **options)
+    except Refused as refused:
+        if refused.code == "id_conflict" and key_id is not None:
+            raise _other_job() from None
+        raise _with_id(refused, options["id"]) from None
+    except ZmwsError as fault:
+        raise _with_id(fault, options["id"]) from None
+    if job.existing and key_id == job.id:
+        await _check_same(visitor, job.id, service, params)
+    if wait_s is None:
+        return accepted(visitor, job, 200 if job.existing else 202)
+    record = await _ended(visitor, job.id, wait_s)
+    applied = {"preference-applied": f"wait={wait_s:g}"}
+    if record is None:
+        answer = accepted(visitor, job)
+        answer.headers.update(applied)
+        return answer
+    return json_answer(record, 200, {"location": visitor.url(f"{API}/jobs/{job.id}"), **applied})
+
+
+async def _check_same(visitor: Visitor, job_id: str, service: str, params: Any) -> None:
+    """The job that was there is the one that is asked for. Raises Problem."""
+    record = await visitor.ask("zmws.job", {"id": job_id})
+    if record["service"] != service or params_from(record["params"], record["params_kind"]) != params:
+        raise _other_job()
+
+
+def _other_job() -> Problem:
+    text = "this Idempotency-Key came before with another service or other parameters"
+    return Problem(422, "key_reused", text)
+
+
+def _with_id(fault: ZmwsError, job_id: str) -> Problem:
+    problem = problem_of(fault, job_id)
+    assert problem is not None
+    return problem
+
+
+def _job_of(asked: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+    """Service, parameters and options of a job. Raises Problem."""
+    service = asked.get("service")
+    if not isinstance(service, str):
+        raise Problem(400, "bad_request", "'service' must name the service, a text")
+    check_service(service)
+    for name in asked:
+        if name not in JOB_OPTIONS and name not in _FIELDS:
+            text = no_such(name, "field of a job", (*_FIELDS, *JOB_OPTIONS))
+            raise Problem(400, "bad_option", text)
+    params = asked.get("params")
+    if (coded := asked.get("params_base64")) is not None:
+        if params is not None:
+            raise Problem(400, "bad_request", "give 'params' or 'params_base64', not both")
+        params = _bytes(coded)
+    return service, params, {name: asked[name] for name in JOB_OPTIONS if asked.get(name) is not None}
+
+
+def _bytes(coded: Any) -> bytes:
+    try:
+        return base64.b64decode(coded, validate=True)
+    except (TypeError, ValueError):
+        raise Problem(400, "bad_request", "'params_base64' is not base64") from None
+
+
+async def submit_many(visitor: Visitor) -> Response:
+    """POST /jobs/many: a verdict for each, in their order."""
+    jobs = await _many(visitor)
+    key_id = job_id_of(visitor.request, visitor.who)
+    made: list[dict[str, Any]] = []
+    asked: list[tuple[int, dict[str, Any]]] = []
+    for n, one in enumerate(jobs):
+        made.append({})
+        try:
+            if isinstance(one, Problem):
+                raise one
+            if not isinstance(one, dict):
+                raise Problem(400, "bad_request", "each job is an object with a 'service'")
+            service, params, options = _job_of(one)
+            if key_id is not None:
+                options.setdefault("id", f"{key_id[:110]}:{n}")
+            asked.append((n, {"service": service, "params": params, **options}))
+        except Problem as wrong:
+            made[n] = _verdict(wrong.status, wrong.code, str(wrong))
+    verdicts = await visitor.desk.client.submit_many([job for _, job in asked])
+    for (n, _), verdict in zip(asked, verdicts, strict=True):
+        if isinstance(verdict, Refused):
+            made[n] = _verdict(status_of(verdict.code), verdict.code, str(verdict))
+        else:
+            told = {"id": verdict.id, "existing": verdict.existing, "durability": verdict.durability}
+            made[n] = {"status": 200 if verdict.existing else 202, **told}
+    return json_answer(made)
+
+
+def _verdict(status: int, code: str, text: str) -> dict[str, Any]:
+    return {"status": status, "code": code, "error": text}
+
+
+async def _many(visitor: Visitor) -> list[Any]:
+    """The jobs of a list, or of lines; a line that is no JSON is a Problem in its place. Raises Problem."""
+    if content_type(visitor.request) not in NDJSON_TYPES:
+        found = await json_body(visitor.request, (*JSON_TYPES, *NDJSON_TYPES))
+        if not isinstance(found, list):
+            raise Problem(
+                400, "bad_request", "the body must be a JSON list of jobs, or a job a line (NDJSON)"
+            )
+        return found
+    jobs: list[Any] = []
+    for line in (await visitor.request.body()).splitlines():
+        if line.strip():
+            try:
+                jobs.append(json_in(line))
+            except BadJson as wrong:
+                jobs.append(Problem(400, "bad_request", f"the line is not JSON: {wrong}"))
+    return jobs
+
+
+# ---------------------------------------------------------------- look
+
+
+async def page_of_jobs(visitor: Visitor) -> Response:
+    """GET /jobs."""
+    query = visitor.request.query_params
+    question = filter_of(query, ("limit", "cursor", "memory"))
+    for name in ("limit",):
+        if name in question:
+            question[name] = _whole(name, str(question[name]))
+    if "memory" in question:
+        question["memory"] = _flag("memory", str(question["memory"]))
+    page = await visitor.ask("zmws.jobs", question)
+    headers = {}
+    if page["next"] is not None:
+        more = urlencode(
+            [*((n, v) for n, v in query.multi_items() if n != "cursor"), ("cursor", page["next"])]
+        )
+        headers["link"] = f'<{visitor.url(f"{API}/jobs")}?{more}>; rel="next"'
+    return json_answer(page, 200, headers)
+
+
+def filter_of(given: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a filter that are given. Raises Problem for others."""
+    known = (*(name for name in QUESTIONS["zmws.jobs"] if name not in ("limit", "cursor", "memory")), *more)
+    for name in given:
+        if name not in known:
+            raise Problem(400, "bad_request", no_such(name, "filter of jobs", known))
+    return {name: given[name] for name in known if given.get(name) not in (None, "")}
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be a whole number")
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false", "1", "0"):
+        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be true or false")
+    return text in ("true", "1")
+
+
+async def show(visitor: Visitor) -> Response:
+    """GET /jobs/ID."""
+    record = await visitor.ask("zmws.job", {"id": visitor.path["id"]})
+    return with_etag(visitor, record, weak=True)
+
+
+def with_etag(visitor: Visitor, value: Any, weak: bool = False, tag: str | None = None) -> Response:
+    """A value with its ETag, or 304 if the visitor has it. `tag`: instead of what the value says."""
+    told = json.dumps(value, sort_keys=True).encode() if tag is None else tag.encode()
+    etag = f'"{hashlib.blake2b(told, digest_size=12).hexdigest()}"' if tag is None else f'"{tag}"'
+    etag = f"W/{etag}" if weak else etag
+    headers = {"etag": etag, "cache-control": "no-cache"}
+    known = visitor.request.headers.get("if-none-match")
+    if known is not None and (known.strip() == "*" or _bare(etag) in map(_bare, known.split(","))):
+        return Response(status_code=304, headers=headers)
+    return json_answer(value, 200, headers)
+
+
+def _bare(etag: str) -> str:
+    return etag.strip().removeprefix("W/")
+
+
+async def get_result(visitor: Visitor) -> Response:
+    """GET /jobs/ID/result."""
+    job_id, wait_s = visitor.path["id"], wait_of(visitor.request, visitor.desk.settings.wait_max)
+    record = await _ended(visitor, job_id, wait_s)
+    if record is None:
+        state = (await visitor.ask("zmws.job", {"id": job_id}))["state"] if not wait_s else None
+        told = {"id": job_id, **({"state": state} if state else {})}
+        return json_answer(told, 202, {"retry-after": "1"})
+    if record["state"] == COMPLETE:
+        return result(outcome_of(record))
+    try:
+        outcome_of(record)
+    except JobFailed as fault:
+        more = {**error_members(fault, job_id), "state": record["state"]}
+        raise Problem(409, fault.code, str(fault), **more) from None
+    except JobTimeout as fault:
+        raise Problem(409, fault.code, str(fault), id=job_id, state=record["state"]) from None
+    raise AssertionError(record["state"])
+
+
+async def _ended(visitor: Visitor, job_id: str, wait_s: float) -> dict[str, Any] | None:
+    """The record of a job that has ended within so many seconds, else None."""
+    if not wait_s:
+        found: dict[str, Any] = await visitor.ask("zmws.job", {"id": job_id})
+        return found if found["state"] in FINAL_STATES else None
+    async with visitor.desk.place():
+        asked = visitor.ask_status("zmws.wait", {"id": job_id, "timeout": wait_s}, wait_s)
+        waiting = visitor.desk.unless_closing(asked, (202, None))
+        status, record = await until_gone(visitor, waiting) or (202, None)
+    return record if status == 200 else None
+
+
+# ---------------------------------------------------------------- act
+
+
+async def cancel(visitor: Visitor) -> Response:
+    """POST /jobs/ID/cancel."""
+    return await _act(visitor, "zmws.cancel")
+
+
+async def retry(visitor: Visitor) -> Response:
+    """POST /jobs/ID/retry."""
+    return await _act(visitor, "zmws.retry", 202)
+
+
+async def delete(visitor: Visitor) -> Response:
+    """DELETE /jobs/ID."""
+    return await _act(visitor, "zmws.delete")
+
+
+async def _act(visitor: Visitor, service: str, status: int = 200) -> Response:
+    told = await visitor.ask(service, {"id": visitor.path["id"]})
+    return json_answer({"id": visitor.path["id"], **told}, status)
+
+
+async def copy(visitor: Visitor) -> Response:
+    """POST /jobs/ID/copy."""
+    changes = await json_object(visitor.request)
+    known = {"service": "", **changes} if "service" not in changes else changes
+    _, params, options = _job_of(known)
+    new_id = options.pop("id", None) or job_id_of(visitor.request, visitor.who) or ids.new_id()
+    job = visitor.desk.client.job(visitor.path["id"])
+    by = {"service": changes["service"]} if changes.get("service") else {}
+    try:
+        return accepted(visitor, await job.copy(params, id=new_id, **by, **options))
+    except ZmwsError as fault:
+        raise _with_id(fault, new_id) from None
+
+
+async def act_on_many(visitor: Visitor) -> Response:
+    """POST /jobs/cancel, /jobs/retry, /jobs/delete: all that a filter names; how many."""
+    asked = await json_object(visitor.request)
+    more: dict[str, Any] = {name: asked.pop(name) for name in ("all", "dry_run") if name in asked}
+    question = filter_of(asked)
+    verb = visitor.request.url.path.rpartition("/")[2]
+    return json_answer(await visitor.ask(f"zmws.{verb}", {**question, **more}, _MANY_S))
+
+
+_MANY_S = 600.0  # each chunk is a commit

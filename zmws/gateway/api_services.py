@@ -1,0 +1,71 @@
+"""/api/v1/services, /workers, /stats (docs/http.md)."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from zmws.core.options import LIMITS
+from zmws.core.table import no_such
+from zmws.gateway.desk import Visitor, json_answer
+from zmws.gateway.given import json_object
+from zmws.gateway.problems import Problem
+
+_CHANGES = (*LIMITS, "paused")
+
+
+async def services(visitor: Visitor) -> Response:
+    """GET /services."""
+    return json_answer(await visitor.ask("zmws.services"))
+
+
+async def show(visitor: Visitor) -> Response:
+    """GET /services/NAME; its ETag is for If-Match of a change."""
+    row = await visitor.ask("zmws.service", {"service": visitor.path["name"]})
+    answer = json_answer(row, 200, {"etag": f'"{row["version"]}"'})
+    return answer
+
+
+async def change(visitor: Visitor) -> Response:
+    """PATCH /services/NAME: paused, and limits; null: as the configuration says."""
+    asked = await json_object(visitor.request)
+    for name in asked:
+        if name not in _CHANGES:
+            raise Problem(
+                400, "bad_request", no_such(name, "field of a service that can be changed", _CHANGES)
+            )
+    if not asked:
+        raise Problem(400, "bad_request", f"name at least one of {', '.join(_CHANGES)}")
+    question = {"service": visitor.path["name"], **asked}
+    match = visitor.request.headers.get("if-match", "").strip()
+    if match and match != "*":
+        question["version"] = match.strip('"')[:64] or "?"
+    row = await visitor.ask("zmws.limit", question)
+    return json_answer(row, 200, {"etag": f'"{row["version"]}"'})
+
+
+async def purge(visitor: Visitor) -> Response:
+    """POST /services/NAME/purge."""
+    return json_answer(await visitor.ask("zmws.purge", {"service": visitor.path["name"]}, 600.0))
+
+
+async def peek(visitor: Visitor) -> Response:
+    """GET /services/NAME/peek: the jobs that are next."""
+    text = visitor.request.query_params.get("limit", "10")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem(400, "bad_request", f"'limit' is {text[:80]!a}, but must be a whole number")
+    return json_answer(await visitor.ask("zmws.peek", {"service": visitor.path["name"], "limit": int(text)}))
+
+
+async def workers(visitor: Visitor) -> Response:
+    """GET /workers."""
+    return json_answer(await visitor.ask("zmws.workers"))
+
+
+async def drain(visitor: Visitor) -> Response:
+    """POST /workers/ID/drain."""
+    return json_answer(await visitor.ask("zmws.drain", {"worker": visitor.path["id"]}))
+
+
+async def stats(visitor: Visitor) -> Response:
+    """GET /stats."""
+    return json_answer(await visitor.ask("zmws.stats"))

@@ -1,0 +1,200 @@
+"""The gateway as an ASGI application: in goes a request, and to each goes an answer.
+
+Rule 1: nobody reaches a page who has not passed the guard, and no body is read that is larger, or comes more
+        slowly, than the settings allow.
+Rule 2: whatever goes wrong is a problem with its code; what is our own fault is 500, and the log says where.
+Rule 3: a connection whose request was not read to its end is closed with the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from zmws.client.asynchronous import AsyncClient
+from zmws.gateway import doors
+from zmws.gateway.desk import Desk, Visitor, log
+from zmws.gateway.guard import Guard
+from zmws.gateway.news import Channel
+from zmws.gateway.problems import Problem, problem_of
+from zmws.gateway.streams import Watches
+from zmws.gateway.tokens import NOBODY, Tokens
+from zmws.settings import GatewaySettings
+
+_READS = ("GET", "HEAD", "OPTIONS")
+_CORS_ASKED = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer"
+_CORS_TOLD = b"etag, link, location, preference-applied, retry-after"
+
+
+class App:
+    """The application."""
+
+    def __init__(self, client: AsyncClient, settings: GatewaySettings, tokens: Tokens) -> None:
+        self.desk = Desk(client, settings, Guard(settings, tokens))
+        self.desk.watches = Watches(self.desk)
+        self.desk.channel = Channel(self.desk)
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            return
+        coming = _Coming(scope, receive, self._settings)
+        going = _Going(scope, send, coming, self._settings)
+        request = Request(scope, coming.receive, going.send)
+        try:
+            answer = await self._answer(request)
+        except ClientDisconnect:
+            return
+        except Exception as fault:
+            answer = self._fault(request, fault)
+        try:
+            await answer(scope, coming.receive, going.send)
+        except TimeoutError:
+            going.cut()
+        except ClientDisconnect:
+            pass
+        except Exception as fault:
+            if going.begun:
+                log.error("%s %s: the answer broke off: %r", request.method, request.url.path, fault)
+                raise
+            await self._fault(request, fault)(scope, coming.receive, going.send)
+
+    def _fault(self, request: Request, fault: Exception) -> Response:
+        problem = problem_of(fault)
+        if problem is None:
+            log.error("%s %s failed", request.method, request.url.path, exc_info=fault)
+            problem = Problem(500, "gateway_fault", "the gateway failed to answer this; its log says where")
+        elif problem.status >= 500:
+            log.debug("%s %s: %d %s", request.method, request.url.path, problem.status, problem)
+        return problem.response()
+
+    async def _answer(self, request: Request) -> Response:
+        headers, guard = request.headers, self.desk.guard
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise Problem(
+                400, "bad_request", "a request has a Content-Length or a Transfer-Encoding, not both"
+            )
+        client = request.scope.get("client")
+        visit = guard.visit(headers, client[0] if client else None)
+        path = self._path(request.scope["path"])
+        found = doors.find(path)
+        if found is None:
+            raise Problem(
+                404, "no_such_page", f"there is no page {path[:200]!a}; {visit.prefix}/ says what there is"
+            )
+        door, parts = found
+        method = door.method(request.method)
+        if method is None:
+            if request.method == "OPTIONS" and headers.get("origin") in self._settings.origins:
+                allowed = {
+                    "access-control-allow-methods": door.allow,
+                    "access-control-allow-headers": _CORS_ASKED,
+                }
+                return Response(status_code=204, headers={**allowed, "access-control-max-age": "600"})
+            text = f"{request.method[:40]} is none of what this page takes: {door.allow}"
+            raise Problem(405, "no_such_method", text, {"allow": door.allow})
+        page, roles = method
+        if door.submits or request.method not in _READS:
+            guard.check_page(headers, visit)
+        who = guard.who(headers, _cookies(headers.get("cookie")))
+        if roles is not None:
+            guard.check_role(who, roles)
+        request.scope["path_params"] = parts
+        return await page(Visitor(self.desk, request, who or NOBODY, visit))
+
+    def _path(self, path: str) -> str:
+        """The path below where a proxy has the gateway, if it has left that in."""
+        root = self._settings.root_path
+        return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _cookies(header: str | None) -> dict[str, str]:
+    if header is None:
+        return {}
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}
+
+
+class _Coming:
+    """A request's body, within its bounds."""
+
+    def __init__(self, scope: Scope, receive: Receive, settings: GatewaySettings) -> None:
+        self._receive = receive
+        self._settings = settings
+        self._bytes = 0
+        self._until: float | None = None
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        self.length = int(length) if length.isdigit() and len(length) < 20 else 0
+        self.whole = not self.length and b"transfer-encoding" not in headers
+
+    async def receive(self) -> Message:
+        """The next part. Raises Problem past the bounds."""
+        if self.whole:
+            return await self._receive()
+        most = self._settings.body_bytes_max
+        if self.length > most:
+            raise _too_large(self.length, most)
+        loop = asyncio.get_running_loop()
+        if self._until is None:
+            self._until = loop.time() + self._settings.receive_timeout
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            text = f"the body has not come within {self._settings.receive_timeout:g} s (receive_timeout)"
+            raise Problem(408, "too_slow", text) from None
+        if message["type"] == "http.request":
+            self._bytes += len(message.get("body", b""))
+            if self._bytes > most:
+                raise _too_large(self._bytes, most)
+            self.whole = not message.get("more_body", False)
+        return message
+
+
+def _too_large(size: int, most: int) -> Problem:
+    return Problem(
+        413, "too_large", f"the body has {size:,} bytes or more; at most {most:,} are taken (body_bytes_max)"
+    )
+
+
+class _Going:
+    """The answer: what every one has with it, and no longer than somebody takes it."""
+
+    def __init__(self, scope: Scope, send: Send, coming: _Coming, settings: GatewaySettings) -> None:
+        self.begun = False
+        self._send = send
+        self._coming = coming
+        self._settings = settings
+        self._cut = scope.get("extensions", {}).get("zmws.cut")
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), b"").decode("latin-1")
+        self._origin = origin if origin in settings.origins else None
+
+    async def send(self, message: Message) -> None:
+        """A part of it. Raises TimeoutError where nobody takes it."""
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+            if not self._coming.whole:
+                headers.append((b"connection", b"close"))
+            if self._settings.origins:
+                headers.append((b"vary", b"origin"))
+            if self._origin is not None:
+                headers.append((b"access-control-allow-origin", self._origin.encode()))
+                headers.append((b"access-control-expose-headers", _CORS_TOLD))
+            message = {**message, "headers": headers}
+        async with asyncio.timeout(self._settings.send_timeout):
+            await self._send(message)
+
+    def cut(self) -> None:
+        """Close the connection: whoever is there takes nothing."""
+        if self._cut is not None:
+            self._cut()

@@ -1,0 +1,125 @@
+"""What every page of the gateway stands on: the broker's client, the settings, who asks, and the bounds.
+
+Rule: a page gets a `Visitor`, who has been let in: `roles` of its door says who is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from zmws.client.asynchronous import AsyncClient
+from zmws.core.desk.changes import CHANGES
+from zmws.gateway.guard import Guard, Visit
+from zmws.gateway.problems import Problem, as_json
+from zmws.gateway.tokens import Who
+from zmws.settings import GatewaySettings
+
+log = logging.getLogger("zmws.gateway")
+
+
+class Desk:
+    """One gateway."""
+
+    def __init__(self, client: AsyncClient, settings: GatewaySettings, guard: Guard) -> None:
+        self.client = client
+        self.settings = settings
+        self.guard = guard
+        self.watches: Any = None  # of jobs (streams.py), and
+        self.channel: Any = None  # of all of them (news.py): they stand upon the desk
+        self.closing = asyncio.Event()  # it is about to end: whoever waits is answered now
+        self.streams = 0  # that are open, and requests that wait
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place among those that wait. Raises Problem if there is none."""
+        if self.streams >= self.settings.streams_max:
+            text = f"{self.streams} requests wait here already (streams_max)"
+            raise Problem(503, "too_many_streams", text)
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
+    async def unless_closing(self, asked: Awaitable[Any], otherwise: Any) -> Any:
+        """What is waited for; `otherwise`, if the gateway is to end meanwhile."""
+        task, closing = asyncio.ensure_future(asked), asyncio.ensure_future(self.closing.wait())
+        try:
+            await asyncio.wait((task, closing), return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else otherwise
+        finally:
+            closing.cancel()
+            task.cancel()
+
+
+@dataclass(slots=True)
+class Visitor:
+    """A request that has been let in."""
+
+    desk: Desk
+    request: Request
+    who: Who
+    visit: Visit
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The parts of the path that a door names."""
+        found: dict[str, str] = self.request.path_params
+        return found
+
+    def url(self, path: str) -> str:
+        """A path of this gateway as the visitor has to ask for it."""
+        return self.visit.prefix + path
+
+    async def ask(self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0) -> Any:
+        """What a `zmws.*` service answers."""
+        return (await self.ask_status(service, question, takes_s))[1]
+
+    async def ask_status(
+        self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
+    ) -> tuple[int, Any]:
+        """The same with its status. `takes_s`: how long the broker itself may wait. What changes something is
+        logged by the broker, with who has asked."""
+        asked = dict(question or {})
+        if service in CHANGES and self.who.name:
+            asked["by"] = f"{self.who.name} (http)"
+        return await self.desk.client.ask_status(service, asked, takes_s)
+
+    async def is_gone(self) -> bool:
+        """Whether it waits for no answer any more."""
+        return await self.request.is_disconnected()
+
+
+Page = Callable[[Visitor], Awaitable[Response]]
+
+
+def json_answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None, kind: str = "application/json"
+) -> Response:
+    """JSON that nobody keeps."""
+    return Response(as_json(value), status, {"cache-control": "no-store", **(headers or {})}, kind)
+
+
+async def until_gone(visitor: Visitor, asked: Awaitable[Any]) -> Any:
+    """What is waited for; None, and it is given up, if the visitor goes before."""
+    task = asyncio.ensure_future(asked)
+    gone = asyncio.ensure_future(_gone(visitor.request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,130 @@
+"""Every door of the gateway: its path, its methods, and who may come in.
+
+Rule 1: a fixed door wins over a service of the same name.
+Rule 2: no door with a role is open to a token of another; `operator` may everything, and is named nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zmws.gateway import (
+    api_jobs,
+    api_leases,
+    api_services,
+    health,
+    home,
+    login,
+    news,
+    old_doors,
+    openapi,
+    streams,
+)
+from zmws.gateway.answers import API
+from zmws.gateway.desk import Page
+from zmws.gateway.tokens import Role
+
+_ANY: tuple[Role, ...] = ("viewer", "client", "worker")
+_VIEW: tuple[Role, ...] = ("viewer",)
+_FOLLOW: tuple[Role, ...] = ("viewer", "client")
+_SUBMIT: tuple[Role, ...] = ("client",)
+_WORK: tuple[Role, ...] = ("worker",)
+_OPERATE: tuple[Role, ...] = ()
+_OPEN = None  # for everybody, also without a token
+
+Method = tuple[Page, tuple[Role, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A path, with {NAME} for what differs, and what may be done there."""
+
+    path: str
+    methods: Mapping[str, Method]
+    submits: bool = False  # a GET changes something, too
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path.replace(".", r"\."))
+        object.__setattr__(self, "pattern", re.compile(pattern + r"\Z"))
+
+    @property
+    def allow(self) -> str:
+        """The methods, for `Allow`."""
+        return ", ".join([*self.methods, *(["HEAD"] if "GET" in self.methods and not self.submits else [])])
+
+    def method(self, name: str) -> Method | None:
+        """What is done for a method; HEAD is a GET whose body the server leaves out."""
+        if name == "HEAD" and not self.submits:
+            name = "GET"
+        return self.methods.get(name)
+
+
+def _get(page: Page, roles: tuple[Role, ...] | None) -> Mapping[str, Method]:
+    return {"GET": (page, roles)}
+
+
+def _post(page: Page, roles: tuple[Role, ...] | None) -> Mapping[str, Method]:
+    return {"POST": (page, roles)}
+
+
+FIXED: dict[str, Door] = {
+    door.path: door
+    for door in (
+        Door("/", _get(home.page, _OPEN)),
+        Door("/healthz", _get(health.healthz, _OPEN)),
+        Door("/readyz", _get(health.readyz, _OPEN)),
+        Door("/metrics", _get(health.metrics, _VIEW)),
+        Door("/login", {"GET": (login.form, _OPEN), "POST": (login.login, _OPEN)}),
+        Door("/logout", _post(login.logout, _OPEN)),
+        *(Door(f"/{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
+        *(Door(f"/SYNC-{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
+        Door(f"{API}/openapi.json", _get(openapi.page, _ANY)),
+        Door(f"{API}/jobs", {"GET": (api_jobs.page_of_jobs, _VIEW), "POST": (api_jobs.submit, _SUBMIT)}),
+        Door(f"{API}/jobs/many", _post(api_jobs.submit_many, _SUBMIT)),
+        *(
+            Door(f"{API}/jobs/{verb}", _post(api_jobs.act_on_many, _OPERATE))
+            for verb in ("cancel", "retry", "delete")
+        ),
+        Door(f"{API}/events", _get(news.of_all, _VIEW)),
+        Door(f"{API}/services", _get(api_services.services, _FOLLOW)),
+        Door(f"{API}/workers", _get(api_services.workers, _VIEW)),
+        Door(f"{API}/stats", _get(api_services.stats, _VIEW)),
+        Door(f"{API}/leases/extend", _post(api_leases.extend, _WORK)),
+        Door(f"{API}/leases/report", _post(api_leases.report, _WORK)),
+    )
+}
+BY_PATTERN: tuple[Door, ...] = (
+    Door(f"{API}/jobs/{{id}}", {"GET": (api_jobs.show, _FOLLOW), "DELETE": (api_jobs.delete, _OPERATE)}),
+    Door(f"{API}/jobs/{{id}}/result", _get(api_jobs.get_result, _FOLLOW)),
+    Door(f"{API}/jobs/{{id}}/events", _get(streams.of_job, _FOLLOW)),
+    Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _OPERATE)),
+    Door(f"{API}/jobs/{{id}}/retry", _post(api_jobs.retry, _OPERATE)),
+    Door(f"{API}/jobs/{{id}}/copy", _post(api_jobs.copy, _OPERATE)),
+    Door(
+        f"{API}/services/{{name}}",
+        {"GET": (api_services.show, _FOLLOW), "PATCH": (api_services.change, _OPERATE)},
+    ),
+    Door(f"{API}/services/{{name}}/purge", _post(api_services.purge, _OPERATE)),
+    Door(f"{API}/services/{{name}}/peek", _get(api_services.peek, _VIEW)),
+    Door(f"{API}/services/{{name}}/lease", _post(api_leases.lease, _WORK)),
+    Door(f"{API}/workers/{{id}}/drain", _post(api_services.drain, _OPERATE)),
+)
+OLD = Door("/{name}", {"GET": (old_doors.page, _SUBMIT), "POST": (old_doors.page, _SUBMIT)}, submits=True)
+
+
+def find(path: str) -> tuple[Door, dict[str, str]] | None:
+    """The door at a path, and the parts of that which it names."""
+    door = FIXED.get(path)
+    if door is not None:
+        return door, {"name": path.removeprefix("/")}
+    if path.count("/") == 1:
+        found = OLD.pattern.match(path)
+        return (OLD, found.groupdict()) if found else None
+    for door in BY_PATTERN:
+        found = door.pattern.match(path)
+        if found:
+            return door, found.groupdict()
+    return None

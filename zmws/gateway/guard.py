@@ -1,0 +1,142 @@
+"""Who may come in: the host that is asked for, the page that asks, and who it is (docs/http.md, Safe by
+default).
+
+Rule 1: only a known name is answered (DNS rebinding): localhost, addresses, and what `hosts` lists.
+Rule 2: what changes something is refused to pages of other sites: by `Sec-Fetch-Site`, and by `Origin`.
+Rule 3: as soon as there is one token, everybody needs one. Without any everybody may everything, and then
+        only the loopback is listened on.
+Rule 4: what a proxy says in X-Forwarded-* counts only if it comes from one of `trusted_proxies`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from zmws.gateway.problems import Problem
+from zmws.gateway.tokens import ANYBODY, Role, Tokens, Who
+from zmws.settings import GatewaySettings
+from zmws.settings.addresses import parse_http
+
+COOKIE = "zmws"
+_FOREIGN = ("cross-site", "same-site")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """How a request came: the host it is for, as the browser knows it; https or http; what to put before
+    paths."""
+
+    host: str
+    scheme: str
+    prefix: str
+
+
+class Guard:
+    """Decides, and raises Problem."""
+
+    def __init__(self, settings: GatewaySettings, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self._settings = settings
+        self._networks = [ipaddress.ip_network(name) for name in settings.trusted_proxies]
+        bound, _ = parse_http(settings.http) if settings.http else ("", 0)
+        self._hosts = {"localhost", bound.lower(), *settings.hosts}
+        self._origins = frozenset(settings.origins)
+
+    def visit(self, headers: Mapping[str, str], peer: str | None) -> Visit:
+        """How this request came. Raises Problem for a host that is not known."""
+        host, scheme, prefix = headers.get("host", ""), "http", self._settings.root_path
+        if self._networks and self._is_trusted(peer):
+            host = _last(headers.get("x-forwarded-host")) or host
+            scheme = _last(headers.get("x-forwarded-proto")) or scheme
+            said = _last(headers.get("x-forwarded-prefix"))
+            prefix = said.rstrip("/") if said.startswith("/") and not said.startswith("//") else prefix
+        if not self._knows(host):
+            text = (
+                f"the host {host[:100]!a} is not one of this gateway's; if it should be, add its name to "
+                "'hosts' in [gateway] of the settings"
+            )
+            raise Problem(421, "wrong_host", text)
+        return Visit(host, "https" if scheme == "https" else "http", prefix)
+
+    def _is_trusted(self, peer: str | None) -> bool:
+        try:
+            address = ipaddress.ip_address(peer or "")
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+    def _knows(self, host: str) -> bool:
+        name = host_name(host)
+        if name is None:
+            return False
+        if name in self._hosts or "*" in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True  # only a name can be made to stand for another address
+
+    def check_page(self, headers: Mapping[str, str], visit: Visit) -> None:
+        """Raises Problem where a page of another site asks for what changes something."""
+        origin = headers.get("origin")
+        if origin is not None and origin in self._origins:
+            return
+        if origin is not None and urlsplit(origin).netloc.lower() != visit.host.lower():
+            text = (
+                f"the page of {origin[:100]!a} may not do this here; if it should, add it to 'origins' in "
+                "[gateway]; if it is this gateway's own page behind a proxy, add that to 'trusted_proxies'"
+            )
+            raise Problem(403, "wrong_origin", text)
+        if origin is None and headers.get("sec-fetch-site") in _FOREIGN:
+            raise Problem(403, "wrong_origin", "a page of another site may not do this here")
+
+    def who(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Who | None:
+        """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
+        if not self.tokens:
+            return ANYBODY
+        given = headers.get("authorization")
+        if given is not None:
+            kind, _, token = given.partition(" ")
+            who = self.tokens.who(token.strip()) if kind.lower() == "bearer" else None
+            if who is None:
+                raise _unknown("this is no token of this gateway")
+            return who
+        cookie = cookies.get(COOKIE)
+        return self.tokens.who_has(cookie, time.time()) if cookie else None
+
+    @staticmethod
+    def check_role(who: Who | None, roles: tuple[Role, ...]) -> Who:
+        """Who asks, if this is for one of these roles. Raises Problem."""
+        if who is None:
+            raise _unknown("this needs a token: Authorization: Bearer TOKEN")
+        if not who.may(roles):
+            needed = " or ".join(dict.fromkeys([*roles, "operator"]))
+            text = f"the token '{who.name}' is for a {who.role}, and this needs one for a {needed}"
+            raise Problem(403, "not_allowed", text)
+        return who
+
+
+def host_name(host: str) -> str | None:
+    """The name in a Host header, in lower case and without its port; None for what is none."""
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # raises, if that is no number
+    except ValueError:
+        return None
+    if parts.netloc != host or parts.username is not None or parts.path or "?" in host or "#" in host:
+        return None
+    return parts.hostname
+
+
+def _last(header: str | None) -> str:
+    """What the nearest proxy has said."""
+    return (header or "").rpartition(",")[2].strip()
+
+
+def _unknown(text: str) -> Problem:
+    return Problem(401, "no_token", text, {"www-authenticate": 'Bearer realm="zmws"'})

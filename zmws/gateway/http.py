@@ -1,0 +1,75 @@
+"""HTTP/1.1 by uvicorn and h11, with what they leave open: no head may take for ever, and connections are
+bounded.
+
+Rule 1: a connection whose next request's head has not come in `receive_timeout` is closed; an idle one after
+        `keep_alive` (uvicorn does that).
+Rule 2: a connection past `connections_max` is answered 503, and closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zmws.settings import GatewaySettings
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
+)
+_FULL_BODY = b'{"status":503,"code":"too_many_connections","detail":"connections_max are open already"}'
+
+
+def protocol_of(settings: GatewaySettings) -> type[asyncio.Protocol]:
+    """The class of connections for these settings."""
+
+    class Connection(_Connection):
+        bounds = settings
+
+    return Connection
+
+
+class _Connection(H11Protocol):
+    bounds: GatewaySettings
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.bounds.connections_max:
+            transport.write(_FULL % (len(_FULL_BODY), _FULL_BODY))
+            transport.close()
+            return
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+        else:
+            self._head_came()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        scope = getattr(self, "scope", None)
+        if (
+            scope is not None
+            and self.cycle is not None
+            and "zmws.cut" not in scope.setdefault("extensions", {})
+        ):
+            scope["extensions"]["zmws.cut"] = self.transport.abort
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.bounds.receive_timeout, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
