@@ -96,6 +96,7 @@ _GOOD: dict[str, st.SearchStrategy[str]] = {
     "id": _text(*JOBS),
     "service": _text("E", "X", "NOPE"),
     "token": _text(TOKEN),
+    "object": _text({}, {"a": 1}, {"a": [{}]}),
     "seconds": _text(0, 0.001, 0.01, 0.05),
     "number": _text(0.5, 1),
     "whole": _text(0, 1, 5),

@@ -49,6 +49,15 @@ class Desk:
         finally:
             self.streams -= 1
 
+    async def until(self, happened: asyncio.Event, most_s: float) -> None:
+        """Wait for it, for the gateway's end, or for so many seconds."""
+        waiting = [asyncio.ensure_future(event.wait()) for event in (happened, self.closing)]
+        try:
+            await asyncio.wait(waiting, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
     async def unless_closing(self, asked: Awaitable[Any], otherwise: Any) -> Any:
         """What is waited for; `otherwise`, if the gateway is to end meanwhile."""
         task, closing = asyncio.ensure_future(asked), asyncio.ensure_future(self.closing.wait())

@@ -3,13 +3,14 @@ default).
 
 Rule 1: only a known name is answered (DNS rebinding): localhost, addresses, and what `hosts` lists.
 Rule 2: what changes something is refused to pages of other sites: by `Sec-Fetch-Site`, and by `Origin`.
-Rule 3: as soon as there is one token, everybody needs one. Without any everybody may everything, and then
-        only the loopback is listened on.
+Rule 3: as soon as there is one token, everybody needs one. Without any everybody may everything on the
+        loopback; off it nobody may anything, for the last one has just been deleted.
 Rule 4: what a proxy says in X-Forwarded-* counts only if it comes from one of `trusted_proxies`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from zmws.gateway.problems import Problem
 from zmws.gateway.tokens import ANYBODY, Role, Tokens, Who
 from zmws.settings import GatewaySettings
-from zmws.settings.addresses import parse_http
+from zmws.settings.addresses import is_loopback, parse_http, parse_root_path
 
 COOKIE = "zmws"
 _FOREIGN = ("cross-site", "same-site")
@@ -43,6 +44,7 @@ class Guard:
         self._settings = settings
         self._networks = [ipaddress.ip_network(name) for name in settings.trusted_proxies]
         bound, _ = parse_http(settings.http) if settings.http else ("", 0)
+        self._needs_no_token = is_loopback(settings.http)
         self._hosts = {"localhost", bound.lower(), *settings.hosts}
         self._origins = frozenset(settings.origins)
 
@@ -52,8 +54,9 @@ class Guard:
         if self._networks and self._is_trusted(peer):
             host = _last(headers.get("x-forwarded-host")) or host
             scheme = _last(headers.get("x-forwarded-proto")) or scheme
-            said = _last(headers.get("x-forwarded-prefix"))
-            prefix = said.rstrip("/") if said.startswith("/") and not said.startswith("//") else prefix
+            said = _last(headers.get("x-forwarded-prefix")).rstrip("/")
+            with contextlib.suppress(ValueError):  # it goes into Location and the cookie: a plain path
+                prefix = parse_root_path(said) or prefix
         if not self._knows(host):
             text = (
                 f"the host {host[:100]!a} is not one of this gateway's; if it should be, add its name to "
@@ -97,7 +100,7 @@ class Guard:
 
     def who(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Who | None:
         """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
-        if not self.tokens:
+        if self._needs_no_token and not self.tokens:
             return ANYBODY
         given = headers.get("authorization")
         if given is not None:

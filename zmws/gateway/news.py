@@ -139,16 +139,7 @@ async def of_all(visitor: Visitor) -> Response:
         try:
             yield f"retry: {RETRY_MS}\n\n" + listener.take()
             while not desk.closing.is_set():
-                came, closing = map(asyncio.ensure_future, (listener.came.wait(), desk.closing.wait()))
-                try:
-                    await asyncio.wait(
-                        (came, closing),
-                        timeout=desk.settings.stream_ping,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                finally:
-                    came.cancel()
-                    closing.cancel()
+                await desk.until(listener.came, desk.settings.stream_ping)
                 yield listener.take() or ": still here\n\n"
         finally:
             desk.channel.leave(listener)

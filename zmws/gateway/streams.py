@@ -50,9 +50,11 @@ class Watch:
         """Nobody looks on any more."""
         self._task.cancel()
 
-    async def change(self) -> None:
-        """Something has happened since."""
-        await self._changed.wait()
+    @property
+    def changed(self) -> asyncio.Event:
+        """Is set by the next that happens. Who waits takes it first, and then looks at what there is: else
+        that which happens in between would be missed."""
+        return self._changed
 
     async def _run(self) -> None:
         after = 0
@@ -195,12 +197,12 @@ async def of_job(visitor: Visitor) -> Response:
     story = Story(watch, given)
     try:
         while watch.life is None and watch.fault is None:
-            await watch.change()
+            await watch.changed.wait()
         if watch.fault is not None:
             raise watch.fault
         first = story.next()
         while not first and watch.is_final and not watch.ended and watch.fault is None:
-            await watch.change()
+            await watch.changed.wait()
             first = story.next()
         if not first and watch.ended:
             await leave()
@@ -213,17 +215,13 @@ async def of_job(visitor: Visitor) -> Response:
         try:
             yield f"retry: {RETRY_MS}\n\n" + "".join(first)
             while not (watch.ended or watch.fault is not None or desk.closing.is_set()):
-                change, closing = map(asyncio.ensure_future, (watch.change(), desk.closing.wait()))
-                try:
-                    await asyncio.wait(
-                        (change, closing),
-                        timeout=desk.settings.stream_ping,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                finally:
-                    change.cancel()
-                    closing.cancel()
-                yield "".join(story.next()) or ": still here\n\n"
+                changed = watch.changed
+                told = "".join(story.next())
+                if not told and not watch.ended:
+                    await desk.until(changed, desk.settings.stream_ping)
+                    told = "".join(story.next()) or ": still here\n\n"
+                yield told
+            yield "".join(story.next())
         finally:
             await leave()
 

@@ -59,6 +59,7 @@ class Tokens:
         self.load()
 
     def __bool__(self) -> bool:
+        self._look()
         return bool(self._known)
 
     def rows(self) -> list[dict[str, Any]]:

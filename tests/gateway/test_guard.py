@@ -1,0 +1,373 @@
+"""Who may come in: hosts, pages of other sites, tokens and their roles, logins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.stand import TOKENS, Gateway, gateway
+from tests.gateway.test_api_jobs import problem
+from tests.peers import wait_until
+from zmws.errors import SettingsError, ZmwsError
+from zmws.gateway import doors
+from zmws.gateway.guard import host_name
+from zmws.gateway.tokens import ROLES, Tokens
+from zmws.testing import RunningBroker
+
+API = "/api/v1"
+
+
+# ---------------------------------------------------------------- hosts (DNS rebinding)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:5580", "[::1]", "[::1]:80", "10.1.2.3"]
+)
+def test_a_host_that_no_name_can_be_made_to_stand_for_is_answered(ask: httpx.Client, host: str) -> None:
+    assert ask.get("/healthz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "localhost@evil",
+        "",
+        "a/b",
+        "[::1",
+        "a:b",
+    ],
+)
+def test_any_other_host_is_421(ask: httpx.Client, host: str) -> None:
+    for path in ("/healthz", "/SYNC-ECHO", f"{API}/jobs"):
+        assert problem(ask.get(path, headers={"host": host})) == (421, "wrong_host")
+
+
+def test_the_settings_name_more_hosts(broker: RunningBroker, tmp_path: Path) -> None:
+    with gateway(broker, tmp_path, hosts=("jobs.example.org",)) as http, http.client() as ask:
+        assert ask.get("/healthz", headers={"host": "Jobs.example.org:8080"}).status_code == 200
+        assert ask.get("/healthz", headers={"host": "example.org"}).status_code == 421
+    with gateway(broker, tmp_path, hosts=("*",)) as http, http.client() as ask:
+        assert ask.get("/healthz", headers={"host": "any.example"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("A.b:5", "a.b"),
+        ("[::1]:5", "::1"),
+        ("a:b", None),
+        ("u@a", None),
+        ("a/b", None),
+        ("a?b", None),
+        ("a#b", None),
+    ],
+)
+def test_the_name_in_a_host_header(host: str, name: str | None) -> None:
+    assert host_name(host) == name
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET /healthz HTTP/1.1\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n"],
+)
+def test_no_host_and_two_hosts_are_400(http: Gateway, head: bytes) -> None:
+    assert http.raw(head).startswith(b"HTTP/1.1 400 ")
+
+
+# ---------------------------------------------------------------- pages of other sites (CSRF)
+
+WRITES = [
+    ("GET", "/ECHO"),
+    ("GET", "/SYNC-ECHO"),
+    ("POST", "/ECHO"),
+    ("POST", f"{API}/jobs"),
+    ("POST", f"{API}/jobs/cancel"),
+    ("DELETE", f"{API}/jobs/x"),
+    ("PATCH", f"{API}/services/ECHO"),
+    ("POST", "/login"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost.evil.example"},
+        {"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(
+    ask: httpx.Client, method: str, path: str, headers: Any
+) -> None:
+    before = ask.get(f"{API}/jobs?limit=1").json()
+    assert problem(ask.request(method, path, headers=headers)) == (403, "wrong_origin")
+    assert ask.get(f"{API}/jobs?limit=1").json() == before
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_ones_own_page_and_a_typed_address_may(ask: httpx.Client, http: Gateway, site: str) -> None:
+    assert ask.get("/ECHO", headers={"sec-fetch-site": site}).status_code == 202
+    assert ask.post("/ECHO", headers={"sec-fetch-site": site, "origin": http.url}).status_code == 202
+
+
+def test_reading_is_left_to_the_browsers_own_rules(ask: httpx.Client) -> None:
+    assert ask.get(f"{API}/services", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+def test_origins_of_the_settings_may_and_are_told_so(broker: RunningBroker, tmp_path: Path) -> None:
+    ours, other = {"origin": "https://app.example"}, {"origin": "https://evil.example"}
+    with gateway(broker, tmp_path, origins=("https://app.example",)) as http, http.client() as ask:
+        answer = ask.post("/ECHO", headers={**ours, "sec-fetch-site": "cross-site"})
+        assert answer.status_code == 202 and answer.headers["access-control-allow-origin"] == ours["origin"]
+        assert (
+            answer.headers["vary"] == "origin"
+            and "location" in answer.headers["access-control-expose-headers"]
+        )
+        answer = ask.options(f"{API}/jobs", headers={**ours, "access-control-request-method": "POST"})
+        assert answer.status_code == 204 and "POST" in answer.headers["access-control-allow-methods"]
+        assert "authorization" in answer.headers["access-control-allow-headers"]
+        answer = ask.options(f"{API}/jobs", headers={**other, "access-control-request-method": "POST"})
+        assert answer.status_code == 405 and "access-control-allow-origin" not in answer.headers
+        assert problem(ask.post("/ECHO", headers=other)) == (403, "wrong_origin")
+
+
+def test_without_origins_nobody_is_told_so(ask: httpx.Client) -> None:
+    answer = ask.get(f"{API}/services", headers={"origin": "https://app.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+# ---------------------------------------------------------------- tokens
+
+
+@pytest.fixture(scope="module")
+def closed(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with a token of each role."""
+    with gateway(broker, tmp_path_factory.mktemp("closed"), {role: role for role in ROLES}) as found:
+        yield found
+
+
+def request(ask: httpx.Client, method: str, path: str) -> httpx.Response:
+    path = path.replace("{id}", "x").replace("{name}", "NOPE")
+    return ask.request(method, path, json={} if method in ("POST", "PATCH") else None)
+
+
+ALL = [
+    (method, door)
+    for door in (*doors.FIXED.values(), *doors.BY_PATTERN, doors.OLD)
+    for method in door.methods
+]
+
+
+@pytest.mark.parametrize(("method", "door"), ALL, ids=[f"{method} {door.path}" for method, door in ALL])
+def test_each_door_is_open_to_its_roles_and_to_no_other(
+    closed: Gateway, method: str, door: doors.Door
+) -> None:
+    roles = door.methods[method][1]
+    if door.path in ("/login", "/logout"):
+        assert roles is None
+        return
+    if door.path == f"{API}/events":
+        assert roles == ("viewer",)  # a stream: its refusals are like all others
+        with closed.client(TOKENS["client"]) as ask:
+            assert problem(ask.get(door.path)) == (403, "not_allowed")
+        return
+    with closed.client() as ask:
+        answer = request(ask, method, door.path)
+        assert (answer.status_code != 401) == (roles is None)
+        if roles is not None:
+            assert problem(answer) == (401, "no_token") and "Bearer" in answer.headers["www-authenticate"]
+    for role in ROLES:
+        with closed.client(TOKENS[role]) as ask:
+            answer = request(ask, method, door.path)
+            allowed = roles is None or role == "operator" or role in roles
+            assert (answer.status_code == 403) == (not allowed), (role, answer.text)
+            assert answer.status_code != 401
+            if not allowed:
+                assert answer.json()["code"] == "not_allowed" and f"'{role}'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Basic eDp4", "Bearer", "", "Bearer " + "x" * 5000])
+def test_a_text_that_is_no_token_is_401(closed: Gateway, header: str) -> None:
+    with closed.client() as ask:
+        assert problem(ask.get(f"{API}/jobs", headers={"authorization": header})) == (401, "no_token")
+
+
+def test_health_needs_no_token_and_says_nothing_of_the_jobs(closed: Gateway) -> None:
+    with closed.client() as ask:
+        assert ask.get("/healthz").status_code == ask.get("/readyz").status_code == 200
+        assert ask.get("/metrics").status_code == 401
+
+
+def test_a_key_with_a_token_is_that_tokens_own(closed: Gateway) -> None:
+    ids = []
+    for role in ("client", "operator"):
+        with closed.client(TOKENS[role]) as ask:
+            ids.append(ask.post("/ECHO", headers={"idempotency-key": "k"}).json()["id"])
+    assert ids == ["client:k", "operator:k"]
+
+
+def test_a_token_that_is_deleted_is_none_within_a_second(broker: RunningBroker, tmp_path: Path) -> None:
+    with gateway(broker, tmp_path, {"a": "viewer", "b": "viewer"}) as http, http.client(TOKENS["a"]) as ask:
+        assert ask.get(f"{API}/services").status_code == 200
+        Tokens(http.tokens.path).delete("a")
+        begun = time.monotonic()
+        wait_until(lambda: ask.get(f"{API}/services").status_code == 401)
+        assert time.monotonic() - begun < 3
+        with http.client(TOKENS["b"]) as other:
+            assert other.get(f"{API}/services").status_code == 200
+
+
+def test_what_an_operator_does_is_told_to_the_broker_with_the_name(
+    closed: Gateway, broker: RunningBroker
+) -> None:
+    noted: list[str] = []
+    turn = broker.server.node.broker.turn
+    note, turn.note = turn.note, lambda level, text: noted.append(text)  # type: ignore[method-assign]
+    try:
+        with closed.client(TOKENS["operator"]) as ask:
+            ask.post(f"{API}/services/ECHO/purge")
+    finally:
+        turn.note = note  # type: ignore[method-assign]
+    assert any("zmws.purge by operator (http)" in text for text in noted)
+
+
+# ---------------------------------------------------------------- logins
+
+
+def test_a_token_is_traded_for_a_cookie_that_scripts_cannot_read(closed: Gateway) -> None:
+    with closed.client() as ask:
+        assert (
+            "<form" in ask.get("/login").text
+            and "default-src 'none'" in ask.get("/login").headers["content-security-policy"]
+        )
+        for sent in ({"data": {"token": TOKENS["viewer"]}}, {"json": {"token": TOKENS["viewer"]}}):
+            ask.cookies.clear()
+            answer = ask.post("/login", **sent)
+            assert answer.status_code == 303 and answer.headers["location"] == "/"
+            cookie = answer.headers["set-cookie"].lower()
+            assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
+            assert TOKENS["viewer"] not in answer.headers["set-cookie"] and "max-age=43200" in cookie
+            assert ask.get(f"{API}/services").status_code == 200
+            assert problem(ask.post("/ECHO")) == (403, "not_allowed"), "the cookie's role is the token's"
+        assert ask.post("/logout").headers["location"] == "/login"
+        assert ask.get(f"{API}/services").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "sent", [{"data": {"token": "x"}}, {"json": {}}, {"json": []}, {"json": {"token": 5}}, {}]
+)
+def test_a_login_with_what_is_no_token_is_401(closed: Gateway, sent: Any) -> None:
+    with closed.client() as ask:
+        assert problem(ask.post("/login", **sent)) == (401, "no_token")
+
+
+def test_a_cookie_that_was_changed_or_is_over_is_none(closed: Gateway) -> None:
+    tokens = closed.tokens
+    who = tokens.who(TOKENS["viewer"])
+    assert who is not None
+    good = tokens.cookie(who, 100, time.time())
+    name, until, signed = good.split(".")
+    bad = [
+        tokens.cookie(who, -1, time.time()),
+        f"operator.{until}.{signed}",
+        f"{name}.{int(until) + 1}.{signed}",
+        f"{name}.{until}.{signed[:-1]}",
+        f"{name}.{until}.",
+        "nobody.99999999999.x",
+        "x",
+        "..",
+        "é.1.2".encode().decode("latin-1"),
+    ]
+    with closed.client() as ask:
+        for cookie in bad:
+            answer = ask.get(f"{API}/services", headers={"cookie": f"zmws={cookie}".encode("latin-1")})
+            assert answer.status_code == 401, cookie
+        assert ask.get(f"{API}/services", headers={"cookie": f"a=b; zmws={good}"}).status_code == 200
+
+
+# ---------------------------------------------------------------- proxies
+
+
+def test_what_a_proxy_says_counts_only_from_a_trusted_one(broker: RunningBroker, tmp_path: Path) -> None:
+    said = {
+        "x-forwarded-host": "jobs.example.org",
+        "x-forwarded-proto": "https",
+        "x-forwarded-prefix": "/zmws/",
+        "origin": "https://jobs.example.org",
+    }
+    trusted = {"trusted_proxies": ("127.0.0.0/8",), "hosts": ("jobs.example.org",)}
+    with gateway(broker, tmp_path, **trusted) as http, http.client() as ask:
+        answer = ask.post("/ECHO", headers=said)
+        assert answer.status_code == 202 and answer.headers["location"].startswith("/zmws/api/v1/jobs/")
+        for prefix in ("//evil.example", "evil", "https://evil.example"):
+            answer = ask.post("/ECHO", headers={**said, "x-forwarded-prefix": prefix})
+            assert answer.headers["location"].startswith("/api/v1/jobs/"), prefix
+        answer = ask.post("/ECHO", headers={**said, "x-forwarded-host": "evil.example"})
+        assert answer.status_code == 421
+    with gateway(broker, tmp_path, trusted_proxies=("10.0.0.0/8",)) as http, http.client() as ask:
+        assert problem(ask.post("/ECHO", headers=said)) == (403, "wrong_origin")
+
+
+def test_a_path_that_the_proxy_left_in_is_taken_off(broker: RunningBroker, tmp_path: Path) -> None:
+    with gateway(broker, tmp_path, root_path="/zmws") as http, http.client() as ask:
+        for path in ("/zmws/ECHO", "/ECHO"):
+            answer = ask.get(path)
+            assert answer.status_code == 202 and answer.headers["location"].startswith("/zmws/api/v1/jobs/")
+        assert ask.get("/zmws/healthz").status_code == 200 and ask.get("/zmwsx/healthz").status_code == 404
+
+
+# ---------------------------------------------------------------- the file of the tokens
+
+
+def test_a_token_is_shown_once_and_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "var" / "tokens.json")
+    assert not tokens
+    token = tokens.new("shop", "client")
+    assert token.startswith("zmws_") and len(token) > 40
+    assert token not in tokens.path.read_text() and tokens.path.stat().st_mode & 0o777 == 0o600
+    who = Tokens(tokens.path).who(token)
+    assert who is not None and (who.name, who.role) == ("shop", "client")
+    assert [row["name"] for row in tokens.rows()] == ["shop"]
+    for name, text in (("shop", "already"), ("a b", "no name"), ("", "no name")):
+        with pytest.raises(ZmwsError, match=text):
+            tokens.new(name, "client")
+    tokens.delete("shop")
+    assert Tokens(tokens.path).who(token) is None
+    with pytest.raises(ZmwsError, match="there is no token 'shop'"):
+        tokens.delete("shop")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"tokens": {}}', '{"key": "x", "tokens": {}}', '{"key": "aa", "tokens": {"a": 5}}'],
+)
+def test_a_file_that_is_none_of_tokens_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "tokens.json"
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="is no file of tokens"):
+        Tokens(file)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    Tokens(tmp_path / "t").new("a", "viewer")
+    (tmp_path / "t").chmod(mode)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        Tokens(tmp_path / "t")
+
+
+def test_names_of_roles_are_as_documented() -> None:
+    assert ROLES == ("viewer", "client", "worker", "operator")
