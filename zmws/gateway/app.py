@@ -76,6 +76,7 @@ class App:
 
     async def _answer(self, request: Request) -> Response:
         headers, guard = request.headers, self.desk.guard
+        _check_head(request.scope, self._settings.header_bytes_max)
         if "transfer-encoding" in headers and "content-length" in headers:
             raise Problem(
                 400, "bad_request", "a request has a Content-Length or a Transfer-Encoding, not both"
@@ -112,6 +113,18 @@ class App:
         """The path below where a proxy has the gateway, if it has left that in."""
         root = self._settings.root_path
         return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def _check_head(scope: Scope, most: int) -> None:
+    """Raises Problem for what h11 lets through: another version, and large headers that came in one piece."""
+    close = {"connection": "close"}
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Problem(505, "bad_request", "this gateway speaks HTTP/1.1", close)
+    size = sum(len(name) + len(value) + 4 for name, value in scope["headers"]) + len(scope["raw_path"])
+    if size + len(scope["query_string"]) > most:
+        raise Problem(
+            431, "too_large", f"the headers have more than {most:,} bytes (header_bytes_max)", close
+        )
 
 
 def _cookies(header: str | None) -> dict[str, str]:
