@@ -79,6 +79,11 @@ class Installation:
     def client(self) -> str:
         return f"tcp://127.0.0.1:{self.ports[0]}"
 
+    @property
+    def http(self) -> str:
+        """Where the gateway is."""
+        return f"http://127.0.0.1:{self.ports[4]}"
+
     def run(self, *args: str, stdin: str | bytes | None = None, **more: str) -> Ran:
         return run(*args, cwd=self.root, stdin=stdin, **more)
 
@@ -133,11 +138,13 @@ SAMPLES = "".join(
 
 
 @contextlib.contextmanager
-def installation(root: Path, workers: str = SAMPLES, **settings: str) -> Iterator[Installation]:
+def installation(
+    root: Path, workers: str = SAMPLES, has_http: bool = False, **settings: str
+) -> Iterator[Installation]:
     """A configured installation with the samples; what still runs at the end is killed."""
     shipped.copy_workers(root / "workers")
     with HeldPorts(5) as ports:
-        made = Installation(root, ports)
+        made = Installation(root, ports, has_http)
         made.configure(workers, **settings)
         try:
             yield made
