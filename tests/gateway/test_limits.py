@@ -298,3 +298,10 @@ def _until_end(stream: socket.socket) -> bytes:
             break
         found += part
     return found
+
+
+def test_small_answers_do_not_wait_for_an_acknowledgement(http: Gateway, ask: httpx.Client) -> None:
+    assert ask.get("/healthz").status_code == 200
+    for connection in http.server.server_state.connections:
+        made: socket.socket = connection.transport.get_extra_info("socket")
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

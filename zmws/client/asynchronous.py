@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import wrap_future
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from zmws.client.answers import Steps, T, filter_of, outcome_of
+from zmws.client.asked import awaited
 from zmws.client.batch import submit_steps
 from zmws.client.given import Seconds, times_as_text
 from zmws.client.job import STACK_S, Events, Job
@@ -31,7 +31,7 @@ class AsyncJob:
 
     async def status(self) -> dict[str, Any]:
         """As `Job.status`."""
-        return dict(await wrap_future(self._job.asked("zmws.job")))
+        return dict(await awaited(self._job.asked("zmws.job")))
 
     async def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
         """As `Job.wait`."""
@@ -52,23 +52,23 @@ class AsyncJob:
 
     async def cancel(self) -> None:
         """As `Job.cancel`."""
-        await wrap_future(self._job.asked("zmws.cancel"))
+        await awaited(self._job.asked("zmws.cancel"))
 
     async def retry(self) -> None:
         """As `Job.retry`."""
-        await wrap_future(self._job.asked("zmws.retry"))
+        await awaited(self._job.asked("zmws.retry"))
 
     async def delete(self) -> None:
         """As `Job.delete`."""
-        await wrap_future(self._job.asked("zmws.delete"))
+        await awaited(self._job.asked("zmws.delete"))
 
     async def copy(self, params: Any = None, *, service: str | None = None, **options: Any) -> AsyncJob:
         """As `Job.copy`."""
-        return AsyncJob(await wrap_future(self._job.copy_future(params, service, options)))
+        return AsyncJob(await awaited(self._job.copy_future(params, service, options)))
 
     async def stack(self, timeout: Seconds = STACK_S) -> dict[str, Any]:
         """As `Job.stack`."""
-        return dict(await wrap_future(self._job.stack_future(timeout)))
+        return dict(await awaited(self._job.stack_future(timeout)))
 
     def __repr__(self) -> str:
         return f"<AsyncJob {self.id} of {self.service}>"
@@ -110,25 +110,25 @@ class AsyncLease:
 
     async def _wait(self, ending: Future[None]) -> None:
         try:
-            await wrap_future(ending)
+            await awaited(ending)
         except ZmwsError as fault:
             raise self._lease.not_taken(fault) from None
 
     async def progress(self, done: float, text: str | None = None) -> None:
         """As `Lease.progress`."""
-        await wrap_future(self._lease.progress_future(done, text))
+        await awaited(self._lease.progress_future(done, text))
 
     async def partial(self, value: Any) -> None:
         """As `Lease.partial`."""
-        await wrap_future(self._lease.partial_future(value))
+        await awaited(self._lease.partial_future(value))
 
     async def log(self, text: str) -> None:
         """As `Lease.log`."""
-        await wrap_future(self._lease.log_future(text))
+        await awaited(self._lease.log_future(text))
 
     async def extend(self, seconds: Seconds) -> None:
         """As `Lease.extend`."""
-        await wrap_future(self._lease.extend_future(seconds))
+        await awaited(self._lease.extend_future(seconds))
 
     async def __aenter__(self) -> AsyncLease:
         return self
@@ -165,13 +165,13 @@ class AsyncClient:
                 loop.call_soon_threadsafe(on_partial, value)
 
         # No name for the future: the traceback of what it raises would hold it.
-        return await wrap_future(
+        return await awaited(
             self._client.call_future(service, params, timeout=timeout, on_partial=relay, **options)
         )
 
     async def submit(self, service: str, params: Any = None, **options: Any) -> AsyncJob:
         """As `Client.submit`."""
-        return AsyncJob(await wrap_future(self._client.submit_future(service, params, **options)))
+        return AsyncJob(await awaited(self._client.submit_future(service, params, **options)))
 
     async def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[AsyncJob | Refused]:
         """As `Client.submit_many`."""
@@ -216,19 +216,19 @@ class AsyncClient:
 
     async def cancel_jobs(self, **filter: Any) -> int:
         """As `Client.cancel_jobs`."""
-        return await wrap_future(self._client.count_future("zmws.cancel", filter_of(filter)))
+        return await awaited(self._client.count_future("zmws.cancel", filter_of(filter)))
 
     async def retry_jobs(self, **filter: Any) -> int:
         """As `Client.retry_jobs`."""
-        return await wrap_future(self._client.count_future("zmws.retry", filter_of(filter)))
+        return await awaited(self._client.count_future("zmws.retry", filter_of(filter)))
 
     async def delete_jobs(self, **filter: Any) -> int:
         """As `Client.delete_jobs`."""
-        return await wrap_future(self._client.count_future("zmws.delete", filter_of(filter)))
+        return await awaited(self._client.count_future("zmws.delete", filter_of(filter)))
 
     async def purge(self, service: str) -> int:
         """As `Client.purge`."""
-        return await wrap_future(self._client.count_future("zmws.purge", {"service": service}))
+        return await awaited(self._client.count_future("zmws.purge", {"service": service}))
 
     async def pause(self, service: str) -> None:
         """As `Client.pause`."""
@@ -253,17 +253,17 @@ class AsyncClient:
     async def drain(self, worker: str | None = None, *, service: str | None = None) -> int:
         """As `Client.drain`."""
         asked = {"worker": worker, "service": service}
-        return await wrap_future(self._client.count_future("zmws.drain", asked))
+        return await awaited(self._client.count_future("zmws.drain", asked))
 
     async def ask(self, service: str, question: Mapping[str, Any] | None = None) -> Any:
         """As `Client.ask`."""
-        return await wrap_future(self._client.answer_future(service, question))
+        return await awaited(self._client.answer_future(service, question))
 
     async def ask_status(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> tuple[int, Any]:
         """As `Client.ask_status`."""
-        return await wrap_future(self._client.ask_future(service, question, takes_s))
+        return await awaited(self._client.ask_future(service, question, takes_s))
 
     def endpoint(self) -> str:
         """The endpoint of the broker that it is connected to, or is about to be."""
@@ -287,7 +287,7 @@ async def _finished(steps: Steps[T]) -> T:
         asked = next(steps)
         while True:
             try:
-                answer = await wrap_future(asked)
+                answer = await awaited(asked)
             except Exception as fault:
                 asked = steps.throw(fault)
             else:

@@ -108,6 +108,8 @@ class ClientLine(LineThread[ClientDialog, Ask]):
 class Connection:
     """Requests in, futures out. From any thread or signal handler."""
 
+    line_type: type[ClientLine] = ClientLine
+
     def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
         need_real_threads("a client")
         if not brokers:
@@ -116,7 +118,7 @@ class Connection:
             check_endpoint(endpoint)
         self._closed = False
         self._pid = os.getpid()
-        self._line = ClientLine(ClientDialog(brokers, settings))
+        self._line = self.line_type(ClientDialog(brokers, settings))
         self.dialog = self._line.dialog
         # A client that nobody closed must not keep its thread alive.
         self._finalizer = weakref.finalize(self, self._line.close)

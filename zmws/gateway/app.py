@@ -3,12 +3,14 @@
 Rule 1: nobody reaches a page who has not passed the guard, and no body is read that is larger, or comes more
         slowly, than the settings allow.
 Rule 2: whatever goes wrong is a problem with its code; what is our own fault is 500, and the log says where.
-Rule 3: a connection whose request was not read to its end is closed with the answer.
+Rule 3: a connection whose request was not read to its end is closed with the answer. What still comes is
+        dropped for a while before: a connection closed over bytes unread is reset, and the answer lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +29,8 @@ from zmws.settings import GatewaySettings
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _CORS_ASKED = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer"
+# What still comes of a request that is answered already is dropped for so long, and up to so many largest bodies.
+_REST_S, _REST_BODIES = 2, 4
 _CORS_TOLD = b"etag, link, location, preference-applied, retry-after"
 
 
@@ -172,6 +176,16 @@ class _Coming:
             self.whole = not message.get("more_body", False)
         return message
 
+    async def drop(self) -> None:
+        """Read on what nobody wants, for a while."""
+        most = self._bytes + _REST_BODIES * self._settings.body_bytes_max
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_S):
+                while not self.whole and self._bytes < most:
+                    message = await self._receive()
+                    self._bytes += len(message.get("body", b""))
+                    self.whole = not message.get("more_body", False)  # or it is gone
+
 
 def _too_large(size: int, most: int) -> Problem:
     return Problem(
@@ -187,7 +201,8 @@ class _Going:
         self._send = send
         self._coming = coming
         self._settings = settings
-        self._cut = scope.get("extensions", {}).get("zmws.cut")
+        extensions = scope.get("extensions", {})
+        self._cut, self._flow = extensions.get("zmws.cut"), extensions.get("zmws.flow")
         origin = next((value for name, value in scope["headers"] if name == b"origin"), b"").decode("latin-1")
         self._origin = origin if origin in settings.origins else None
 
@@ -204,6 +219,15 @@ class _Going:
                 headers.append((b"access-control-allow-origin", self._origin.encode()))
                 headers.append((b"access-control-expose-headers", _CORS_TOLD))
             message = {**message, "headers": headers}
+        elif not self._coming.whole and not message.get("more_body", False):
+            await self._pass({**message, "more_body": True})
+            await self._coming.drop()
+            message = {"type": message["type"]}
+        await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
+        if self._flow is not None and not self._flow.write_paused:
+            return await self._send(message)  # at once
         async with asyncio.timeout(self._settings.send_timeout):
             await self._send(message)
 

@@ -23,6 +23,7 @@ from zmws.settings import GatewaySettings
 from zmws.settings.addresses import is_loopback, parse_http, parse_root_path
 
 COOKIE = "zmws"
+_KNOWN_MAX = 1_000
 _FOREIGN = ("cross-site", "same-site")
 
 
@@ -47,6 +48,7 @@ class Guard:
         self._needs_no_token = is_loopback(settings.http)
         self._hosts = {"localhost", bound.lower(), *settings.hosts}
         self._origins = frozenset(settings.origins)
+        self._known: set[str] = set()  # Host headers that were found to be good
 
     def visit(self, headers: Mapping[str, str], peer: str | None) -> Visit:
         """How this request came. Raises Problem for a host that is not known."""
@@ -73,6 +75,14 @@ class Guard:
         return any(address in network for network in self._networks)
 
     def _knows(self, host: str) -> bool:
+        if host in self._known:
+            return True
+        known = self._looks_known(host)
+        if known and len(self._known) < _KNOWN_MAX:
+            self._known.add(host)
+        return known
+
+    def _looks_known(self, host: str) -> bool:
         name = host_name(host)
         if name is None:
             return False
@@ -107,7 +117,7 @@ class Guard:
             kind, _, token = given.partition(" ")
             who = self.tokens.who(token.strip()) if kind.lower() == "bearer" else None
             if who is None:
-                raise _unknown("this is no token of this gateway")
+                raise unknown("this is no token of this gateway")
             return who
         cookie = cookies.get(COOKIE)
         return self.tokens.who_has(cookie, time.time()) if cookie else None
@@ -116,7 +126,7 @@ class Guard:
     def check_role(who: Who | None, roles: tuple[Role, ...]) -> Who:
         """Who asks, if this is for one of these roles. Raises Problem."""
         if who is None:
-            raise _unknown("this needs a token: Authorization: Bearer TOKEN")
+            raise unknown("this needs a token: Authorization: Bearer TOKEN")
         if not who.may(roles):
             needed = " or ".join(dict.fromkeys([*roles, "operator"]))
             text = f"the token '{who.name}' is for a {who.role}, and this needs one for a {needed}"
@@ -141,5 +151,6 @@ def _last(header: str | None) -> str:
     return (header or "").rpartition(",")[2].strip()
 
 
-def _unknown(text: str) -> Problem:
+def unknown(text: str) -> Problem:
+    """There is no token, or one that is none."""
     return Problem(401, "no_token", text, {"www-authenticate": 'Bearer realm="zmws"'})

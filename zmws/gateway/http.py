@@ -14,13 +14,14 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from zmws.gateway.problems import Problem, as_json
 from zmws.settings import GatewaySettings
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
 )
-_FULL_BODY = b'{"status":503,"code":"too_many_connections","detail":"connections_max are open already"}'
+_FULL_BODY = as_json(Problem(503, "too_many_connections", "connections_max are open already").body())
 
 
 def protocol_of(settings: GatewaySettings) -> type[asyncio.Protocol]:
@@ -63,7 +64,7 @@ class _Connection(H11Protocol):
             and self.cycle is not None
             and "zmws.cut" not in scope.setdefault("extensions", {})
         ):
-            scope["extensions"]["zmws.cut"] = self.transport.abort
+            scope["extensions"] |= {"zmws.cut": self.transport.abort, "zmws.flow": self.flow}
 
     def _await_head(self) -> None:
         if self._head_timer is None:

@@ -79,6 +79,12 @@ class Dealer:
             return None
         return sockets.recv(self._socket)
 
+    def is_ready(self) -> bool:
+        """Whether there is something to read."""
+        if self._socket is None or self._monitor is None:
+            return False
+        return sockets.readable(self._socket) or sockets.readable(self._monitor)
+
     def event(self) -> str | None:
         """What has become of the connection: `up` or `down`; None if nothing is new."""
         if self._monitor is None or not sockets.readable(self._monitor):
