@@ -57,13 +57,16 @@ def blocks(text: str, language: str | None = None) -> list[Block]:
 class Reader:
     """Somebody with a folder, a shell and this zmws."""
 
-    def __init__(self, folder: Path, client: str, worker: str, news: str, mdp: str) -> None:
+    def __init__(self, folder: Path, client: str, worker: str, news: str, mdp: str, http: str = "") -> None:
+        """`http`: HOST:PORT of the gateway; "": there is none."""
         self.folder = folder
+        self.http = http
         self.endpoints = {
             "ZMWS_BROKER_CLIENT": client,
             "ZMWS_BROKER_WORKER": worker,
             "ZMWS_BROKER_NEWS": news,
             "ZMWS_BROKER_MDP": mdp,
+            "ZMWS_GATEWAY_HTTP": http,
         }
         self._defaults = dict(zip(("5555", "5556", "5557", "5558"), (client, worker, news, mdp), strict=True))
 
@@ -71,7 +74,7 @@ class Reader:
         """An example with this reader's endpoints in place of the defaults."""
         for port, endpoint in self._defaults.items():
             text = text.replace(f"tcp://127.0.0.1:{port}", endpoint)
-        return text
+        return text.replace("localhost:5580", self.http).replace("127.0.0.1:5580", self.http)
 
     # ------------------------------------------------------------ one step
 
@@ -79,7 +82,7 @@ class Reader:
         """What commands print. They must end well."""
         functions = 'zmws() { "$ZMWS_PYTHON" -P -m zmws "$@"; }\npython() { "$ZMWS_PYTHON" "$@"; }\n'
         ended = subprocess.run(
-            ["bash", "-eu", "-c", functions + commands.replace("bin/zmws", "zmws")],
+            ["bash", "-eu", "-c", functions + self.own(commands).replace("bin/zmws", "zmws")],
             cwd=self.folder,
             env=environment(ZMWS_PYTHON=sys.executable, **self.endpoints),
             stdin=subprocess.DEVNULL,

@@ -137,6 +137,21 @@ def test_every_verb_of_the_command_line_is_explained() -> None:
                 assert any(part in re.split(r"[ ,]+", words) for words in rows), f"zmws {name} {part}"
 
 
+def test_the_commands_of_the_page_about_http_work(tmp_path: Path) -> None:
+    *ports, http = free_ports(5)
+    reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in ports), http=f"127.0.0.1:{http}")
+    with installation(tmp_path, ""):
+        (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
+        assert run("start", cwd=tmp_path, **reader.endpoints).code == 0
+        short, api, token = (block.text for block in documents.blocks(_document("http.md"), "sh"))
+        told = reader.shell(short)
+        assert told.startswith('"dlrow ,olleH"{"id":"') and '"service":"STR-REV"' in told
+        told = reader.shell(api)
+        assert '"existing":false' in told and '"cba"' in told and "event: state" in told
+        assert '"max_running":{"value":4,"from":"operator"}' in told
+        assert '"id":' in reader.shell(token) and '"code":"no_token"' in reader.shell(short)
+
+
 def test_the_links_of_the_documents_lead_somewhere() -> None:
     for file in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)]+)\)", file.read_text()):
@@ -166,9 +181,10 @@ _OF_TEXT = (".py", ".txt", ".sql", ".sh", "")
 
 @pytest.mark.timeout(240)  # some forty processes, one after the other
 def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
-    reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in free_ports(4)))
+    *ports, http = free_ports(5)
+    reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in ports), http=f"127.0.0.1:{http}")
     hello, calling, leasing, raw, strict, testing = _blocks("python")
-    try_them, kill_it, look_after, call_hello = _blocks("sh")
+    try_them, by_http, kill_it, look_after, call_hello = _blocks("sh")
 
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
@@ -176,6 +192,11 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         assert run("start", cwd=tmp_path, **reader.endpoints).code == 0
         told = reader.shell(try_them)
         assert told.startswith("dlrow ,olleH\n") and "state: complete" in told and "STR-REV" in told
+
+        told = reader.shell(by_http)
+        assert (
+            told.startswith('"dlrow ,olleH"{"id":"') and '"workerid"' in told and told.count('"links"') == 2
+        )
 
         told = reader.shell(kill_it)
         assert "state: complete" in told and "attempt: 1" in told and "running, attempt 1" in told
