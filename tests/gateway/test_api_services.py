@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.gateway.stand import Gateway
+from tests.gateway.stand import Gateway, gateway
 from tests.gateway.test_api_jobs import JOBS, ended, made, problem
 from tests.peers import wait_until
 from zmws.gateway import health
@@ -182,6 +182,38 @@ def test_a_job_that_comes_for_who_has_gone_is_another_workers_at_once(
     wait_until(took, what="the job to be leased by another")
     said = {"token": taken[0], "kind": "complete"}
     assert ask.post(f"{API}/leases/report", json=said).status_code == 200 and taken[0].startswith(job_id)
+
+
+def test_a_lease_that_was_asked_for_again_is_not_given_back_under_its_worker(
+    ask: httpx.Client, http: Gateway, leased: list[str]
+) -> None:
+    for job_id in leased:
+        ask.post(f"{JOBS}/{job_id}/cancel")
+    body = b'{"lease": "mine"}'
+    head = b"POST /api/v1/services/LEASED/lease?wait=0.3 HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(http.address) as lost:
+        lost.sendall(head + body)
+        wait_until(lambda: http.desk.streams == 1, what="the first to wait")
+    wait_until(lambda: http.desk.streams == 0, what="its end to be seen")
+    job_id = made(ask, "LEASED")
+    job = lease(ask, lease="mine")
+    assert job["id"] == job_id
+    assert ("LEASED", "mine") not in http.desk.leasing, "who asked last has it, and nobody gives it back"
+    said = {"token": job["token"], "kind": "complete"}
+    wait_until(
+        lambda: not http.desk.client._client._connection.dialog.pending, 20, "the first to be answered"
+    )
+    assert ask.post(f"{API}/leases/report", json=said).status_code == 200
+
+
+def test_a_gateway_that_is_to_end_asks_the_broker_nothing_more(broker: Any, tmp_path: Any) -> None:
+    with gateway(broker, tmp_path) as http, http.client() as ask:
+        http.loop.call_soon_threadsafe(http.desk.closing.set)
+        wait_until(http.desk.closing.is_set)
+        with contextlib.suppress(httpx.HTTPError):  # new connections are not taken
+            assert ask.post(f"{API}/services/LEASED/lease?wait=5").status_code == 503
+        assert not http.server.server_state.connections
 
 
 # ---------------------------------------------------------------- health

@@ -14,7 +14,7 @@ from zmws.core.states import CANCELLED
 from zmws.core.table import no_such
 from zmws.core.tokens import job_id_of
 from zmws.errors import Refused, ZmwsError
-from zmws.gateway.desk import Visitor, json_answer, log, until_gone
+from zmws.gateway.desk import Visitor, closing, json_answer, log, until_gone
 from zmws.gateway.given import job_id_of as id_of_key
 from zmws.gateway.given import json_object, wait_of
 from zmws.gateway.problems import Problem
@@ -27,28 +27,40 @@ async def lease(visitor: Visitor) -> Response:
         if name not in ("lease", "ttr"):
             raise Problem(400, "bad_request", no_such(name, "field of a lease", ("lease", "ttr")))
     wait_s = wait_of(visitor.request, visitor.desk.settings.wait_max)
-    own = asked.get("lease") or id_of_key(visitor.request, visitor.who) or ids.new_id()
+    own, key_id = asked.get("lease"), id_of_key(visitor.request, visitor.who)
+    own = (key_id or ids.new_id()) if own is None else own
     question = {"service": visitor.path["name"], "lease": own, "wait": wait_s, "ttr": asked.get("ttr")}
-    async with visitor.desk.place():
+    desk, key, me = visitor.desk, (visitor.path["name"], str(own)), object()
+    async with desk.place():
+        desk.leasing[key] = me
         taking = asyncio.ensure_future(visitor.ask_status("zmws.lease", question, wait_s))
-        waiting = visitor.desk.unless_closing(asyncio.shield(taking), None)
-        answer = await until_gone(visitor, waiting)
+        try:
+            answer = await until_gone(visitor, desk.unless_closing(asyncio.shield(taking), None))
+        except ZmwsError:
+            desk.leasing.pop(key, None)
+            raise
     if answer is None:
         # Nobody takes what may still come: it goes to another at once, and not only after its ttr.
-        taking.add_done_callback(lambda done: _give_back(visitor, done))
-        return Response(status_code=204)
+        taking.add_done_callback(lambda done: _give_back(visitor, key, me, done))
+        raise closing()
+    if desk.leasing.get(key) is me:
+        del desk.leasing[key]
     status, job = answer
-    return (
-        json_answer(job)
-        if status == 200
-        else Response(status_code=204, headers={"cache-control": "no-store"})
-    )
+    if status == 200:
+        return json_answer(job)
+    return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
 _RETURNING: set[asyncio.Task[Any]] = set()
 
 
-def _give_back(visitor: Visitor, taking: asyncio.Future[tuple[int, Any]]) -> None:
+def _give_back(
+    visitor: Visitor, key: tuple[str, str], me: object, taking: asyncio.Future[tuple[int, Any]]
+) -> None:
+    """Unless somebody has asked for the same lease since: then the job is in those hands."""
+    if visitor.desk.leasing.get(key) is not me:
+        return
+    del visitor.desk.leasing[key]
     if taking.cancelled() or taking.exception() is not None or taking.result()[0] != 200:
         return
     report = {"token": taking.result()[1]["token"], "kind": "release"}
@@ -57,7 +69,7 @@ def _give_back(visitor: Visitor, taking: asyncio.Future[tuple[int, Any]]) -> Non
         try:
             await visitor.ask("zmws.report", report)
         except ZmwsError as fault:
-            log.warning("a job that was leased for somebody who had gone waits for its ttr: %s", fault)
+            log.info("a job that was leased for somebody who had gone was not given back: %s", fault)
 
     task = asyncio.ensure_future(release())
     _RETURNING.add(task)

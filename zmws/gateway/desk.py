@@ -35,11 +35,14 @@ class Desk:
         self.watches: Any = None  # of jobs (streams.py), and
         self.channel: Any = None  # of all of them (news.py): they stand upon the desk
         self.closing = asyncio.Event()  # it is about to end: whoever waits is answered now
+        self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.streams = 0  # that are open, and requests that wait
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """A place among those that wait. Raises Problem if there is none."""
+        """A place among those that wait. Raises Problem if there is none, and when the gateway is to end."""
+        if self.closing.is_set():
+            raise closing()
         if self.streams >= self.settings.streams_max:
             text = f"{self.streams} requests wait here already (streams_max)"
             raise Problem(503, "too_many_streams", text)
@@ -105,6 +108,13 @@ class Visitor:
     async def is_gone(self) -> bool:
         """Whether it waits for no answer any more."""
         return await self.request.is_disconnected()
+
+
+def closing() -> Problem:
+    """The answer of a gateway that is about to end."""
+    return Problem(
+        503, "closing", "this gateway is about to end; ask again in a moment", {"connection": "close"}
+    )
 
 
 Page = Callable[[Visitor], Awaitable[Response]]

@@ -24,21 +24,26 @@ _FULL = (
 _FULL_BODY = as_json(Problem(503, "too_many_connections", "connections_max are open already").body())
 
 
-def protocol_of(settings: GatewaySettings) -> type[asyncio.Protocol]:
-    """The class of connections for these settings."""
+def protocol_of(settings: GatewaySettings, closing: asyncio.Event) -> type[asyncio.Protocol]:
+    """The class of connections for these settings; `closing`: no new one is taken any more."""
 
     class Connection(_Connection):
         bounds = settings
+        is_closing = closing
 
     return Connection
 
 
 class _Connection(H11Protocol):
     bounds: GatewaySettings
+    is_closing: asyncio.Event
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._head_timer: asyncio.TimerHandle | None = None
+        if self.is_closing.is_set():
+            transport.close()  # uvicorn has gone over its connections, and would wait for this one
+            return
         if len(self.connections) > self.bounds.connections_max:
             transport.write(_FULL % (len(_FULL_BODY), _FULL_BODY))
             transport.close()

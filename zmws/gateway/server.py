@@ -112,7 +112,7 @@ async def serve(
         app = App(client, own, tokens)
         config = uvicorn.Config(
             app,
-            http=protocol_of(own),
+            http=protocol_of(own, app.desk.closing),
             ws="none",
             lifespan="off",
             interface="asgi3",
