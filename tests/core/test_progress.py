@@ -97,11 +97,47 @@ def test_of_the_progress_the_last_one_per_commit_is_written() -> None:
     scene.settle()
     changes = [dict(write.changes) for write in writes_of(scene, UpdateJob)]
     assert [change["progress_text"] for change in changes] == ["0", "3"]
-    assert changes[-1]["progress"] == 0.3 and changes[-1]["progress_n"] == changes[-1]["events"] == 6
+    assert changes[-1]["progress"] == 0.3 and changes[-1]["progress_n"] == changes[-1]["events"] == 4
     scene.partial("W", token, b"PROGRESS", b'{"done": 1}')
     assert [write.changes["progress"] for write in writes_of(scene, UpdateJob)] == [1.0]
     record = scene.record("j")
     assert (record["progress"], record["progress_text"]) == (1.0, None)
+
+
+def test_who_reads_events_behind_a_number_misses_none_that_was_still_on_its_way() -> None:
+    scene = Scene()
+    scene.submit("j")
+    assert scene.ask("zmws.events", id="j", after=1, timeout=100) is None
+    scene.hold = True
+    scene.ready("W")  # the read of what happens now stands behind the start of the job
+    token = scene.token("W")
+    scene.partial("W", token, b"LOG", b"begun")
+    scene.partial("W", token, b"PROGRESS", b'{"done": 0.5}')
+    scene.partial("W", token, b"PROGRESS", b'{"done": 0.6}')
+    scene.partial("W", token, b"CONT", b"PARAM-JSON: 1")
+    scene.partial("W", token, b"PROGRESS", b'{"done": 0.7}')
+    scene.hold = False
+    scene.settle()
+    found = scene.answer()[1]
+    while more := scene.ask("zmws.events", id="j", after=found[-1]["n"])[1]:
+        found += more
+    kinds = [event["kind"] for event in found]
+    assert kinds == ["state", "log", "partial", "progress"] and found[-1]["done"] == 0.7
+    scene.final("W", token)
+    (end,) = scene.ask("zmws.events", id="j", after=found[-1]["n"])[1]
+    assert end["state"] == "complete"
+
+
+def test_progress_that_was_said_last_is_an_event_before_the_end() -> None:
+    scene, token = running("stored")
+    scene.hold = True
+    scene.partial("W", token, b"PROGRESS", b'{"done": 0.1}')
+    scene.partial("W", token, b"PROGRESS", b'{"done": 0.9}')
+    scene.final("W", token)
+    scene.hold = False
+    scene.settle()
+    last, end = scene.ask("zmws.events", id="j", after=2)[1]
+    assert (last["kind"], last["done"], end["state"]) == ("progress", 0.9, "complete")
 
 
 def test_of_what_is_saved_the_last_one_per_commit_is_written() -> None:

@@ -50,6 +50,7 @@ class Job(Record):
     lease_written: bool = False  # the store has a lease or a deadline of the attempt
     saved_written: str | None = None  # of that, what is on its way to the store
     progress_written_n: int = 0  # of the progress on its way to the store, 0 if none is
+    progress_new: bool = False  # there is more since, which has no number yet
 
     def move(self, event: str, at: float) -> None:
         """Change the state at wall time `at`, as the table says; any other change is our own fault."""
@@ -60,10 +61,18 @@ class Job(Record):
 
     def enter(self, at: float) -> None:
         """Write the state it is in now into the list of its events."""
+        self.number_progress()
         self.events += 1
         # Of a job that was given back and retried without end the newest are kept.
         kept = self.states if len(self.states) < STATES_KEPT else self.states[1:]
         self.states = (*kept, (self.events, at, self.state, self.attempt))
+
+    def number_progress(self) -> None:
+        """Progress that was said last is an event from now on."""
+        if self.progress_new:
+            self.progress_new = False
+            self.events += 1
+            self.progress_n = self.events
 
     @property
     def final(self) -> bool:

@@ -5,6 +5,8 @@ Rule 1: partial results and log lines of a stored job go to the store and are no
 Rule 2: `partials_max`, `partials_bytes_max` and `log_bytes_max` bound what is kept of a job; its record
         says how much was cut. Who asks for a stack again and again does not use up a job's log.
 Rule 3: of its progress, and of what it saves, the last one per commit is written.
+Rule 4: an event has its number in the order in which it is written: who reads events past one number misses
+        none. So what is said while another progress is on its way has no number yet.
 """
 
 from __future__ import annotations
@@ -78,15 +80,13 @@ class Progress:
 
     def progress(self, job: Job, done: float | None, text: str | None) -> None:
         """How far it is."""
-        job.events += 1
-        job.progress, job.progress_text = done, text
-        job.progress_at, job.progress_n = self._turn.wall, job.events
+        job.progress, job.progress_text, job.progress_at = done, text, self._turn.wall
+        job.progress_new = True
         if not job.progress_written_n:
             self._write(job)
         body = {"id": job.id, "service": job.service, "done": done, "text": text}
         body["at"] = iso(self._turn.wall)
         self._turn.news(f"{job.service}.progress", body, job.last_write)
-        self._watchers.happened(job)
 
     def save(self, job: Job, text: str) -> None:
         """What the next attempt is to be given, JSON as a text; the last one per commit is written."""
@@ -98,9 +98,11 @@ class Progress:
             job.saved_written = text
 
     def _write(self, job: Job) -> None:
+        job.number_progress()
         if job.kind == STORED:
             self._turn.write(UpdateJob(job.id, {name: getattr(job, name) for name in _COLUMNS}), job)
             job.progress_written_n = job.progress_n
+        self._watchers.happened(job)
 
     def written(self, job: Job, write: Write) -> None:
         """A write of this job is on disk; if it was its progress, or what it saved, and there was more since,
@@ -111,5 +113,5 @@ class Progress:
                 self.save(job, job.saved)
         if job.progress_written_n and isinstance(write, UpdateJob) and "progress_n" in write.changes:
             job.progress_written_n = 0
-            if job.state == RUNNING and job.progress_n != write.changes["progress_n"]:
+            if job.state == RUNNING and job.progress_new:
                 self._write(job)

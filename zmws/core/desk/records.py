@@ -53,16 +53,17 @@ class Records:
         past = asked["after"] if events_only else None
         self._turn.reads.append(ReadJob(question, asked["id"], whole=not events_only, past=past))
 
-    def _as_it_is(self, row: Row) -> Job:
-        """A stored job as its record says, but for what is on its way there."""
+    def _as_it_is(self, row: Row, events_only: bool) -> Job:
+        """A stored job as its record says, but for what is on its way there. Of its events only those count
+        that were read: else one that is further on would hide another that is still on its way."""
         job = job_of(row)
         held = self._held.stored.get(job.id)
         if held is None:
             return job
         job.partials_cut, job.log_cut = held.partials_cut, held.log_cut  # written when the attempt is over
-        if held.progress_n > job.progress_n:
+        if not events_only and held.progress_at is not None:
             job.progress, job.progress_text = held.progress, held.progress_text
-            job.progress_at, job.progress_n = held.progress_at, held.progress_n
+            job.progress_at = held.progress_at
         return job
 
     def _tell(self, question: Question, job: Job) -> None:
@@ -111,7 +112,7 @@ class Records:
 
     def go_on_watching(self, watch: Watch, job_id: str, rows: Rows) -> None:
         """The record of a job of which something has happened, for those who look on."""
-        job = self._as_it_is(rows.rows[0]) if rows.rows else None
+        job = self._as_it_is(rows.rows[0], events_only=True) if rows.rows else None
         for caller, after, until in watch.watching:
             if job is None:
                 text = f"the record of job '{job_id}' has been forgotten"
@@ -127,7 +128,8 @@ class Records:
         if not rows.rows:
             text = f"there is no job '{job_id}', or its record has been forgotten"
             return question.refuse(404, "unknown_job", text)
-        return self._tell(question, self._as_it_is(rows.rows[0]))
+        events_only = question.service == "zmws.events"
+        return self._tell(question, self._as_it_is(rows.rows[0], events_only))
 
     def read_done(self) -> None:
         """A record has been read, or could not be."""
