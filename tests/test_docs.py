@@ -55,11 +55,13 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
 
 
 def test_every_error_code_is_explained() -> None:
-    pattern = r"(?:\berror\(|\"code\": |\bcode(?:, text)? ?= ?|Refused\(|refuse\([^\"]*?)\s*\"([a-z_]+)\""
+    calls = r"\berror\(|Refused\(|Problem\(\s*\d+, |refuse\([^\"]*?"
+    pattern = rf"(?:{calls}|\"code\": |\bcode(?:, text)? ?= ?)\s*\"([a-z_]+)\""
     codes = set()
     for file in (REPOSITORY / "zmws").rglob("*.py"):
         codes |= set(re.findall(pattern, file.read_text()))
-    explained = set(re.findall(r"^\| `([a-z_]+)` \|", _document("errors.md"), re.MULTILINE))
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", _document("errors.md"), re.MULTILINE)
+    explained = {code for row in rows for code in re.findall(r"`([a-z_]+)`", row)}
     assert {"unknown_service", "worker_lost", "queue_full", "disk_full", "token_dead", "bad_params"} <= codes
     assert codes <= explained, codes - explained
 

@@ -262,7 +262,7 @@ def test_a_result_that_will_never_be_is_409_with_why(ask: httpx.Client) -> None:
     assert problem(answer) == (409, "expired") and answer.json()["state"] == "expired"
 
 
-@pytest.mark.parametrize("wait", ["x", "-1", "nan", "inf", "1" * 30])
+@pytest.mark.parametrize("wait", ["x", "-1", "nan", "inf", "1" * 30, "1_0", "1e1", "", " 1"])
 def test_a_wait_that_is_no_number_of_seconds_is_400(ask: httpx.Client, wait: str) -> None:
     assert problem(ask.get(f"{JOBS}/{made(ask)}/result", params={"wait": wait})) == (400, "bad_request")
 
@@ -309,6 +309,10 @@ def test_a_job_is_run_again_with_changes(ask: httpx.Client) -> None:
     assert problem(ask.post(f"{JOBS}/gone/copy", json={})) == (404, "unknown_job")
     assert problem(ask.post(f"{JOBS}/{job_id}/copy", json={"service": "NOPE"})) == (404, "unknown_service")
     assert problem(ask.post(f"{JOBS}/{job_id}/copy", json={"ttr": -1})) == (400, "bad_request")
+    gone = ask.post(f"{JOBS}/gone/copy", json={})
+    assert gone.json()["id"] == "gone", "the one that there is not"
+    both = ask.post(f"{JOBS}/{job_id}/copy", json={"id": "x"}, headers={"idempotency-key": "y"})
+    assert problem(both) == (400, "bad_request")
 
 
 def test_many_are_acted_on_by_a_filter_and_counted_before_by_a_dry_run(ask: httpx.Client) -> None:

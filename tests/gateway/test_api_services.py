@@ -41,7 +41,17 @@ def test_a_service_is_changed_and_with_if_match_only_if_nobody_has_since(ask: ht
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"nope": 1}, {"paused": 1}, {"rate": 0}, {"max_running": "x"}, {"service": "HOLD"}, []]
+    "body",
+    [
+        {},
+        {"nope": 1},
+        {"paused": 1},
+        {"paused": None},
+        {"rate": 0},
+        {"max_running": "x"},
+        {"service": "HOLD"},
+        [],
+    ],
 )
 def test_a_change_that_is_wrong_is_400(ask: httpx.Client, body: Any) -> None:
     assert problem(ask.patch(f"{API}/services/ECHO", json=body)) == (400, "bad_request")

@@ -311,7 +311,7 @@ def test_what_a_proxy_says_counts_only_from_a_trusted_one(broker: RunningBroker,
     with gateway(broker, tmp_path, **trusted) as http, http.client() as ask:
         answer = ask.post("/ECHO", headers=said)
         assert answer.status_code == 202 and answer.headers["location"].startswith("/zmws/api/v1/jobs/")
-        for prefix in ("//evil.example", "evil", "https://evil.example"):
+        for prefix in ("//evil.example", "evil", "https://evil.example", "/\\evil.example", "/a;b"):
             answer = ask.post("/ECHO", headers={**said, "x-forwarded-prefix": prefix})
             assert answer.headers["location"].startswith("/api/v1/jobs/"), prefix
         answer = ask.post("/ECHO", headers={**said, "x-forwarded-host": "evil.example"})

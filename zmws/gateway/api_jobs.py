@@ -45,10 +45,7 @@ async def submit(visitor: Visitor) -> Response:
     """POST /jobs."""
     asked = await json_object(visitor.request)
     service, params, options = _job_of(asked)
-    key_id = job_id_of(visitor.request, visitor.who)
-    if key_id is not None and options.get("id") not in (None, key_id):
-        raise Problem(400, "bad_request", "give an Idempotency-Key or an 'id', not both")
-    options["id"] = key_id or options.get("id") or ids.new_id()
+    key_id = _own_id(visitor, options)
     wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
     try:
         job: AsyncJob = await visitor.desk.client.submit(service, params, **options)
@@ -62,13 +59,28 @@ async def submit(visitor: Visitor) -> Response:
         await _check_same(visitor, job.id, service, params)
     if wait_s is None:
         return accepted(visitor, job, 200 if job.existing else 202)
-    record = await _ended(visitor, job.id, wait_s)
+    try:
+        record = await _ended(visitor, job.id, wait_s)
+    except ZmwsError as fault:
+        raise _with_id(fault, job.id) from None
+    except Problem:  # nobody more may wait here: it was accepted all the same
+        return accepted(visitor, job, 200 if job.existing else 202)
     applied = {"preference-applied": f"wait={wait_s:g}"}
     if record is None:
         answer = accepted(visitor, job)
         answer.headers.update(applied)
         return answer
     return json_answer(record, 200, {"location": visitor.url(f"{API}/jobs/{job.id}"), **applied})
+
+
+def _own_id(visitor: Visitor, options: dict[str, Any]) -> str | None:
+    """Give the options the id of the new job: their own, what an Idempotency-Key stands for (which is
+    returned), or a new one. Raises Problem for two."""
+    key_id = job_id_of(visitor.request, visitor.who)
+    if key_id is not None and options.get("id", key_id) != key_id:
+        raise Problem(400, "bad_request", "give an Idempotency-Key or an 'id', not both")
+    options.setdefault("id", key_id or ids.new_id())
+    return key_id
 
 
 async def _check_same(visitor: Visitor, job_id: str, service: str, params: Any) -> None:
@@ -83,8 +95,8 @@ def _other_job() -> Problem:
     return Problem(422, "key_reused", text)
 
 
-def _with_id(fault: ZmwsError, job_id: str) -> Problem:
-    problem = problem_of(fault, job_id)
+def _with_id(fault: ZmwsError, job_id: Any) -> Problem:
+    problem = problem_of(fault, job_id if isinstance(job_id, str) else None)
     assert problem is not None
     return problem
 
@@ -173,6 +185,7 @@ async def page_of_jobs(visitor: Visitor) -> Response:
     """GET /jobs."""
     query = visitor.request.query_params
     question = filter_of(query, ("limit", "cursor", "memory"))
+    question = {name: text for name, text in question.items() if text}  # a form sends empty fields, too
     for name in ("limit",):
         if name in question:
             question[name] = _whole(name, str(question[name]))
@@ -194,7 +207,7 @@ def filter_of(given: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str,
     for name in given:
         if name not in known:
             raise Problem(400, "bad_request", no_such(name, "filter of jobs", known))
-    return {name: given[name] for name in known if given.get(name) not in (None, "")}
+    return {name: given[name] for name in known if given.get(name) is not None}
 
 
 def _whole(name: str, text: str) -> int:
@@ -289,15 +302,17 @@ async def _act(visitor: Visitor, service: str, status: int = 200) -> Response:
 async def copy(visitor: Visitor) -> Response:
     """POST /jobs/ID/copy."""
     changes = await json_object(visitor.request)
-    known = {"service": "", **changes} if "service" not in changes else changes
-    _, params, options = _job_of(known)
-    new_id = options.pop("id", None) or job_id_of(visitor.request, visitor.who) or ids.new_id()
+    service = changes.get("service")
+    _, params, options = _job_of({**changes, "service": "" if service is None else service})
+    _own_id(visitor, options)
+    new_id = options.pop("id")
     job = visitor.desk.client.job(visitor.path["id"])
-    by = {"service": changes["service"]} if changes.get("service") else {}
+    by = {} if service is None else {"service": service}
     try:
         return accepted(visitor, await job.copy(params, id=new_id, **by, **options))
     except ZmwsError as fault:
-        raise _with_id(fault, new_id) from None
+        is_gone = isinstance(fault, Refused) and fault.code == "unknown_job"
+        raise _with_id(fault, job.id if is_gone else new_id) from None
 
 
 async def act_on_many(visitor: Visitor) -> Response:

@@ -33,6 +33,8 @@ async def change(visitor: Visitor) -> Response:
             raise Problem(
                 400, "bad_request", no_such(name, "field of a service that can be changed", _CHANGES)
             )
+    if "paused" in asked and asked["paused"] is None:
+        raise Problem(400, "bad_request", "'paused' must be true or false")
     if not asked:
         raise Problem(400, "bad_request", f"name at least one of {', '.join(_CHANGES)}")
     question = {"service": visitor.path["name"], **asked}

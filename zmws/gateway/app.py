@@ -29,7 +29,7 @@ from zmws.settings import GatewaySettings
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _CORS_ASKED = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer"
-# What still comes of a request that is answered already is dropped for so long, and up to so many largest bodies.
+# What still comes of a request that is answered is dropped: so long, and so many largest bodies of it.
 _REST_S, _REST_BODIES = 2, 4
 _CORS_TOLD = b"etag, link, location, preference-applied, retry-after"
 

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from zmws.gateway.desk import Visitor
 from zmws.gateway.given import params_of
-from zmws.gateway.guard import COOKIE
+from zmws.gateway.guard import COOKIE, unknown
 from zmws.gateway.problems import Problem
 
 _POLICY = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -27,12 +27,14 @@ async def form(visitor: Visitor) -> Response:
 
 async def login(visitor: Visitor) -> Response:
     """POST /login, a form or JSON with `token`."""
+    if visitor.request.query_params:
+        raise Problem(400, "bad_request", "the token goes into the body: addresses are written down")
     given = await params_of(visitor.request)
     token = given.get("token") if isinstance(given, dict) else None
     guard, settings = visitor.desk.guard, visitor.desk.settings
     who = guard.tokens.who(token.strip()) if isinstance(token, str) else None
     if who is None:
-        raise Problem(401, "no_token", "this is no token of this gateway")
+        raise unknown("this is no token of this gateway")
     answer = RedirectResponse(visitor.url("/"), 303, {"cache-control": "no-store"})
     answer.set_cookie(
         COOKIE,

@@ -32,6 +32,7 @@ _STATUS = {
     "bad_service": 400,
     "bad_option": 400,
     "bad_request": 400,
+    "bad_params": 400,
     "unknown_service": 404,
     "unknown_job": 404,
     "unknown_worker": 404,

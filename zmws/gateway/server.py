@@ -45,6 +45,11 @@ def check(settings: Settings) -> Tokens:
             f"gateway.http is {http}, which others can reach, and there is no token: anybody could run jobs. "
             "Make one (zmws gateway token new NAME --role operator), or listen at 127.0.0.1"
         )
+    if settings.gateway.trusted_proxies and not tokens:
+        raise SettingsError(
+            "gateway.trusted_proxies names a proxy, by which others can reach this gateway, and there is no "
+            "token: anybody could run jobs. Make one (zmws gateway token new NAME --role operator)"
+        )
     return tokens
 
 

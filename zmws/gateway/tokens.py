@@ -26,6 +26,7 @@ Role = Literal["viewer", "client", "worker", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 PREFIX = "zmws_"
+_DIGITS = re.compile(r"[0-9]{1,12}\Z")
 _LOOK_S = 1.0  # how often the file may be looked at
 
 
@@ -87,7 +88,7 @@ class Tokens:
         said, _, signed = cookie.rpartition(".")
         name, _, until = said.rpartition(".")
         row = self._known.get(name)
-        if row is None or not until.isdigit() or int(until) <= now:
+        if row is None or not _DIGITS.match(until) or int(until) <= now:
             return None
         if not hmac.compare_digest(signed.encode(), self._sign(said).encode()):
             return None
@@ -163,7 +164,7 @@ class Tokens:
 
 
 def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 def _mark_of(path: Path) -> tuple[int, int, int] | None:

@@ -1,0 +1,318 @@
+"""The schemas of the OpenAPI document: what may come in, and what goes out.
+
+Rule 1: what is checked by a table (core/table.py) is told out of that table: a name, a range or a help text
+        stands nowhere twice.
+Rule 2: what comes in may have no other field; what goes out has all that are named, and may get more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from zmws.core.desk.questions import QUESTIONS
+from zmws.core.options import JOB_OPTIONS, LIMITS
+from zmws.core.record import COLUMNS, Column
+from zmws.core.states import STATES
+from zmws.core.table import ID_PATTERN, KEY_BYTES_MAX, OBJECT_BYTES_MAX, WORD_CHARS_MAX, YEAR_S, Row
+from zmws.wire.names import TOKEN_BYTES_MAX
+
+Schema = dict[str, Any]
+
+# ---------------------------------------------------------------- what comes in: rows of tables
+
+_KINDS: dict[str, Schema] = {
+    "int": {"type": "integer"},
+    "whole": {"type": "integer"},
+    "number": {"type": "number"},
+    "seconds": {"type": "number"},
+    "time": {"type": "string", "format": "date-time"},
+    "page": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+    "flag": {"type": "boolean"},
+    "choice": {"type": "string"},
+    "text": {"type": "string"},
+    "name": {"type": "string"},
+    "service": {"type": "string"},
+    "word": {"type": "string", "minLength": 1, "maxLength": WORD_CHARS_MAX},
+    "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX},
+    "id": {"type": "string", "pattern": f"^{ID_PATTERN.pattern.removesuffix(chr(92) + 'Z')}$"},
+    "token": {"type": "string", "minLength": 1, "maxLength": TOKEN_BYTES_MAX},
+    "object": {"type": "object", "description": f"At most {OBJECT_BYTES_MAX:,} bytes of JSON."},
+    "value": {},
+}
+_RANGED = ("int", "whole", "number", "seconds")
+
+
+def of_row(row: Row, text: str = "", null: bool = False) -> Schema:
+    """What a row lets in. `null`: null, too, for what is not given."""
+    schema = dict(_KINDS[row.kind])
+    if row.kind in _RANGED:
+        schema["exclusiveMinimum" if row.above_low else "minimum"] = row.low
+        if not isinstance(row.high, str):  # else a setting says it
+            schema["maximum"] = YEAR_S if row.high is None else row.high
+    if row.choices:
+        schema["enum"] = [*row.choices, *([None] if null else [])]
+    if null and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+    told = " ".join(one for one in (text or row.help, schema.get("description")) if one)
+    return {**schema, **({"description": told} if told else {})}
+
+
+def _given(
+    rows: Mapping[str, Row],
+    texts: Mapping[str, str] | None = None,
+    leave_out: Iterable[str] = (),
+    **more: Any,
+) -> Schema:
+    """An object of these fields and no other; null is not given, where a field may be left out."""
+    kept = {name: row for name, row in rows.items() if name not in leave_out}
+    fields = {
+        name: of_row(row, (texts or {}).get(name, ""), null=not row.needed) for name, row in kept.items()
+    }
+    needed = [name for name, row in kept.items() if row.needed]
+    required = {"required": needed} if needed else {}
+    return {"type": "object", "properties": fields, **required, "additionalProperties": False, **more}
+
+
+_WHAT = {
+    "service": Row("service", "the service that is to do it", needed=True),
+    "params": Row("value", "its parameters, any JSON"),
+    "params_base64": Row("text", "the parameters as bytes, in base64; instead of `params`"),
+}
+FILTER_TEXTS = {
+    "service": "jobs of this service",
+    "state": "jobs in this state",
+    "group": "jobs of this group",
+    "since": "jobs that were made at this time or later: ISO 8601 with its zone",
+    "before": "jobs that were made before this time",
+    "all": "true: all jobs there are, where nothing else is named",
+    "dry_run": "true: they are counted, and nothing is done",
+}
+_REPORT_TEXTS = {
+    "token": "the token that came with the job",
+    "kind": "what is told; the other fields are for one kind or the other (docs/protocol.md, Leases)",
+    "done": "progress: from 0 to 1",
+    "text": "progress, log: a text",
+    "value": "partial: a part of the result; save: what the next attempt is to be given",
+    "value_base64": "partial: the same as bytes, in base64",
+    "result": "complete: the result, any JSON",
+    "result_base64": "complete: the result as bytes, in base64",
+    "code": "fail: one word for programs",
+    "error": "fail: a text for people",
+    "type": "fail: the kind of exception",
+    "traceback": "fail: where it came from",
+    "retry": "fail: false: not to be tried again",
+    "delay": "fail: seconds until the next try",
+    "ask": "an id of the asker's own for this report: a repeat under it gets the first answer",
+}
+_EXTEND_TEXTS = {
+    "token": _REPORT_TEXTS["token"],
+    "seconds": "how long the attempt may run from now",
+    "ask": _REPORT_TEXTS["ask"],
+}
+_LEASE_TEXTS = {
+    "lease": "an id of the worker's own for this asking: a repeat gets the same job",
+    "ttr": "seconds until the job goes to another, if nothing is said (60)",
+}
+_CHANGES = {**LIMITS, "paused": Row("flag", "true: its jobs wait; false: they start again")}
+
+COMING: dict[str, Schema] = {
+    "JobOptions": _given(JOB_OPTIONS, description="The options of a job; `delay` or `at`, not both."),
+    "NewJob": _given(
+        {**_WHAT, **JOB_OPTIONS},
+        description="A job: its service, its parameters, its options (as JobOptions).",
+        examples=[{"service": "MAIL", "params": {"to": "a@example.com"}, "retries": 5}],
+    ),
+    "JobChanges": _given(
+        {**_WHAT, "service": Row("service", "another service"), **JOB_OPTIONS},
+        description="What is to be other than in the job that is copied; `id` is the new job's.",
+    ),
+    "JobFilter": _given(
+        QUESTIONS["zmws.cancel"],
+        FILTER_TEXTS,
+        ("id", "ask", "by"),
+        description="Which jobs: all that is named must fit. Name one thing at least, or `all`.",
+    ),
+    "ServiceChange": _given(
+        _CHANGES, minProperties=1, description="What is to be changed; a limit of null: as it is configured."
+    ),
+    "LeaseRequest": _given({"lease": Row("id"), "ttr": QUESTIONS["zmws.lease"]["ttr"]}, _LEASE_TEXTS),
+    "Extension": _given(QUESTIONS["zmws.extend"], _EXTEND_TEXTS, ("by",)),
+    "Report": _given(QUESTIONS["zmws.report"], _REPORT_TEXTS, ("by",)),
+    "Login": {
+        "type": "object",
+        "properties": {"token": {"type": "string", "description": "a token of this gateway"}},
+        "required": ["token"],
+    },
+}
+
+# ---------------------------------------------------------------- what goes out
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+FLAG: Schema = {"type": "boolean"}
+ANY: Schema = {}
+TIME: Schema = {"type": "string", "format": "date-time"}
+
+
+def ref(name: str) -> Schema:
+    """One of the schemas by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listed(schema: Schema, **more: Any) -> Schema:
+    """A list of such."""
+    return {"type": "array", "items": schema, **more}
+
+
+def of(what: str = "", may: Mapping[str, Schema] | None = None, /, **fields: Schema) -> Schema:
+    """An object that has these fields. `may`: those that it need not have."""
+    told = {"description": what} if what else {}
+    every = {**fields, **(may or {})}
+    return {"type": "object", **told, "properties": every, "required": list(fields)}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+_TYPES: dict[Any, Schema] = {str: TEXT, int: WHOLE, float: NUMBER, bool: FLAG}
+
+
+def _of_column(column: Column) -> Schema:
+    if column.name == "error":
+        return {"anyOf": [ref("Error"), {"type": "null"}]}
+    if column.name == "state":
+        return ref("State")
+    schema = TIME if column.name.endswith("_at") else _TYPES[column.type]
+    return _or_null(schema) if column.null else schema
+
+
+_KIND = {"enum": ["json", "bytes", "php", "frames", None], "description": "how to read it (docs/protocol.md)"}
+_JOB_ROW = {
+    **{column.name: _of_column(column) for column in COLUMNS if "shown" in column.marks},
+    "kind": {"type": "string", "enum": ["stored", "memory"]},
+}
+_ATTEMPT = of(
+    "An attempt that has ended.",
+    {"error": ref("Error"), "counted": FLAG},
+    attempt=WHOLE,
+    worker=_or_null(TEXT),
+    started_at=_or_null(TIME),
+    ended_at=_or_null(TIME),
+)
+_JOB = {
+    "meta": {"type": ["object", "null"], "description": JOB_OPTIONS["meta"].help},
+    "params": ANY,
+    "params_kind": _KIND,
+    "result": ANY,
+    "result_kind": _KIND,
+    "attempts": listed(_ATTEMPT, description="those that have ended"),
+    "partials": listed(ANY),
+    "partials_cut": {**WHOLE, "description": "how many were not kept"},
+    "log": listed(TEXT),
+    "log_cut": {**WHOLE, "description": "how many bytes were not kept"},
+}
+_SERVICE_ROW = {
+    "service": TEXT,
+    **dict.fromkeys(("waiting", "scheduled", "running", "failed", "complete", "workers", "idle"), WHOLE),
+    "oldest_s": {"type": ["number", "null"], "description": "how long the oldest job has waited"},
+    "paused": FLAG,
+    "calls_complete": WHOLE,
+    "calls_failed": WHOLE,
+}
+_OPTION = of(value=ANY, **{"from": {"enum": ["operator", "configuration", "worker", "default"]}})
+_HELD = of(id=TEXT, service=TEXT, since=TIME, state={"enum": ["running", "ahead", "hung"]})
+_OLD_JOB = of(id=TEXT, service=TEXT, state=ref("State"), attempt=WHOLE)
+
+GOING: dict[str, Schema] = {
+    "Problem": of(
+        "What went wrong (RFC 9457). `code` is one word that programs may rely on (docs/errors.md).",
+        {
+            "id": {**TEXT, "description": "of the job, where one is known"},
+            "maybe_accepted": {**FLAG, "description": "no_broker: the job may have been accepted"},
+            "cancelled": {**FLAG, "description": "token_dead: because the job was cancelled"},
+            "state": ref("State"),
+            "attempts": {**WHOLE, "description": "of a job that failed: how often it was begun"},
+            "error": {**TEXT, "description": "of a job that failed: what its worker said"},
+            "exception": TEXT,
+            "traceback": TEXT,
+        },
+        type={"type": "string", "format": "uri"},
+        title=TEXT,
+        status={"type": "integer", "minimum": 400, "maximum": 599},
+        detail={**TEXT, "description": "for people"},
+        code=TEXT,
+    ),
+    "Error": of(
+        "The ERROR of a job (docs/errors.md).", {"type": TEXT, "traceback": TEXT}, code=TEXT, error=TEXT
+    ),
+    "State": {"type": "string", "enum": list(STATES)},
+    "Accepted": of(
+        "A job that was accepted, and where to look for it.",
+        id=TEXT,
+        service=TEXT,
+        existing={**FLAG, "description": "true: it was there already"},
+        durability={"type": "string", "enum": ["disk", "memory"]},
+        links=of(job=TEXT, result=TEXT, events=TEXT),
+    ),
+    "Verdict": {
+        "anyOf": [
+            of(status={"enum": [200, 202]}, id=TEXT, existing=FLAG, durability=TEXT),
+            of("It was refused.", status=WHOLE, code=TEXT, error=TEXT),
+        ]
+    },
+    "JobRow": of("A job as lists show it.", **_JOB_ROW),
+    "Job": of("A job's whole record (docs/protocol.md, A job is).", **_JOB_ROW, **_JOB),
+    "JobPage": of(jobs=listed(ref("JobRow")), next={**_or_null(TEXT), "description": "the next `cursor`"}),
+    "Lease": of(
+        "A job to be done: its record, and what it is reported with.",
+        {"saved": {"description": "what an attempt before has left"}},
+        **{**_JOB_ROW, "ttr": {**NUMBER, "description": "the seconds that are left to run"}},
+        **_JOB,
+        token={**TEXT, "description": "for bodies alone: whoever has it may report"},
+    ),
+    "Acted": of(id=TEXT, count=WHOLE),
+    "Count": of(
+        "How many.", {"passed_over": {**WHOLE, "description": "could not be done after all"}}, count=WHOLE
+    ),
+    "ServiceRow": of("A service as lists show it.", **_SERVICE_ROW),
+    "Service": of(
+        "A service, the options of its new jobs, and where each is from.",
+        **_SERVICE_ROW,
+        version={**TEXT, "description": "another after each change by an operator; also the `ETag`"},
+        options={"type": "object", "additionalProperties": _OPTION},
+        params={"type": ["object", "null"], "description": "the JSON Schema of its jobs' parameters"},
+    ),
+    "Worker": of(
+        id=TEXT,
+        host=_or_null(TEXT),
+        pid=_or_null(WHOLE),
+        services=listed(TEXT),
+        slots=WHOLE,
+        state={"enum": ["lost", "hung", "deaf", "draining", "idle", "silent", "busy"]},
+        jobs=listed(_HELD, description="what it holds"),
+        since=TIME,
+        done=WHOLE,
+        failed=WHOLE,
+        memory_bytes=_or_null(WHOLE),
+        heard_at=TIME,
+    ),
+    "Stats": of(
+        "The broker: docs/protocol.md, zmws.stats.",
+        version=TEXT,
+        started_at=TIME,
+        uptime_s=NUMBER,
+        pid=WHOLE,
+        store_is_full=FLAG,
+        workers=WHOLE,
+        services=WHOLE,
+        counters={"type": "object", "additionalProperties": NUMBER},
+        limits={"type": "object"},
+    ),
+    "OldJob": {**_OLD_JOB, "description": "A job in SERVER-JOBS, SERVER-ACTIVE and SERVER-HIST."},
+    "OldWorker": of("A worker in SERVER-WORKERS.", hb=NUMBER, service=TEXT, workerid=TEXT, state=TEXT),
+    "Home": of(zmws=TEXT, call=TEXT, submit=TEXT, api=TEXT, services=TEXT, health=TEXT),
+}
+SCHEMAS: dict[str, Schema] = {**COMING, **GOING}
