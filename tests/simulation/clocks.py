@@ -126,6 +126,8 @@ class Clocks:
                 early = at - (SLACK_S if punctual else 30.0) + keep - now
                 demand(early < 0.0, f"the record of {job_id} was forgotten {early:.1f} s early")
                 del self._ends[job_id]
+            elif disk.rows[job_id]["state"] not in FINAL_STATES:
+                del self._ends[job_id]  # it was forgotten, and has come again since the last look
             elif punctual:
                 late = now - at - keep
                 demand(late < SLACK_S, f"the record of {job_id} is kept {late:.1f} s too long")
