@@ -113,6 +113,22 @@ def test_who_goes_away_is_seen_though_nothing_happens(ask: httpx.Client, http: G
     ask.post(f"{JOBS}/{job_id}/cancel")
 
 
+@pytest.mark.parametrize("path", [f"{JOBS}/%s/events", "/api/v1/events", f"{JOBS}/%s/result?wait=60"])
+def test_who_goes_away_at_any_moment_leaves_no_place_taken(
+    ask: httpx.Client, http: Gateway, path: str
+) -> None:
+    job_id = made(ask, delay=1000)
+    request = f"GET {path.replace('%s', job_id)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for n in range(60):
+        with socket.create_connection(http.address) as gone:
+            gone.sendall(request)
+            time.sleep(n * 0.0002)  # some before it is read, some when it is answered
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+    wait_until(lambda: http.desk.streams == 0 and len(http.desk.watches) == 0, 20)
+    wait_until(lambda: not http.desk.channel._listeners)
+    ask.post(f"{JOBS}/{job_id}/cancel")
+
+
 def test_where_nothing_happens_a_comment_says_that_it_lives(broker: RunningBroker, tmp_path: Path) -> None:
     with gateway(broker, tmp_path, stream_ping=0.05) as http, http.client() as ask:
         job_id = made(ask, delay=1000)

@@ -35,7 +35,7 @@ def events(service: str | None, as_json: bool, connect: Connect) -> int:
 def _line(item: Item) -> str:
     """A piece of news for people."""
     body = item.body
-    if item.topic.startswith("worker."):
+    if "state" not in body and "done" not in body:  # a service may be named worker
         services = ", ".join(body.get("services", [body["service"]]))
         why = f" ({body['why']})" if "why" in body else ""
         return f"{clock(body['at'])}  worker {body['id']} of {services}: {item.topic[7:]}{why}"

@@ -269,7 +269,7 @@ async def _ended(visitor: Visitor, job_id: str, wait_s: float) -> dict[str, Any]
     if not wait_s:
         found: dict[str, Any] = await visitor.ask("zmws.job", {"id": job_id})
         return found if found["state"] in FINAL_STATES else None
-    async with visitor.desk.place():
+    with visitor.desk.place():
         asked = visitor.ask_status("zmws.wait", {"id": job_id, "timeout": wait_s}, wait_s)
         waiting = visitor.desk.unless_closing(asked, (202, None))
         status, record = await until_gone(visitor, waiting) or (202, None)

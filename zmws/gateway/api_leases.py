@@ -31,7 +31,7 @@ async def lease(visitor: Visitor) -> Response:
     own = (key_id or ids.new_id()) if own is None else own
     question = {"service": visitor.path["name"], "lease": own, "wait": wait_s, "ttr": asked.get("ttr")}
     desk, key, me = visitor.desk, (visitor.path["name"], str(own)), object()
-    async with desk.place():
+    with desk.place():
         desk.leasing[key] = me
         taking = asyncio.ensure_future(visitor.ask_status("zmws.lease", question, wait_s))
         try:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +38,8 @@ class Desk:
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.streams = 0  # that are open, and requests that wait
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
         """A place among those that wait. Raises Problem if there is none, and when the gateway is to end."""
         if self.closing.is_set():
             raise closing()

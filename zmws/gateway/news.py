@@ -13,14 +13,14 @@ import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from zmws.client.news import Item, News
-from zmws.errors import ZmwsError
 from zmws.gateway.desk import Desk, Visitor, log
 from zmws.gateway.problems import Problem
-from zmws.gateway.streams import HEADERS, RETRY_MS
+from zmws.gateway.streams import RETRY_MS, EventStream
 from zmws.settings.addresses import seen_from
 
 KEPT_MAX = 1_000  # of one stream
@@ -74,13 +74,8 @@ class Channel:
         """Look on; `leave` has to follow. Raises ZmwsError."""
         self._listeners.add(listener)
         if self._thread is None or not self._thread.is_alive():
-            try:
-                told = await self._desk.client.ask("zmws.hello")
-            except ZmwsError:
-                self.leave(listener)
-                raise
+            told = await self._desk.client.ask("zmws.hello")
             if not told.get("news"):
-                self.leave(listener)
                 raise Problem(501, "no_news", "the broker does not say where it tells its news")
             endpoint = seen_from(told["news"], self._desk.client.endpoint())
             loop = asyncio.get_running_loop()
@@ -117,32 +112,26 @@ class Channel:
 
 
 def _kind(item: Item) -> str:
-    """`job`, `progress` or `worker`, which a page can listen to; the body says the rest."""
-    if item.topic.startswith("worker."):
-        return item.topic
-    return "progress" if item.topic.endswith(".progress") else "state"
+    """`state`, `progress`, `worker.ready` or `worker.gone`, which a page can listen to; the body says the
+    rest."""
+    if "state" in item.body:
+        return "state"
+    return "progress" if "done" in item.body else item.topic  # a service may be named worker
 
 
 async def of_all(visitor: Visitor) -> Response:
     """GET /events?service=."""
     desk = visitor.desk
     listener = Listener(visitor.request.query_params.get("service"))
-    place = desk.place()
-    await place.__aenter__()
-    try:
+    with ExitStack() as place:
+        place.enter_context(desk.place())
+        place.callback(desk.channel.leave, listener)
         await desk.channel.enter(listener)
-    except BaseException:
-        await place.__aexit__(None, None, None)
-        raise
+        return EventStream(_told(desk, listener), place.pop_all())
 
-    async def events() -> AsyncIterator[str]:
-        try:
-            yield f"retry: {RETRY_MS}\n\n" + listener.take()
-            while not desk.closing.is_set():
-                await desk.until(listener.came, desk.settings.stream_ping)
-                yield listener.take() or ": still here\n\n"
-        finally:
-            desk.channel.leave(listener)
-            await place.__aexit__(None, None, None)
 
-    return StreamingResponse(events(), headers=HEADERS, media_type="text/event-stream")
+async def _told(desk: Desk, listener: Listener) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n" + listener.take()
+    while not desk.closing.is_set():
+        await desk.until(listener.came, desk.settings.stream_ping)
+        yield listener.take() or ": still here\n\n"

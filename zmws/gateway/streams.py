@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from zmws.core.states import FINAL_STATES
 from zmws.errors import BrokerUnreachable, JobTimeout, Refused, ZmwsError
@@ -30,6 +32,18 @@ HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # of nginx: else it would keep events back
 }
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; `place` is left when it is over, however that comes."""
+
+    def __init__(self, events: AsyncIterator[str], place: ExitStack) -> None:
+        super().__init__(events, headers=HEADERS, media_type="text/event-stream")
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 class Watch:
@@ -186,16 +200,11 @@ async def of_job(visitor: Visitor) -> Response:
     """GET /jobs/ID/events."""
     desk, job_id = visitor.desk, visitor.path["id"]
     given = visitor.request.headers.get("last-event-id") or visitor.request.query_params.get("last_event_id")
-    place = desk.place()
-    await place.__aenter__()
-    watch = desk.watches.enter(job_id)
-
-    async def leave() -> None:
-        desk.watches.leave(job_id, watch)
-        await place.__aexit__(None, None, None)
-
-    story = Story(watch, given)
-    try:
+    with ExitStack() as place:
+        place.enter_context(desk.place())
+        watch = desk.watches.enter(job_id)
+        place.callback(desk.watches.leave, job_id, watch)
+        story = Story(watch, given)
         while watch.life is None and watch.fault is None:
             await watch.changed.wait()
         if watch.fault is not None:
@@ -205,24 +214,17 @@ async def of_job(visitor: Visitor) -> Response:
             await watch.changed.wait()
             first = story.next()
         if not first and watch.ended:
-            await leave()
             return Response(status_code=204, headers=HEADERS)
-    except BaseException:
-        await leave()
-        raise
+        return EventStream(_told(desk, watch, story, first), place.pop_all())
 
-    async def events() -> AsyncIterator[str]:
-        try:
-            yield f"retry: {RETRY_MS}\n\n" + "".join(first)
-            while not (watch.ended or watch.fault is not None or desk.closing.is_set()):
-                changed = watch.changed
-                told = "".join(story.next())
-                if not told and not watch.ended:
-                    await desk.until(changed, desk.settings.stream_ping)
-                    told = "".join(story.next()) or ": still here\n\n"
-                yield told
-            yield "".join(story.next())
-        finally:
-            await leave()
 
-    return StreamingResponse(events(), headers=HEADERS, media_type="text/event-stream")
+async def _told(desk: Desk, watch: Watch, story: Story, first: list[str]) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n" + "".join(first)
+    while not (watch.ended or watch.fault is not None or desk.closing.is_set()):
+        changed = watch.changed
+        told = "".join(story.next())
+        if not told and not watch.ended:
+            await desk.until(changed, desk.settings.stream_ping)
+            told = "".join(story.next()) or ": still here\n\n"
+        yield told
+    yield "".join(story.next())
