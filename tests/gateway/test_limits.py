@@ -7,11 +7,13 @@ import resource
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.gateway import hostile
 from tests.gateway.conftest import Echo
 from tests.gateway.stand import Gateway, gateway, rest
 from tests.gateway.test_api_jobs import JOBS, made, problem
@@ -305,3 +307,19 @@ def test_small_answers_do_not_wait_for_an_acknowledgement(http: Gateway, ask: ht
     for connection in http.server.server_state.connections:
         made: socket.socket = connection.transport.get_extra_info("socket")
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_requests_by_chance_end_nothing_and_nobody_else_waits(
+    http: Gateway, ask: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    told, over = Counter[str](), threading.Event()
+    took, wrong = list[float](), list[str]()
+    caller = threading.Thread(target=hostile.honest, args=(http.address, over, took, wrong))
+    caller.start()
+    hostile.campaign(http.address, 600, 34711, told)
+    over.set()
+    caller.join()
+    assert not told["500"] and not wrong and len(took) > 5, (told, wrong)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told["400"] and told["404"] and told["200"] and told["421"]
+    assert ask.get("/healthz").status_code == 200

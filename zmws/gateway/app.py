@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from http.cookies import CookieError, SimpleCookie
 
+import h11
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -59,8 +60,8 @@ class App:
             answer = self._fault(request, fault)
         try:
             await answer(scope, coming.receive, going.send)
-        except TimeoutError:
-            going.cut()
+        except (TimeoutError, h11.LocalProtocolError):
+            going.cut()  # nobody takes it; or what came behind the request was none, and was answered already
         except ClientDisconnect:
             pass
         except Exception as fault:
