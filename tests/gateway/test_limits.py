@@ -316,7 +316,7 @@ def test_requests_by_chance_end_nothing_and_nobody_else_waits(
     took, wrong = list[float](), list[str]()
     caller = threading.Thread(target=hostile.honest, args=(http.address, over, took, wrong))
     caller.start()
-    hostile.campaign(http.address, 600, 34711, told)
+    hostile.campaign(http.address, 600, 14711, told)
     over.set()
     caller.join()
     assert not told["500"] and not wrong and len(took) > 5, (told, wrong)
