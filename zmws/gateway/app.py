@@ -61,7 +61,7 @@ class App:
         try:
             await answer(scope, coming.receive, going.send)
         except (TimeoutError, h11.LocalProtocolError):
-            await going.cut()  # nobody takes it; or what came behind the request was none, and was answered already
+            going.cut()  # nobody takes it; or what came behind the request was none, and was answered already
         except ClientDisconnect:
             pass
         except Exception as fault:
@@ -232,8 +232,7 @@ class _Going:
         async with asyncio.timeout(self._settings.send_timeout):
             await self._send(message)
 
-    async def cut(self) -> None:
-        """Close the connection, and let uvicorn see that: whoever is there takes nothing."""
+    def cut(self) -> None:
+        """Close the connection: whoever is there takes nothing."""
         if self._cut is not None:
             self._cut()
-            await asyncio.sleep(0)

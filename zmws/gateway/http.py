@@ -9,10 +9,11 @@ Rule 2: a connection past `connections_max` is answered 503, and closed.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from zmws.gateway.problems import Problem, as_json
 from zmws.settings import GatewaySettings
@@ -51,7 +52,12 @@ class _Connection(H11Protocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:
+            # What came behind a request is none, and uvicorn's answer to that does not fit behind ours.
+            self.transport.abort()
+            return
         if self.conn.their_state is h11.IDLE:
             self._await_head()
         else:
@@ -62,14 +68,12 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        super().handle_events()
-        scope = getattr(self, "scope", None)
-        if (
-            scope is not None
-            and self.cycle is not None
-            and "zmws.cut" not in scope.setdefault("extensions", {})
-        ):
-            scope["extensions"] |= {"zmws.cut": self.transport.abort, "zmws.flow": self.flow}
+        try:
+            super().handle_events()
+        finally:
+            if self.cycle is not None and "zmws.cut" not in self.scope.setdefault("extensions", {}):
+                cut = partial(_cut, self.cycle, self.transport)
+                self.scope["extensions"] |= {"zmws.cut": cut, "zmws.flow": self.flow}
 
     def _await_head(self) -> None:
         if self._head_timer is None:
@@ -79,3 +83,9 @@ class _Connection(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _cut(cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
+    """Close a connection in the midst of an answer."""
+    cycle.disconnected = True  # uvicorn need not say so in the log
+    transport.abort()
