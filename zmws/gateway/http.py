@@ -71,9 +71,11 @@ class _Connection(H11Protocol):
         try:
             super().handle_events()
         finally:
-            if self.cycle is not None and "zmws.cut" not in self.scope.setdefault("extensions", {}):
-                cut = partial(_cut, self.cycle, self.transport)
-                self.scope["extensions"] |= {"zmws.cut": cut, "zmws.flow": self.flow}
+            if self.cycle is not None:
+                extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
+                if "zmws.cut" not in extensions:
+                    extensions["zmws.cut"] = partial(_cut, self.cycle, self.transport)
+                    extensions["zmws.flow"] = self.flow
 
     def _await_head(self) -> None:
         if self._head_timer is None:
