@@ -18,7 +18,7 @@ from zmws.supervisor.processes import DIED, RUNNING, STOPPED
 def test_copies_have_numbers_and_flags_go_to_the_command_line(tmp_path: Path) -> None:
     made = installation_in(tmp_path, TWO)
     everything = made.processes(True, True)
-    assert [process.name for process in everything] == ["broker", "a_00", "a_01", "b"]
+    assert [process.name for process in everything] == ["broker", "gateway", "a_00", "a_01", "b"]
     log = [
         "--log-file",
         str(tmp_path / "logs" / "a_00.txt"),
@@ -27,11 +27,11 @@ def test_copies_have_numbers_and_flags_go_to_the_command_line(tmp_path: Path) ->
         "--log-files",
         "10",
     ]
-    assert everything[1].command[-9:] == ["--log-level", "debug", "--quiet", *log]
-    assert everything[3].command[-8:-6] == ["--service", "B"]
+    assert everything[2].command[-9:] == ["--log-level", "debug", "--quiet", *log]
+    assert everything[4].command[-8:-6] == ["--service", "B"]
     assert everything[0].command[-2:] == ["--log-file", str(tmp_path / "logs" / "broker.txt")]
     assert [process.name for process in made.processes(False, True)] == ["a_00", "a_01", "b"]
-    assert [process.name for process in made.processes(True, False)] == ["broker"]
+    assert [process.name for process in made.processes(True, False)] == ["broker", "gateway"]
     assert [process.name for process in made.processes(True, True, ["a"])] == ["a_00", "a_01"]
     assert [process.name for process in made.processes(True, True, ["a_01", "broker"])] == ["broker", "a_01"]
     with pytest.raises(

@@ -49,6 +49,7 @@ def folder(root: Path, worker: str) -> Iterator[Installation]:
     (root / "workers" / "one.py").write_text(worker)
     text = (
         f"[broker]\nclient = {client}\nworker = {at}\nnews = {news}\nmdp = {mdp}\n[store]\nurl = 'memory:'\n"
+        "[gateway]\nhttp = ''\n"
     )
     (root / "etc" / "zmws.toml").write_text(text)
     made = Installation(settings.load(root / "etc" / "zmws.toml", environ={}))

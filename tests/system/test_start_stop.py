@@ -177,12 +177,13 @@ def test_workers_without_a_broker_are_not_started(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_settings_file_runs_its_workers(tmp_path: Path) -> None:
-    client, worker, news, mdp = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
+    client, worker, news, mdp, http = (f"127.0.0.1:{port}" for port in free_ports(5))
     ports = {
-        "ZMWS_BROKER_CLIENT": client,
-        "ZMWS_BROKER_WORKER": worker,
-        "ZMWS_BROKER_NEWS": news,
-        "ZMWS_BROKER_MDP": mdp,
+        "ZMWS_BROKER_CLIENT": f"tcp://{client}",
+        "ZMWS_BROKER_WORKER": f"tcp://{worker}",
+        "ZMWS_BROKER_NEWS": f"tcp://{news}",
+        "ZMWS_BROKER_MDP": f"tcp://{mdp}",
+        "ZMWS_GATEWAY_HTTP": http,
     }
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").unlink()
@@ -190,7 +191,7 @@ def test_a_folder_without_a_settings_file_runs_its_workers(tmp_path: Path) -> No
         (tmp_path / "zmws").mkdir()
         started = run("start", cwd=tmp_path, **ports)
         assert started.code == 0, started.err
-        assert set(zmws.pids()) == {"broker", *shipped.WORKERS}
+        assert set(zmws.pids()) == {"broker", "gateway", *shipped.WORKERS}
         assert run("call", "STR-REV", "str=ab", cwd=tmp_path, **ports).out == "ba\n"
         assert run("stop", cwd=tmp_path, **ports).code == 0
     empty = tmp_path / "empty"

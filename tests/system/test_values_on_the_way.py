@@ -185,7 +185,8 @@ def test_hello_says_what_the_broker_takes(zmws_broker_factory: BrokerFactory) ->
     broker = zmws_broker_factory(message_bytes_max=65_536, submit_many_max=7)
     with broker.connect() as client:
         told = client.ask("zmws.hello")
-        assert told.pop("version") and told == {
+        assert told.pop("version") and told.pop("life") and told.pop("news") == broker.news
+        assert told == {
             "zmws": 1,
             "socket": "client",
             "message_bytes_max": 65_536,

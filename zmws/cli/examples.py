@@ -17,6 +17,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config": ("zmws config check",),
     "config check": ("zmws config check -c etc/zmws.toml",),
     "broker": ("zmws broker --store sqlite:/srv/jobs/zmws.db --set broker.frames_max=128",),
+    "gateway": ("zmws gateway --http 127.0.0.1:8080",),
+    "gateway token": ("zmws gateway token new shop --role client",),
+    "gateway token new": ("zmws gateway token new shop --role client",),
+    "gateway token list": ("zmws gateway token list",),
+    "gateway token delete": ("zmws gateway token delete shop",),
     "worker": (
         "zmws worker workers/hello.py --reload",
         "zmws worker workers/all.py:Hello,Mail --log-level debug",

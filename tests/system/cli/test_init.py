@@ -23,10 +23,13 @@ def test_a_new_project_starts_answers_and_its_test_passes(tmp_path: Path) -> Non
         f"ZMWS_BROKER_{name}": f"tcp://127.0.0.1:{port}"
         for name, port in zip(names, free_ports(4), strict=True)
     }
+    (http,) = free_ports(1)
+    ports["ZMWS_GATEWAY_HTTP"] = f"127.0.0.1:{http}"
     try:
         started = run("start", cwd=shop, **ports)
-        assert started.code == 0 and "started: broker, hello" in started.out, started.err
+        assert started.code == 0 and "started: broker, gateway, hello" in started.out, started.err
         assert "call HELLO name=you" in started.out
+        assert f"curl 'http://127.0.0.1:{http}/SYNC-HELLO?name=you'" in started.out
         assert run("call", "HELLO", "name=you", cwd=shop, **ports).out == "Hello, you!\n"
     finally:
         assert run("stop", cwd=shop, **ports).code == 0
