@@ -170,6 +170,24 @@ def test_many_with_a_key_are_the_same_jobs_again(ask: httpx.Client) -> None:
     assert all(one["existing"] for one in again)
 
 
+def test_a_key_of_many_that_comes_with_other_parameters_is_told_for_each(ask: httpx.Client) -> None:
+    key = {"idempotency-key": "k" * 128}
+    jobs = [{"service": "ECHO", "params": n} for n in range(2)]
+    first = ask.post(f"{JOBS}/many", json=jobs, headers=key).json()
+    assert all(one["id"].startswith("ik-") for one in first), "what is no id is hashed, and never cut"
+    jobs[1]["params"] = 7
+    again = ask.post(f"{JOBS}/many", json=jobs, headers=key).json()
+    assert [one["status"] for one in again] == [200, 422] and again[1]["code"] == "key_reused"
+
+
+def test_more_than_so_many_are_413(ask: httpx.Client) -> None:
+    for body, headers in (
+        (b"[" + b"1," * 10_000 + b"1]", {"content-type": "application/json"}),
+        (b"1\n" * 10_001, NDJSON),
+    ):
+        assert problem(ask.post(f"{JOBS}/many", content=body, headers=headers)) == (413, "too_many_jobs")
+
+
 def test_many_that_are_no_list_are_400_and_none_is_an_empty_list(ask: httpx.Client) -> None:
     assert problem(ask.post(f"{JOBS}/many", json={"service": "ECHO"})) == (400, "bad_request")
     assert ask.post(f"{JOBS}/many", json=[]).json() == []

@@ -35,6 +35,9 @@ def test_a_service_is_changed_and_with_if_match_only_if_nobody_has_since(ask: ht
     assert answer.headers["etag"] != etag
     assert problem(ask.patch(path, json={"paused": True}, headers={"if-match": etag})) == (412, "changed")
     assert problem(ask.patch(path, json={"paused": True}, headers={"if-match": '"x"'})) == (412, "changed")
+    known = ask.get(path).headers["etag"]
+    listed = ask.patch(path, json={"max_running": 2}, headers={"if-match": f'"zz", {known}'})
+    assert listed.status_code == 200
     merge = {"content-type": "application/merge-patch+json", "if-match": "*"}
     answer = ask.patch(path, content=b'{"max_running": null, "rate": null}', headers=merge)
     assert answer.json()["options"]["max_running"] == {"value": None, "from": "default"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,7 +309,7 @@ def test_what_a_proxy_says_counts_only_from_a_trusted_one(broker: RunningBroker,
         "origin": "https://jobs.example.org",
     }
     trusted = {"trusted_proxies": ("127.0.0.0/8",), "hosts": ("jobs.example.org",)}
-    with gateway(broker, tmp_path, **trusted) as http, http.client() as ask:
+    with gateway(broker, tmp_path, {"op": "operator"}, **trusted) as http, http.client(TOKENS["op"]) as ask:
         answer = ask.post("/ECHO", headers=said)
         assert answer.status_code == 202 and answer.headers["location"].startswith("/zmws/api/v1/jobs/")
         for prefix in ("//evil.example", "evil", "https://evil.example", "/\\evil.example", "/a;b"):
@@ -316,8 +317,9 @@ def test_what_a_proxy_says_counts_only_from_a_trusted_one(broker: RunningBroker,
             assert answer.headers["location"].startswith("/api/v1/jobs/"), prefix
         answer = ask.post("/ECHO", headers={**said, "x-forwarded-host": "evil.example"})
         assert answer.status_code == 421
-    with gateway(broker, tmp_path, trusted_proxies=("10.0.0.0/8",)) as http, http.client() as ask:
-        assert problem(ask.post("/ECHO", headers=said)) == (403, "wrong_origin")
+    with gateway(broker, tmp_path, {"op2": "operator"}, trusted_proxies=("10.0.0.0/8",)) as http:
+        with http.client(TOKENS["op2"]) as ask:
+            assert problem(ask.post("/ECHO", headers=said)) == (403, "wrong_origin")
 
 
 def test_a_path_that_the_proxy_left_in_is_taken_off(broker: RunningBroker, tmp_path: Path) -> None:
@@ -367,6 +369,97 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> No
     (tmp_path / "t").chmod(mode)
     with pytest.raises(SettingsError, match="chmod 600"):
         Tokens(tmp_path / "t")
+
+
+def test_two_that_change_the_file_at_once_lose_and_revive_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "t"
+    Tokens(file).new("leaked", "operator")
+    first, second = Tokens(file), Tokens(file)
+    second.delete("leaked")
+    first.new("shop", "client")
+    assert Tokens(file).names() == {"shop"}
+    many = [threading.Thread(target=Tokens(file).new, args=(f"t{n}", "viewer")) for n in range(8)]
+    for one in many:
+        one.start()
+    for one in many:
+        one.join()
+    assert len(Tokens(file).names()) == 9 and file.stat().st_mode & 0o777 == 0o600
+    assert {one.name for one in tmp_path.iterdir()} == {"t", "t.lock"}
+
+
+@pytest.mark.parametrize("what", ["gone", "broken", "open", "folder"])
+def test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_is_right(
+    broker: RunningBroker, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with gateway(broker, tmp_path, {"a": "viewer"}) as http, http.client(TOKENS["a"]) as ask:
+        file = http.tokens.path
+        good = file.read_bytes()
+        assert ask.get(f"{API}/services").status_code == 200
+        if what == "gone":
+            file.unlink()
+        elif what == "broken":
+            file.write_text("{")
+        elif what == "open":
+            file.chmod(0o644)
+        else:
+            file.unlink()
+            file.mkdir()
+        wait_until(lambda: ask.get(f"{API}/services").status_code == 401, 5)
+        with http.client() as nobody:
+            assert problem(nobody.get("/ECHO")) == (401, "no_token")
+        assert "nobody comes in by HTTP" in caplog.text and str(file) not in ask.get(f"{API}/services").text
+        if what == "folder":
+            file.rmdir()
+        file.write_bytes(good)
+        file.chmod(0o600)
+        wait_until(lambda: ask.get(f"{API}/services").status_code == 200, 5)
+
+
+def test_behind_a_proxy_nobody_comes_in_when_the_last_token_has_gone(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    with gateway(broker, tmp_path, {"op": "operator"}, trusted_proxies=("127.0.0.1",)) as http:
+        Tokens(http.tokens.path).delete("op")
+        with http.client(TOKENS["op"]) as ask, http.client() as nobody:
+            wait_until(lambda: ask.get(f"{API}/services").status_code == 401, 5)
+            assert nobody.post("/ECHO").status_code == 401
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//", "http://a b", "\xff"])
+def test_an_origin_that_is_none_is_refused(ask: httpx.Client, origin: str) -> None:
+    answer = ask.get("/ECHO", headers={"origin": origin.encode("latin-1")})  # type: ignore[dict-item]
+    assert problem(answer) == (403, "wrong_origin")
+
+
+def test_other_cookies_of_the_host_do_no_harm(closed: Gateway) -> None:
+    who = closed.tokens.who(TOKENS["viewer"])
+    assert who is not None
+    good = closed.tokens.cookie(who, 100, time.time())
+    with closed.client() as ask:
+        for other in ('other={"a":1}', "a[0]=x", "theme=dark mode", "=x", "x"):
+            assert ask.get(f"{API}/services", headers={"cookie": f"{other}; zmws={good}"}).status_code == 200
+
+
+def test_with_a_login_a_get_submits_only_for_ones_own_page(closed: Gateway) -> None:
+    who = closed.tokens.who(TOKENS["operator"])
+    assert who is not None
+    cookie = {"cookie": f"zmws={closed.tokens.cookie(who, 100, time.time())}"}
+    with closed.client() as ask:
+        assert problem(ask.get("/ECHO", headers=cookie)) == (403, "wrong_origin"), "by plain HTTP nobody says"
+        assert ask.get("/ECHO", headers={**cookie, "sec-fetch-site": "same-origin"}).status_code == 202
+        assert ask.get("/ECHO", headers={**cookie, "origin": closed.url}).status_code == 202
+        assert ask.post("/ECHO", headers=cookie).status_code == 202, (
+            "a cookie of ours is sent by no other site"
+        )
+        assert ask.get(f"{API}/services", headers=cookie).status_code == 200
+
+
+def test_an_id_that_would_be_another_tokens_key_is_not_taken(closed: Gateway) -> None:
+    with closed.client(TOKENS["client"]) as ask:
+        body = {"service": "ECHO", "id": "viewer:order-7"}
+        assert problem(ask.post(f"{API}/jobs", json=body)) == (403, "not_allowed")
+        assert ask.post(f"{API}/jobs/many", json=[body]).json()[0]["code"] == "not_allowed"
+        assert ask.post(f"{API}/jobs", json={"service": "ECHO", "id": "order:7"}).status_code == 202
 
 
 def test_names_of_roles_are_as_documented() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway.stand import Gateway, gateway
+from tests.peers import wait_until
 
 FORM = "application/x-www-form-urlencoded"
 RESERVED = ["zmws.stats", "mmi.service", "SYNC-zmws.purge", "titanic.request", "a b", "a%00b"]
@@ -150,10 +152,47 @@ def test_a_repeat_with_its_key_is_one_job(ask: httpx.Client) -> None:
     first, second = (ask.post("/ECHO", json={"a": 1}, headers=headers) for _ in range(2))
     assert first.json()["id"] == second.json()["id"] == "once-1"
     assert (first.json()["existing"], second.json()["existing"]) == (False, True)
-    long = ask.post(
-        "/ECHO", headers={"idempotency-key": "€" * 3 + "x y"}.copy() if False else {"idempotency-key": "x y"}
+    for key in (b"x y", "ü€".encode(), b"k" * 1024):
+        told = ask.post("/ECHO", headers={"idempotency-key": key}).json()  # type: ignore[dict-item]
+        assert told["id"].startswith("ik-") and len(told["id"]) == 67
+
+
+@pytest.mark.parametrize("path", ["/ECHO", "/SYNC-ECHO"])
+def test_a_key_with_other_parameters_is_422_and_with_the_same_it_is_the_same(
+    ask: httpx.Client, path: str
+) -> None:
+    for n, (given, other) in enumerate(
+        [(None, {"a": 1}), ({}, []), ({"a": 1}, {"a": True}), ({"a": 1}, {"a": 1.0}), ([], 0), ("", False)]
+    ):
+        headers = {"idempotency-key": f"{path[1:]}-{n}"}
+        sent = {} if given is None else {"json": given}
+        first, again = (ask.post(path, headers=headers, **sent) for _ in range(2))
+        assert first.status_code in (200, 202) and again.status_code in (200, 202), again.text
+        refused = ask.post(path, headers=headers, json=other)
+        assert (refused.status_code, refused.json()["code"]) == (422, "key_reused"), (given, other)
+
+
+def test_a_caller_who_goes_before_the_result_leaves_no_job_behind(ask: httpx.Client, http: Gateway) -> None:
+    with socket.create_connection(http.address) as gone:
+        gone.sendall(b"GET /SYNC-HOLD HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: http.desk.streams == 1, what="it to wait")
+    wait_until(lambda: http.desk.streams == 0)
+    wait_until(
+        lambda: all(not row["jobs"] for row in ask.get("/api/v1/workers").json()),
+        what="the worker to be free",
     )
-    assert long.json()["id"].startswith("ik-") and len(long.json()["id"]) == 67
+
+
+def test_a_gateway_that_ends_tells_who_waits_for_a_result(broker: Any, tmp_path: Any) -> None:
+    with gateway(broker, tmp_path) as http:
+        found: list[httpx.Response] = []
+        url = f"{http.url}/SYNC-HOLD"
+        waiting = threading.Thread(target=lambda: found.append(httpx.get(url, timeout=20, trust_env=False)))
+        waiting.start()
+        wait_until(lambda: http.desk.streams == 1)
+        http.loop.call_soon_threadsafe(http.server.end)
+        waiting.join(10)
+        assert (found[0].status_code, found[0].json()["code"]) == (503, "closing")
 
 
 def test_a_fixed_door_wins_over_a_service_of_its_name(ask: httpx.Client) -> None:

@@ -307,5 +307,7 @@ def test_who_reads_slowly_loses_and_is_told_so() -> None:
         listener.put(item, "x")
     assert listener.take() == "event: reset\ndata: {}\n\n" + "x"
     listener.put(Item("lost", {}), "")
+    assert listener.take() == ""
+    listener.put(Item("back", {}), "")
     listener.put(item, "x")
     assert listener.take().startswith("event: reset")

@@ -53,7 +53,8 @@ def gateway(
     if log is not None:
         log.take()
     set_up_log(known.gateway.log_level, known.logs.format)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for name in ("uvicorn", "python_multipart"):  # whoever sends nonsense is told, and not the log
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         from zmws.gateway import server
     except ImportError as missing:

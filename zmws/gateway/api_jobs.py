@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from zmws import ids
 from zmws.client.answers import outcome_of
 from zmws.client.asynchronous import AsyncJob
 from zmws.core.desk.questions import QUESTIONS
@@ -20,20 +20,20 @@ from zmws.core.states import COMPLETE, FINAL_STATES
 from zmws.core.table import no_such
 from zmws.errors import BadJson, JobFailed, JobTimeout, Refused, ZmwsError
 from zmws.gateway.answers import API, accepted, result
-from zmws.gateway.desk import Visitor, json_answer, until_gone
+from zmws.gateway.desk import WAIT_PART_S, Visitor, json_answer
 from zmws.gateway.given import (
     JSON_TYPES,
     NDJSON_TYPES,
     check_service,
     content_type,
-    job_id_of,
     json_body,
     json_object,
     preferred_wait,
     wait_of,
 )
+from zmws.gateway.keys import as_id, check_id, check_same, job_id_of, own_id, reused
 from zmws.gateway.problems import Problem, error_members, problem_of, status_of
-from zmws.wire.values import json_in, params_from
+from zmws.wire.values import field_of, json_in
 
 _FIELDS = ("service", "params", "params_base64")
 
@@ -45,18 +45,18 @@ async def submit(visitor: Visitor) -> Response:
     """POST /jobs."""
     asked = await json_object(visitor.request)
     service, params, options = _job_of(asked)
-    key_id = _own_id(visitor, options)
+    key_id = own_id(visitor, options)
     wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
     try:
         job: AsyncJob = await visitor.desk.client.submit(service, params, **options)
     except Refused as refused:
         if refused.code == "id_conflict" and key_id is not None:
-            raise _other_job() from None
+            raise reused() from None
         raise _with_id(refused, options["id"]) from None
     except ZmwsError as fault:
         raise _with_id(fault, options["id"]) from None
     if job.existing and key_id == job.id:
-        await _check_same(visitor, job.id, service, params)
+        await check_same(visitor, job.id, service, params)
     if wait_s is None:
         return accepted(visitor, job, 200 if job.existing else 202)
     try:
@@ -67,32 +67,10 @@ async def submit(visitor: Visitor) -> Response:
         return accepted(visitor, job, 200 if job.existing else 202)
     applied = {"preference-applied": f"wait={wait_s:g}"}
     if record is None:
-        answer = accepted(visitor, job)
+        answer = accepted(visitor, job, 200 if job.existing else 202)
         answer.headers.update(applied)
         return answer
     return json_answer(record, 200, {"location": visitor.url(f"{API}/jobs/{job.id}"), **applied})
-
-
-def _own_id(visitor: Visitor, options: dict[str, Any]) -> str | None:
-    """Give the options the id of the new job: their own, what an Idempotency-Key stands for (which is
-    returned), or a new one. Raises Problem for two."""
-    key_id = job_id_of(visitor.request, visitor.who)
-    if key_id is not None and options.get("id", key_id) != key_id:
-        raise Problem(400, "bad_request", "give an Idempotency-Key or an 'id', not both")
-    options.setdefault("id", key_id or ids.new_id())
-    return key_id
-
-
-async def _check_same(visitor: Visitor, job_id: str, service: str, params: Any) -> None:
-    """The job that was there is the one that is asked for. Raises Problem."""
-    record = await visitor.ask("zmws.job", {"id": job_id})
-    if record["service"] != service or params_from(record["params"], record["params_kind"]) != params:
-        raise _other_job()
-
-
-def _other_job() -> Problem:
-    text = "this Idempotency-Key came before with another service or other parameters"
-    return Problem(422, "key_reused", text)
 
 
 def _with_id(fault: ZmwsError, job_id: Any) -> Problem:
@@ -140,18 +118,24 @@ async def submit_many(visitor: Visitor) -> Response:
             if not isinstance(one, dict):
                 raise Problem(400, "bad_request", "each job is an object with a 'service'")
             service, params, options = _job_of(one)
+            check_id(visitor, options.get("id"))
             if key_id is not None:
-                options.setdefault("id", f"{key_id[:110]}:{n}")
+                options.setdefault("id", as_id(f"{key_id}:{n}"))
             asked.append((n, {"service": service, "params": params, **options}))
         except Problem as wrong:
             made[n] = _verdict(wrong.status, wrong.code, str(wrong))
     verdicts = await visitor.desk.client.submit_many([job for _, job in asked])
-    for (n, _), verdict in zip(asked, verdicts, strict=True):
+    for (n, job), verdict in zip(asked, verdicts, strict=True):
         if isinstance(verdict, Refused):
             made[n] = _verdict(status_of(verdict.code), verdict.code, str(verdict))
-        else:
-            told = {"id": verdict.id, "existing": verdict.existing, "durability": verdict.durability}
-            made[n] = {"status": 200 if verdict.existing else 202, **told}
+            continue
+        told = {"id": verdict.id, "existing": verdict.existing, "durability": verdict.durability}
+        made[n] = {"status": 200 if verdict.existing else 202, **told}
+        if verdict.existing and key_id is not None and verdict.id == as_id(f"{key_id}:{n}"):
+            try:
+                await check_same(visitor, verdict.id, job["service"], job["params"])
+            except Problem as wrong:
+                made[n] = _verdict(wrong.status, wrong.code, str(wrong))
     return json_answer(made)
 
 
@@ -161,21 +145,33 @@ def _verdict(status: int, code: str, text: str) -> dict[str, Any]:
 
 async def _many(visitor: Visitor) -> list[Any]:
     """The jobs of a list, or of lines; a line that is no JSON is a Problem in its place. Raises Problem."""
+    most = visitor.desk.settings.jobs_max
     if content_type(visitor.request) not in NDJSON_TYPES:
         found = await json_body(visitor.request, (*JSON_TYPES, *NDJSON_TYPES))
         if not isinstance(found, list):
             raise Problem(
                 400, "bad_request", "the body must be a JSON list of jobs, or a job a line (NDJSON)"
             )
+        if len(found) > most:
+            raise _too_many(len(found), most)
         return found
+    body = await visitor.request.body()
+    if body.count(b"\n") > most:
+        raise _too_many(body.count(b"\n"), most)
     jobs: list[Any] = []
-    for line in (await visitor.request.body()).splitlines():
+    for line in body.split(b"\n"):
         if line.strip():
             try:
                 jobs.append(json_in(line))
             except BadJson as wrong:
                 jobs.append(Problem(400, "bad_request", f"the line is not JSON: {wrong}"))
     return jobs
+
+
+def _too_many(count: int, most: int) -> Problem:
+    return Problem(
+        413, "too_many_jobs", f"{count:,} jobs in one request; at most {most:,} are taken (jobs_max)"
+    )
 
 
 # ---------------------------------------------------------------- look
@@ -269,11 +265,22 @@ async def _ended(visitor: Visitor, job_id: str, wait_s: float) -> dict[str, Any]
     if not wait_s:
         found: dict[str, Any] = await visitor.ask("zmws.job", {"id": job_id})
         return found if found["state"] in FINAL_STATES else None
+    until = time.monotonic() + wait_s
     with visitor.desk.place():
-        asked = visitor.ask_status("zmws.wait", {"id": job_id, "timeout": wait_s}, wait_s)
-        waiting = visitor.desk.unless_closing(asked, (202, None))
-        status, record = await until_gone(visitor, waiting) or (202, None)
-    return record if status == 200 else None
+        while (left := until - time.monotonic()) > 0:
+            # Several questions: what nobody waits for any more is in the broker for one of them at most.
+            part = min(left, WAIT_PART_S)
+            asked = visitor.ask_status("zmws.wait", {"id": job_id, "timeout": part}, part)
+            try:
+                answer = await visitor.patiently(asked, (202, None))
+            except Problem:
+                return None  # the gateway is to end; it can be asked for again
+            if answer[0] == 200:
+                record: dict[str, Any] = answer[1]
+                return record
+            if answer[1] is None:
+                return None
+    return None
 
 
 # ---------------------------------------------------------------- act
@@ -304,15 +311,21 @@ async def copy(visitor: Visitor) -> Response:
     changes = await json_object(visitor.request)
     service = changes.get("service")
     _, params, options = _job_of({**changes, "service": "" if service is None else service})
-    _own_id(visitor, options)
+    own_id(visitor, options)
     new_id = options.pop("id")
-    job = visitor.desk.client.job(visitor.path["id"])
-    by = {} if service is None else {"service": service}
+    question = {**options, "id": visitor.path["id"], "new_id": new_id, **field_of("params", params)}
+    if service is not None:
+        question["service"] = service
     try:
-        return accepted(visitor, await job.copy(params, id=new_id, **by, **options))
+        told = await visitor.ask("zmws.copy", question)
     except ZmwsError as fault:
         is_gone = isinstance(fault, Refused) and fault.code == "unknown_job"
-        raise _with_id(fault, job.id if is_gone else new_id) from None
+        raise _with_id(fault, visitor.path["id"] if is_gone else new_id) from None
+    made = visitor.desk.client.job(told["id"], told["service"])
+    made.existing, made.durability = told["existing"], told["durability"]
+    if made.existing and job_id_of(visitor.request, visitor.who) == made.id and params is not None:
+        await check_same(visitor, made.id, made.service, params)
+    return accepted(visitor, made)
 
 
 async def act_on_many(visitor: Visitor) -> Response:

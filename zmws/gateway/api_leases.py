@@ -4,8 +4,10 @@ has it, and its token is all that anybody needs."""
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from zmws import ids
@@ -14,9 +16,9 @@ from zmws.core.states import CANCELLED
 from zmws.core.table import no_such
 from zmws.core.tokens import job_id_of
 from zmws.errors import Refused, ZmwsError
-from zmws.gateway.desk import Visitor, closing, json_answer, log, until_gone
-from zmws.gateway.given import job_id_of as id_of_key
+from zmws.gateway.desk import WAIT_PART_S, Visitor, json_answer, log
 from zmws.gateway.given import json_object, wait_of
+from zmws.gateway.keys import job_id_of as id_of_key
 from zmws.gateway.problems import Problem
 
 
@@ -30,25 +32,42 @@ async def lease(visitor: Visitor) -> Response:
     own, key_id = asked.get("lease"), id_of_key(visitor.request, visitor.who)
     own = (key_id or ids.new_id()) if own is None else own
     question = {"service": visitor.path["name"], "lease": own, "wait": wait_s, "ttr": asked.get("ttr")}
-    desk, key, me = visitor.desk, (visitor.path["name"], str(own)), object()
-    with desk.place():
-        desk.leasing[key] = me
-        taking = asyncio.ensure_future(visitor.ask_status("zmws.lease", question, wait_s))
-        try:
-            answer = await until_gone(visitor, desk.unless_closing(asyncio.shield(taking), None))
-        except ZmwsError:
-            desk.leasing.pop(key, None)
-            raise
+    desk, key, me = visitor.desk, (visitor.path["name"], str(own)), _Asking()
+    desk.leasing[key] = me
+    taking = asyncio.ensure_future(_taken(visitor, question, wait_s, me))
+    answer: tuple[int, Any] | None = None
+    try:
+        with desk.place():
+            answer = await visitor.patiently(asyncio.shield(taking), None)
+    finally:
+        if answer is None:
+            # Nobody takes what may still come: it goes to another at once, and not only after its ttr.
+            me.wanted = False
+            taking.add_done_callback(lambda done: _give_back(visitor, key, me, done))
+        elif desk.leasing.get(key) is me:
+            del desk.leasing[key]
     if answer is None:
-        # Nobody takes what may still come: it goes to another at once, and not only after its ttr.
-        taking.add_done_callback(lambda done: _give_back(visitor, key, me, done))
-        raise closing()
-    if desk.leasing.get(key) is me:
-        del desk.leasing[key]
+        raise ClientDisconnect
     status, job = answer
     if status == 200:
         return json_answer(job)
     return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+class _Asking:
+    """One request for a lease."""
+
+    wanted = True  # somebody waits for the answer
+
+
+async def _taken(visitor: Visitor, question: dict[str, Any], wait_s: float, me: _Asking) -> tuple[int, Any]:
+    """The answer of zmws.lease, by several questions: what nobody waits for is not in the broker for long."""
+    until = time.monotonic() + wait_s
+    while True:
+        part = max(0.0, min(until - time.monotonic(), WAIT_PART_S))
+        status, job = await visitor.ask_status("zmws.lease", {**question, "wait": part}, part)
+        if status == 200 or time.monotonic() >= until or not me.wanted:
+            return status, job
 
 
 _RETURNING: set[asyncio.Task[Any]] = set()

@@ -38,9 +38,11 @@ async def change(visitor: Visitor) -> Response:
     if not asked:
         raise Problem(400, "bad_request", f"name at least one of {', '.join(_CHANGES)}")
     question = {"service": visitor.path["name"], **asked}
-    match = visitor.request.headers.get("if-match", "").strip()
-    if match and match != "*":
-        question["version"] = match.strip('"')[:64] or "?"
+    match = [one.strip() for one in visitor.request.headers.get("if-match", "*").split(",")]
+    if "*" not in match:
+        known = await visitor.ask("zmws.service", {"service": visitor.path["name"]})
+        wanted = [one.strip('"') for one in match]
+        question["version"] = known["version"] if known["version"] in wanted else "another"
     row = await visitor.ask("zmws.limit", question)
     return json_answer(row, 200, {"etag": f'"{row["version"]}"'})
 

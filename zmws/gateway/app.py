@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from http.cookies import CookieError, SimpleCookie
 
 import h11
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from zmws.client.asynchronous import AsyncClient
 from zmws.gateway import doors
-from zmws.gateway.desk import Desk, Visitor, log
+from zmws.gateway.desk import Desk, Visitor, closing, log
 from zmws.gateway.guard import Guard
 from zmws.gateway.news import Channel
 from zmws.gateway.problems import Problem, problem_of
@@ -55,7 +54,11 @@ class App:
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
-            return
+            return going.cut()
+        except asyncio.CancelledError:
+            if not self.desk.closing.is_set():
+                raise
+            answer = closing().response()  # it could wait no longer
         except Exception as fault:
             answer = self._fault(request, fault)
         try:
@@ -108,15 +111,20 @@ class App:
         page, roles = method
         if door.submits or request.method not in _READS:
             guard.check_page(headers, visit)
-        who = guard.who(headers, _cookies(headers.get("cookie")))
+        who = guard.who(headers, cookie_parser(headers.get("cookie", "")))
         if roles is not None:
             guard.check_role(who, roles)
+        is_by_login = who is not None and who.name and "authorization" not in headers
+        if door.submits and request.method == "GET" and is_by_login:
+            guard.check_own_page(headers, visit)
         request.scope["path_params"] = parts
         return await page(Visitor(self.desk, request, who or NOBODY, visit))
 
     def _path(self, path: str) -> str:
         """The path below where a proxy has the gateway, if it has left that in."""
         root = self._settings.root_path
+        if root and path == root:
+            return "/"
         return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
@@ -130,15 +138,6 @@ def _check_head(scope: Scope, most: int) -> None:
         raise Problem(
             431, "too_large", f"the headers have more than {most:,} bytes (header_bytes_max)", close
         )
-
-
-def _cookies(header: str | None) -> dict[str, str]:
-    if header is None:
-        return {}
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
 
 
 class _Coming:

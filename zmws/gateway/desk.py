@@ -22,6 +22,8 @@ from zmws.gateway.problems import Problem, as_json
 from zmws.gateway.tokens import Who
 from zmws.settings import GatewaySettings
 
+WAIT_PART_S = 15.0  # one question of those that wait in the broker
+
 log = logging.getLogger("zmws.gateway")
 
 
@@ -36,6 +38,7 @@ class Desk:
         self.channel: Any = None  # of all of them (news.py): they stand upon the desk
         self.closing = asyncio.Event()  # it is about to end: whoever waits is answered now
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
+        self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
         self.streams = 0  # that are open, and requests that wait
 
     @contextlib.contextmanager
@@ -52,24 +55,15 @@ class Desk:
         finally:
             self.streams -= 1
 
-    async def until(self, happened: asyncio.Event, most_s: float) -> None:
-        """Wait for it, for the gateway's end, or for so many seconds."""
+    async def until(self, happened: asyncio.Event, most_s: float) -> bool:
+        """Wait for it, for the gateway's end, or for so many seconds: then it is false."""
         waiting = [asyncio.ensure_future(event.wait()) for event in (happened, self.closing)]
         try:
-            await asyncio.wait(waiting, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waiting, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
         finally:
             for one in waiting:
                 one.cancel()
-
-    async def unless_closing(self, asked: Awaitable[Any], otherwise: Any) -> Any:
-        """What is waited for; `otherwise`, if the gateway is to end meanwhile."""
-        task, closing = asyncio.ensure_future(asked), asyncio.ensure_future(self.closing.wait())
-        try:
-            await asyncio.wait((task, closing), return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else otherwise
-        finally:
-            closing.cancel()
-            task.cancel()
 
 
 @dataclass(slots=True)
@@ -105,9 +99,22 @@ class Visitor:
             asked["by"] = f"{self.who.name} (http)"
         return await self.desk.client.ask_status(service, asked, takes_s)
 
-    async def is_gone(self) -> bool:
-        """Whether it waits for no answer any more."""
-        return await self.request.is_disconnected()
+    async def patiently(self, asked: Awaitable[Any], otherwise: Any) -> Any:
+        """What is waited for; `otherwise`, and it is given up, if the visitor goes before. Raises Problem if
+        the gateway is to end meanwhile."""
+        task = asyncio.ensure_future(asked)
+        gone = asyncio.ensure_future(_gone(self.request))
+        closes = asyncio.ensure_future(self.desk.closing.wait())
+        try:
+            await asyncio.wait((task, gone, closes), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return await task
+            if closes.done():
+                raise closing()
+            return otherwise
+        finally:
+            for one in (gone, closes, task):
+                one.cancel()
 
 
 def closing() -> Problem:
@@ -125,18 +132,6 @@ def json_answer(
 ) -> Response:
     """JSON that nobody keeps."""
     return Response(as_json(value), status, {"cache-control": "no-store", **(headers or {})}, kind)
-
-
-async def until_gone(visitor: Visitor, asked: Awaitable[Any]) -> Any:
-    """What is waited for; None, and it is given up, if the visitor goes before."""
-    task = asyncio.ensure_future(asked)
-    gone = asyncio.ensure_future(_gone(visitor.request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
-    finally:
-        gone.cancel()
-        task.cancel()
 
 
 async def _gone(request: Request) -> None:

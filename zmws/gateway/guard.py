@@ -45,7 +45,7 @@ class Guard:
         self._settings = settings
         self._networks = [ipaddress.ip_network(name) for name in settings.trusted_proxies]
         bound, _ = parse_http(settings.http) if settings.http else ("", 0)
-        self._needs_no_token = is_loopback(settings.http)
+        self._needs_no_token = is_loopback(settings.http) and not settings.trusted_proxies
         self._hosts = {"localhost", bound.lower(), *settings.hosts}
         self._origins = frozenset(settings.origins)
         self._known: set[str] = set()  # Host headers that were found to be good
@@ -99,7 +99,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin in self._origins:
             return
-        if origin is not None and urlsplit(origin).netloc.lower() != visit.host.lower():
+        if origin is not None and not _is_of(origin, visit.host):
             text = (
                 f"the page of {origin[:100]!a} may not do this here; if it should, add it to 'origins' in "
                 "[gateway]; if it is this gateway's own page behind a proxy, add that to 'trusted_proxies'"
@@ -107,6 +107,18 @@ class Guard:
             raise Problem(403, "wrong_origin", text)
         if origin is None and headers.get("sec-fetch-site") in _FOREIGN:
             raise Problem(403, "wrong_origin", "a page of another site may not do this here")
+
+    @staticmethod
+    def check_own_page(headers: Mapping[str, str], visit: Visit) -> None:
+        """Raises Problem unless it is sure that a page of this gateway asks, or nobody's. For a GET that
+        changes something and comes with a cookie: over plain HTTP a browser does not say where it comes
+        from."""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if site not in ("same-origin", "none") and not (origin is not None and _is_of(origin, visit.host)):
+            text = (
+                "with a login a GET that submits is for this gateway's own pages; POST it, or send the token"
+            )
+            raise Problem(403, "wrong_origin", text)
 
     def who(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Who | None:
         """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
@@ -144,6 +156,14 @@ def host_name(host: str) -> str | None:
     if parts.netloc != host or parts.username is not None or parts.path or "?" in host or "#" in host:
         return None
     return parts.hostname
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Whether a page of this origin is of this host."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _last(header: str | None) -> str:

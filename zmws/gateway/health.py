@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from zmws.gateway.desk import Visitor, json_answer
 from zmws.gateway.problems import Problem
 
 SERVICES_MAX = 200  # that have lines of their own; the rest is `other`
+PATIENCE_S = 1.5  # with the broker: whoever asks how it is waits no longer
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 _COUNTS = ("waiting", "scheduled", "running", "failed", "complete", "workers", "idle")
 
@@ -25,9 +27,10 @@ async def healthz(visitor: Visitor) -> Response:
 async def readyz(visitor: Visitor) -> Response:
     """The broker answers too, and takes jobs; else 503."""
     try:
-        stats = await visitor.ask("zmws.stats")
-    except ZmwsError as fault:
-        raise Problem(503, "no_broker", str(fault)) from None
+        async with asyncio.timeout(PATIENCE_S):
+            stats = await visitor.ask("zmws.stats")
+    except (ZmwsError, TimeoutError) as fault:
+        raise Problem(503, "no_broker", str(fault) or "the broker does not answer") from None
     if stats["store_is_full"]:
         raise Problem(503, "disk_full", "the broker takes no new jobs: its store is full")
     if stats["store_waits_for"]:
@@ -38,8 +41,9 @@ async def readyz(visitor: Visitor) -> Response:
 async def metrics(visitor: Visitor) -> Response:
     """What zmws.stats and zmws.services know, as Prometheus reads it (text format 0.0.4)."""
     try:
-        stats, rows = await visitor.ask("zmws.stats"), await visitor.ask("zmws.services")
-    except ZmwsError:
+        async with asyncio.timeout(PATIENCE_S):
+            stats, rows = await visitor.ask("zmws.stats"), await visitor.ask("zmws.services")
+    except (ZmwsError, TimeoutError):
         text = "".join(_family("zmws_broker_up", "gauge", "Whether the broker answers.", [({}, 0)]))
         return PlainTextResponse(text, media_type=_KIND)
     text = "".join(_lines(stats, _bounded(rows), visitor))
@@ -51,7 +55,8 @@ def _bounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(rows) <= SERVICES_MAX:
         return rows
     rows = sorted(rows, key=lambda row: row["waiting"] + row["running"] + row["complete"], reverse=True)
-    kept, rest = rows[: SERVICES_MAX - 1], rows[SERVICES_MAX - 1 :]
+    kept = [row for row in rows[: SERVICES_MAX - 1] if row["service"] != "other"]
+    rest = [row for row in rows if row not in kept]
     names = (*_COUNTS, "calls_complete", "calls_failed")
     other: dict[str, Any] = {name: sum(row[name] for row in rest) for name in names}
     ages = [row["oldest_s"] for row in rest if row["oldest_s"] is not None]

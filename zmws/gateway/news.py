@@ -9,21 +9,25 @@ Rule 3: there is a subscription only while somebody looks on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
+import zmq
 from starlette.responses import Response
 
 from zmws.client.news import Item, News
 from zmws.gateway.desk import Desk, Visitor, log
 from zmws.gateway.problems import Problem
-from zmws.gateway.streams import RETRY_MS, EventStream
+from zmws.gateway.streams import HEADERS, RETRY_MS, EventStream
 from zmws.settings.addresses import seen_from
 
 KEPT_MAX = 1_000  # of one stream
+_AGAIN_S = 1.0
 _LOOK_S = 0.5  # how soon the thread sees that nobody looks on any more
 _RESET = "event: reset\ndata: {}\n\n"
 
@@ -39,7 +43,9 @@ class Listener:
 
     def put(self, item: Item, text: str) -> None:
         """A piece of news."""
-        if item.topic in ("lost", "back"):
+        if item.topic == "lost":
+            return  # it is told when the broker is back: then there is something to look at
+        if item.topic == "back":
             self.lost = True
         elif self.service is not None and self.service not in item.body.get(
             "services", [item.body["service"]]
@@ -63,46 +69,59 @@ class Listener:
 
 
 class Channel:
-    """The subscription, and who looks on."""
+    """The subscription, and who looks on. All is known to the loop's thread alone; the thread that reads is
+    told by an event when nobody looks on any more, and says itself when it has ended."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._listeners: set[Listener] = set()
-        self._thread: threading.Thread | None = None
+        self._over: threading.Event | None = None  # of the thread there is, if there is one
+        self._endpoint = ""
 
     async def enter(self, listener: Listener) -> None:
         """Look on; `leave` has to follow. Raises ZmwsError."""
         self._listeners.add(listener)
-        if self._thread is None or not self._thread.is_alive():
+        if self._over is None:
             told = await self._desk.client.ask("zmws.hello")
             if not told.get("news"):
                 raise Problem(501, "no_news", "the broker does not say where it tells its news")
-            endpoint = seen_from(told["news"], self._desk.client.endpoint())
-            loop = asyncio.get_running_loop()
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._read, args=(endpoint, loop), name="zmws-news", daemon=True
-                )
-                self._thread.start()
+            self._endpoint = seen_from(told["news"], self._desk.client.endpoint())
+            self._start()
 
     def leave(self, listener: Listener) -> None:
         """Look on no more."""
         self._listeners.discard(listener)
+        if not self._listeners and self._over is not None:
+            self._over.set()
 
-    def _read(self, endpoint: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self) -> None:
+        if self._over is None and self._listeners:
+            self._over = over = threading.Event()
+            arguments = (self._endpoint, asyncio.get_running_loop(), over)
+            threading.Thread(target=self._read, args=arguments, name="zmws-news", daemon=True).start()
+
+    def _read(self, endpoint: str, loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
         """The thread."""
-        try:
-            with News(endpoint) as news:
-                while self._listeners:
-                    items = news.read(_LOOK_S)
-                    if items:
-                        loop.call_soon_threadsafe(self._tell, items)
-        except RuntimeError:
-            pass  # the loop is closed
-        except Exception:
-            log.exception("the news cannot be read any more")
-        finally:
-            self._thread = None
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            try:
+                with News(endpoint) as news:
+                    while not over.is_set():
+                        items = news.read(_LOOK_S)
+                        if items:
+                            loop.call_soon_threadsafe(self._tell, items)
+            except zmq.ZMQError:
+                log.exception("the news cannot be read; it is tried again")
+                time.sleep(_AGAIN_S)
+            finally:
+                loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        """The thread has ended. Who has come since, or was left behind, gets another."""
+        self._over = None
+        for listener in self._listeners:
+            listener.lost = True
+            listener.came.set()
+        self._start()
 
     def _tell(self, items: list[Item]) -> None:
         for item in items:
@@ -126,6 +145,8 @@ async def of_all(visitor: Visitor) -> Response:
     with ExitStack() as place:
         place.enter_context(desk.place())
         place.callback(desk.channel.leave, listener)
+        if visitor.request.method == "HEAD":
+            return Response(headers=HEADERS, media_type="text/event-stream")
         await desk.channel.enter(listener)
         return EventStream(_told(desk, listener), place.pop_all())
 
@@ -133,5 +154,8 @@ async def of_all(visitor: Visitor) -> Response:
 async def _told(desk: Desk, listener: Listener) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n" + listener.take()
     while not desk.closing.is_set():
-        await desk.until(listener.came, desk.settings.stream_ping)
-        yield listener.take() or ": still here\n\n"
+        if await desk.until(listener.came, desk.settings.stream_ping):
+            if text := listener.take():
+                yield text
+        else:
+            yield ": still here\n\n"

@@ -7,8 +7,10 @@ Rule 2: what is not known of a job (the broker went away, its time is over) is t
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from zmws import ids
@@ -16,8 +18,9 @@ from zmws.client.asynchronous import AsyncJob
 from zmws.errors import ZmwsError
 from zmws.gateway.answers import accepted, result
 from zmws.gateway.desk import Visitor, json_answer
-from zmws.gateway.given import check_service, job_id_of, params_of, preferred_wait
-from zmws.gateway.problems import problem_of
+from zmws.gateway.given import check_service, params_of, preferred_wait
+from zmws.gateway.keys import check_same, job_id_of, reused
+from zmws.gateway.problems import Problem, problem_of
 
 LISTS = ("SERVER-WORKERS", "SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST")
 SYNC = "SYNC-"
@@ -27,19 +30,40 @@ async def page(visitor: Visitor) -> Response:
     """A job of the service that the path names: submitted, or with SYNC- done."""
     path = visitor.path["name"]
     name = check_service(path.removeprefix(SYNC))
-    options: dict[str, Any] = {"id": job_id_of(visitor.request, visitor.who) or ids.new_id()}
-    params = await params_of(visitor.request)
-    client, settings = visitor.desk.client, visitor.desk.settings
+    key_id = job_id_of(visitor.request, visitor.who)
+    params, job_id = await params_of(visitor.request), key_id or ids.new_id()
     try:
         if path.startswith(SYNC):
-            wait_s = preferred_wait(visitor.request, settings.wait_max) or settings.sync_timeout
-            return result(await client.call(name, params, timeout=wait_s, **options))
-        job: AsyncJob = await client.submit(name, params, **options)
-    except ZmwsError as fault:
-        problem = problem_of(fault, options["id"])
+            value = await _called(visitor, name, params, job_id, cancels=key_id is None)
+        else:
+            job: AsyncJob = await visitor.desk.client.submit(name, params, id=job_id)
+        if key_id is not None and (path.startswith(SYNC) or job.existing):
+            await check_same(visitor, job_id, name, params)
+    except (ZmwsError, Problem) as fault:
+        problem = problem_of(fault, job_id)
         assert problem is not None
+        if problem.code == "id_conflict" and key_id is not None:
+            problem = reused()
         raise problem from None
-    return accepted(visitor, job)
+    return result(value) if path.startswith(SYNC) else accepted(visitor, job)
+
+
+async def _called(visitor: Visitor, name: str, params: Any, job_id: str, cancels: bool) -> Any:
+    """The result of a call. `cancels`: if the visitor goes before, nobody can come back for it."""
+    settings, client = visitor.desk.settings, visitor.desk.client
+    wait_s = preferred_wait(visitor.request, settings.wait_max)
+    timeout = settings.sync_timeout if wait_s is None else max(wait_s, 0.001)
+    with visitor.desk.place():
+        value = await visitor.patiently(client.call(name, params, timeout=timeout, id=job_id), _GONE)
+    if value is not _GONE:
+        return value
+    if cancels:
+        with contextlib.suppress(ZmwsError):
+            await visitor.ask("zmws.cancel", {"id": job_id})
+    raise ClientDisconnect
+
+
+_GONE: Any = object()
 
 
 async def lists(visitor: Visitor) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from zmws.gateway.openapi_schemas import SCHEMAS, Schema, ref
 from zmws.wire.names import is_reserved
 
 SERVICES_MAX = 100  # whose parameters are told
+_FRESH_S = 5.0  # what was asked for so long ago is asked again
 _ASK_S = 2.0  # for all of them
 _ABOUT = f"""Jobs for workers in any language (docs/http.md).
 
@@ -43,7 +45,10 @@ _SCHEMES = {
 async def page(visitor: Visitor) -> Response:
     """GET /openapi.json."""
     needs_token = visitor.desk.guard.who({}, {}) is None
-    return json_answer(document(visitor.visit.prefix, needs_token, await _told(visitor)))
+    known = visitor.desk.told_params
+    if time.monotonic() - known[0] >= _FRESH_S:
+        known = visitor.desk.told_params = (time.monotonic(), await _told(visitor))
+    return json_answer(document(visitor.visit.prefix, needs_token, known[1]))
 
 
 def document(prefix: str, needs_token: bool, told: Mapping[str, Schema]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from zmws.core.desk.questions import QUESTIONS
 from zmws.gateway.answers import API, BYTES
-from zmws.gateway.given import FORM, JSON_TYPES, KEY_CHARS_MAX, MULTIPART, NDJSON_TYPES
+from zmws.gateway.given import FORM, JSON_TYPES, MULTIPART, NDJSON_TYPES
+from zmws.gateway.keys import KEY_CHARS_MAX
 from zmws.gateway.old_doors import LISTS, SYNC
 from zmws.gateway.openapi_schemas import FILTER_TEXTS, NUMBER, TEXT, WHOLE, Schema, listed, of_row, ref
 from zmws.gateway.tokens import Role
@@ -206,7 +207,7 @@ def short_way(name: str | None, path: str, params: Schema, tag: str = "short way
     body = _params(params)
 
     def both(verb: str, text: str, answers: Answers, *given: Told) -> Told:
-        wrong = (404, 409, 413, 429)
+        wrong = (404, 409, 413, 422, 429)
         return {
             method: _op(f"{verb}By{how}{key}", text, ("client",), answers, wrong, *whose, *given, body=sent)
             for method, how, sent in (("get", "Get", None), ("post", "Post", body))
@@ -230,7 +231,7 @@ def _old_list(path: str) -> Told:
 
 def _act(verb: str, text: str, status: int = 200) -> Told:
     answers = {status: _answer("It is done.", ref("Acted"))}
-    return _op(f"{verb}Job", text, _OPERATE, answers, _CHANGED, _ID)
+    return _op(f"{verb}Job", text, _OPERATE, answers, (*_CHANGED, 422), _ID)
 
 
 def _act_on_many(verb: str, text: str) -> Told:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -179,21 +179,32 @@ class Story:
         self._life = life or None
         self._after = int(n) if n.isascii() and n.isdigit() and len(n) < 19 else 0
 
-    def next(self) -> list[str]:
-        """What is to be sent now."""
-        watch, found = self._watch, []
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to be sent now."""
+        watch = self._watch
         if watch.life is None:
-            return []
-        if self._life != watch.life:
-            if self._life is not None:
-                found.append(f"id: {watch.life}.0\nevent: reset\ndata: {{}}\n\n")
-            self._life, self._after = watch.life, 0
-        for event in watch.events:
-            if event["n"] > self._after:
-                self._after = event["n"]
-                data = json.dumps(event, separators=(",", ":"))
-                found.append(f"id: {watch.life}.{event['n']}\nevent: {event['kind']}\ndata: {data}\n\n")
-        return found
+            return False
+        return self._life not in (None, watch.life) or any(
+            event["n"] > (self._after if self._life == watch.life else 0) for event in watch.events
+        )
+
+    def next(self) -> Iterator[str]:
+        """What is to be sent now, one after the other: who reads slowly has no more of it in memory than
+        one."""
+        watch = self._watch
+        while self.has_more:
+            if self._life != watch.life:
+                known, self._life, self._after = self._life, watch.life, 0
+                if known is not None:
+                    yield f"id: {watch.life}.0\nevent: reset\ndata: {{}}\n\n"
+                continue
+            event = min(
+                (one for one in watch.events if one["n"] > self._after), key=lambda one: int(one["n"])
+            )
+            self._after = event["n"]
+            data = json.dumps(event, separators=(",", ":"))
+            yield f"id: {watch.life}.{event['n']}\nevent: {event['kind']}\ndata: {data}\n\n"
 
 
 async def of_job(visitor: Visitor) -> Response:
@@ -207,24 +218,33 @@ async def of_job(visitor: Visitor) -> Response:
         story = Story(watch, given)
         while watch.life is None and watch.fault is None:
             await watch.changed.wait()
+        if watch.fault is not None and watch.fault.code == "no_broker" and given:
+            # A browser that is told 503 comes back no more; at the end of a stream it does.
+            return EventStream(_nothing_yet(), place.pop_all())
         if watch.fault is not None:
             raise watch.fault
-        first = story.next()
-        while not first and watch.is_final and not watch.ended and watch.fault is None:
+        while not story.has_more and watch.is_final and not watch.ended and watch.fault is None:
             await watch.changed.wait()
-            first = story.next()
-        if not first and watch.ended:
+        if not story.has_more and watch.ended:
             return Response(status_code=204, headers=HEADERS)
-        return EventStream(_told(desk, watch, story, first), place.pop_all())
+        if visitor.request.method == "HEAD":
+            return Response(headers=HEADERS, media_type="text/event-stream")
+        return EventStream(_told(desk, watch, story), place.pop_all())
 
 
-async def _told(desk: Desk, watch: Watch, story: Story, first: list[str]) -> AsyncIterator[str]:
-    yield f"retry: {RETRY_MS}\n\n" + "".join(first)
-    while not (watch.ended or watch.fault is not None or desk.closing.is_set()):
+async def _nothing_yet() -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n"
+
+
+async def _told(desk: Desk, watch: Watch, story: Story) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n"
+    while not desk.closing.is_set():
         changed = watch.changed
-        told = "".join(story.next())
-        if not told and not watch.ended:
-            await desk.until(changed, desk.settings.stream_ping)
-            told = "".join(story.next()) or ": still here\n\n"
-        yield told
-    yield "".join(story.next())
+        for text in story.next():
+            yield text
+        if changed.is_set():
+            continue
+        if watch.ended or watch.fault is not None:
+            return
+        if not await desk.until(changed, desk.settings.stream_ping):
+            yield ": still here\n\n"

@@ -78,6 +78,7 @@ class GatewaySettings:
     sync_timeout: float = 60.0
     wait_max: float = 60.0
     reconnect_timeout: float = 15.0
+    jobs_max: int = 10_000
     connections_max: int = 4_096
     streams_max: int = 2_500
     stream_ping: float = 15.0

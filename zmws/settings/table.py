@@ -157,6 +157,7 @@ _GATEWAY = {
     "sync_timeout": _seconds("seconds that /SYNC-SERVICE waits for the result", HOUR_S),
     "wait_max": _seconds("the longest ?wait= and Prefer: wait=; more is as this", HOUR_S),
     "reconnect_timeout": _seconds("seconds that a request waits for a broker that went away", HOUR_S),
+    "jobs_max": _count("jobs of one POST /api/v1/jobs/many"),
     "connections_max": _count("connections at once; more are answered 503"),
     "streams_max": _count("event streams and requests that wait, at once; more are answered 503"),
     "stream_ping": _seconds("seconds between comments in an event stream where nothing happens", HOUR_S),
