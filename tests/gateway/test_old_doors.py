@@ -14,6 +14,7 @@ from tests.gateway.stand import Gateway, gateway
 from tests.peers import wait_until
 
 FORM = "application/x-www-form-urlencoded"
+PART = b"--b\r\nContent-Disposition: form-data; "
 RESERVED = ["zmws.stats", "mmi.service", "SYNC-zmws.purge", "titanic.request", "a b", "a%00b"]
 
 
@@ -91,6 +92,24 @@ def test_a_body_that_cannot_be_read_says_why(ask: httpx.Client, sent: Any, statu
     answer = ask.post("/SYNC-ECHO", **sent)
     assert answer.status_code == status and text in answer.json()["detail"], answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PART + b'name="a"\r\n\r\nx\r\n' + PART + b'name="b"\r\n\r\ny',
+        b"--b\r\nContent-Disposition: form-data; name=\"a\"; filename*=utf-8''x\r\n\r\nx\r\n--b--\r\n",
+    ],
+)
+def test_a_form_that_would_be_read_in_part_is_400(ask: httpx.Client, body: bytes) -> None:
+    answer = ask.post("/SYNC-ECHO", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("key", [".", "..", "cancel", "many", "delete"])
+def test_a_job_can_be_asked_for_whatever_its_key(ask: httpx.Client, key: str) -> None:
+    answer = ask.post("/ECHO", headers={"idempotency-key": key})
+    assert ask.get(answer.headers["location"]).json()["service"] == "ECHO"
 
 
 def test_a_result_comes_in_its_own_type(ask: httpx.Client) -> None:

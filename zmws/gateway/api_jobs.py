@@ -31,6 +31,7 @@ from zmws.gateway.given import (
     preferred_wait,
     wait_of,
 )
+from zmws.gateway.guard import joined
 from zmws.gateway.keys import as_id, check_id, check_same, job_id_of, own_id, reused
 from zmws.gateway.problems import Problem, error_members, problem_of, status_of
 from zmws.wire.values import field_of, json_in
@@ -230,7 +231,7 @@ def with_etag(visitor: Visitor, value: Any, weak: bool = False, tag: str | None 
     etag = f'"{hashlib.blake2b(told, digest_size=12).hexdigest()}"' if tag is None else f'"{tag}"'
     etag = f"W/{etag}" if weak else etag
     headers = {"etag": etag, "cache-control": "no-cache"}
-    known = visitor.request.headers.get("if-none-match")
+    known = joined(visitor.request.headers, "if-none-match")
     if known is not None and (known.strip() == "*" or _bare(etag) in map(_bare, known.split(","))):
         return Response(status_code=304, headers=headers)
     return json_answer(value, 200, headers)

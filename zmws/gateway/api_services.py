@@ -8,6 +8,7 @@ from zmws.core.options import LIMITS
 from zmws.core.table import no_such
 from zmws.gateway.desk import Visitor, json_answer
 from zmws.gateway.given import json_object
+from zmws.gateway.guard import joined
 from zmws.gateway.problems import Problem
 
 _CHANGES = (*LIMITS, "paused")
@@ -38,10 +39,10 @@ async def change(visitor: Visitor) -> Response:
     if not asked:
         raise Problem(400, "bad_request", f"name at least one of {', '.join(_CHANGES)}")
     question = {"service": visitor.path["name"], **asked}
-    match = [one.strip() for one in visitor.request.headers.get("if-match", "*").split(",")]
+    match = [one.strip() for one in (joined(visitor.request.headers, "if-match") or "*").split(",")]
     if "*" not in match:
         known = await visitor.ask("zmws.service", {"service": visitor.path["name"]})
-        wanted = [one.strip('"') for one in match]
+        wanted = [one.removeprefix("W/").strip('"') for one in match]  # a proxy that packs weakens it
         question["version"] = known["version"] if known["version"] in wanted else "another"
     row = await visitor.ask("zmws.limit", question)
     return json_answer(row, 200, {"etag": f'"{row["version"]}"'})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from urllib.parse import urlsplit
 
 import h11
 from starlette.requests import ClientDisconnect, Request, cookie_parser
@@ -20,13 +21,14 @@ from starlette.types import Message, Receive, Scope, Send
 from zmws.client.asynchronous import AsyncClient
 from zmws.gateway import doors
 from zmws.gateway.desk import Desk, Visitor, closing, log
-from zmws.gateway.guard import Guard
+from zmws.gateway.guard import Guard, Visit, joined
 from zmws.gateway.news import Channel
 from zmws.gateway.problems import Problem, problem_of
 from zmws.gateway.streams import Watches
 from zmws.gateway.tokens import NOBODY, Tokens
 from zmws.settings import GatewaySettings
 
+_FOR_PROBES, _PROBE = ("/healthz", "/readyz"), Visit("", "http", "")  # some of them send no Host
 _READS = ("GET", "HEAD", "OPTIONS")
 _CORS_ASKED = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, prefer"
 # What still comes of a request that is answered is dropped: so long, and so many largest bodies of it.
@@ -90,8 +92,10 @@ class App:
                 400, "bad_request", "a request has a Content-Length or a Transfer-Encoding, not both"
             )
         client = request.scope.get("client")
-        visit = guard.visit(headers, client[0] if client else None)
         path = self._path(request.scope["path"])
+        if path in _FOR_PROBES and "host" not in headers:
+            return await doors.FIXED[path].methods["GET"][0](Visitor(self.desk, request, NOBODY, _PROBE))
+        visit = guard.visit(headers, client[0] if client else None)
         found = doors.find(path)
         if found is None:
             raise Problem(
@@ -99,6 +103,9 @@ class App:
             )
         door, parts = found
         method = door.method(request.method)
+        if method is None and (behind := doors.by_pattern(path)) and behind[0].method(request.method):
+            door, parts = behind  # a job may be named as a fixed door is
+            method = door.method(request.method)
         if method is None:
             if request.method == "OPTIONS" and headers.get("origin") in self._settings.origins:
                 allowed = {
@@ -111,7 +118,7 @@ class App:
         page, roles = method
         if door.submits or request.method not in _READS:
             guard.check_page(headers, visit)
-        who = guard.who(headers, cookie_parser(headers.get("cookie", "")))
+        who = guard.who(headers, cookie_parser(joined(headers, "cookie", "; ") or ""))
         if roles is not None:
             guard.check_role(who, roles)
         is_by_login = who is not None and who.name and "authorization" not in headers
@@ -123,6 +130,8 @@ class App:
     def _path(self, path: str) -> str:
         """The path below where a proxy has the gateway, if it has left that in."""
         root = self._settings.root_path
+        if not path.startswith("/"):
+            path = urlsplit(path).path or path  # RFC 9112, 3.2.2: a whole address is taken, too
         if root and path == root:
             return "/"
         return path[len(root) :] if root and path.startswith(f"{root}/") else path

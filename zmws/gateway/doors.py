@@ -123,6 +123,11 @@ def find(path: str) -> tuple[Door, dict[str, str]] | None:
     if path.count("/") == 1:
         found = OLD.pattern.match(path)
         return (OLD, found.groupdict()) if found else None
+    return by_pattern(path)
+
+
+def by_pattern(path: str) -> tuple[Door, dict[str, str]] | None:
+    """The door at a path that names something."""
     for door in BY_PATTERN:
         found = door.pattern.match(path)
         if found:

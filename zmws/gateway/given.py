@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from zmws.errors import BadJson
+from zmws.gateway.guard import joined
 from zmws.gateway.problems import Problem
 from zmws.wire.names import is_reserved
 from zmws.wire.values import json_in
@@ -87,6 +88,8 @@ async def _form(request: Request, body: bytes, kind: str) -> dict[str, Any]:
         raise Problem(400, "bad_request", text)
     if kind == MULTIPART and b"boundary" not in parse_options_header(request.headers["content-type"])[1]:
         raise Problem(400, "bad_request", "the Content-Type of the form names no boundary")
+    if kind == MULTIPART:
+        _check_multipart(body, parse_options_header(request.headers["content-type"])[1][b"boundary"])
     try:
         form = await request.form(max_files=FILES_MAX, max_fields=FIELDS_MAX, max_part_size=len(body) + 1)
     except MultiPartException as wrong:
@@ -95,6 +98,17 @@ async def _form(request: Request, body: bytes, kind: str) -> dict[str, Any]:
         return _gathered([(name, await _field(value)) for name, value in form.multi_items()])
     finally:
         await form.close()
+
+
+def _check_multipart(body: bytes, boundary: bytes) -> None:
+    """Raises Problem for what would be read in part, or as something else."""
+    if b"--" + boundary + b"--" not in body:
+        raise Problem(400, "bad_request", "the form has no end: its last boundary is missing")
+    for head in re.findall(rb"(?i)^content-disposition:[^\r\n]*", body, re.MULTILINE):
+        if b"filename*=" in head and b"filename=" not in head:
+            raise Problem(
+                400, "bad_request", "a file of a form has its name in 'filename', not only in 'filename*'"
+            )
 
 
 async def _field(value: str | UploadFile) -> Any:
@@ -141,5 +155,5 @@ def wait_of(request: Request, most_s: float) -> float:
 
 def preferred_wait(request: Request, most_s: float) -> float | None:
     """The seconds of `Prefer: wait=` (RFC 7240), at most so many; None for none."""
-    found = _WAIT.search(request.headers.get("prefer", ""))
+    found = _WAIT.search(joined(request.headers, "prefer") or "")
     return None if found is None else min(float(found[1]), most_s)

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+
 from zmws.gateway.problems import Problem
 from zmws.gateway.tokens import ANYBODY, Role, Tokens, Who
 from zmws.settings import GatewaySettings
@@ -50,13 +52,18 @@ class Guard:
         self._origins = frozenset(settings.origins)
         self._known: set[str] = set()  # Host headers that were found to be good
 
-    def visit(self, headers: Mapping[str, str], peer: str | None) -> Visit:
+    @property
+    def needs_token(self) -> bool:
+        """Whether nobody comes in without one."""
+        return not self._needs_no_token or bool(self.tokens)
+
+    def visit(self, headers: Headers, peer: str | None) -> Visit:
         """How this request came. Raises Problem for a host that is not known."""
         host, scheme, prefix = headers.get("host", ""), "http", self._settings.root_path
         if self._networks and self._is_trusted(peer):
-            host = _last(headers.get("x-forwarded-host")) or host
-            scheme = _last(headers.get("x-forwarded-proto")) or scheme
-            said = _last(headers.get("x-forwarded-prefix")).rstrip("/")
+            host = _nearest(headers, "x-forwarded-host") or host
+            scheme = _nearest(headers, "x-forwarded-proto").lower() or scheme
+            said = _nearest(headers, "x-forwarded-prefix").rstrip("/")
             with contextlib.suppress(ValueError):  # it goes into Location and the cookie: a plain path
                 prefix = parse_root_path(said) or prefix
         if not self._knows(host):
@@ -72,6 +79,7 @@ class Guard:
             address = ipaddress.ip_address(peer or "")
         except ValueError:
             return False
+        address = getattr(address, "ipv4_mapped", None) or address  # of a socket that takes both kinds
         return any(address in network for network in self._networks)
 
     def _knows(self, host: str) -> bool:
@@ -94,8 +102,11 @@ class Guard:
             return False
         return True  # only a name can be made to stand for another address
 
-    def check_page(self, headers: Mapping[str, str], visit: Visit) -> None:
-        """Raises Problem where a page of another site asks for what changes something."""
+    def check_page(self, headers: Headers, visit: Visit) -> None:
+        """Raises Problem where a page of another site asks for what changes something, or nobody has asked
+        yet."""
+        if "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")):
+            raise Problem(503, "wrong_origin", "a browser asks for this before anybody wants it")
         origin = headers.get("origin")
         if origin is not None and origin in self._origins:
             return
@@ -109,7 +120,7 @@ class Guard:
             raise Problem(403, "wrong_origin", "a page of another site may not do this here")
 
     @staticmethod
-    def check_own_page(headers: Mapping[str, str], visit: Visit) -> None:
+    def check_own_page(headers: Headers, visit: Visit) -> None:
         """Raises Problem unless it is sure that a page of this gateway asks, or nobody's. For a GET that
         changes something and comes with a cookie: over plain HTTP a browser does not say where it comes
         from."""
@@ -120,10 +131,12 @@ class Guard:
             )
             raise Problem(403, "wrong_origin", text)
 
-    def who(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Who | None:
+    def who(self, headers: Headers, cookies: Mapping[str, str]) -> Who | None:
         """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
-        if self._needs_no_token and not self.tokens:
+        if not self.needs_token:
             return ANYBODY
+        if self.tokens.is_closed:
+            raise Problem(503, "tokens_unreadable", "the tokens cannot be read; the gateway's log says why")
         given = headers.get("authorization")
         if given is not None:
             kind, _, token = given.partition(" ")
@@ -155,20 +168,29 @@ def host_name(host: str) -> str | None:
         return None
     if parts.netloc != host or parts.username is not None or parts.path or "?" in host or "#" in host:
         return None
-    return parts.hostname
+    return parts.hostname.removesuffix(".") if parts.hostname else None
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Whether a page of this origin is of this host."""
+    """Whether a page of this origin is of this host. A port that is the scheme's own may be left out."""
     try:
-        return urlsplit(origin).netloc.lower() == host.lower()
+        page = urlsplit(origin)
+        ours = urlsplit(f"{page.scheme}://{host}")
+        own = {"http": 80, "https": 443}.get(page.scheme)
+        return bool(page.hostname) and (page.hostname, page.port or own) == (ours.hostname, ours.port or own)
     except ValueError:
         return False
 
 
-def _last(header: str | None) -> str:
+def joined(headers: Headers, name: str, between: str = ", ") -> str | None:
+    """A header that may stand in several lines (RFC 9110, 5.3); None where there is none."""
+    lines = headers.getlist(name)
+    return between.join(lines) if lines else None
+
+
+def _nearest(headers: Headers, name: str) -> str:
     """What the nearest proxy has said."""
-    return (header or "").rpartition(",")[2].strip()
+    return (joined(headers, name) or "").rpartition(",")[2].strip()
 
 
 def unknown(text: str) -> Problem:

@@ -26,9 +26,12 @@ KEY_CHARS_MAX = 1_024
 
 def job_id_of(request: Request, who: Who) -> str | None:
     """The id that an Idempotency-Key stands for, None where there is none. Raises Problem."""
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return None
+    if len(keys) > 1:
+        raise Problem(400, "bad_request", "give one Idempotency-Key")
+    key = keys[0]
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not key or len(key) > KEY_CHARS_MAX:
@@ -39,7 +42,8 @@ def job_id_of(request: Request, who: Who) -> str | None:
 
 def as_id(text: str) -> str:
     """A text as a job's id: itself, or its hash."""
-    return text if ID_PATTERN.match(text) else f"ik-{hashlib.sha256(text.encode()).hexdigest()}"
+    plain = ID_PATTERN.match(text) and text not in (".", "..")  # which no address can hold
+    return text if plain else f"ik-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def own_id(visitor: Visitor, options: dict[str, Any]) -> str | None:
@@ -54,7 +58,9 @@ def own_id(visitor: Visitor, options: dict[str, Any]) -> str | None:
 
 
 def check_id(visitor: Visitor, given: Any) -> None:
-    """An id that was given is no other token's key. Raises Problem."""
+    """An id that was given is no other token's key, and can be asked for. Raises Problem."""
+    if given in (".", ".."):
+        raise Problem(400, "bad_option", f"option 'id' is '{given}', which no address can hold")
     if isinstance(given, str) and visitor.who.name and ":" in given:
         others = visitor.desk.guard.tokens.names() - {visitor.who.name}
         if given.partition(":")[0] in others:

@@ -44,7 +44,7 @@ _SCHEMES = {
 
 async def page(visitor: Visitor) -> Response:
     """GET /openapi.json."""
-    needs_token = visitor.desk.guard.who({}, {}) is None
+    needs_token = visitor.desk.guard.needs_token
     known = visitor.desk.told_params
     if time.monotonic() - known[0] >= _FRESH_S:
         known = visitor.desk.told_params = (time.monotonic(), await _told(visitor))
@@ -109,7 +109,7 @@ def _moved(schema: Any, key: str) -> Any:
     """A schema whose references to its own parts still hold, now that it is a part of the document."""
     if isinstance(schema, list):
         return [_moved(one, key) for one in schema]
-    if not isinstance(schema, dict) or "$id" in schema:
+    if not isinstance(schema, dict) or isinstance(schema.get("$id"), str):
         return schema
     moved = {name: _moved(value, key) for name, value in schema.items()}
     at = moved.get("$ref")

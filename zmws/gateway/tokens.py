@@ -72,6 +72,12 @@ class Tokens:
         self._look()
         return self._closed or bool(self._known)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the file cannot be used, so that nobody comes in."""
+        self._look()
+        return self._closed
+
     def names(self) -> set[str]:
         """Of all of them."""
         return set(self._known)
