@@ -288,17 +288,20 @@ PROMISES = [
         "count < self.slots + self.prefetch",
         "count <= self.slots + self.prefetch",
     ),
-    Mutation(
-        "the REQUEST of a job that may run only once does not wait for the disk",
-        Session,
-        "give",
-        "assignment.unsent = job.retries == 0 and job.kind == STORED",
-        "assignment.unsent = False",
-    ),
 ]
 
 # What a transcript shows, and the simulator would only by contrivance: the file beside each.
 BY_TRANSCRIPT = [
+    (
+        Mutation(
+            "the REQUEST of a job that may run only once does not wait for the disk",
+            Session,
+            "give",
+            "assignment.unsent = job.retries == 0 and job.kind == STORED",
+            "assignment.unsent = False",
+        ),
+        "restart_once",
+    ),
     (
         Mutation(
             "what lies is not taken back", Dispatch, "_take_back", "while overdue and", "while False and"
