@@ -71,11 +71,15 @@ def test_sleep_sleeps_and_tells_how_far_it_is() -> None:
     assert worker.work("1", {"seconds": 0.01}) is None and ear.said[0][0] == b"PROGRESS"
 
 
+def test_sleep_takes_a_text_as_an_address_has_it() -> None:
+    assert sample("sleep")[0].work("1", {"seconds": "0.01"}) is None
+
+
 def test_sleep_wakes_up_when_it_is_cancelled() -> None:
     assert sample("sleep", cancelled=True)[0].work("1", {"seconds": 1000}) is False
 
 
-@pytest.mark.parametrize("seconds", ["1", None, -1, True, float("nan")])
+@pytest.mark.parametrize("seconds", ["x", "-1", None, -1, True, float("nan")])
 def test_sleep_refuses_what_is_no_time(seconds: Any) -> None:
     with pytest.raises(ValueError, match="SLEEP needs 'seconds'"):
         sample("sleep")[0].work("1", {"seconds": seconds})

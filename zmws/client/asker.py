@@ -28,7 +28,7 @@ _LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
 class Asker:
     """A connection to a broker, or to the first of several that answers."""
 
-    connection_type: type[Connection] = Connection
+    _connection_type: type[Connection] = Connection
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Asker:
             failover_duplicates=failover_duplicates,
         )
         self._answer_s = max(_ANSWER_S, settings.connect_s)
-        self._connection = self.connection_type(brokers, settings)
+        self._connection = self._connection_type(brokers, settings)
 
     def ask_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0

@@ -124,7 +124,7 @@ class _LoopConnection(Connection):
 
 
 class _LoopClient(Client):
-    connection_type = _LoopConnection
+    _connection_type = _LoopConnection
 
 
 class LoopClient(AsyncClient):

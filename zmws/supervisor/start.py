@@ -109,22 +109,26 @@ def ask(installation: Installation, command: Mapping[str, Any], tell: Tell) -> I
     whole = {**command, "config": None if config is None else str(config), "environ": environ}
     launched: _Launched | None = None
     until = time.monotonic() + _BEGINS_S
-    while True:
-        try:
-            asked = Asked(installation.run_dir, whole)
-        except NoSupervisor:
-            if launched is None or launched.has_left_it_to_another():
-                launched = launched or _Launched(installation)
-            if time.monotonic() > until:
-                raise ZmwsError(f"the supervisor does not begin{launched.what_it_wrote()}") from None
-            time.sleep(_POLL_S)
-            continue
-        with contextlib.closing(asked):
+    try:
+        while True:
             try:
-                yield from _all_of(asked, tell)
-                return
-            except _IsEnding:
-                asked.until_it_ends(_BEGINS_S)
+                asked = Asked(installation.run_dir, whole)
+            except NoSupervisor:
+                if launched is None or launched.has_left_it_to_another():
+                    launched = launched or _Launched(installation)
+                if time.monotonic() > until:
+                    raise ZmwsError(f"the supervisor does not begin{launched.what_it_wrote()}") from None
+                time.sleep(_POLL_S)
+                continue
+            with contextlib.closing(asked):
+                try:
+                    yield from _all_of(asked, tell)
+                    return
+                except _IsEnding:
+                    asked.until_it_ends(_BEGINS_S)
+    finally:
+        if launched is not None:
+            launched.close()
 
 
 class _IsEnding(Exception):
@@ -180,6 +184,11 @@ class _Launched:
                 )
         except OSError as wrong:
             raise ZmwsError(f"cannot start the supervisor: {wrong.strerror}: {wrong.filename}") from None
+
+    def close(self) -> None:
+        """Read no more of what it says before it has a log."""
+        assert self._process.stderr is not None
+        self._process.stderr.close()
 
     def has_left_it_to_another(self) -> bool:
         """Whether it has ended, as it does where another is at work. Raises ZmwsError if none is."""
