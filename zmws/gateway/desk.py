@@ -22,7 +22,7 @@ from zmws.gateway.problems import Problem, as_json
 from zmws.gateway.tokens import Who
 from zmws.settings import GatewaySettings
 
-WAIT_PART_S = 15.0  # one question of those that wait in the broker
+WAIT_PART_S = 45.0  # one question of those that wait in the broker
 
 log = logging.getLogger("zmws.gateway")
 

@@ -4,13 +4,14 @@ bounded.
 Rule 1: a connection whose next request's head has not come in `receive_timeout` is closed; an idle one after
         `keep_alive` (uvicorn does that).
 Rule 2: a connection past `connections_max` is answered 503, and closed.
+Rule 3: what is written in one turn is sent in one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from zmws.gateway.problems import Problem, as_json
 from zmws.settings import GatewaySettings
 
+_GATHERED_MAX = 65_536
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
@@ -40,7 +42,7 @@ class _Connection(H11Protocol):
     is_closing: asyncio.Event
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Gathering(transport, self.loop)))
         self._head_timer: asyncio.TimerHandle | None = None
         if self.is_closing.is_set():
             transport.close()  # uvicorn has gone over its connections, and would wait for this one
@@ -85,6 +87,39 @@ class _Connection(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Gathering:
+    """A transport that sends what is written in one turn of the loop together: a head and its short body are
+    one packet, and one call of the system."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Send it, soon."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._bytes += len(data)
+        if self._bytes >= _GATHERED_MAX:
+            self._flush()  # and learn at once whether there is to be a pause
+
+    def close(self) -> None:
+        """When all has been sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self._parts, self._bytes = [], 0
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def _cut(cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
