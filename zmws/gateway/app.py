@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 from urllib.parse import urlsplit
 
 import h11
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -52,7 +54,7 @@ class App:
             return
         coming = _Coming(scope, receive, self._settings)
         going = _Going(scope, send, coming, self._settings)
-        request = Request(scope, coming.receive, going.send)
+        request = _Request(scope, coming.receive, going.send)
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
@@ -137,6 +139,38 @@ class App:
         return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
+class _Headers(Headers):
+    """The same, looked up in a dict: ten of them are asked for at each request."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(scope["headers"])}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._first.get(key.lower(), default)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._first
+
+    def getlist(self, key: str) -> list[str]:
+        return super().getlist(key) if key in self else []
+
+
+class _Request(Request):
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self._heads = _Headers(scope)
+
+    @property
+    def headers(self) -> Headers:
+        return self._heads
+
+
+def _origin(scope: Scope) -> str:
+    """The page that asks, "" where none is told."""
+    return next((value for name, value in scope["headers"] if name == b"origin"), b"").decode("latin-1")
+
+
 def _check_head(scope: Scope, most: int) -> None:
     """Raises Problem for what h11 lets through: another version, and large headers that came in one piece."""
     close = {"connection": "close"}
@@ -212,8 +246,7 @@ class _Going:
         self._settings = settings
         extensions = scope.get("extensions", {})
         self._cut, self._flow = extensions.get("zmws.cut"), extensions.get("zmws.flow")
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), b"").decode("latin-1")
-        self._origin = origin if origin in settings.origins else None
+        self._origin = _origin(scope) if settings.origins and _origin(scope) in settings.origins else None
 
     async def send(self, message: Message) -> None:
         """A part of it. Raises TimeoutError where nobody takes it."""
