@@ -143,12 +143,12 @@ def test_low_jobs_run_under_a_constant_flow_of_high_ones_as_ageing_says(tmp_path
             return {"service": name, "params": params, "priority": 2 if who == "high" else 0}
 
         def flow() -> None:
-            """Always fifty high ones more than were started."""
+            """Always 500 high ones more than were started: 2.5 s of work, should this thread be late."""
             made = dict.fromkeys(names, 0)
             try:
                 while not stopping.wait(0.02):
                     for name in names:
-                        more = 50 + lines(notes[name]).count("high") - made[name]
+                        more = 500 + lines(notes[name]).count("high") - made[name]
                         client.submit_many(job(name, "high") for _ in range(more))
                         made[name] += more
             except BaseException as fault:
@@ -161,7 +161,7 @@ def test_low_jobs_run_under_a_constant_flow_of_high_ones_as_ageing_says(tmp_path
         flowing.start()
         try:
             rows = lambda: {row["service"]: row["waiting"] for row in client.services()}  # noqa: E731
-            wait_until(lambda: all(rows()[name] == 50 for name in names), 10, "both flow")
+            wait_until(lambda: all(rows()[name] == 500 for name in names), 10, "both flow")
             for name in names:
                 client.submit_many(job(name, "low") for _ in range(10_000))
             began_at = time.monotonic()
