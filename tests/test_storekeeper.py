@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 from zmws.core.gate import Batch
+from zmws.core.host import Commits
 from zmws.core.writes import NEW, Read, ReadUnfinished, Rows, Verdict, Write
 from zmws.errors import StoreError
 from zmws.server.storekeeper import AT_ONCE_ROWS, Report, Storekeeper
@@ -73,7 +74,7 @@ def test_only_short_batches_for_a_store_that_waits_for_nothing_are_the_loops_own
     context: zmq.Context[zmq.Socket[bytes]], durability: str, batch: Batch, by: str
 ) -> None:
     store = Watched(durability)
-    keeper = Storekeeper(store, context)
+    keeper = Storekeeper(store, context, Commits())
     report = reported(keeper, batch)
     assert report.fault is None and report.seq == batch.seq
     assert [verdict.verdict for verdict in report.verdicts] == [NEW] * len(batch.writes)
@@ -87,7 +88,7 @@ def test_a_store_that_fails_is_reported_whoever_commits(
     context: zmq.Context[zmq.Socket[bytes]], durability: str
 ) -> None:
     fault = StoreError("the host failed")
-    keeper = Storekeeper(Watched(durability, fault), context)
+    keeper = Storekeeper(Watched(durability, fault), context, Commits())
     report = reported(keeper, batch_of(1))
     assert report.fault is fault and report.verdicts == []
     keeper.close()

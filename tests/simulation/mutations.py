@@ -30,8 +30,8 @@ MUTATIONS = [
         "a stale token is taken for a live one",
         Life,
         "_leave_taker",
-        "self.held.assignments.pop(job.token).job = None",
-        "self.held.assignments[job.token]",
+        "assignment = self.held.assignments.pop(job.token)\n    assignment.job = None",
+        "assignment = self.held.assignments[job.token]",
     ),
     Mutation(
         "the acknowledgement is sent twice",

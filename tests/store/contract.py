@@ -47,11 +47,11 @@ def update(job_id: str, **changes: Any) -> UpdateJob:
 def finish(
     job_id: str, state: str = "complete", forget_at: float = 100.0, service: str = "S", **changes: Any
 ) -> FinishJob:
-    return FinishJob(job_id, {"state": state, **changes}, service, forget_at)
+    return FinishJob(job_id, {"state": state, "ended_at": 50.0, **changes}, service, forget_at)
 
 
 def revive(job_id: str, **changes: Any) -> ReviveJob:
-    return ReviveJob(job_id=job_id, changes={"state": "waiting", **changes})
+    return ReviveJob(job_id=job_id, changes={"state": "waiting", "cause": None, **changes})
 
 
 def delete(job_id: str) -> DeleteJob:

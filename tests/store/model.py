@@ -6,12 +6,15 @@ Rule 2: it is also the disk of the simulator and of the transcripts, so it keeps
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
 from zmws.core.job import Event, listed_error
+from zmws.core.series import added
 from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
@@ -21,6 +24,7 @@ from zmws.core.writes import (
     UNIQUE_CONFLICT,
     UNKNOWN,
     AppendToJob,
+    Cause,
     DeleteJob,
     Filter,
     FinishJob,
@@ -31,26 +35,35 @@ from zmws.core.writes import (
     Pruned,
     PruneJobs,
     Read,
+    ReadAhead,
+    ReadCauses,
     ReadExpired,
     ReadJob,
     ReadJobs,
     ReadMatching,
     ReadScheduled,
+    ReadSearch,
+    ReadSeries,
     ReadUnfinished,
+    ReadUsual,
     ReadWaiting,
     RememberService,
     ReviveJob,
     Row,
     Rows,
+    SeriesMark,
     Unfinished,
     UpdateJob,
     Verdict,
     Write,
+    WriteMark,
+    WriteSeries,
     refuses,
     size_of,
     units,
     units_verdicts,
 )
+from zmws.wire.causes import cause_of
 
 
 class ModelStore:
@@ -65,6 +78,9 @@ class ModelStore:
         self.histories: dict[str, list[Event]] = {}
         self.forget_at: dict[str, float] = {}
         self.services: dict[str, KnownService] = {}
+        self.causes: dict[str, dict[str, Any]] = {}
+        self.figures: dict[tuple[str, int, int], dict[str, Any]] = {}
+        self.marks: list[SeriesMark] = []
         self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
@@ -91,6 +107,21 @@ class ModelStore:
         if isinstance(read, ReadMatching):
             some = [row for row in rows if row["state"] in read.states]
             return _list(some, read.where, read.limit, lambda n: read.after < n <= read.last)
+        if isinstance(read, ReadSeries):
+            return self._series(read)
+        if isinstance(read, ReadUsual):
+            hours = {key: one for key, one in self.figures.items() if key[1] == 3600 and key[2] >= read.since}
+            return Rows(series=[(at, name, one) for (name, _, at), one in hours.items()])
+        if isinstance(read, ReadCauses):
+            return self._causes(read)
+        if isinstance(read, ReadAhead):
+            mine = [row for row in rows if (row["service"], row["group"]) == (read.service, read.group)]
+            before = [row for row in mine if row["state"] == "waiting" and _key(row) < (read.key or (0, 0))]
+            series = ReadSeries(None, read.service, 60, read.since, math.inf, 4 * read.limit)
+            count = None if read.key is None else min(read.limit, len(before))
+            return Rows(series=self._series(series).series, next=count)
+        if isinstance(read, ReadSearch):
+            return self._search(rows[::-1], read)
         if isinstance(read, ReadJobs):
             found = _list(
                 rows[::-1], read.where, read.limit, lambda n: read.cursor is None or n < read.cursor
@@ -136,14 +167,26 @@ class ModelStore:
             return self._prune(write)
         if isinstance(write, UpdateJob):
             row = self.rows[write.job_id]
-            if isinstance(write, FinishJob):
-                assert row["state"] not in FINAL_STATES and write.changes["state"] in FINAL_STATES, write
-                self.forget_at[write.job_id] = write.forget_at
             row |= write.changes
+            if isinstance(write, FinishJob):
+                assert write.job_id not in self.forget_at and row["state"] in FINAL_STATES, write
+                self.forget_at[write.job_id] = write.forget_at
+                if row["state"] == "failed":
+                    row["cause"] = self._cause(row)
         elif isinstance(write, AppendToJob):
             assert write.job_id in self.rows, write
             event = (write.n, write.at, write.kind, write.value)
             self.histories.setdefault(write.job_id, []).append(event)
+        elif isinstance(write, WriteSeries):
+            for step in (60, 3600):
+                for name, figures in write.figures:
+                    key = (name, step, write.at // step * step)
+                    self.figures[key] = added((self.figures.get(key, {}), figures))
+            kept = {60: write.minutes_from, 3600: write.hours_from}
+            self.figures = {key: one for key, one in self.figures.items() if key[2] >= kept[key[1]]}
+            self.marks = [mark for mark in self.marks if mark.at >= write.hours_from]
+        elif isinstance(write, WriteMark):
+            self.marks.append(SeriesMark(write.at, write.kind, write.text, write.service, write.by))
         elif isinstance(write, ForgetService):
             self.services.pop(write.service, None)
         else:
@@ -205,7 +248,61 @@ class ModelStore:
             self._remove(job_id)
         return Pruned("pruned", "", counts=dict(counts), next_at=min(self.forget_at.values(), default=None))
 
+    def _cause(self, row: Row) -> str:
+        why = cause_of(row["error"])
+        cause = why.key(row["service"])
+        known = self.causes.setdefault(
+            cause,
+            {"service": row["service"], "why": why, "total": 0, "first_at": row["ended_at"], "hours": {}},
+        )
+        hour = int(row["ended_at"] // 3600)
+        known["hours"][hour] = known["hours"].get(hour, 0) + 1
+        known |= {"why": why, "total": known["total"] + 1, "last_job": row["id"]}
+        known["last_at"] = max(known.get("last_at", 0.0), row["ended_at"])
+        return cause
+
     # ------------------------------------------------------------ reads
+
+    def _series(self, read: ReadSeries) -> Rows:
+        found = [
+            (at, name, figures)
+            for (name, step, at), figures in self.figures.items()
+            if step == read.step and name in (read.service or "", "") and read.since <= at < read.before
+        ]
+        marks = [mark for mark in self.marks if read.since <= mark.at < read.before]
+        if read.service is not None:
+            marks = [mark for mark in marks if mark.service in (None, read.service)]
+        return Rows(
+            series=sorted(found, key=lambda one: one[:2])[: 2 * read.limit], marks=marks[-read.limit :]
+        )
+
+    def _causes(self, read: ReadCauses) -> Rows:
+        failed = Counter(row["cause"] for row in self.rows.values() if row["state"] == "failed")
+        found = [
+            Cause(
+                *(cause, one["service"], *one["why"], failed[cause], one["total"]),
+                *(one["first_at"], one["last_at"], one["last_job"], one["hours"]),
+            )
+            for cause, one in self.causes.items()
+            if read.service in (None, one["service"])
+            if read.cursor is None or (one["last_at"], cause) < read.cursor
+        ]
+        found.sort(key=lambda one: (one.last_at, one.cause), reverse=True)
+        return Rows(causes=found[: read.limit], next=1 if len(found) > read.limit else None)
+
+    def _search(self, rows: list[Row], read: ReadSearch) -> Rows:
+        """All that there is is looked at, whatever the time."""
+        below = [row for row in rows if read.cursor is None or row["number"] < read.cursor]
+        found = [row for row in below if _matches(row, read.where) and _stands_in(row, read)]
+        page = found[: read.limit]
+        further = len(found) > read.limit
+        looked = [row for row in below if not further or row["number"] >= page[-1]["number"]]
+        unlisted: Row = {"attempts": (), "states": ()}
+        listed = [_light(row) | unlisted | {"error": listed_error(row["error"])} for row in page]
+        oldest = min((row["created_at"] for row in looked), default=None)
+        return Rows(
+            listed, next=page[-1]["number"] if further else None, looked=len(looked), looked_to=oldest
+        )
 
     def _history(self, row: Row, past: int = -1) -> list[Event]:
         events = sorted(self.histories.get(row["id"], []), key=lambda event: event[0])
@@ -290,4 +387,21 @@ def _matches(row: Row, where: Filter) -> bool:
         and (where.group is None or row["group"] == where.group)
         and (where.since is None or row["created_at"] >= where.since)
         and (where.before is None or row["created_at"] < where.before)
+        and (where.cause is None or row["cause"] == where.cause)
     )
+
+
+def _stands_in(row: Row, read: ReadSearch) -> bool:
+    escaped = json.dumps(read.text)[1:-1], json.dumps(read.text, ensure_ascii=False)[1:-1]
+    places = {
+        "id": row["id"].encode(),
+        "error": json.dumps(row["error"]).encode() if row["error"] is not None else b"",
+        "params": b"\0".join(row["body"]),
+        "result": b"\0".join(row["result"]),
+    }
+    forms = {text.encode("utf-8", "surrogatepass") for text in (read.text, *escaped)}
+    return any(form in places[place] for form in forms for place in read.places)
+
+
+def _key(row: Row) -> Key:
+    return row["rank"], row["number"]

@@ -28,6 +28,7 @@ from zmws.core.writes import (
     Verdict,
 )
 from zmws.store.base import Store
+from zmws.wire.causes import cause_of
 
 
 def test_an_update_changes_what_it_names(store: Store) -> None:
@@ -56,7 +57,8 @@ def test_an_ended_job_keeps_result_error_and_body(store: Store) -> None:
     write = insert("a")
     error = {"error": "e"}
     store.commit([write, update("a", state="running"), finish("a", "failed", result=(b"r",), error=error)])
-    expected = write.row | {"state": "failed", "result": (b"r",), "error": error}
+    expected = write.row | {"state": "failed", "ended_at": 50.0, "result": (b"r",), "error": error}
+    expected["cause"] = cause_of(error).key("S")
     assert job(store, "a", whole=False) == expected | {"body": (), "result": ()}
     assert job(store, "a") == expected | {"history": []}
 

@@ -226,7 +226,9 @@ def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
             "DROP INDEX jobs_scheduled; ALTER TABLE jobs DROP COLUMN by_wall; "
             "ALTER TABLE jobs DROP COLUMN saved; ALTER TABLE services DROP COLUMN defaults; "
             "ALTER TABLE services DROP COLUMN params; ALTER TABLE jobs DROP COLUMN meta; "
-            "ALTER TABLE services DROP COLUMN limits; PRAGMA user_version = 1;"
+            "ALTER TABLE services DROP COLUMN limits; ALTER TABLE jobs DROP COLUMN cause; "
+            "DROP TABLE causes; DROP TABLE caused; DROP TABLE series; DROP TABLE marks; "
+            "PRAGMA user_version = 1;"
             "CREATE INDEX jobs_scheduled ON jobs (ready_at, number, service, state) WHERE state = 'scheduled'"
         )
     store = opened(path)

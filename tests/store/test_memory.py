@@ -73,7 +73,17 @@ def test_results_errors_and_histories_fill_it_too() -> None:
     long = "x" * 100_000
     store.commit([insert("a"), insert("b"), insert("c"), insert("d")])
     store.commit([AppendToJob(size=100_000, job_id="a", kind="log", value=long, n=1, at=1.0)])
-    store.commit([FinishJob("b", {"state": "failed", "error": {"traceback": long}}, "S", 1.0, size=100_000)])
+    store.commit(
+        [
+            FinishJob(
+                "b",
+                {"state": "failed", "ended_at": 1.0, "error": {"traceback": long}},
+                "S",
+                1.0,
+                size=100_000,
+            )
+        ]
+    )
     store.commit([FinishJob("c", {"state": "complete", "result": (long.encode(),)}, "S", 1.0, size=100_000)])
     assert said(store.commit([insert("e")])) == [(FULL, "e")]
     prune(store, 1.0)

@@ -22,6 +22,7 @@ from zmws.core.options import ServiceOptions, job_options, job_options_of
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.series import Series
 from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
@@ -35,6 +36,7 @@ from zmws.core.writes import (
     ReadExpired,
     ReadScheduled,
     ReadUnfinished,
+    ReadUsual,
     ReadWaiting,
     Rows,
     Verdict,
@@ -80,10 +82,11 @@ class Broker:
         self.results = Results(turn, held, self.life, self.watchers, self.strangers)
         self.recovery = Recovery(turn, held, self.life)
         self.roster = Roster(turn, held, self.life, self.recovery, self.results, self.strangers, self.host)
+        self.series = Series(turn, held, self.roster, self.host)
         self.submission = Submission(turn, held, self.life, self.watchers)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers),
-            *(self.roster, self.submission, self.dispatch, self.host),
+            *(self.roster, self.submission, self.dispatch, self.series, self.host),
         )
         self.recovered = False
         self._probe = Reminder[None](lambda _: self._on_probe())
@@ -189,6 +192,8 @@ class Broker:
             self.life.backlog.scheduled_loaded(read, rows)
         elif isinstance(read, ReadExpired):
             self.life.expire_loaded(rows)
+        elif isinstance(read, ReadUsual):
+            self.series.recover(rows)
         else:
             self.desk.loaded(read, rows)
         self.dispatch.settle()
@@ -199,6 +204,8 @@ class Broker:
         self.recovery.recover(left, running)
         self.desk.leases.recover()
         self.recovered = True
+        self.roster.recovered()
+        self.series.start()
         count = len(running) + sum(n for *_, n in left.waiting) + sum(n for _, n in left.scheduled)
         if count:
             self.turn.note("info", f"{count} unfinished jobs recovered, {len(running)} of them running")
@@ -219,6 +226,11 @@ class Broker:
         """Do what is due."""
         self.turn.remind()
         self.dispatch.settle()
+
+    def stop(self) -> None:
+        """No input follows but what the store says."""
+        if self.recovered:
+            self.series.stop()
 
     def _on_probe(self) -> None:
         self.roster.probe_now()

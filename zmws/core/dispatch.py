@@ -14,6 +14,7 @@ from __future__ import annotations
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import Life
+from zmws.core.reasons import MAX_RUNNING, NO_WORKER, NOTHING, PAUSED, RATE, READING, SLOTS, SUSPECT
 from zmws.core.service import Service
 from zmws.core.taker import Taker
 from zmws.core.timers import Reminder
@@ -38,9 +39,17 @@ class Dispatch:
             service = self.held.services.get(name)
             if service is None:
                 continue
-            ring = service.ring
+            ring, clocks = service.ring, service.clocks
             if service.ready or service.parked or ring.reserved or (ring.overdue and ring):
                 self._dispatch(service)
+            elif clocks is None or (clocks.reason == NOTHING and not service.groups):
+                continue
+            self.turn_clocks(service)
+
+    def turn_clocks(self, service: Service) -> None:
+        """Why what waits of it does not start, from now on."""
+        if service.clocks is not None:
+            service.clocks.turn_to(why_waits(service, self.turn.now), self.turn.steady)
 
     def _on_allowed(self, service: Service) -> None:
         """The rate allows another start."""
@@ -172,3 +181,22 @@ class Dispatch:
         elif ring.workers:
             text = f"jobs of {service.name} that lost their worker wait for one with nothing in hand"
             self.turn.note_rarely(f"parked {service.name}", "warning", f"{text}, and none can get empty")
+
+
+def why_waits(service: Service, now: float) -> int:
+    """Why what waits does not start, when all that can be given has been."""
+    if not (service.ready or service.parked):
+        return READING if service.groups else NOTHING
+    ring = service.ring
+    if service.paused:
+        return PAUSED
+    if not (ring or ring.workers):
+        return NO_WORKER
+    limit = service.options.max_running
+    if limit is not None and len(service.running) >= limit:
+        return MAX_RUNNING
+    if ring and service.options.rate is not None:
+        at = service.may_start_at(now)
+        if at is not None and at > now:
+            return RATE
+    return SLOTS if service.ready else SUSPECT

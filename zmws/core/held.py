@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+from zmws.core.figures import Figures
 from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
+from zmws.core.reasons import Clocks
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
@@ -38,12 +40,13 @@ class Held:
         self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
         self.assignments: dict[bytes, Assignment] = {}  # by live token
         self.overflow = Overflow(turn)
+        self._own_figures = 0  # services with figures of their own
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
+        self.other = Figures()  # of all services that have none of their own (series.py)
         for name, options in configured.items():
-            self.services[name] = Service(name, options)
-            self.services[name].registered = True
+            self.new_service(name, options).registered = True
         self._configured = frozenset(configured)
 
     # ------------------------------------------------------------ jobs
@@ -75,9 +78,14 @@ class Held:
 
     def service_of(self, name: str) -> Service:
         """The service of a job's record, known or not."""
-        service = self.services.get(name)
-        if service is None:
-            service = self.services[name] = Service(name)
+        return self.services.get(name) or self.new_service(name)
+
+    def new_service(self, name: str, options: ServiceOptions | None = None) -> Service:
+        """A service that is not here yet. As many as may have figures of their own."""
+        own = self._own_figures < self.turn.limits.series_services_max
+        self._own_figures += own
+        figures = (Figures(), Clocks()) if own else (self.other, None)
+        service = self.services[name] = Service(name, options, *figures)
         return service
 
     def known(self, name: str) -> Service:
@@ -176,4 +184,5 @@ class Held:
         """A service that only a strict request named is forgotten with its last job, and one that an operator
         has forgotten with the last record."""
         if service.forgotten and not any(service.ended.values()) and service.name not in self.overflow:
-            self.services.pop(service.name, None)
+            known = self.services.pop(service.name, None)
+            self._own_figures -= known is not None and known.clocks is not None

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from zmws.core.figures import Histogram
+
+COMMITS = ("commits", "commit_s", "commit_writes")
+
+
+class Commits(Histogram):
+    """How long commits took, and what was in them: counted by whoever makes them, in any thread."""
+
+    __slots__ = ("writes",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def sums(self) -> tuple[float, ...]:
+        """In the order of COMMITS."""
+        return (sum(self.counts), self.sum_s, self.writes)
 
 
 @dataclass(slots=True)
@@ -19,5 +37,6 @@ class Host:
     store_waits_for: str | None = None  # what keeps commits waiting, in words
     descriptors: int = 0  # of the process: in use
     descriptors_max: int = 0  # and allowed
+    commits: Commits = field(default_factory=Commits)
     client: str = ""  # where its clients' socket is bound; workers are told
     news: str = ""  # and where that of the news is; clients are told

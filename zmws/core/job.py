@@ -181,6 +181,7 @@ def record(job: Job, lead: float) -> dict[str, Any]:
         "result": result,
         "result_kind": result_kind,
         "error": job.error,
+        "cause": job.cause,
         "attempts": [
             {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}
             for entry in job.attempts

@@ -19,7 +19,7 @@ from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Job
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S
 from zmws.core.service import Service
-from zmws.core.states import COMPLETE, FAILED, RUNNING, SCHEDULED, WAITING
+from zmws.core.states import CANCELLED, COMPLETE, FAILED, RUNNING, SCHEDULED, WAITING
 from zmws.core.taker import Assignment, Taker
 from zmws.core.timers import Reminder
 from zmws.core.tokens import make_token
@@ -61,16 +61,19 @@ class Life:
         held = self.held
         held.unfinished_memory_bytes += job.body_bytes + JOB_BYTES
         held.memory[job.id] = job
+        service = held.services[job.service]
+        service.figures.submitted += 1
         if not job.sync:
             callers, job.callers = job.callers, []
             for caller in callers:
                 self.watchers.accepted(job, caller, existing=False)
-        self._queue(held.services[job.service], job)
+        self._queue(service, job)
 
     def stored(self, job: Job) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
         self.held.stored[job.id] = job
         service = self.held.services[job.service]
+        service.figures.submitted += 1
         self.watchers.announce(job, None)
         if job.state == SCHEDULED:
             self._schedule(service, job)
@@ -211,7 +214,10 @@ class Life:
 
     def run(self, service: Service, job: Job, taker: Taker, token: bytes) -> Assignment:
         """It runs under this token from now on."""
-        turn = self.turn
+        turn, figures = self.turn, service.figures
+        figures.started += 1
+        # As its states have it; a step of the wall must not make more of it than there can be.
+        figures.wait.note(max(0.0, min(turn.wall - job.states[-1][1], turn.steady - job.ready_at)))
         job.move("dispatch", turn.wall)
         job.token, job.started_at = token, turn.wall
         job.worker, job.worker_ours = taker.name, taker.ours
@@ -248,6 +254,7 @@ class Life:
         turn = self.turn
         job.failures += count
         job.losses += cause == LOST
+        self.held.services[job.service].figures.attempts_failed += 1
         turn.counters[f"attempts_{cause}"] += 1
         self._attempt_over(job, why)
         if not retry or job.failures > job.retries or (job.sync and cause != LOST):
@@ -318,18 +325,24 @@ class Life:
 
     def _attempt_over(self, job: Job, why: Error | None) -> None:
         """The attempt is over as far as the job is concerned; what its taker holds is the taker's own."""
-        self._leave_taker(job)
-        job.ends_attempt(self.turn.wall, why, self.turn.limits.attempts_kept_max)
+        turn, assignment = self.turn, self._leave_taker(job)
+        if not assignment.ahead and job.started_at is not None:
+            figures, begun = self.held.services[job.service].figures, assignment.begun
+            figures.ran += 1
+            figures.run.note(max(0.0, turn.wall - job.started_at if begun is None else turn.now - begun))
+        job.ends_attempt(turn.wall, why, turn.limits.attempts_kept_max)
 
-    def _leave_taker(self, job: Job) -> None:
+    def _leave_taker(self, job: Job) -> Assignment:
         service = self.held.services[job.service]
         service.running.pop(job.id, None)
         assert job.token is not None, job
-        self.held.assignments.pop(job.token).job = None
+        assignment = self.held.assignments.pop(job.token)
+        assignment.job = None  # its token is live no more
         self.watchers.attempt_over(job.token)
         job.lease = job.deadline_at = None
         if service.options.max_running is not None:
             self.turn.wake(service.name)
+        return assignment
 
     def _backoff_s(self, job: Job) -> float:
         # Retry n counts from 0. The jitter spreads a crowd that failed together: 0.75 to 1.25.
@@ -372,6 +385,15 @@ class Life:
             job.error = {**why, "attempts": job.attempt}
         held.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
         service = held.services[job.service]
+        figures, state = service.figures, job.state
+        if state == COMPLETE:
+            figures.complete += 1
+        elif state == FAILED:
+            figures.failed += 1
+        elif state == CANCELLED:
+            figures.cancelled += 1
+        else:
+            figures.expired += 1
         if job.kind == STORED:
             self._finish(job, service)
         else:
@@ -433,7 +455,7 @@ _ENDED = (
     *("progress", "progress_text", "progress_at", "progress_n"),
 )
 _REVIVED = ("state", "failures", "losses", "ready_at", "by_wall", "rank", "events", "states")
-_CLEARED = ("expires_at", "error", "ended_at", "nonce")
+_CLEARED = ("expires_at", "error", "ended_at", "nonce", "cause")
 
 
 def _why_expired(job: Job) -> str:

@@ -40,6 +40,9 @@ class Limits:
     unknown_service_ttl_s: float = 60.0  # on `mdp` a job of an unknown service expires after this
     memory_keep_s: float = 60.0
     memory_keep_bytes_max: int = 64 * 1024 * 1024
+    series_services_max: int = 200  # services with figures of their own; the rest is counted as `other`
+    series_minutes_keep_s: float = 86_400.0  # of figures: a row a minute in the store
+    series_hours_keep_s: float = 90 * 86_400.0  # and a row an hour; marks are kept as long
     history_max: int = 100  # ended jobs that SERVER-HIST lists
     attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
     log_bytes_max: int = 1024 * 1024  # of captured log lines, a job

@@ -9,6 +9,7 @@
           undeliverable(peer, message, why)     a send that could not be made: `gone` or `full`
           connection_lost()                     some worker's connection broke
           tick()                                a deadline has come
+          stop()                                no peer is read any more
     out   take() -> Output or None;             next_deadline()
 
 Rule 1: whoever drives it (the server's loop, a transcript, the simulator) hands inputs in and carries out
@@ -61,7 +62,7 @@ class Node:
         self._gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, patience_s)
         self._turn = self.broker.turn
         self._free: list[Send] = []  # may leave, and has not been taken yet
-        self.stopping = False  # nothing gathers any more: what there is is committed at once
+        self._stopping = False  # nothing gathers any more: what there is is committed at once
 
     # ------------------------------------------------------------ in
 
@@ -104,6 +105,12 @@ class Node:
         """Do what is due."""
         self.broker.tick()
 
+    def stop(self) -> None:
+        """No peer is read any more: what there is is to be committed at once."""
+        if not self._stopping:
+            self._stopping = True
+            self.broker.stop()
+
     # ------------------------------------------------------------ out
 
     def take(self) -> Output | None:
@@ -112,7 +119,7 @@ class Node:
         self._pass_gate()
         batch = None
         if not gate.idle:
-            batch = gate.next_batch(math.inf if self.stopping else turn.now)
+            batch = gate.next_batch(math.inf if self._stopping else turn.now)
         sends = self._free
         if not (sends or batch is not None or gate.lists or turn.log or turn.cuts):
             return None

@@ -18,7 +18,7 @@ from zmws.core.turn import Turn
 from zmws.core.writes import Filter
 from zmws.wire.messages import Answer
 
-FILTER_KEYS = ("service", "state", "group", "since", "before")
+FILTER_KEYS = ("service", "state", "group", "since", "before", "cause")
 
 
 @dataclass(slots=True)

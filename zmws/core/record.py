@@ -89,6 +89,8 @@ class Record:
     meta: str | None = field(default=None, metadata=born(str | None, "large", "bulk"))
     # JSON that an attempt left for the next
     saved: str | None = field(default=None, metadata=later(str | None, "large", "bulk"))
+    # of a failed job: why, as others have failed too; the store says it (wire/causes.py)
+    cause: str | None = field(default=None, metadata=later(str | None))
     body: Frames = field(metadata=born(Frames, "apart"))
 
 

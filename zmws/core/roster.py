@@ -76,12 +76,18 @@ class Roster:
         self.host = host
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()  # ids of workers that are or were here
+        self._back_by = float("-inf")  # until then those come back that an earlier life of the broker knew
         self._drained: OrderedDict[_Process, None] = OrderedDict()  # who has been told DRAIN
         self._probed = float("-inf")
         self._probe_due = False
         self._check = Reminder(self.check, lambda s, at: self.by_peer.get(s.peer) is s and s.timer_at == at)
         self._probe_soon = Reminder[None](lambda _: self.probe_now())
         self._unblocked = Reminder(self._wake)
+
+    def recovered(self) -> None:
+        """Workers may come from now on."""
+        self._back_by = self.turn.now + self.turn.limits.reattach_grace
 
     def busy_peers(self) -> list[tuple[Peer, float]]:
         """Workers of ours that hold something, and after how many seconds of silence they are lost."""
@@ -116,6 +122,7 @@ class Roster:
         for name, told in offer.items():
             self.held.told(self.held.services[name], told.defaults, told.params)
         turn.counters["workers_ready"] += 1
+        self._count_start(session)
         if info is not None:
             self._greet(session, info.holding, info.finished)
             self.recovery.returned(session, named)
@@ -129,6 +136,18 @@ class Roster:
         self._announce("worker.ready", session)
         session.stand_in_line()
         return None
+
+    def _count_start(self, session: Session) -> None:
+        """A process of a worker was started, if it was not here before. Which those are that an earlier life
+        of the broker knew, is not known."""
+        seen = self._seen
+        if session.id not in seen and self.turn.now >= self._back_by:
+            for name in session.service_names:
+                self.held.services[name].figures.workers_started += 1
+        seen[session.id] = None
+        seen.move_to_end(session.id)
+        if len(seen) > self.turn.limits.sessions_max:
+            seen.popitem(last=False)
 
     def _slots_of(self, offered: Mapping[str, ServiceInfo]) -> dict[Ring, int | None] | None:
         """How many jobs of each of its services a worker takes at once; None if there are too many

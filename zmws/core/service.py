@@ -16,9 +16,11 @@ from itertools import chain, islice
 from typing import Any
 
 from zmws.core.ahead import RunTime
+from zmws.core.figures import Figures
 from zmws.core.group import Group
 from zmws.core.job import MEMORY, Job
 from zmws.core.options import ServiceOptions, with_defaults
+from zmws.core.reasons import Clocks
 from zmws.core.taker import Ring
 from zmws.core.writes import Key
 
@@ -29,8 +31,17 @@ STRICT_HEAD_START_S = 1e10
 class Service:
     """Jobs and workers of one name."""
 
-    def __init__(self, name: str, options: ServiceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: ServiceOptions | None = None,
+        figures: Figures | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        """`figures`, `clocks`: where it counts (series.py gives them out)."""
         self.name = name
+        self.figures = figures or Figures()
+        self.clocks = clocks  # None: why its jobs wait is not kept
         self.configured = options or ServiceOptions()
         # Options that a worker told, which go behind the configuration's. None: those that are stored fit no
         # more, and nothing of them holds.

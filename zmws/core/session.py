@@ -263,7 +263,7 @@ class Session(Taker):
                 return
             del self._ahead[assignment.token]
             self._left_ahead(assignment)
-            assignment.ahead = False
+            assignment.ahead, assignment.begun = False, self.turn.now
             job = assignment.job
             if job is not None and job.deadline_mono == NO_DEADLINE:
                 job.deadline_mono = self.turn.now + job.ttr

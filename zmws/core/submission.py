@@ -222,9 +222,7 @@ class Submission:
         """What was kept becomes jobs, as far as there is room again."""
         overflow, left = self.held.overflow, LET_IN_MAX
         for name in overflow.services(LOOK_MAX):
-            service = self.held.services.get(name)
-            if service is None:
-                service = self.held.services[name] = Service(name)
+            service = self.held.service_of(name)
             while left and (kept := overflow.first(name)) and self._memory_limit(service, kept[0]) is None:
                 left -= 1
                 peer, (body, reply_to, since, expires_s) = overflow.take(name)

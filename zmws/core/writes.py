@@ -144,7 +144,32 @@ class PruneJobs(Write):
     limit: int
 
 
-PATIENT = (UpdateJob, AppendToJob)  # but for revivals: nobody waits for them, unless an answer does
+@dataclass(slots=True)
+class WriteSeries(Write):
+    """What was counted in a minute, by the steady time at which it began: for each of these services, "" for
+    all together, its figures (series.py). They are added to those of that minute and of its hour that are
+    there. Minutes before `minutes_from` and hours and marks before `hours_from` are forgotten."""
+
+    at: int
+    figures: list[tuple[str, dict[str, Any]]]
+    minutes_from: float
+    hours_from: float
+
+
+@dataclass(slots=True)
+class WriteMark(Write):
+    """A mark in the series, at wall time `at`: a deploy, a start. `service`: of one alone. `by`: who made
+    it."""
+
+    at: float
+    kind: str
+    text: str
+    service: str | None = None
+    by: str | None = None
+
+
+# But for revivals: nobody waits for them, unless an answer does.
+PATIENT = (UpdateJob, AppendToJob, WriteSeries)
 WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
 _REFUSALS = frozenset({UNIQUE_CONFLICT, FULL, DISK_FULL, UNKNOWN})
 
@@ -242,6 +267,7 @@ class Filter:
     group: str | None = None
     since: float | None = None
     before: float | None = None
+    cause: str | None = None  # why they have failed (ReadCauses)
 
 
 @dataclass(slots=True)
@@ -268,9 +294,67 @@ class ReadJobs(Read):
     cursor: int | None = None
 
 
+@dataclass(slots=True)
+class ReadSearch(Read):
+    """As ReadJobs, of jobs in which a text stands: in one of `places` (id, error, params, result). Each page
+    looks at a bounded number of records, for a bounded time: `Rows.looked` says how many those were, and
+    `Rows.looked_to` when the oldest of them was created."""
+
+    where: Filter
+    text: str
+    places: tuple[str, ...]
+    limit: int = 100
+    cursor: int | None = None
+
+
+@dataclass(slots=True)
+class ReadSeries(Read):
+    """The figures of minutes (`step` 60) or hours (3600) that began from steady time `since` on and before
+    `before`, of a service and of all together (""), the earliest first, as (at, service, figures) in
+    `Rows.series`; and the marks of that time in `Rows.marks`. `service` None: of all together alone;
+    `step` 0: the marks alone."""
+
+    service: str | None
+    step: int
+    since: float
+    before: float
+    limit: int
+
+
+@dataclass(slots=True)
+class ReadUsual(Read):
+    """The hours from steady time `since` on, of all services, in `Rows.series`: for the core, at the
+    start."""
+
+    since: float
+
+
+@dataclass(slots=True)
+class ReadCauses(Read):
+    """Why jobs have failed, those that did so last first: Cause after Cause in `Rows.causes`. Goes on below
+    `cursor` (last_at, cause)."""
+
+    service: str | None
+    limit: int
+    cursor: tuple[float, str] | None = None
+
+
+@dataclass(slots=True)
+class ReadAhead(Read):
+    """How many stored jobs wait in a group before this key (rank, number): `Rows.next`, at most `limit`. And
+    the minutes of the service from `since` on, as ReadSeries has them."""
+
+    service: str
+    group: str | None
+    key: Key | None
+    since: float
+    limit: int
+
+
 # A fault while these are read is told to whoever asked; of all others the core itself has need.
-FOR_QUESTIONS = (ReadJob, ReadMatching, ReadJobs)
-FOR_PEOPLE = (ReadJobs,)  # answered by the reader; all other reads go in order with the writes
+FOR_PEOPLE = (ReadJobs, ReadSearch, ReadSeries, ReadCauses, ReadAhead)  # in no order with the writes
+FOR_QUESTIONS = (ReadJob, ReadMatching, *FOR_PEOPLE)
+SEARCHES = (ReadSearch,)  # of them, by a connection and a thread of their own
 
 
 class KnownService(NamedTuple):
@@ -281,6 +365,33 @@ class KnownService(NamedTuple):
     defaults: str | None = None
     params: str | None = None
     limits: str | None = None
+
+
+class SeriesMark(NamedTuple):
+    """WriteMark, as it is read."""
+
+    at: float
+    kind: str
+    text: str
+    service: str | None = None
+    by: str | None = None
+
+
+class Cause(NamedTuple):
+    """Why jobs of a service have failed. `failed`: how many are now; `total`: ever were.
+    `hours`: how many in each hour since 1970 of the last 24 in which one did, by the wall."""
+
+    cause: str
+    service: str
+    type: str | None
+    message: str
+    frame: str | None
+    failed: int
+    total: int
+    first_at: float
+    last_at: float
+    last_job: str
+    hours: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -304,6 +415,11 @@ class Rows:
     more: Key | None = None
     next: int | None = None
     unfinished: Unfinished | None = None
+    series: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+    marks: list[SeriesMark] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    looked: int = 0
+    looked_to: float | None = None
     fault: str | None = None  # of a read for a question: it could not be made, and why
 
 

@@ -51,7 +51,6 @@ _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _REPORTS_S = 0.02  # for what the store says, a turn
 _OUTBOX_RETRY_S = 0.001
-_STOP_S = 30.0  # for what is not yet written, at the end
 _GUARD_S = 0.1
 _SILENCE_S = 0.25
 _DESCRIPTORS_S = 0.5
@@ -93,7 +92,7 @@ class BrokerServer:
         self.holders = PeerConnections()  # of peers that requests are kept for
         self.descriptors = DescriptorWatch(broker.descriptors_warn_percent)
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
-        self._storekeeper = Storekeeper(store, self._context)
+        self._storekeeper = Storekeeper(store, self._context, self._host.commits)
         self._endpoints: dict[str, Endpoint] = {}
         self._poller = zmq.Poller()
         self._wake_r, self._wake_w = socket.socketpair()
@@ -276,7 +275,7 @@ class BrokerServer:
         if self._stopped_by:
             log.info("stopping: %s", self._stopped_by)
         until = time.monotonic() + _STOP_S
-        self.node.stopping = True
+        self.node.stop()
         self._flush()
         while (self._reports or not self.node.idle) and self.fault is None and time.monotonic() < until:
             self._storekeeper.reports.poll(0 if self._reports else 50)

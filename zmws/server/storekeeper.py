@@ -1,4 +1,4 @@
-"""The two threads that know the store: one commits and feeds the core, one answers lists.
+"""The three threads that know the store: one commits and feeds the core, one answers lists, one searches.
 
 Rule 1: only the writer touches the store's writing side; a slow commit never stops the loop. Short batches
         for a store in memory are the loop's own: to hand them over takes longer than they do.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -19,7 +20,8 @@ import zmq
 
 from zmws import sockets
 from zmws.core.gate import Batch
-from zmws.core.writes import FOR_QUESTIONS, Read, Rows, Verdict
+from zmws.core.host import Commits
+from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
 AT_ONCE_ROWS = 200  # of a batch that is committed without a thread: a few milliseconds
@@ -36,10 +38,12 @@ class Report:
 
 
 class Storekeeper:
-    """The writer's and the reader's thread behind two queues."""
+    """The writer's, the reader's and the searcher's thread, each behind a queue."""
 
-    def __init__(self, store: Store, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, store: Store, context: zmq.Context[zmq.Socket[bytes]], commits: Commits) -> None:
+        """`commits`: where it is counted how long they take."""
         self._store = store
+        self._commits = commits
         self._context = context
         self._at_once = store.durability == "memory"
         self._closing = False
@@ -49,9 +53,11 @@ class Storekeeper:
         self.reports.bind(self._endpoint)
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._lists: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
+        self._searches: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._write_all, name="zmws-writer", daemon=True),
-            threading.Thread(target=self._list_all, name="zmws-reader", daemon=True),
+            threading.Thread(target=self._list_all, args=(self._lists,), name="zmws-reader", daemon=True),
+            threading.Thread(target=self._list_all, args=(self._searches,), name="zmws-search", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -76,7 +82,7 @@ class Storekeeper:
 
     def read_list(self, read: Read) -> None:
         """Hand over a read for people; its report follows."""
-        self._lists.put(read)
+        (self._searches if isinstance(read, SEARCHES) else self._lists).put(read)
 
     def take(self) -> list[Report]:
         """The reports that have come in."""
@@ -88,11 +94,12 @@ class Storekeeper:
         return reports
 
     def close(self) -> None:
-        """End both threads, then the store."""
+        """End the threads, then the store."""
         self._closing = True
         self._store.give_up()  # a commit that waits for the host would never let its thread end
         self._batches.put(None)
         self._lists.put(None)
+        self._searches.put(None)
         for thread in self._threads:
             thread.join()
         self.reports.close(linger=0)
@@ -116,11 +123,18 @@ class Storekeeper:
 
     def _made(self, batch: Batch) -> Report:
         try:
-            verdicts = self._store.commit(batch.writes) if batch.writes else []
+            verdicts = self._commit(batch) if batch.writes else []
             loaded = deque((read, self._read(read)) for read in batch.reads)
             return Report(batch.seq, verdicts, loaded)
         except BaseException as fault:
             return Report(batch.seq, fault=fault)
+
+    def _commit(self, batch: Batch) -> list[Verdict]:
+        began = time.monotonic()
+        verdicts = self._store.commit(batch.writes)
+        self._commits.note(time.monotonic() - began)
+        self._commits.writes += len(batch.writes)
+        return verdicts
 
     def _write_all(self) -> None:
         bell = self._bell()
@@ -129,9 +143,9 @@ class Storekeeper:
             bell.send(b"")
         bell.close()
 
-    def _list_all(self) -> None:
+    def _list_all(self, wanted: queue.SimpleQueue[Read | None]) -> None:
         bell = self._bell()
-        while (read := self._lists.get()) is not None:
+        while (read := wanted.get()) is not None:
             if self._closing:
                 continue
             try:

@@ -54,6 +54,8 @@ class StoreSettings:
     cache_bytes: int = 16 * MIB
     check: float = 2.0
     open_patience: float = 10.0
+    search_time: float = 0.2
+    causes_max: int = 1_000
     memory_bytes_max: int = 512 * MIB
     memory_ended_max: int = 100_000
 

@@ -105,6 +105,9 @@ _BROKER = {
     "unknown_service_ttl": _seconds("on `mdp` a job of an unknown service waits this long"),
     "memory_keep": _seconds('results of jobs of durability "memory" are kept this long'),
     "memory_keep_bytes_max": _bytes("and at most so much of them"),
+    "series_services_max": _count("services with figures of their own; the rest counts as `other`"),
+    "series_minutes_keep": _seconds("figures are kept by the minute for so long"),
+    "series_hours_keep": _seconds("and by the hour, as marks are"),
     "history_max": _count("ended jobs that SERVER-HIST lists"),
     "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
     "log_bytes_max": _bytes("log lines kept per job"),
@@ -134,6 +137,8 @@ _STORE = {
     "cache_bytes": _bytes("of sqlite: pages of the file kept in memory", MIB),
     "check": _seconds("of sqlite: seconds that the start looks for damage, at most", HOUR_S),
     "open_patience": _seconds("of sqlite: seconds that the start waits for another program's lock", HOUR_S),
+    "search_time": _seconds("one page of a search takes this long, at most", 10.0),
+    "causes_max": _count("causes of failures that are told apart; what is more counts as one"),
     "memory_bytes_max": _bytes("of memory: new jobs are refused past this"),
     "memory_ended_max": _count("of memory: ended jobs that are kept, the newest"),
 }

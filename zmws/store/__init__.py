@@ -17,7 +17,9 @@ def open_store(settings: Settings) -> Store:
     if path is None:
         from zmws.store.sqlite.memory import MemoryStore
 
-        return MemoryStore(known.memory_bytes_max, known.memory_ended_max)
+        return MemoryStore(
+            known.memory_bytes_max, known.memory_ended_max, known.search_time, known.causes_max
+        )
     from zmws.store.sqlite.disk import SqliteStore
 
     return SqliteStore(
@@ -27,5 +29,7 @@ def open_store(settings: Settings) -> Store:
         cache_bytes=known.cache_bytes,
         check_s_max=known.check,
         open_patience_s=known.open_patience,
+        search_s_max=known.search_time,
+        causes_max=known.causes_max,
         own_folder=settings.store_folder,
     )

@@ -14,6 +14,7 @@ import json
 from typing import Any
 
 from zmws.errors import BadJson, ProtocolError
+from zmws.wire.causes import cause_of
 from zmws.wire.messages import (
     Beat,
     Log,
@@ -139,11 +140,14 @@ def failure(frames: tuple[bytes, ...]) -> Report:
 
 def failure_of(said: dict[str, Any], text: str) -> Report:
     """A failure as an object tells it, `text` where that has no words of its own."""
-    error = {"code": "job_failed", "error": text}
+    error: dict[str, Any] = {"code": "job_failed", "error": text}
     for name in _ERROR_TEXTS:
         word = said.get(name)
         if isinstance(word, str):
             error[name] = printable(word, ERROR_TEXT_MAX)
+    if isinstance(said.get("cause"), dict):
+        cause = cause_of(said)._asdict()
+        error["cause"] = {name: word and printable(word, len(word)) for name, word in cause.items()}
     if error["code"] == "worker_lost":
         error["code"] = "job_failed"  # that is for the broker to say
     delay = said.get("delay")

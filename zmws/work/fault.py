@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zmws.errors import BadParams, BadResult
+from zmws.wire.causes import cause_of
 from zmws.work.raised import Fail, Retry
 
 TRACEBACK_MAX = 20_000  # characters of a traceback that are kept: the end, where the fault is
@@ -55,6 +56,7 @@ def encode_fault(fault: BaseException) -> dict[str, Any]:
     }
     if is_a(fault, BadResult):
         told["code"] = "bad_result"
+    told["cause"] = cause_of(told)._asdict()
     return told
 
 

@@ -136,6 +136,8 @@ def test_the_statistics_count_what_there_is() -> None:
     scene.submit("inserting")
     stats = scene.ask("zmws.stats")[1]
     limits, counters = stats.pop("limits"), stats.pop("counters")
+    rates = stats.pop("rates")
+    assert rates["submitted"] == 1.5 and rates["started"] == 0.5, "3 and 1 in 2 seconds"
     assert limits == {f.name: getattr(scene.core.turn.limits, f.name) for f in fields(Limits)}
     assert limits["history_max"] == 7 and counters == {"workers_ready": 1}
     assert stats == {

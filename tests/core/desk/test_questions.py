@@ -14,7 +14,15 @@ from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)
 TOKEN = "j/1/x"
-NEEDED = {"id": "j", "service": "E", "token": TOKEN, "lease": "l", "seconds": 1, "kind": "log"}
+NEEDED = {
+    "id": "j",
+    "service": "E",
+    "token": TOKEN,
+    "lease": "l",
+    "seconds": 1,
+    "kind": "log",
+    "text": "a deploy",
+}
 INSTANT = 1_700_000_000.0
 
 
@@ -51,6 +59,10 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.service", {"service": "E"}),
         ("zmws.workers", {}),
         ("zmws.stats", {}),
+        ("zmws.series", {"step": "second"}),
+        ("zmws.mark", {"text": "a deploy"}),
+        ("zmws.failures", {"limit": 50}),
+        ("zmws.why", {"id": "j"}),
     ],
 )
 def test_what_a_question_needs_and_what_it_has_if_nothing_is_said(
@@ -70,7 +82,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 24
+    assert len(QUESTIONS) == 28
 
 
 @pytest.mark.parametrize(
@@ -87,6 +99,11 @@ def test_every_question_is_in_the_table_above() -> None:
         ("zmws.jobs", "service", ["E", ""], [7, "a\n"]),
         ("zmws.jobs", "state", list(STATES), ["", "done", 7]),
         ("zmws.jobs", "group", ["g"], ["\x00", 1]),
+        ("zmws.jobs", "cause", ["0f"], ["", 1]),
+        ("zmws.jobs", "q", ["a text", "x" * 255], ["", "x" * 256, 7]),
+        ("zmws.jobs", "places", ["all", "names"], ["", "params"]),
+        ("zmws.series", "step", ["second", "minute", "hour"], ["", "day", 60]),
+        ("zmws.mark", "text", ["deploy 1.4"], ["", "x" * 256]),
         ("zmws.cancel", "ask", ["a", "x" * 64], ["", "x" * 65, "\n", 7]),
         ("zmws.report", "by", ["me and you"], ["", 7]),
         ("zmws.lease", "wait", [0, 100], [-1, 100.5]),
@@ -148,7 +165,7 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "copy limit cancel retry delete purge pause resume forget drain extend report"
+    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

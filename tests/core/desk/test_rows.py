@@ -174,7 +174,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     told |= {"workers": 1, "services": 2, "memory_jobs": 4, "stored_jobs_held": 2, "waits": 1}
     told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}
     assert {name: stats[name] for name in told} == told and overflow.bytes == 3 * (400 + 64 + 2)
-    assert set(stats) == {*told, "counters", "limits"}
+    assert set(stats) == {*told, "counters", "limits", "rates"}
     assert stats["counters"]["strict_requests_held"] == 3 and list(stats["counters"]) == sorted(
         stats["counters"]
     )

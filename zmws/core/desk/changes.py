@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-_VERBS = "cancel copy delete drain extend forget limit pause purge report resume retry"
+_VERBS = "cancel copy delete drain extend forget limit mark pause purge report resume retry"
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS.split())

@@ -5,7 +5,7 @@ Rule 1: whoever looks on never delays a job: what memory knows is answered at on
 Rule 2: an answer about a job waits for the job's last write, so that nobody is told of what a crash
         could undo.
 Rule 3: zmws.* answers a status of three digits and one JSON frame; from 400 on the JSON is an ERROR.
-Rule 4: a family of services is a file: records, lists, submitting, operations, leases.
+Rule 4: a family of services is a file: records, lists, insight, submitting, operations, leases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zmws.core.asks import Asks
+from zmws.core.desk.insight import Inquiry, Insight
 from zmws.core.desk.leases import Leases
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operation, Operations
@@ -29,10 +30,21 @@ from zmws.core.life import Life
 from zmws.core.question import Question
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.series import Series
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Waiters, Watch, Watchers
-from zmws.core.writes import Read, ReadJob, ReadJobs, ReadMatching, Rows
+from zmws.core.writes import (
+    FOR_PEOPLE,
+    Read,
+    ReadCauses,
+    ReadJob,
+    ReadJobs,
+    ReadMatching,
+    ReadSearch,
+    ReadSeries,
+    Rows,
+)
 from zmws.wire.messages import Answer, ClientRequest
 from zmws.wire.values import without_raw
 
@@ -50,6 +62,7 @@ class Desk:
         roster: Roster,
         submission: Submission,
         dispatch: Dispatch,
+        series: Series,
         host: Host,
     ) -> None:
         self.turn = turn
@@ -60,7 +73,8 @@ class Desk:
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
-        self._lists = lists = Lists(turn, held, watchers, roster, self.host)
+        self._lists = lists = Lists(turn, held, watchers, roster, series, self.host)
+        self._insight = insight = Insight(turn, held, series, lists)
         self._submitting = submitting = Submitting(turn, held, watchers, submission, dispatch)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,
@@ -88,6 +102,10 @@ class Desk:
             "zmws.peek": lists.peek,
             "zmws.workers": lists.workers,
             "zmws.stats": lists.stats,
+            "zmws.series": insight.series,
+            "zmws.mark": insight.mark,
+            "zmws.failures": insight.failures,
+            "zmws.why": insight.why,
         }
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
@@ -177,7 +195,7 @@ class Desk:
     def loaded(self, read: Read, rows: Rows) -> None:
         """A record or a page has been read, or could not be; by now the job may be in memory."""
         asker = read.asker
-        if isinstance(read, ReadJobs):
+        if isinstance(read, FOR_PEOPLE):
             self._lists.read_done()
         elif isinstance(asker, Question) and asker.service not in ("zmws.report", "zmws.copy"):
             self._records.read_done()
@@ -189,6 +207,8 @@ class Desk:
             return
         if isinstance(asker, Operation):
             self._answer(asker.question, lambda question, read: self._operation_loaded(read, rows), read)
+        elif isinstance(asker, Inquiry):
+            self._answer(asker.question, lambda _, read: self._inquiry_loaded(asker, read, rows), read)
         elif isinstance(asker, Waiters):
             self._records.end_waits(asker, rows)
         elif isinstance(asker, Watch):
@@ -200,7 +220,7 @@ class Desk:
         """Who is answered by what has been read."""
         if isinstance(asker, Question):
             return [asker]
-        if isinstance(asker, Operation):
+        if isinstance(asker, (Operation, Inquiry)):
             return [asker.question]
         if isinstance(asker, Waiters):
             return [Question(self.turn, caller, "zmws.wait", {}) for caller in asker.callers]
@@ -213,9 +233,19 @@ class Desk:
         else:
             self.operations.job_loaded(read.asker, _job_id(read), rows)
 
+    def _inquiry_loaded(self, inquiry: Inquiry, read: Read, rows: Rows) -> None:
+        if isinstance(read, ReadJob):
+            self._insight.job_loaded(inquiry, rows)
+        else:
+            self._insight.why_loaded(inquiry, rows)
+
     def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
-        if isinstance(read, ReadJobs):
+        if isinstance(read, (ReadJobs, ReadSearch)):
             return self._lists.loaded(question, rows)
+        if isinstance(read, ReadSeries):
+            return self._insight.series_loaded(question, read, rows)
+        if isinstance(read, ReadCauses):
+            return self._insight.failures_loaded(question, rows)
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
         if question.service == "zmws.copy":
@@ -227,6 +257,7 @@ class Desk:
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
+    *("zmws.series", "zmws.failures", "zmws.why"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

@@ -16,16 +16,22 @@ from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
 from zmws.core.question import Question, known_service
 from zmws.core.roster import Roster
+from zmws.core.series import Series
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import Filter, ReadJobs, Rows, job_of
+from zmws.core.writes import Filter, Read, ReadJobs, ReadSearch, Rows, job_of
+
+PLACES = ("id", "error", "params", "result")  # where a search looks
 
 
 class Lists:
     """Answers about many."""
 
-    def __init__(self, turn: Turn, held: Held, watchers: Watchers, roster: Roster, host: Host) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, watchers: Watchers, roster: Roster, series: Series, host: Host
+    ) -> None:
+        self._series = series
         self._turn = turn
         self._held = held
         self._watchers = watchers
@@ -39,6 +45,14 @@ class Lists:
             "SERVER-WORKERS": self._server_workers,
         }
 
+    def read(self, question: Question, read: Read) -> None:
+        """Ask the store for something that a person looks at; what is too much at once is refused."""
+        if self._lists_asked >= self._turn.limits.lists_max:
+            text = "too many lists are being made already (lists_max)"
+            return question.refuse(429, "too_many_lists", text)
+        self._lists_asked += 1
+        return self._turn.reads.append(read)
+
     def read_done(self) -> None:
         """A list has been read, or could not be."""
         self._lists_asked -= 1
@@ -46,19 +60,23 @@ class Lists:
     def loaded(self, question: Question, rows: Rows) -> None:
         """A page of zmws.jobs has been read."""
         page = [summary(job_of(row), self._turn.lead) for row in rows.rows]
-        question.answer(200, {"jobs": page, "next": _cursor(rows.next)})
+        told: dict[str, Any] = {"jobs": page, "next": _cursor(rows.next)}
+        if "q" in question.asked:
+            told |= {"looked": rows.looked, "looked_to": iso(rows.looked_to)}
+        question.answer(200, told)
 
     def jobs(self, question: Question) -> None:
         """zmws.jobs: a page of them."""
-        asked, limits = question.asked, self._turn.limits
+        asked = question.asked
         limit, below, where = asked["limit"], asked.get("cursor"), question.filter()
         if not asked.get("memory"):
-            if self._lists_asked >= limits.lists_max:
-                text = "too many lists are being made already (lists_max)"
-                return question.refuse(429, "too_many_lists", text)
-            self._lists_asked += 1
-            self._turn.reads.append(ReadJobs(question, where, limit, below))
-            return None
+            if "q" in asked:
+                places = PLACES[:2] if asked.get("places") == "names" else PLACES
+                return self.read(question, ReadSearch(question, where, asked["q"], places, limit, below))
+            return self.read(question, ReadJobs(question, where, limit, below))
+        if "q" in asked:
+            text = "'q' searches stored jobs, and memory jobs are no such"
+            return question.refuse(400, "bad_request", text)
         matching = [job for job in self._held.memory.values() if _matches(job, where, below)]
         matching.sort(key=lambda job: job.number, reverse=True)
         page = [summary(job, self._turn.lead) for job in matching[:limit]]
@@ -133,6 +151,7 @@ class Lists:
                 "waits": self._watchers.waits_count,
                 "strict_held": held.overflow.count,
                 "strict_held_bytes": held.overflow.bytes,
+                "rates": self._series.rates(),
                 "counters": dict(sorted(self._turn.counters.items())),
                 "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
             },
@@ -204,4 +223,5 @@ def _matches(job: Job, where: Filter, below: int | None) -> bool:
         and (where.group is None or job.group == where.group)
         and (where.since is None or job.created_at >= where.since)
         and (where.before is None or job.created_at < where.before)
+        and where.cause is None  # only the store says one
     )

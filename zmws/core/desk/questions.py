@@ -39,6 +39,7 @@ _FILTER = {
     "group": Row("name"),
     "since": Row("time"),
     "before": Row("time"),
+    "cause": Row("key"),
 }
 # Of all that change something: the asker's id for the question (asks.py), and who acts, for the log.
 _ASK = {"ask": Row("word"), "by": Row("word")}
@@ -61,6 +62,8 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "limit": Row("int", default=100, low=1, high="list_rows_max"),
         "cursor": Row("page"),
         "memory": _FLAG,
+        "q": Row("key"),
+        "places": Row("choice", choices=("all", "names")),
     },
     "zmws.cancel": _MANY,
     "zmws.retry": _MANY,
@@ -110,6 +113,19 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "delay": Row("seconds"),
         **_ASK,
     },
+    "zmws.series": {
+        "service": Row("service"),
+        "step": Row("choice", choices=("second", "minute", "hour"), default="second"),
+        "since": Row("time"),
+        "before": Row("time"),
+    },
+    "zmws.mark": {"text": Row("key", needed=True), "service": Row("service"), **_ASK},
+    "zmws.failures": {
+        "service": Row("service"),
+        "limit": Row("int", default=100, low=1, high="list_rows_max"),
+        "cursor": Row("key"),
+    },
+    "zmws.why": {"id": _ID},
     "zmws.services": {},
     "zmws.service": {"service": _SERVICE},
     "zmws.workers": {},

@@ -18,14 +18,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from zmws.core.writes import FOR_PEOPLE, FOR_QUESTIONS, Read, Rows, Verdict, Write
+from zmws.core.writes import FOR_PEOPLE, FOR_QUESTIONS, Read, ReadSearch, Rows, Verdict, Write
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite.patience import Patience, is_locked, locked
 from zmws.store.sqlite.reads import Reads
+from zmws.store.sqlite.search import Search
 from zmws.store.sqlite.space import Space
 from zmws.store.sqlite.sql_files import SQL_FOLDER, Migration, migrations, queries
-from zmws.store.sqlite.writer import Writer
+from zmws.store.sqlite.writer import CAUSES_MAX, Writer
 
 PAGE_BYTES = 4096
 WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
@@ -53,12 +54,15 @@ class SqliteStore:
         check_s_max: float = 2.0,
         open_patience_s: float = 10.0,
         synchronous: str = "FULL",
+        search_s_max: float = 0.2,
+        causes_max: int = CAUSES_MAX,
         sql_folder: Path = SQL_FOLDER,
         own_folder: Path | None = None,
     ) -> None:
         """`own_folder`: the one that may be made."""
         self.path = path
         self._queries = queries()
+        self._causes_max = causes_max
         self._patience = Patience(path)
         self._space = Space(path, reserve_bytes, free_bytes_min)
         # When the disk is full, what the WAL holds must still fit into the file, by way of the reserve.
@@ -80,6 +84,7 @@ class SqliteStore:
             undo.pop_all()
         self._reads = Reads(self._connection, self._queries, self._writer.counts)
         self._lists = Reads(self._reader, self._queries, self._writer.counts)
+        self._search = Search(self._searcher, search_s_max)
         self._space.prepare()
 
     @property
@@ -110,7 +115,7 @@ class SqliteStore:
         reads = self._lists if isinstance(read, FOR_PEOPLE) else self._reads
         while True:
             try:
-                rows = reads.answer(read)
+                rows = self._search.answer(read) if isinstance(read, ReadSearch) else reads.answer(read)
             except sqlite3.Error as wrong:
                 waits = is_locked(wrong) and not isinstance(read, FOR_QUESTIONS)
                 if waits and self._patience.wait_for_lock():
@@ -128,6 +133,7 @@ class SqliteStore:
         """Let go of everything; what has been committed is then in the file itself."""
         self.give_up()
         try:
+            self._searcher.close()
             self._reader.close()
             self._connection.close()
         except sqlite3.Error as wrong:
@@ -163,11 +169,13 @@ class SqliteStore:
             self._set_up(cache_bytes, synchronous)
             sqlite_file.require_whole(self._connection, path, check_s_max, self._queries["quick_check"])
             sqlite_file.migrate(self._connection, path, steps)
-            self._writer = Writer(self._connection, self._queries)
-            self._reader = undo.enter_context(
-                contextlib.closing(sqlite_file.connect(path, "ro", READER_PATIENCE_S))
+            self._writer = Writer(self._connection, self._queries, self._causes_max)
+            self._reader, self._searcher = (
+                undo.enter_context(contextlib.closing(sqlite_file.connect(path, "ro", READER_PATIENCE_S)))
+                for _ in range(2)
             )
-            self._reader.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
+            for connection in (self._reader, self._searcher):
+                connection.execute(f"PRAGMA cache_size = {-READER_CACHE_BYTES // 1024}")
             undo.pop_all()
 
     # ------------------------------------------------------------ transactions

@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from zmws.core.writes import FOR_PEOPLE, FinishJob, Pruned, Read, Rows, Verdict, Write
+from zmws.core.writes import FOR_PEOPLE, FinishJob, Pruned, Read, ReadSearch, Rows, Verdict, Write
 from zmws.errors import StoreError
 from zmws.store.sqlite.reads import Reads
+from zmws.store.sqlite.search import Search
 from zmws.store.sqlite.sql_files import migrations, queries
-from zmws.store.sqlite.writer import Writer
+from zmws.store.sqlite.writer import CAUSES_MAX, Writer
 
 LIST_ROWS = 100  # that one statement of a list looks at
 LOOK_BYTES = 1024 * 1024  # that come in before the size is looked at again
@@ -35,7 +36,13 @@ class MemoryStore:
     refuses_inserts = False  # it refuses by size, one by one
     waits_for: str | None = None
 
-    def __init__(self, bytes_max: int = 512 * 1024 * 1024, ended_max: int = 100_000) -> None:
+    def __init__(
+        self,
+        bytes_max: int = 512 * 1024 * 1024,
+        ended_max: int = 100_000,
+        search_s_max: float = 0.2,
+        causes_max: int = CAUSES_MAX,
+    ) -> None:
         self._bytes_max = bytes_max
         self._ended_max = ended_max
         self._queries = queries()
@@ -45,12 +52,13 @@ class MemoryStore:
         for migration in migrations():
             self._connection.executescript(migration.text)
         self._connection.executescript(self._queries["index_of_ends"])
-        self._writer = Writer(self._connection, self._queries)
+        self._writer = Writer(self._connection, self._queries, causes_max)
         waiting, taken = threading.Lock(), threading.Lock()
         self._turn = _Turn(waiting, taken, of_batch=True)
         turn = _Turn(waiting, taken, of_batch=False)
         self._reads = Reads(self._connection, self._queries, self._writer.counts)
         self._lists = Reads(self._connection, self._queries, self._writer.counts, turn, LIST_ROWS)
+        self._search = Search(self._connection, search_s_max, turn, LIST_ROWS)
         self._empty_bytes = self._used_bytes()
         self._room, self._taken = bytes_max, 0  # what there was at the last look, and what came since
         self._dropped: Counter[tuple[str, str]] = Counter()  # for ended_max, not yet reported
@@ -72,6 +80,8 @@ class MemoryStore:
     def read(self, read: Read) -> Rows:
         """Answer a read; those for people in the reader's thread."""
         with self._told():
+            if isinstance(read, ReadSearch):
+                return self._search.answer(read)
             if isinstance(read, FOR_PEOPLE):
                 return self._lists.answer(read)
             with self._turn:

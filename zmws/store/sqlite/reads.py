@@ -9,6 +9,7 @@ Rule 3: a list walks the numbers in windows and stops when its time is up: it is
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -22,12 +23,16 @@ from zmws.core.writes import (
     Key,
     KnownService,
     Read,
+    ReadAhead,
+    ReadCauses,
     ReadExpired,
     ReadJob,
     ReadJobs,
     ReadMatching,
     ReadScheduled,
+    ReadSeries,
     ReadUnfinished,
+    ReadUsual,
     ReadWaiting,
     Row,
     Rows,
@@ -35,6 +40,8 @@ from zmws.core.writes import (
     size_of,
 )
 from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
+from zmws.store.sqlite.causes import cause_from
+from zmws.store.sqlite.series import MINUTE, line_from, mark_from
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
@@ -77,6 +84,14 @@ class Reads:
             return self._expired(read)
         if isinstance(read, ReadMatching):
             return self._matching(read)
+        if isinstance(read, ReadSeries):
+            return self._series(read)
+        if isinstance(read, ReadCauses):
+            return self._causes(read)
+        if isinstance(read, ReadAhead):
+            return self._ahead(read)
+        if isinstance(read, ReadUsual):
+            return Rows(series=[line_from(one) for one in self._all("series_of_all", int(read.since))])
         if isinstance(read, ReadJobs):
             states = None if read.where.state is None else (read.where.state,)
             below = _NUMBER_MAX if read.cursor is None else read.cursor
@@ -154,6 +169,33 @@ class Reads:
             row["log_bytes"] = max(row["log_bytes"], log_bytes or 0)
         return Rows(running, unfinished=unfinished)
 
+    # ------------------------------------------------------------ figures and causes
+
+    def _series(self, read: ReadSeries) -> Rows:
+        since, before = int(read.since), int(read.before)
+        names = (read.service or "", "", read.step, since, before, 2 * read.limit)
+        series = [line_from(one) for one in self._all("series", *names)] if read.step else []
+        found = self._all("marks", read.since, read.before, read.service, read.service, read.limit)
+        return Rows(series=series, marks=[mark_from(one) for one in reversed(found)])
+
+    def _causes(self, read: ReadCauses) -> Rows:
+        last_at, cause = read.cursor or (math.inf, "")
+        if read.service is None:
+            found = self._all("causes", last_at, cause, read.limit + 1)
+        else:
+            found = self._all("causes_of_service", read.service, last_at, cause, read.limit + 1)
+        causes = [cause_from(one) for one in found]
+        return Rows(causes=causes[: read.limit], next=1 if len(causes) > read.limit else None)
+
+    def _ahead(self, read: ReadAhead) -> Rows:
+        count = None
+        if read.key is not None:
+            rank, number = read.key
+            values = (read.service, read.group or "", rank, rank, number, read.limit)
+            count = self._all("ahead", *values)[0][0]
+        names = (read.service, "", MINUTE, int(read.since), _NUMBER_MAX, 4 * read.limit)
+        return Rows(series=[line_from(one) for one in self._all("series", *names)], next=count)
+
     # ------------------------------------------------------------ lists
 
     def _matching(self, read: ReadMatching) -> Rows:
@@ -175,6 +217,8 @@ class Reads:
         columns: tuple[str, ...],
     ) -> Rows:
         """Jobs with above < number < below."""
+        if where.cause is not None:
+            return self._of_cause(where, where.cause, states, above, below, limit, order, columns)
         if states is not None:
             states = [state for state in states if self._may_have(where, state)]
             if not states:
@@ -184,6 +228,39 @@ class Reads:
                 wanted = sorted((n for n in numbers if above < n < below), reverse=order == "DESC")
                 return self._rows_of(wanted, where, states, limit, columns)
         return self._walk(where, states, above, below, limit, order, columns)
+
+    def _of_cause(
+        self,
+        where: Filter,
+        cause: str,
+        states: Sequence[str] | None,
+        above: int,
+        below: int,
+        limit: int,
+        order: str,
+        columns: tuple[str, ...],
+    ) -> Rows:
+        """Jobs that are failed for one cause."""
+        text = (
+            f"SELECT number FROM caused WHERE cause = ? AND number > ? AND number < ? ORDER BY number {order}"
+        )
+        until = time.monotonic() + PAGE_S
+        rows: list[Row] = []
+        while True:
+            values = (cause, above, below, self._rows_max)
+            numbers = [number for (number,) in self._fetch(f"{text} LIMIT ?", values)]
+            found = self._rows_of(numbers, where, states, limit - len(rows), columns)
+            rows += found.rows
+            if found.next is not None or len(rows) == limit:
+                return Rows(rows, next=rows[-1]["number"])
+            if len(numbers) < self._rows_max:
+                return Rows(rows)
+            if time.monotonic() > until:
+                return Rows(rows, next=numbers[-1])
+            if order == "DESC":
+                below = numbers[-1]
+            else:
+                above = numbers[-1]
 
     def _may_have(self, where: Filter, state: str) -> bool:
         if state not in FINAL_STATES:
@@ -216,11 +293,11 @@ class Reads:
         self,
         numbers: list[int],
         where: Filter,
-        states: Sequence[str],
+        states: Sequence[str] | None,
         limit: int,
         columns: tuple[str, ...],
     ) -> Rows:
-        terms, values = _terms(where, states)
+        terms, values = terms_of(where, states)
         text = f"SELECT {names(columns)} FROM jobs WHERE {' AND '.join(['number = ?', *terms])}"
         rows: list[Row] = []
         for number in numbers:
@@ -241,8 +318,8 @@ class Reads:
         columns: tuple[str, ...],
     ) -> Rows:
         """Window after window along the numbers, until there are enough, or the time is up."""
-        path, path_values = _path(where, states)
-        terms, values = _terms(where, states)
+        path, path_values = path_of(where, states)
+        terms, values = terms_of(where, states)
         all_terms = " AND ".join([*path, *terms, "number > ?", "number < ?"])
         text = f"SELECT {names(columns)} FROM jobs WHERE {all_terms} ORDER BY number {order} LIMIT ?"
         edge = f"SELECT number FROM jobs WHERE {' AND '.join([*path, 'number > ?', 'number < ?'])}"
@@ -281,7 +358,7 @@ class Reads:
             return [row_of_columns(found, columns) for found in self._execute(text, values)]
 
 
-def _path(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
+def path_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
     """Along which index the numbers are walked: its terms, written so that no other will do."""
     if states is not None and tuple(states) == (FAILED,):
         return ["state = 'failed'"], []
@@ -290,7 +367,7 @@ def _path(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[
     return [], []
 
 
-def _terms(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
+def terms_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
     """The filter, with a + before each column so that it chooses no index."""
     terms: list[str] = []
     values: list[Any] = []
@@ -299,6 +376,7 @@ def _terms(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list
         ('+"group" = ?', where.group),
         ("+created_at >= ?", where.since),
         ("+created_at < ?", where.before),
+        ("+cause = ?", where.cause),
     )
     for term, value in wanted:
         if value is not None:

@@ -130,6 +130,8 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
         ("check_missing_bodies", "{n} jobs have no body, the first is {first}"),
         ("check_stray_bodies", "{n} bodies belong to no job, the first to number {first}"),
         ("check_stray_history", "{n} pieces of history belong to no job, the first to number {first}"),
+        ("check_stray_causes", "{n} jobs are noted for a cause that is not theirs, the first for {first}"),
+        ("check_caused", "{n} jobs are not noted for their cause, the first is {first}"),
         (
             "check_forgetting",
             "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
@@ -138,6 +140,8 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
         n, first = run(said[name]).fetchone()
         if n:
             yield what.format(n=n, first=first)
+    for cause, n, there in run(said["check_causes"]):
+        yield f"cause {cause}: {n} jobs are counted, but there are {there}"
     kept = {(service, state): n for service, state, n in run(said["counts"]) if n}
     there = {(service, state): n for service, state, n in run(said["check_counts"])}
     for service, state in sorted(kept.keys() | there.keys()):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
 
-from zmws.core.states import FINAL_STATES, REVIVABLE
+from zmws.core.states import FAILED, FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
     DISK_FULL,
@@ -39,20 +39,28 @@ from zmws.core.writes import (
     UpdateJob,
     Verdict,
     Write,
+    WriteMark,
+    WriteSeries,
     refuses,
     units,
     units_verdicts,
 )
 from zmws.store.rows import Converters, born_values, converters, event_value, packed, quoted, whole_values
+from zmws.store.sqlite.causes import Causes
+from zmws.store.sqlite.series import write_mark, write_series
 
 INSERT_ROWS = (64, 16, 4, 1)  # that one statement inserts
+CAUSES_MAX = 1_000  # that are told apart, unless a setting says otherwise
 UPDATE_ROWS = (64, 16, 4) if sqlite3.sqlite_version_info >= (3, 33) else ()  # that one statement updates
 
 
 class Writer:
     """What commits. `counts` are those of the ended jobs by (service, state), as committed."""
 
-    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, queries: Mapping[str, str], causes_max: int = CAUSES_MAX
+    ) -> None:
+        self.causes = Causes(connection, queries, causes_max)
         self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany
@@ -96,7 +104,9 @@ class Writer:
             found = self._execute(self._queries["oldest_ends"], (count,)).fetchall()
             self._many(self._queries["delete_history"], [(number,) for number, *_ in found])
             self._forget([number for number, *_ in found])
-            dropped = Counter((service, state) for _, service, state in found)
+            for number, _, _, cause in found:
+                self.causes.no_longer(cause, number)
+            dropped = Counter((service, state) for _, service, state, _ in found)
             self._ended.subtract(dropped)
         return dropped
 
@@ -105,9 +115,11 @@ class Writer:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._ended = Counter()
+        self.causes.begin()
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.causes.write()
             for service, state in self._ended:
                 n = self.counts[service, state] + self._ended[service, state]
                 self._execute(self._queries["set_count"], (service, state, n))
@@ -117,6 +129,7 @@ class Writer:
                 with contextlib.suppress(sqlite3.Error):
                     self._execute("ROLLBACK")
             raise
+        self.causes.committed()
         for key, n in self._ended.items():
             self.counts[key] += n
 
@@ -141,7 +154,7 @@ class Writer:
 
     def _apply_unit(self, unit: Sequence[Write]) -> list[Verdict]:
         """All of it or none."""
-        before = self._ended.copy(), self._room
+        before, causes = (self._ended.copy(), self._room), self.causes.so_far()
         verdicts: list[Verdict] = []
         self._execute("SAVEPOINT unit")
         for write in unit:
@@ -151,6 +164,7 @@ class Writer:
                 if refuses(verdict, write):
                     self._execute("ROLLBACK TO unit")
                     self._ended, self._room = before
+                    self.causes.back_to(causes)
                     verdicts = units_verdicts(unit, write, verdict)
                     break
         self._execute("RELEASE unit")
@@ -177,6 +191,10 @@ class Writer:
                 self._queries["append"], (write.n, write.at, write.kind, value, write.job_id)
             )
             _require(found.rowcount == 1, write.job_id)
+        elif isinstance(write, WriteSeries):
+            write_series(self._connection, self._queries, write)
+        elif isinstance(write, WriteMark):
+            write_mark(self._connection, self._queries, write)
         elif isinstance(write, ForgetService):
             self._execute(self._queries["forget_service"], (write.service,))
         else:
@@ -251,21 +269,41 @@ class Writer:
 
     def _finish_all(self, writes: Sequence[Any]) -> None:
         """A run of ends with the same columns."""
-        update = self._update((*writes[0].changes, "forget_at"), "id", " AND " + self._queries["unfinished"])
-        self._set(update, [update.values(one.changes.values(), one.forget_at, one.job_id) for one in writes])
+        unfinished = " AND " + self._queries["unfinished"]
+        failed = any(write.changes["state"] == FAILED for write in writes)
+        if failed:
+            update = self._update((*writes[0].changes, "forget_at", "cause"), "id", unfinished)
+            rows = [
+                update.values(one.changes.values(), one.forget_at, self._cause(one), one.job_id)
+                for one in writes
+            ]
+        else:
+            update = self._update((*writes[0].changes, "forget_at"), "id", unfinished)
+            rows = [update.values(one.changes.values(), one.forget_at, one.job_id) for one in writes]
+        self._set(update, rows)
+        if failed:
+            self.causes.note_jobs()
         for write in writes:
             state = write.changes["state"]
             assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
             self._ended[write.service, state] += 1
 
+    def _cause(self, write: FinishJob) -> str | None:
+        """Why it has failed, if it has."""
+        changes = write.changes
+        if changes["state"] != FAILED:
+            return None
+        return self.causes.failed(write.job_id, write.service, changes.get("error"), changes["ended_at"])
+
     def _revive(self, write: ReviveJob) -> Verdict:
         known = self._find(write.job_id)
         if known is None or known[2] not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
-        number, service, was, unique = known
+        number, service, was, unique, cause = known
         if unique is not None and (holder := self._holder(service, unique)) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, service)
         self._change(number, write.changes, None)
+        self.causes.no_longer(cause, number)
         self._ended[service, was] -= 1
         return Verdict(NEW, write.job_id, service)
 
@@ -273,7 +311,8 @@ class Writer:
         known = self._find(write.job_id)
         if known is None or known[2] not in FINAL_STATES:
             return Verdict(UNKNOWN, write.job_id)
-        number, service, state, _ = known
+        number, service, state, _, cause = known
+        self.causes.no_longer(cause, number)
         self._execute(self._queries["delete_history"], (number,))
         self._forget([number])
         self._ended[service, state] -= 1
@@ -283,7 +322,7 @@ class Writer:
         counts: Counter[tuple[str, str]] = Counter()
         left = write.limit
         numbers: list[int] = []
-        for number, service, state, pieces in self._execute(
+        for number, service, state, cause, pieces in self._execute(
             self._queries["due"], (write.at, write.limit)
         ).fetchall():
             if left <= pieces:
@@ -294,17 +333,19 @@ class Writer:
                 self._execute(self._queries["delete_history"], (number,))
             left -= pieces + 1
             numbers.append(number)
+            self.causes.no_longer(cause, number)
             counts[service, state] += 1
         self._forget(numbers)
         self._ended.subtract(counts)
+        self.causes.forget_old(write.at, write.limit)
         (next_at,) = self._execute(self._queries["first_due"]).fetchone()
         return Pruned("pruned", "", counts=dict(counts), next_at=next_at)
 
     # ------------------------------------------------------------ rows
 
-    def _find(self, job_id: str) -> tuple[int, str, str, str | None] | None:
-        """Number, service, state and unique key."""
-        found: tuple[int, str, str, str | None] | None = self._execute(
+    def _find(self, job_id: str) -> tuple[int, str, str, str | None, str | None] | None:
+        """Number, service, state, unique key and cause."""
+        found: tuple[int, str, str, str | None, str | None] | None = self._execute(
             self._queries["find"], (job_id,)
         ).fetchone()
         return found

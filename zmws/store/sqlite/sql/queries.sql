@@ -12,7 +12,7 @@ INSERT INTO jobs ({job}) VALUES ({job_values})
 INSERT INTO bodies (number, body) VALUES (?, ?)
 
 -- name: find
-SELECT number, service, state, "unique" FROM jobs WHERE id = ?
+SELECT number, service, state, "unique", cause FROM jobs WHERE id = ?
 
 -- name: unfinished
 state IN ('scheduled', 'waiting', 'running')
@@ -38,7 +38,7 @@ DELETE FROM history
 WHERE entry IN (SELECT entry FROM history WHERE number = ? ORDER BY n, entry LIMIT ?)
 
 -- name: due
-SELECT number, service, state, (SELECT count(*) FROM history WHERE history.number = jobs.number)
+SELECT number, service, state, cause, (SELECT count(*) FROM history WHERE history.number = jobs.number)
 FROM jobs WHERE forget_at IS NOT NULL AND forget_at <= ? ORDER BY forget_at LIMIT ?
 
 -- name: first_due
@@ -136,6 +136,86 @@ SELECT number FROM jobs WHERE state = 'failed' ORDER BY number LIMIT ?
 -- name: quick_check
 PRAGMA quick_check(1)
 
+-- Why jobs have failed.
+
+-- name: known_causes
+SELECT cause FROM causes
+
+-- name: hours_of_cause
+SELECT hours FROM causes WHERE cause = ?
+
+-- name: count_cause
+INSERT INTO causes (cause, service, type, message, frame, n, total, first_at, last_at, last_job, hours)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (cause) DO UPDATE SET
+    frame = excluded.frame,
+    n = causes.n + excluded.n,
+    total = causes.total + excluded.total,
+    last_at = max(causes.last_at, excluded.last_at),
+    last_job = excluded.last_job,
+    hours = excluded.hours
+
+-- name: less_of_cause
+UPDATE causes SET n = n - ? WHERE cause = ?
+
+-- name: add_caused
+INSERT INTO caused (cause, number) SELECT cause, number FROM jobs WHERE id = ?
+
+-- name: delete_caused
+DELETE FROM caused WHERE cause = ? AND number = ?
+
+-- name: old_causes
+SELECT cause FROM causes WHERE last_at < ? AND n = 0 ORDER BY last_at LIMIT ?
+
+-- name: forget_cause
+DELETE FROM causes WHERE cause = ?
+
+-- name: causes
+SELECT cause, service, type, message, frame, n, total, first_at, last_at, last_job, hours FROM causes
+WHERE (last_at, cause) < (?, ?) ORDER BY last_at DESC, cause DESC LIMIT ?
+
+-- name: causes_of_service
+SELECT cause, service, type, message, frame, n, total, first_at, last_at, last_job, hours FROM causes
+WHERE service = ? AND (last_at, cause) < (?, ?) ORDER BY last_at DESC, cause DESC LIMIT ?
+
+-- name: caused_numbers
+SELECT number FROM caused WHERE cause = ? ORDER BY number LIMIT ?
+
+-- Figures over time.
+
+-- name: figures
+SELECT figures FROM series WHERE service = ? AND step = ? AND at = ?
+
+-- name: set_figures
+INSERT INTO series (service, step, at, figures) VALUES (?, ?, ?, ?)
+ON CONFLICT (service, step, at) DO UPDATE SET figures = excluded.figures
+
+-- name: forget_figures
+DELETE FROM series WHERE entry IN (SELECT entry FROM series WHERE step = ? AND at < ? ORDER BY at LIMIT ?)
+
+-- name: series
+SELECT at, service, figures FROM series
+WHERE service IN (?, ?) AND step = ? AND at >= ? AND at < ? ORDER BY at, service LIMIT ?
+
+-- name: series_of_all
+SELECT at, service, figures FROM series WHERE step = 3600 AND at >= ? ORDER BY at
+
+-- name: add_mark
+INSERT INTO marks (at, kind, text, service, who) VALUES (?, ?, ?, ?, ?)
+
+-- name: forget_marks
+DELETE FROM marks WHERE entry IN (SELECT entry FROM marks WHERE at < ? ORDER BY at LIMIT ?)
+
+-- name: marks
+SELECT at, kind, text, service, who FROM marks
+WHERE at >= ? AND at < ? AND (? IS NULL OR service IS NULL OR service = ?) ORDER BY at DESC LIMIT ?
+
+-- name: ahead
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs
+    WHERE state = 'waiting' AND service = ? AND "group" = ? AND (rank < ? OR (rank = ? AND number < ?)) LIMIT ?
+)
+
 -- name: integrity_check
 PRAGMA integrity_check
 
@@ -168,13 +248,29 @@ WHERE (forget_at IS NOT NULL) <> (state IN ('complete', 'failed', 'cancelled', '
 SELECT service, state, count(*) FROM jobs
 WHERE state IN ('complete', 'failed', 'cancelled', 'expired') GROUP BY service, state
 
+-- name: check_causes
+SELECT causes.cause, n, (SELECT count(*) FROM caused WHERE caused.cause = causes.cause) AS there
+FROM causes WHERE n <> there
+
+-- name: check_stray_causes
+SELECT count(*), min(cause) FROM caused
+WHERE NOT EXISTS (
+    SELECT 1 FROM jobs WHERE jobs.number = caused.number AND jobs.cause = caused.cause AND state = 'failed'
+)
+
+-- name: check_caused
+SELECT count(*), min(id) FROM jobs
+WHERE cause IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM caused WHERE caused.cause = jobs.cause AND caused.number = jobs.number
+)
+
 -- Of the store in memory alone, which keeps so many ended jobs and no more.
 
 -- name: index_of_ends
 CREATE INDEX jobs_ends ON jobs (ended_at) WHERE forget_at IS NOT NULL
 
 -- name: oldest_ends
-SELECT number, service, state FROM jobs WHERE forget_at IS NOT NULL ORDER BY ended_at, number LIMIT ?
+SELECT number, service, state, cause FROM jobs WHERE forget_at IS NOT NULL ORDER BY ended_at, number LIMIT ?
 
 -- name: used_bytes
 SELECT (page_count - freelist_count) * page_size
