@@ -6,13 +6,15 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from tests.peers import REPOSITORY
 from tests.tracing.kept import Kept
-from zmws import WorkerBase, ZmwsError, tracing
-from zmws.testing import FakeClient
+from zmws import SettingsError, WorkerBase, ZmwsError, settings, tracing
+from zmws.gateway import server
+from zmws.testing import FakeClient, free_ports
 from zmws.testing.processes import environment
 
 
@@ -53,12 +55,13 @@ def test_nothing_of_opentelemetry_is_imported_as_long_as_it_is_off(program: str)
 
 
 def test_nor_by_the_command_line() -> None:
-    program = """
-import contextlib, io, sys
-from zmws.cli import main
-sys.argv = ["zmws", "call", "--help"]
-with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-    main()
+    (port,) = free_ports(1)
+    program = f"""
+import sys
+from click.testing import CliRunner
+from zmws.cli import cli
+for words in (["--help"], ["call", "ECHO", "--broker", "tcp://127.0.0.1:{port}", "--timeout", "0.01"]):
+    assert CliRunner().invoke(cli, words).output
 """
     assert python(program + LOADED) == "[]"
 
@@ -69,11 +72,16 @@ def test_a_job_is_as_it_was_as_long_as_it_is_off() -> None:
         assert client.call("ECHO", meta={"a": 1}) == {"a": 1}
 
 
-def test_where_the_package_is_missing_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_package_is_missing_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "zmws.tracing.spans", raising=False)
     with pytest.raises(ZmwsError, match=r"pip install 'zmws\[otel\]'"):
         tracing.instrument()
+    known = settings.load(None, {"gateway.tracing": True}, environ={}, cwd=tmp_path, upward=False)
+    with pytest.raises(SettingsError, match=r"gateway.tracing is true: .*pip install 'zmws\[otel\]'"):
+        server.check(known)
     assert tracing.on is None
 
 

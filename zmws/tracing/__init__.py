@@ -23,8 +23,8 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
     """From now on the clients, the workers and the gateway of this process make spans. `tracer_provider`:
     where those go; None: the global one, which may be set later. May be called again.
 
-    In a worker's file call it in `setup()`, which is called in each process that runs jobs. Raises ZmwsError
-    where opentelemetry-api is not installed.
+    In a worker's file call it at the top, or in `setup()`: then it is called in each process that runs jobs,
+    also in the children of `isolate`. Raises ZmwsError where opentelemetry-api is not installed.
     """
     global on
     try:
