@@ -75,6 +75,7 @@ GROUPS = (
             for name in ("BadResult", "BadParams", "BadJson", "ProtocolError", "StoreError")
         ],
     ),
+    Group("Tracing", "zmws.tracing", ["instrument", "uninstrument"]),
     Group(
         "Tests",
         "zmws.testing",

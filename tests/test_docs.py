@@ -249,7 +249,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", ["writing-a-worker.md", "testing-a-worker.md"])
+@pytest.mark.parametrize("name", ["writing-a-worker.md", "testing-a-worker.md", "tracing.md"])
 def test_a_documents_examples_work(tmp_path: Path, name: str) -> None:
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").unlink()

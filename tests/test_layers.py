@@ -2,7 +2,7 @@
 
     L0 errors  wire/*
     L1 dialog/*  core/*
-    L2 settings/*  store/*  sockets  ipc_files  ids  log_file  service_manager  real_threads
+    L2 settings/*  store/*  tracing/*  sockets  ipc_files  ids  log_file  service_manager  real_threads
     L3 line/*  server/*
     L4 work/*  client/*
     L5 gateway/*  supervisor/*  testing/*
@@ -42,6 +42,7 @@ LAYERS = {
     "zmws.service_manager": 2,
     "zmws.real_threads": 2,
     "zmws.store": 2,
+    "zmws.tracing": 2,
     "zmws.line": 3,
     "zmws.server": 3,
     "zmws.work": 4,

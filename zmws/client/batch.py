@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zmws import tracing
 from zmws.client.answers import Steps, error_of, options_of
 from zmws.client.asked import then
 from zmws.client.asker import Asker
@@ -20,6 +21,9 @@ from zmws.client.given import service_of
 from zmws.client.job import Job
 from zmws.errors import BadValue, Refused
 from zmws.wire import values
+
+if TYPE_CHECKING:
+    from zmws.tracing.spans import Sending
 
 JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
 _DEPTH_MAX = values.DEPTH_MAX - 2  # of parameters: they stand in a job, in a list
@@ -30,7 +34,10 @@ _IN_FLIGHT = 2  # messages: the next is made while the broker commits the one be
 class Batch:
     """The jobs of one message, encoded as they come."""
 
-    def __init__(self, bytes_max: int, jobs_max: int = JOBS_MAX) -> None:
+    def __init__(self, bytes_max: int, jobs_max: int = JOBS_MAX, broker: str = "") -> None:
+        """`broker`: its endpoint, for the spans of the jobs."""
+        self._broker = broker
+        self._sendings: dict[int, Sending] = {}  # by place, where tracing is on
         self._bytes_max = bytes_max
         self._jobs_max = jobs_max
         self._items: list[bytes] = []
@@ -45,17 +52,22 @@ class Batch:
         if len(self._items) >= self._jobs_max:
             return False
         try:
-            service, item = _encoded(job)
+            service, item, sending = _encoded(job, self._broker)
         except Refused as refused:
             self._entries.append(refused)
             return True
         size = len(item) + 1
         if self._bytes + size > self._bytes_max:
             if self._items:
-                return False
+                return False  # a span that was begun for it does not end, and so is none
             text = f"the job has {len(item)} bytes, and a message at most {self._bytes_max}"
-            self._entries.append(Refused("too_large", text))
+            too_large = Refused("too_large", text)
+            if sending is not None:
+                sending.end(too_large)
+            self._entries.append(too_large)
             return True
+        if sending is not None:
+            self._sendings[len(self._entries)] = sending
         self._items.append(item)
         self._entries.append(service)
         self._bytes += size
@@ -69,7 +81,12 @@ class Batch:
             return then(nothing, lambda told: self.verdicts(asker, told))
         body = values.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
         self._items = []
-        return then(asker.raw_future("zmws.submit", body), lambda told: self.verdicts(asker, told[1]))
+        asked = asker.raw_future("zmws.submit", body)
+        if self._sendings:
+            from zmws.client.sent import end_with_fault  # not at the top: most programs trace nothing
+
+            end_with_fault(asked, self._end_all)
+        return then(asked, lambda told: self.verdicts(asker, told[1]))
 
     def verdicts(self, asker: Asker, told: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
         """A job or a refusal for each that was added."""
@@ -77,7 +94,18 @@ class Batch:
         made: list[Job | Refused] = []
         for entry in self._entries:
             made.append(entry if isinstance(entry, Refused) else _verdict(asker, entry, next(answers)))
+        for n, sending in self._sendings.items():
+            verdict = made[n]
+            if isinstance(verdict, Refused):
+                sending.end(verdict)
+            else:
+                sending.end(job_id=verdict.id)
         return made
+
+    def _end_all(self, fault: BaseException) -> None:
+        """The message was not answered."""
+        for sending in self._sendings.values():
+            sending.end(fault)
 
     def refused(self, why: Refused) -> list[Job | Refused]:
         """The verdicts where the message was refused as a whole."""
@@ -89,7 +117,7 @@ class Batch:
 def batch_steps(asker: Asker, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
     """What makes messages of many jobs, as large as the broker takes."""
     bytes_max, many_max = yield from asker.limits_steps()
-    return partial(Batch, bytes_max, min(jobs_max, many_max))
+    return partial(Batch, bytes_max, min(jobs_max, many_max), asker.endpoint())
 
 
 def submit_steps(asker: Asker, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[Job | Refused]]:
@@ -124,25 +152,29 @@ def submit_steps(asker: Asker, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[
         flying.clear()
 
 
-def _encoded(job: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Service and JSON of a job. Raises Refused for what cannot be sent."""
+def _encoded(job: Mapping[str, Any], broker: str) -> tuple[str, bytes, Sending | None]:
+    """Service, JSON and span of a job. Raises Refused for what cannot be sent."""
     if not isinstance(job, Mapping):
         raise Refused("bad_request", f"each job is a mapping with a 'service', not a {type(job).__name__}")
     item = dict(job)
     service, params = service_of(item.pop("service", None)), item.pop("params", None)
-    told = {"service": service, **options_of(item)}
+    options = options_of(item)
+    field, as_json = {}, b""
     if isinstance(params, (bytes, bytearray, memoryview)):
-        told |= values.field_of("params", params)
-    text = json.dumps(told).encode()
-    if params is not None and "params_base64" not in told:
+        field = values.field_of("params", params)
+    elif params is not None and "params_base64" not in options:
         try:
-            text = text[:-1] + b', "params": ' + values.encode_json(params, "params") + b"}"
+            as_json = values.encode_json(params, "params")
         except BadValue as wrong:
             raise Refused("bad_params", str(wrong)) from None
-        if text.count(b"[") + text.count(b"{") > _DEPTH_MAX and values.is_deeper(params, _DEPTH_MAX):
+        if as_json.count(b"[") + as_json.count(b"{") > _DEPTH_MAX and values.is_deeper(params, _DEPTH_MAX):
             why = f"params are nested more than {_DEPTH_MAX} deep; submit this job alone"
             raise Refused("bad_params", why)
-    return service, text
+    sending = None if tracing.on is None else tracing.on.sending(service, options, broker)
+    text = json.dumps({"service": service, **options, **field}).encode()
+    if as_json:
+        text = text[:-1] + b', "params": ' + as_json + b"}"
+    return service, text, sending
 
 
 def _verdict(asker: Asker, service: str, told: Mapping[str, Any]) -> Job | Refused:

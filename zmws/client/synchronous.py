@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zmws import tracing
 from zmws.client.answers import (
     Steps,
     accepted,
@@ -69,8 +71,8 @@ class Client(Asker):
         if getattr(getattr(on_partial, "__code__", None), "co_flags", 0) & _COROUTINE:
             raise TypeError("on_partial is an 'async def', and nobody would await it; give a plain function")
         relay = None if on_partial is None else lambda body: on_partial(values.value_of(body))
-        asked = self._connection.request(name, True, given, body_of(params), patience, relay)
-        return then(asked, lambda reply: result_of(reply, given["id"]))
+        send = partial(self._connection.request, name, True, given, body_of(params), patience, relay)
+        return self._sent(name, given, send, lambda reply: result_of(reply, given["id"]))
 
     # ------------------------------------------------------------ asynchronous
 
@@ -85,14 +87,34 @@ class Client(Asker):
 
     def submit_future(self, service: str, params: Any = None, **options: Any) -> Future[Job]:
         """As `submit`, without waiting for the acknowledgement."""
-        name = service_of(service)
-        asked = self._connection.request(name, False, options_of(options), body_of(params), None)
+        name, given = service_of(service), options_of(options)
+        send = partial(self._connection.request, name, False, given, body_of(params), None)
 
         def job(reply: Reply) -> Job:
             job_id, note = accepted(reply)
             return Job(self, job_id, name, str(note.get("durability")), bool(note.get("existing")))
 
-        return then(asked, job)
+        return self._sent(name, given, send, job)
+
+    def _sent(
+        self,
+        service: str,
+        options: dict[str, Any],
+        send: Callable[[], Future[Reply]],
+        step: Callable[[Reply], Any],
+    ) -> Future[Any]:
+        """What `step` makes of the answer to a job that `send` sends, with these options."""
+        spans = tracing.on
+        sending = None if spans is None else spans.sending(service, options, self.endpoint())
+        if sending is None:
+            return then(send(), step)
+        from zmws.client.sent import then_end  # not at the top: most programs trace nothing
+
+        try:
+            return then_end(send(), step, sending)
+        except BaseException as fault:
+            sending.end(fault)
+            raise
 
     def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
         """Submit many jobs in as few messages as they fit into: far quicker than one by one.
@@ -107,7 +129,7 @@ class Client(Asker):
         """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
         fit into one."""
         limits = self._connection.dialog
-        batch = Batch(limits.message_bytes_max, limits.submit_many_max)
+        batch = Batch(limits.message_bytes_max, limits.submit_many_max, self.endpoint())
         for job in jobs:
             if not batch.add(job):
                 raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from zmws import tracing
 from zmws.client.asynchronous import AsyncClient
 from zmws.gateway import doors
 from zmws.gateway.desk import Desk, Visitor, closing, log
@@ -127,7 +128,11 @@ class App:
         if door.submits and request.method == "GET" and is_by_login:
             guard.check_own_page(headers, visit)
         request.scope["path_params"] = parts
-        return await page(Visitor(self.desk, request, who or NOBODY, visit))
+        visitor = Visitor(self.desk, request, who or NOBODY, visit)
+        if tracing.on is None:
+            return await page(visitor)
+        with tracing.on.received(headers):
+            return await page(visitor)
 
     def _path(self, path: str) -> str:
         """The path below where a proxy has the gateway, if it has left that in."""

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from zmws import tracing
 from zmws.client.in_loop import LoopClient
-from zmws.errors import SettingsError
+from zmws.errors import SettingsError, ZmwsError
 from zmws.gateway.app import App
 from zmws.gateway.desk import log
 from zmws.gateway.http import protocol_of
@@ -36,7 +37,8 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 def check(settings: Settings) -> Tokens:
-    """What can be known to be wrong before anything is bound; the tokens. Raises SettingsError."""
+    """What can be known to be wrong before anything is bound; the tokens. Tracing is on from here, where the
+    settings say so. Raises SettingsError."""
     http, tokens = settings.gateway.http, tokens_of(settings)
     if not http:
         raise SettingsError('gateway.http is "": the gateway is turned off')
@@ -50,6 +52,11 @@ def check(settings: Settings) -> Tokens:
             "gateway.trusted_proxies names a proxy, by which others can reach this gateway, and there is no "
             "token: anybody could run jobs. Make one (zmws gateway token new NAME --role operator)"
         )
+    if settings.gateway.tracing:
+        try:
+            tracing.instrument()
+        except ZmwsError as missing:
+            raise SettingsError(f"gateway.tracing is true: {missing}") from None
     return tokens
 
 

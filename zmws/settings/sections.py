@@ -84,6 +84,7 @@ class GatewaySettings:
     connections_max: int = 4_096
     streams_max: int = 2_500
     stream_ping: float = 15.0
+    tracing: bool = False
     log_level: str = "info"
 
     def __post_init__(self) -> None:

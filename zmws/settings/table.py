@@ -166,6 +166,7 @@ _GATEWAY = {
     "connections_max": _count("connections at once; more are answered 503"),
     "streams_max": _count("event streams and requests that wait, at once; more are answered 503"),
     "stream_ping": _seconds("seconds between comments in an event stream where nothing happens", HOUR_S),
+    "tracing": Row("flag", "hand on the traceparent of requests to their jobs (docs/tracing.md)"),
     "log_level": Row("choice", "debug, info, warning or error, or a first letter", choices=LOG_LEVELS),
 }
 _LOGS = {

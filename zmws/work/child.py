@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zmws import tracing
 from zmws.errors import ZmwsError
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
@@ -41,12 +42,14 @@ from zmws.work.forks import handle_signal
 from zmws.work.inline import Inline
 from zmws.work.job import JobInHand
 from zmws.work.job_log import installed
+from zmws.work.last_words import within
 from zmws.work.own_client import OwnClient
 from zmws.work.pipe import MARK, Pipe
 from zmws.work.recycling import Recycling
 
 _PR_SET_PDEATHSIG = 1
 _CATCHABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGUSR1}
+_SPANS_S = 5.0  # for the spans that have ended to be exported
 _WHY = "the job is not wanted any more: it was cancelled, or ran past its ttr"
 
 
@@ -142,6 +145,8 @@ class Child:
         self._guarded(self.worker.teardown)
         self._client.close()
         self._executor.close()
+        if tracing.on is not None:
+            within(_SPANS_S, tracing.on.flush)  # what Python would do at its exit is not done here
 
     def _run(self, request: WorkerRequest, bytes_max: int, client: str | None, number: int) -> None:
         self._number = number

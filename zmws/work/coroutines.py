@@ -25,6 +25,7 @@ from zmws.work.forks import ChildEndsHere
 from zmws.work.inline import at_hand, stack_of
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand
+from zmws.work.traced import traced_coroutine
 
 log = logging.getLogger("zmws.worker")
 
@@ -92,7 +93,8 @@ class Coroutines:
                 return await _done(worker.around(lambda: work(params)))
 
         with in_hand(job, declared.log_output):
-            return await attempt_of_coroutine(around, request.body, read, declared.rules)
+            tried = traced_coroutine(job, attempt_of_coroutine)
+            return await tried(around, request.body, read, declared.rules)
 
     async def _end(self, within_s: float) -> None:
         """What the author's code has left in the loop is cancelled, and awaited for so long."""

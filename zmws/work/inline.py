@@ -24,6 +24,7 @@ from zmws.work.fault import marked
 from zmws.work.forks import ChildEndsHere
 from zmws.work.job import JobInHand
 from zmws.work.job_log import in_hand
+from zmws.work.traced import traced
 
 _HERE = f"{Path(__file__).parent}{os.sep}"
 _FRAMES_MAX = 200
@@ -58,7 +59,8 @@ class Inline:
             with in_hand(job, declared.log_output):
                 # In a context of its own: what it sets is gone with it.
                 run = contextvars.copy_context().run
-                final = run(attempt, work, request.body, self._let_through, read, declared.rules)
+                tried = traced(job, attempt)
+                final = run(tried, work, request.body, self._let_through, read, declared.rules)
         finally:
             self._running = None
         ended(final)
