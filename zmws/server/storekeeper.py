@@ -115,7 +115,10 @@ class Storekeeper:
 
     def _read(self, read: Read) -> Rows:
         try:
-            return self._store.read(read)
+            rows = self._store.read(read)
+            if read.render is not None:
+                rows.rendered, rows.rows, rows.series = read.render(rows), [], []
+            return rows
         except Exception as fault:
             if not isinstance(read, FOR_QUESTIONS):
                 raise

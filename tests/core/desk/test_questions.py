@@ -14,15 +14,7 @@ from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)
 TOKEN = "j/1/x"
-NEEDED = {
-    "id": "j",
-    "service": "E",
-    "token": TOKEN,
-    "lease": "l",
-    "seconds": 1,
-    "kind": "log",
-    "text": "a deploy",
-}
+NEEDED = {"id": "j", "service": "E", "token": TOKEN, "lease": "l", "seconds": 1, "kind": "log", "text": "t"}
 INSTANT = 1_700_000_000.0
 
 
@@ -60,7 +52,7 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.workers", {}),
         ("zmws.stats", {}),
         ("zmws.series", {"step": "second"}),
-        ("zmws.mark", {"text": "a deploy"}),
+        ("zmws.mark", {"text": "t"}),
         ("zmws.failures", {"limit": 50}),
         ("zmws.why", {"id": "j"}),
     ],

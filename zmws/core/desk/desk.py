@@ -37,13 +37,10 @@ from zmws.core.watchers import Waiters, Watch, Watchers
 from zmws.core.writes import (
     FOR_PEOPLE,
     Read,
-    ReadCauses,
     ReadJob,
-    ReadJobs,
     ReadMatching,
-    ReadSearch,
-    ReadSeries,
     Rows,
+    rendered,
 )
 from zmws.wire.messages import Answer, ClientRequest
 from zmws.wire.values import without_raw
@@ -240,12 +237,8 @@ class Desk:
             self._insight.why_loaded(inquiry, rows)
 
     def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
-        if isinstance(read, (ReadJobs, ReadSearch)):
-            return self._lists.loaded(question, rows)
-        if isinstance(read, ReadSeries):
-            return self._insight.series_loaded(question, read, rows)
-        if isinstance(read, ReadCauses):
-            return self._insight.failures_loaded(question, rows)
+        if read.render is not None:
+            return question.answer_made(rendered(read, rows))
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
         if question.service == "zmws.copy":

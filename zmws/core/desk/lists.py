@@ -6,8 +6,10 @@ Rule: stored jobs are read beside the writes; everything else is in memory, and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from zmws.core.desk.service_rows import row, whole_row
@@ -57,23 +59,21 @@ class Lists:
         """A list has been read, or could not be."""
         self._lists_asked -= 1
 
-    def loaded(self, question: Question, rows: Rows) -> None:
-        """A page of zmws.jobs has been read."""
-        page = [summary(job_of(row), self._turn.lead) for row in rows.rows]
-        told: dict[str, Any] = {"jobs": page, "next": _cursor(rows.next)}
-        if "q" in question.asked:
-            told |= {"looked": rows.looked, "looked_to": iso(rows.looked_to)}
-        question.answer(200, told)
-
     def jobs(self, question: Question) -> None:
         """zmws.jobs: a page of them."""
         asked = question.asked
         limit, below, where = asked["limit"], asked.get("cursor"), question.filter()
+        lead = self._turn.lead
         if not asked.get("memory"):
             if "q" in asked:
                 places = PLACES[:2] if asked.get("places") == "names" else PLACES
-                return self.read(question, ReadSearch(question, where, asked["q"], places, limit, below))
-            return self.read(question, ReadJobs(question, where, limit, below))
+                search = ReadSearch(
+                    *(question, where, asked["q"], places, limit, below), render=partial(_page, True, lead)
+                )
+                return self.read(question, search)
+            return self.read(
+                question, ReadJobs(question, where, limit, below, render=partial(_page, False, lead))
+            )
         if "q" in asked:
             text = "'q' searches stored jobs, and memory jobs are no such"
             return question.refuse(400, "bad_request", text)
@@ -209,6 +209,15 @@ def _short(job: Job) -> dict[str, Any]:
         "created_at": iso(job.created_at),
         "worker": job.worker,
     }
+
+
+def _page(searched: bool, lead: float, rows: Rows) -> bytes:
+    """A page of zmws.jobs; beside the loop."""
+    page = [summary(job_of(row), lead) for row in rows.rows]
+    told: dict[str, Any] = {"jobs": page, "next": _cursor(rows.next)}
+    if searched:
+        told |= {"looked": rows.looked, "looked_to": iso(rows.looked_to)}
+    return json.dumps(told, default=str).encode()
 
 
 def _cursor(number: int | None) -> str | None:
