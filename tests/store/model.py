@@ -72,6 +72,7 @@ class ModelStore:
     durability = "disk"
     refuses_inserts = False
     waits_for: str | None = None
+    used_bytes = free_bytes = free_bytes_min = 0
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}

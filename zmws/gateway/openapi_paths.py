@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zmws.core.desk.questions import QUESTIONS
+from zmws.core.question import FILTER_KEYS
 from zmws.gateway.answers import API, BYTES
 from zmws.gateway.given import FORM, JSON_TYPES, MULTIPART, NDJSON_TYPES
 from zmws.gateway.keys import KEY_CHARS_MAX
@@ -128,7 +129,8 @@ _IF = _in("header", "If-Match", "change it only if its ETag is still this one")
 _LAST = _in("header", "Last-Event-ID", "the id of the last event that came: go on after it")
 _LAST_TOO = _in("query", "last_event_id", "the same, for who can send no headers")
 _FILTER_TEXTS = {
-    **{name: FILTER_TEXTS[name] for name in ("service", "state", "group", "since", "before")},
+    **{name: FILTER_TEXTS[name] for name in FILTER_KEYS},
+    "q": "jobs in which this text stands: in the id or the error, for operators in parameters or result too",
     "limit": "how many (100), at most `list_rows_max` of the broker (1,000)",
     "cursor": "the `next` of the page before",
     "memory": "true: synchronous calls and memory jobs instead",
@@ -147,6 +149,34 @@ _FREE = _in(
     style="form",
     explode=True,
 )
+
+
+def _query(service: str, texts: Mapping[str, str]) -> list[Told]:
+    """The fields of a query that asks a service of the broker."""
+    rows = QUESTIONS[service]
+    return [
+        _in("query", name, text, {"anyOf": [of_row(rows[name]), {"const": ""}]})
+        for name, text in texts.items()
+    ]
+
+
+def _of_series() -> list[Told]:
+    return _query(
+        "zmws.series",
+        {
+            "step": "second, of the last ten minutes; minute, of a day; or hour",
+            "since": "from this time on: ISO 8601 with its zone",
+            "before": "up to this time",
+            "figures": "the names of those that are wanted, with commas between",
+        },
+    )
+
+
+def _of_failures() -> list[Told]:
+    return _query(
+        "zmws.failures",
+        {"limit": "how many (100)", "cursor": "the `next` of the page before"},
+    )
 
 
 def _body(schema: Schema, kinds: Iterable[str] = JSON_TYPES, needed: bool = True) -> Told:
@@ -407,7 +437,77 @@ _SERVICES: dict[str, Told] = {
             _WORKER,
         )
     },
+    "/services/{name}/series": {
+        "get": _op(
+            "showServiceSeries",
+            "What a service did over time",
+            _VIEW,
+            _ok("The figures.", ref("Series")),
+            (404, 429),
+            *(_NAME, *_of_series()),
+        )
+    },
+    "/services/{name}/failures": {
+        "get": _op(
+            "listServiceFailures",
+            "Why jobs of a service have failed",
+            _VIEW,
+            _ok("The page.", ref("CausePage")),
+            (404, 429),
+            *(_NAME, *_of_failures()),
+        )
+    },
     "/stats": {"get": _op("showStats", "What the broker counts", _VIEW, _ok("The figures.", ref("Stats")))},
+}
+_INSIGHT: dict[str, Told] = {
+    "/series": {
+        "get": _op(
+            "showSeries",
+            "What all services did over time",
+            _VIEW,
+            _ok("The figures.", ref("Series")),
+            (429,),
+            *_of_series(),
+        )
+    },
+    "/failures": {
+        "get": _op(
+            "listFailures",
+            "Why jobs have failed, by cause",
+            _VIEW,
+            _ok("The page.", ref("CausePage")),
+            (429,),
+            *_of_failures(),
+        )
+    },
+    "/warnings": {
+        "get": _op(
+            "listWarnings",
+            "What is wrong, and the next step",
+            _VIEW,
+            _ok("They.", listed(ref("Warning"))),
+        )
+    },
+    "/marks": {
+        "post": _op(
+            "addMark",
+            "Mark a moment in the figures, such as a deploy",
+            _OPERATE,
+            _ok("It is there.", ref("Mark")),
+            (404, 409, 429),
+            body=_body(ref("NewMark")),
+        )
+    },
+    "/jobs/{id}/why": {
+        "get": _op(
+            "whyJob",
+            "Why a job waits or waited, and how long such jobs take",
+            _FOLLOW,
+            _ok("Why.", ref("Why")),
+            (404, 429),
+            _ID,
+        )
+    },
 }
 _LEASES: dict[str, Told] = {
     "/services/{name}/lease": {
@@ -490,6 +590,7 @@ PATHS: dict[str, Told] = {
     **_tagged("jobs", {f"{API}{path}": told for path, told in _JOBS.items()}),
     **_tagged("events", {f"{API}{path}": told for path, told in _STREAMS.items()}),
     **_tagged("services", {f"{API}{path}": told for path, told in _SERVICES.items()}),
+    **_tagged("insight", {f"{API}{path}": told for path, told in _INSIGHT.items()}),
     **_tagged("leases", {f"{API}{path}": told for path, told in _LEASES.items()}),
     **_tagged("gateway", _GATEWAY),
 }

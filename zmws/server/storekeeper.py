@@ -20,7 +20,7 @@ import zmq
 
 from zmws import sockets
 from zmws.core.gate import Batch
-from zmws.core.host import Commits
+from zmws.core.host import Commits, Host
 from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
@@ -71,6 +71,12 @@ class Storekeeper:
     def waits_for(self) -> str | None:
         """What commits wait for, in words; None: nothing."""
         return self._store.waits_for
+
+    def look_at_room(self, host: Host) -> None:
+        """How much the store takes up, and how much room it has."""
+        store = self._store
+        host.store_bytes, host.free_bytes = store.used_bytes, store.free_bytes
+        host.free_bytes_min = store.free_bytes_min
 
     def commit(self, batch: Batch) -> Report | None:
         """Hand over a batch; its report follows. A short one for a store that waits for no host is committed

@@ -55,6 +55,8 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.mark", {"text": "t"}),
         ("zmws.failures", {"limit": 50}),
         ("zmws.why", {"id": "j"}),
+        ("zmws.warnings", {}),
+        ("zmws.metrics", {}),
     ],
 )
 def test_what_a_question_needs_and_what_it_has_if_nothing_is_said(
@@ -74,7 +76,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 28
+    assert len(QUESTIONS) == 30
 
 
 @pytest.mark.parametrize(

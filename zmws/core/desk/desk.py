@@ -22,6 +22,7 @@ from zmws.core.desk.operations import Operation, Operations
 from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.desk.records import Records
 from zmws.core.desk.submitting import Submitting
+from zmws.core.desk.warnings import Warnings
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.host import Host
@@ -66,7 +67,7 @@ class Desk:
         self.held = held
         self.watchers = watchers
         self.host = host
-        self.operations = Operations(turn, held, life, roster, host)
+        self.operations = Operations(turn, held, life, roster, series, host)
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
@@ -103,6 +104,8 @@ class Desk:
             "zmws.mark": insight.mark,
             "zmws.failures": insight.failures,
             "zmws.why": insight.why,
+            "zmws.metrics": insight.metrics,
+            "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
         }
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
@@ -250,7 +253,7 @@ class Desk:
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
-    *("zmws.series", "zmws.failures", "zmws.why"),
+    *("zmws.series", "zmws.failures", "zmws.why", "zmws.warnings", "zmws.metrics"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

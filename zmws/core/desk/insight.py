@@ -13,8 +13,9 @@ from typing import Any
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.series_page import NAMES, SeriesPage, by_time
 from zmws.core.dispatch import why_waits
-from zmws.core.figures import COUNTED
+from zmws.core.figures import BOUNDS_S, COUNTED, Figures
 from zmws.core.held import Held
+from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
@@ -66,7 +67,7 @@ class Insight:
         name = asked.get("service")
         if name not in (None, OTHER) and known_service(self._held, question) is None:
             return None
-        wanted = _wanted(asked.get("figures"))
+        wanted = _wanted(asked.get("figures"), name is None)
         if isinstance(wanted, str):
             return question.refuse(400, "bad_request", wanted)
         step = STEPS[asked["step"]]
@@ -97,6 +98,29 @@ class Insight:
             return self._series.all
         service = self._held.services.get(name)
         return self._series.other if service is None else self._series.track_of(service)
+
+    def metrics(self, question: Question) -> None:
+        """zmws.metrics: what is counted since the start, of each service that has figures of its own and of
+        all others together, with histograms; and of commits."""
+        series = self._series
+        rows = [
+            _counted(service.name, service.figures)
+            for service in self._held.services.values()
+            if service.clocks is not None and not service.forgotten
+        ]
+        others = sum(service.clocks is None for service in self._held.services.values())
+        if others:
+            rows.append(_counted(OTHER, self._held.other))
+        commits = series.host.commits
+        question.answer(
+            200,
+            {
+                "bounds_s": BOUNDS_S,
+                "services": rows,
+                "commit": {"counts": commits.counts, "sum_s": round(commits.sum_s, 6)},
+                "commit_writes": commits.writes,
+            },
+        )
 
     # ------------------------------------------------------------ causes
 
@@ -213,10 +237,20 @@ def _up(time: float, step: int) -> int:
     return -int(-time // step) * step
 
 
-def _wanted(given: str | None) -> tuple[str, ...] | str:
+def _counted(name: str, figures: Figures) -> dict[str, Any]:
+    histograms = {"wait": figures.wait, "run": figures.run}
+    return {
+        "service": name,
+        **dict(zip(COUNTED, figures.counts(), strict=True)),
+        "workers_started": figures.workers_started,
+        **{which: {"counts": one.counts, "sum_s": round(one.sum_s, 6)} for which, one in histograms.items()},
+    }
+
+
+def _wanted(given: str | None, of_all: bool) -> tuple[str, ...] | str:
     """The names of figures that are asked for; a text: what is wrong with them."""
     if given is None:
-        return (*COUNTED, *TIMES, *GAUGES)
+        return (*COUNTED, *TIMES, *GAUGES, *(HOST_GAUGES if of_all else ()))
     wanted = tuple(name.strip() for name in given.split(","))
     for name in wanted:
         if name not in NAMES:

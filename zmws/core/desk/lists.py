@@ -24,6 +24,7 @@ from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import Filter, Read, ReadJobs, ReadSearch, Rows, job_of
 
+HOST_FIGURES = ("store_bytes", "free_bytes", "memory_bytes", "cpu_s")
 PLACES = ("id", "error", "params", "result")  # where a search looks
 
 
@@ -94,7 +95,7 @@ class Lists:
         service = known_service(self._held, question)
         if service is None:
             return
-        question.answer(200, whole_row(service, self._held, self._turn, self._host))
+        question.answer(200, whole_row(service, self._held, self._turn, self._series, self._host))
 
     def peek(self, question: Question) -> None:
         """zmws.peek: the jobs of a service that are next, of those that memory holds; none is taken."""
@@ -144,6 +145,7 @@ class Lists:
                 "store_waits_for": host.store_waits_for,
                 "descriptors": host.descriptors,
                 "descriptors_max": host.descriptors_max,
+                **{name: getattr(host, name) for name in HOST_FIGURES},
                 "workers": len(self._roster.by_peer),
                 "services": len(held.services),
                 "memory_jobs": len(held.memory),

@@ -127,6 +127,8 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "cursor": Row("key"),
     },
     "zmws.why": {"id": _ID},
+    "zmws.warnings": {},
+    "zmws.metrics": {},
     "zmws.services": {},
     "zmws.service": {"service": _SERVICE},
     "zmws.workers": {},

@@ -7,6 +7,7 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.host import Host
+from zmws.core.series import Series
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 
@@ -29,7 +30,7 @@ def row(service: Service, held: Held, turn: Turn) -> dict[str, Any]:
     }
 
 
-def whole_row(service: Service, held: Held, turn: Turn, host: Host) -> dict[str, Any]:
+def whole_row(service: Service, held: Held, turn: Turn, series: Series, host: Host) -> dict[str, Any]:
     """What zmws.service and zmws.limit answer."""
     options = {
         name: {"value": value, "from": service.origin(name)}
@@ -38,7 +39,8 @@ def whole_row(service: Service, held: Held, turn: Turn, host: Host) -> dict[str,
     }
     params = None if service.params is None else json.loads(service.params)
     version = version_of(service, host)
-    return {**row(service, held, turn), "version": version, "options": options, "params": params}
+    more = {"version": version, "options": options, "params": params, "usual": series.usual(service)}
+    return {**row(service, held, turn), **more}
 
 
 def version_of(service: Service, host: Host) -> str:
