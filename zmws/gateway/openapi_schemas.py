@@ -355,12 +355,7 @@ GOING: dict[str, Schema] = {
         version={**TEXT, "description": "another after each change by an operator; also the `ETag`"},
         options={"type": "object", "additionalProperties": _OPTION},
         params={"type": ["object", "null"], "description": "the JSON Schema of its jobs' parameters"},
-        usual={
-            "anyOf": [
-                of("How long its jobs wait and run, usually.", wait=_SHARES, run=_SHARES),
-                {"type": "null"},
-            ]
-        },
+        usual=_USUAL,
     ),
     "Worker": of(
         id=TEXT,

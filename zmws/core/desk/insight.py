@@ -71,8 +71,9 @@ class Insight:
         if isinstance(wanted, str):
             return question.refuse(400, "bad_request", wanted)
         step = STEPS[asked["step"]]
-        end = turn.steady if "before" not in asked else asked["before"] - turn.lead
-        before = _up(min(end, turn.steady), step)
+        # The second and the minute that are under way have no figures yet, an hour has those of its minutes.
+        known = round(self._series.sampled) if step == 1 else turn.steady - (60 if step == 60 else 0)
+        before = _up(min(known, asked["before"] - turn.lead) if "before" in asked else known, step)
         since = before - POINTS[asked["step"]] * step
         given = "since" in asked
         if given:
