@@ -299,7 +299,7 @@ class Series:
 
     def mark(self, kind: str, text: str, service: str | None = None, by: str | None = None) -> WriteMark:
         """Something happened that is to be seen beside the figures."""
-        write = WriteMark(self.turn.wall, kind, text, service, by)
+        write = WriteMark(self.turn.steady, kind, text, service, by)
         self.turn.write_for(write, None)
         return write
 

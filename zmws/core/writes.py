@@ -158,7 +158,7 @@ class WriteSeries(Write):
 
 @dataclass(slots=True)
 class WriteMark(Write):
-    """A mark in the series, at wall time `at`: a deploy, a start. `service`: of one alone. `by`: who made
+    """A mark in the series, at steady time `at`: a deploy, a start. `service`: of one alone. `by`: who made
     it."""
 
     at: float

@@ -59,7 +59,9 @@ class Insight:
         if "service" in asked and known_service(self._held, question) is None:
             return
         write = self._series.mark("mark", asked["text"], asked.get("service"), asked.get("by"))
-        question.answer(200, {"at": iso(write.at), "text": write.text, "service": write.service}, write)
+        question.answer(
+            200, {"at": iso(write.at + self._turn.lead), "text": write.text, "service": write.service}, write
+        )
 
     def series(self, question: Question) -> None:
         """zmws.series: the figures of a service, or of all together, in steps of time."""
@@ -82,6 +84,7 @@ class Insight:
         if points > POINTS_MAX:
             text = f"that is {points} points, and there are at most {POINTS_MAX} in one answer"
             return question.refuse(400, "bad_request", f"{text}: ask for longer steps, or for less")
+        until = before if "before" in asked else turn.steady + 1  # marks that were made just now, too
         track = self._track(name)
         lines = list(track.lines) if step == 1 else []
         usual = {one: track.usual(one) for one in ("wait", "run")} if name is not None else {}
@@ -90,7 +93,7 @@ class Insight:
             *(round(self._series.sampled) - len(lines), usual),
         )
         read = ReadSeries(
-            *(question, name, 0 if step == 1 else step, since, before, points + 1), render=page.render
+            *(question, name, 0 if step == 1 else step, since, until, points + 1), render=page.render
         )
         return self._lists.read(question, read)
 

@@ -55,7 +55,7 @@ class SeriesPage:
             "total": {name: value for name, value in together.items() if name not in HISTOGRAMS},
             "wait": shares_of(counts_in(together, "wait")),
             "run": shares_of(counts_in(together, "run")),
-            "marks": [{**mark._asdict(), "at": iso(mark.at)} for mark in rows.marks],
+            "marks": [{**mark._asdict(), "at": iso(mark.at + lead)} for mark in rows.marks],
         }
         return json.dumps(answer).encode()
 
