@@ -159,9 +159,10 @@ class _Look:
         wide = max(20, min(100, terminal_width() - 34))
         ends = _ends(told["figures"])
         oldest = told["figures"]["oldest_s"]
-        for name, values, unit in (("ends/s", ends, "/s"), ("oldest", oldest, " s")):
+        for name, values in (("ends/s", ends), ("oldest", oldest)):
             top = max((one for one in values if one is not None), default=0)
-            echo(f"{name} {plot(values, wide)} {top:.0f}{unit} at most")
+            most = duration(top) if name == "oldest" else f"{top:.0f}/s"
+            echo(f"{name} {plot(values, wide)} {most} at most")
 
     def _lately(self, service: str, wide: int) -> tuple[str | None, str | None, str | None]:
         """How long its jobs wait and run at most, nearly, and how many ended in each second."""

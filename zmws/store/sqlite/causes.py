@@ -52,7 +52,9 @@ class Causes:
         self._added: list[str] = []
 
     def begin(self) -> None:
-        """A transaction begins; whatever an earlier one, or a unit that was undone, has left is void."""
+        """A transaction begins; whatever an earlier one has left is void."""
+        if not (self._failed or self._less or self._added):
+            return
         self._failed, self._less, self._added = {}, Counter(), []
 
     def so_far(self) -> tuple[Any, ...]:
@@ -106,7 +108,8 @@ class Causes:
                 self._queries["count_cause"],
                 (cause, news.service, *words, *counts, news.last_job, json.dumps(kept)),
             )
-        self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in self._less.items()])
+        if self._less:
+            self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in self._less.items()])
 
     def committed(self) -> None:
         """The transaction is on disk."""
