@@ -41,6 +41,7 @@ GAUGES = ("waiting", "running", "slots", "oldest_s")
 TIMES = ("wait_s", "ran", "run_s", "workers_started")
 COLUMNS = (*COUNTED, *TIMES, *REASONS, *COMMITS, *GAUGES, *HOST_GAUGES)
 HISTOGRAMS = ("wait", "run", "commit")
+_GREATEST = frozenset((*GAUGES, *HOST_GAUGES))
 _SUMS = len(COLUMNS) - len(GAUGES) - len(HOST_GAUGES)
 _FIRST_CLOCK = COLUMNS.index(REASONS[0])
 
@@ -314,6 +315,12 @@ class Series:
 
     # ------------------------------------------------------------ what is asked
 
+    def oldest_s(self, service: Service) -> float | None:
+        """Seconds that its oldest job has waited; None: none waits. Of very many groups as sampled lately."""
+        if len(service.ready) <= GROUPS_LOOKED_AT or service.clocks is None:
+            return service.oldest_s(self.turn.steady)
+        return self.track_of(service).oldest_s(service, self.turn.steady, again=False)
+
     def rates(self) -> dict[str, float]:
         """How much a second there was of each of COUNTED, in the last minute."""
         lines = [line for line in list(self.all.lines)[-RATE_S:] if line is not None]
@@ -349,8 +356,9 @@ def added(figures: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 counts = total.setdefault(name, {})
                 for index, count in value.items():
                     counts[index] = counts.get(index, 0) + count
-            elif name in GAUGES or name in HOST_GAUGES:
-                total[name] = max(total.get(name, 0), value)
+            elif name in _GREATEST:
+                if value > total.get(name, 0):
+                    total[name] = value
             else:
-                total[name] = round(total.get(name, 0) + value, 6)
-    return total
+                total[name] = total.get(name, 0) + value
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in total.items()}

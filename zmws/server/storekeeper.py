@@ -24,6 +24,7 @@ from zmws.core.host import Commits, Host
 from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
+REST, REST_S_MAX = 2.0, 0.1  # of the reader, after each answer
 AT_ONCE_ROWS = 200  # of a batch that is committed without a thread: a few milliseconds
 
 
@@ -56,8 +57,12 @@ class Storekeeper:
         self._searches: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._write_all, name="zmws-writer", daemon=True),
-            threading.Thread(target=self._list_all, args=(self._lists,), name="zmws-reader", daemon=True),
-            threading.Thread(target=self._list_all, args=(self._searches,), name="zmws-search", daemon=True),
+            threading.Thread(
+                target=self._list_all, args=(self._lists, REST), name="zmws-reader", daemon=True
+            ),
+            threading.Thread(
+                target=self._list_all, args=(self._searches, 0), name="zmws-search", daemon=True
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -152,15 +157,20 @@ class Storekeeper:
             bell.send(b"")
         bell.close()
 
-    def _list_all(self, wanted: queue.SimpleQueue[Read | None]) -> None:
+    def _list_all(self, wanted: queue.SimpleQueue[Read | None], rest: float) -> None:
+        """Answer one read after the other. `rest`: so many times as long as an answer took it lets the loop
+        go on alone, for both hold Python's lock: who asks without pause must not have half of it."""
         bell = self._bell()
         while (read := wanted.get()) is not None:
             if self._closing:
                 continue
+            began = time.thread_time()
             try:
                 report = Report(None, loaded=deque([(read, self._read(read))]))
             except BaseException as fault:
                 report = Report(None, fault=fault)
             self._reports.append(report)
             bell.send(b"")
+            if rest:
+                time.sleep(min(REST_S_MAX, rest * (time.thread_time() - began)))
         bell.close()

@@ -87,7 +87,7 @@ class Lists:
     def services(self, question: Question) -> None:
         """zmws.services."""
         known = [one for one in self._held.services.values() if not one.forgotten]
-        rows = [row(one, self._held, self._turn) for one in known]
+        rows = [row(one, self._held, self._turn, self._series) for one in known]
         question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
 
     def service(self, question: Question) -> None:

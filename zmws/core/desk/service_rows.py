@@ -12,7 +12,7 @@ from zmws.core.service import Service
 from zmws.core.turn import Turn
 
 
-def row(service: Service, held: Held, turn: Turn) -> dict[str, Any]:
+def row(service: Service, held: Held, turn: Turn, series: Series) -> dict[str, Any]:
     """A row of zmws.services."""
     return {
         "service": service.name,
@@ -23,7 +23,7 @@ def row(service: Service, held: Held, turn: Turn) -> dict[str, Any]:
         "complete": service.ended["complete"],
         "workers": len(service.ring.workers),
         "idle": len(service.ring),
-        "oldest_s": service.oldest_s(turn.steady),
+        "oldest_s": series.oldest_s(service),
         "paused": service.paused,
         "calls_complete": service.calls_complete,
         "calls_failed": service.calls_failed,
@@ -40,7 +40,7 @@ def whole_row(service: Service, held: Held, turn: Turn, series: Series, host: Ho
     params = None if service.params is None else json.loads(service.params)
     version = version_of(service, host)
     more = {"version": version, "options": options, "params": params, "usual": series.usual(service)}
-    return {**row(service, held, turn), **more}
+    return {**row(service, held, turn, series), **more}
 
 
 def version_of(service: Service, host: Host) -> str:

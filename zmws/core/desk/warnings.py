@@ -115,7 +115,7 @@ class Warnings:
 
     def _waiting(self, service: Service, track: Track | None) -> Iterator[_Warning]:
         name, count = service.name, _jobs(service.waiting_count)
-        oldest_s = service.oldest_s(self._turn.steady) if track is None else _last(track, _OLDEST)
+        oldest_s = self._series.oldest_s(service)
         if service.paused:
             yield _Warning("paused", f"{name} is paused, and {count} wait", f"zmws resume {name}", name)
         elif not (service.ring or service.ring.workers):
