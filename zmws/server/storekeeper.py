@@ -55,8 +55,8 @@ class Storekeeper:
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._lists: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
         self._searches: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._write_all, name="zmws-writer", daemon=True),
+        self._threads = [threading.Thread(target=self._write_all, name="zmws-writer", daemon=True)]
+        self._threads += [
             threading.Thread(
                 target=self._list_all, args=(self._lists, REST), name="zmws-reader", daemon=True
             ),
