@@ -114,14 +114,14 @@ class Warnings:
                 yield from self._going_wrong(service, track)
 
     def _waiting(self, service: Service, track: Track | None) -> Iterator[_Warning]:
-        name, count = service.name, _jobs(service.waiting_count)
+        name, count = service.name, _wait(service.waiting_count)
         oldest_s = self._series.oldest_s(service)
         if service.paused:
-            yield _Warning("paused", f"{name} is paused, and {count} wait", f"zmws resume {name}", name)
+            yield _Warning("paused", f"{name} is paused, and {count}", f"zmws resume {name}", name)
         elif not (service.ring or service.ring.workers):
             if (oldest_s or 0.0) >= NO_WORKER_S:
                 advice = "start one: zmws start --workers, or zmws worker FILE"
-                yield _Warning("no_worker", f"{name} has no worker, and {count} wait", advice, name)
+                yield _Warning("no_worker", f"{name} has no worker, and {count}", advice, name)
         elif track is not None and (grown_s := _growing(track)) is not None:
             text = f"the oldest job of {name} has waited {oldest_s:.0f} s, {grown_s:.0f} s more than"
             yield _Warning(
@@ -177,8 +177,8 @@ def _growing(track: Track) -> float | None:
     return grown_s if grown_s >= len(lines) / 2 else None
 
 
-def _jobs(count: int) -> str:
-    return "one job" if count == 1 else f"{count:,} jobs"
+def _wait(count: int) -> str:
+    return "one job waits" if count == 1 else f"{count:,} jobs wait"
 
 
 def _at_most(found: Iterable[_Warning]) -> list[dict[str, Any]]:
