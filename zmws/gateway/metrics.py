@@ -1,4 +1,4 @@
-"""/metrics: how the broker is, as Prometheus reads it (text format 0.0.4; docs/http.md, Metrics).
+"""/metrics: how the broker is, as Prometheus reads it (text format 0.0.4; docs/monitoring.md).
 
 Rule 1: names and labels are promises (etc/grafana.json and etc/alerts.yml stand on them): what is counted
         ends in `_total`, seconds in `_seconds`, bytes in `_bytes`.
@@ -21,9 +21,16 @@ from zmws.gateway.desk import Visitor
 
 PATIENCE_S = 1.5  # with the broker: whoever asks how it is waits no longer
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
+_FRESH = {"cache-control": "no-store"}
 _STATES = ("waiting", "scheduled", "running", "failed", "complete")
 _COUNTS = (*_STATES, "workers", "idle")
 _ENDS = ("complete", "failed", "cancelled", "expired")
+# Told from the start, at 0: of a count that begins with 1 Prometheus does not see the first.
+_REFUSED = ("bad_option", "disk_full", "id_conflict", "queue_full", "unknown_service")
+_DROPS = (
+    *("connections_cut_for_memory", "connections_cut_for_strict_requests", "news_dropped", "outbox_dropped"),
+    *("out_of_descriptors", "strict_requests_dropped"),
+)
 
 Labels = dict[str, str]
 Values = Iterable[tuple[Labels, Any]]
@@ -37,7 +44,7 @@ async def page(visitor: Visitor) -> Response:
             stats, rows, counted, workers = await asyncio.gather(*map(visitor.ask, asked))
     except (ZmwsError, TimeoutError):
         text = "".join(_family("zmws_broker_up", "gauge", "Whether the broker answers.", [({}, 0)]))
-        return PlainTextResponse(text, media_type=_KIND)
+        return PlainTextResponse(text, headers=_FRESH, media_type=_KIND)
     named = {row["service"] for row in counted["services"]} - {OTHER}
     parts = (
         _of_broker(stats, visitor),
@@ -47,7 +54,7 @@ async def page(visitor: Visitor) -> Response:
         _events(stats["counters"]),
     )
     text = "".join(line for part in parts for line in part)
-    return PlainTextResponse(text, headers={"cache-control": "no-store"}, media_type=_KIND)
+    return PlainTextResponse(text, headers=_FRESH, media_type=_KIND)
 
 
 def _bounded(rows: list[dict[str, Any]], named: set[str]) -> list[dict[str, Any]]:
@@ -65,15 +72,21 @@ def _bounded(rows: list[dict[str, Any]], named: set[str]) -> list[dict[str, Any]
 
 def _of_broker(stats: Mapping[str, Any], visitor: Visitor) -> Iterator[str]:
     yield from _family("zmws_broker_up", "gauge", "Whether the broker answers.", [({}, 1)])
-    yield from _family("zmws_broker_info", "gauge", "What it is.", [({"version": stats["version"]}, 1)])
+    yield from _family(
+        "zmws_broker_info", "gauge", "Which version the broker is.", [({"version": stats["version"]}, 1)]
+    )
     for name, (key, text) in _GAUGES.items():
         yield from _family(f"zmws_{name}", "gauge", text, [({}, stats[key])])
+    waits: Values = [({}, int(stats["store_waits_for"] is not None))]
+    yield from _family("zmws_store_waits", "gauge", "Whether something keeps commits waiting.", waits)
     cpu: Values = [({}, stats["cpu_s"])]
     yield from _family(
         "zmws_broker_cpu_seconds_total", "counter", "Processor time of the broker's process.", cpu
     )
     streams: Values = [({}, visitor.desk.streams)]
-    yield from _family("zmws_gateway_streams", "gauge", "Streams and requests that wait here.", streams)
+    yield from _family(
+        "zmws_gateway_streams", "gauge", "Event streams and requests that wait in the gateway.", streams
+    )
 
 
 _GAUGES = {
@@ -87,8 +100,8 @@ _GAUGES = {
     "descriptors": ("descriptors", "Descriptors in use."),
     "descriptors_max": ("descriptors_max", "Descriptors allowed."),
     "store_is_full": ("store_is_full", "Whether new jobs are refused for lack of room."),
-    "store_bytes": ("store_bytes", "What the store takes up."),
-    "store_free_bytes": ("free_bytes", "What there is room for still."),
+    "store_bytes": ("store_bytes", "Bytes that the store takes up."),
+    "store_free_bytes": ("free_bytes", "Bytes that there is room for still; 0: unknown."),
     "broker_memory_bytes": ("memory_bytes", "Resident memory of the broker's process."),
 }
 
@@ -102,10 +115,13 @@ def _of_services(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield from _family("zmws_service_workers", "gauge", "Workers of a service.", of("workers"))
     yield from _family("zmws_service_idle", "gauge", "Workers that could take a job.", of("idle"))
     yield from _family(
-        "zmws_oldest_waiting_seconds", "gauge", "How long the oldest job has waited.", of("oldest_s")
+        "zmws_oldest_waiting_seconds",
+        "gauge",
+        "How long the oldest waiting job has waited; 0: none.",
+        of("oldest_s"),
     )
     paused = [({"service": row["service"]}, int(row["paused"])) for row in rows]
-    yield from _family("zmws_service_paused", "gauge", "Whether it is paused.", paused)
+    yield from _family("zmws_service_paused", "gauge", "Whether the service is paused.", paused)
 
 
 def _counted(counted: Mapping[str, Any]) -> Iterator[str]:
@@ -136,7 +152,9 @@ def _counted(counted: Mapping[str, Any]) -> Iterator[str]:
     commit: list[tuple[Labels, Any]] = [({}, counted["commit"])]
     yield from _histogram("zmws_commit_seconds", "How long commits of the store took.", bounds, commit)
     writes: Values = [({}, counted["commit_writes"])]
-    yield from _family("zmws_committed_writes_total", "counter", "Writes that were in them.", writes)
+    yield from _family(
+        "zmws_committed_writes_total", "counter", "Writes that commits of the store held.", writes
+    )
 
 
 def _of_workers(workers: list[dict[str, Any]]) -> Iterator[str]:
@@ -151,13 +169,14 @@ def _of_workers(workers: list[dict[str, Any]]) -> Iterator[str]:
 
 def _events(counters: Mapping[str, int]) -> Iterator[str]:
     """What the broker counts by name: refusals, drops, what was invalid."""
-    refused = [
-        ({"code": name.removeprefix("refused_")}, value)
-        for name, value in counters.items()
-        if name.startswith("refused_")
-    ]
-    yield from _family("zmws_refused_total", "counter", "Requests that were refused, by code.", refused)
-    told = [({"name": name}, value) for name, value in counters.items()]
+    refused = dict.fromkeys(_REFUSED, 0)
+    for name, value in counters.items():
+        if name.startswith("refused_"):
+            refused[name.removeprefix("refused_")] = value
+    by_code = [({"code": code}, value) for code, value in refused.items()]
+    yield from _family("zmws_refused_total", "counter", "Requests that were refused, by code.", by_code)
+    events = {**dict.fromkeys(_DROPS, 0), **counters}
+    told = [({"name": name}, value) for name, value in events.items()]
     yield from _family("zmws_events_total", "counter", "What the broker has counted, by name.", told)
 
 
