@@ -56,7 +56,7 @@ def work(self, job_id, params):
         self.job.progress(n / 10, "some of it")
     if self.job.attempt <= params.get("fails", 0):
         self.note("fail")
-        raise RuntimeError("as it was told")
+        raise (RuntimeError, ValueError, OSError)[params["fails"] % 3]("as it was told")
     self.note("end")
     return {{"id": job_id}}
 """
