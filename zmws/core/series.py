@@ -64,7 +64,7 @@ class Track:
         self.workers_told = 0  # of `workers_started`, those of which there is a mark
         self._sums: Line = (0.0,) * _SUMS  # at the last sample
         self._minute: list[float] = [0.0] * len(COLUMNS)
-        self._wait, self._run = list(figures.wait.counts), list(figures.run.counts)  # at the last minute
+        self._wait, self._run = [0] * BUCKETS, [0] * BUCKETS  # at the last minute; it may have counted before
         self._oldest_at: float | None = None
 
     def add(self, line: Line) -> None:
