@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from zmws.core.dispatch import why_waits
 from zmws.core.figures import BUCKETS, COUNTED, Figures, quantile
 from zmws.core.held import Held
 from zmws.core.host import COMMITS, HOST_GAUGES, Host
@@ -246,6 +247,7 @@ class Series:
     def _line(self, track: Track, service: Service, steady: float, again: bool) -> Line:
         clocks = service.clocks
         assert clocks is not None, service.name
+        clocks.turn_to(why_waits(service, self.turn.now), steady)
         sums = track.since(clocks.shown(steady), _NO_COMMITS)
         slots = sum([taker.slots for taker in service.ring.workers if isinstance(taker, Session)])
         oldest_s = track.oldest_s(service, steady, again)
