@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -17,12 +18,21 @@ from zmws.core.figures import Figures
 from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
-from zmws.core.reasons import Clocks
+from zmws.core.reasons import NOTHING, Clocks
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.writes import ForgetService, KnownService, RememberService, Write
 from zmws.errors import OptionError
+
+
+@dataclass(slots=True)
+class Gone:
+    """What a service that is here no more has counted."""
+
+    figures: Figures
+    clocks: Clocks
+    sampled: bool = False  # since it went
 
 
 class Held:
@@ -41,6 +51,7 @@ class Held:
         self.assignments: dict[bytes, Assignment] = {}  # by live token
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own
+        self.gone: dict[str, Gone] = {}  # of these, until what they have counted is written (series.py)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
@@ -82,11 +93,20 @@ class Held:
 
     def new_service(self, name: str, options: ServiceOptions | None = None) -> Service:
         """A service that is not here yet. As many as may have figures of their own."""
-        own = self._own_figures < self.turn.limits.series_services_max
-        self._own_figures += own
-        figures = (Figures(), Clocks()) if own else (self.other, None)
-        service = self.services[name] = Service(name, options, *figures)
+        figures, gone = self.other, self.gone.pop(name, None)
+        clocks: Clocks | None = None
+        if gone is not None:
+            figures, clocks = gone.figures, gone.clocks
+        elif self._own_figures < self.turn.limits.series_services_max:
+            self._own_figures += 1
+            figures, clocks = Figures(), Clocks()
+        service = self.services[name] = Service(name, options, figures, clocks)
         return service
+
+    def is_written(self, name: str) -> None:
+        """All that a service which is gone has counted is written: another may count in its place."""
+        del self.gone[name]
+        self._own_figures -= 1
 
     def known(self, name: str) -> Service:
         """The service of a job out of the store that has not ended, for which it was accepted."""
@@ -185,4 +205,6 @@ class Held:
         has forgotten with the last record."""
         if service.forgotten and not any(service.ended.values()) and service.name not in self.overflow:
             known = self.services.pop(service.name, None)
-            self._own_figures -= known is not None and known.clocks is not None
+            if known is not None and known.clocks is not None:
+                known.clocks.turn_to(NOTHING, self.turn.steady)
+                self.gone[known.name] = Gone(known.figures, known.clocks)

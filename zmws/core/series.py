@@ -50,6 +50,7 @@ Line = tuple[float, ...]  # the values of COLUMNS
 _NO_CLOCKS = (0.0,) * len(REASONS)
 _NO_COMMITS = (0.0,) * len(COMMITS)
 _NO_GAUGES = (0.0,) * len(HOST_GAUGES)
+_NOTHING_NOW = (0.0,) * (len(COLUMNS) - _SUMS)
 
 
 class Track:
@@ -230,6 +231,13 @@ class Series:
             self._put(track, line, missing)
             for index in range(_SUMS):
                 sums[index] += line[index]
+        for name, gone in self.held.gone.items():
+            track = tracks.get(name) or tracks.setdefault(name, Track(gone.figures))
+            line = (*track.since(gone.clocks.shown(steady), _NO_COMMITS), *_NOTHING_NOW)
+            self._put(track, line, missing)
+            gone.sampled = True
+            for index in range(_SUMS):
+                sums[index] += line[index]
         others = self.other.since(_NO_CLOCKS, _NO_COMMITS)
         self._put(self.other, (*others, waiting, running, 0.0, 0.0, *_NO_GAUGES), missing)
         for track in tracks.values():
@@ -276,10 +284,12 @@ class Series:
         turn, limits = self.turn, self.turn.limits
         figures = []
         for name, track in list(self.tracks.items()):
-            if name not in self.held.services:
-                del self.tracks[name]
-            elif told := track.minute_over():
+            if told := track.minute_over():
                 figures.append((name, told))
+            gone = self.held.gone.get(name)
+            if gone is not None and gone.sampled:
+                self.held.is_written(name)
+                del self.tracks[name]
         if told := self.other.minute_over():
             figures.append((OTHER, told))
         told = self.all.minute_over()
