@@ -81,6 +81,7 @@ class History:
         until, clients = world.now + QUIET_S, [*self.clients, self.strict]
         while world.now < until and not self._is_over():
             world.run(world.now + 10)
+        self.load.look_back()
         world.run(world.now + 20)
         if not self.broker.node.idle:
             world.run(world.now + 0.5)  # a commit of just this moment, such as a prune's

@@ -96,7 +96,9 @@ class Waits:
         if state == told["state"]:
             text = f"{job_id}: it waited {told['waited_s']} s, and its states say {waited:.3f}: {states}"
             demand(abs(told["waited_s"] - waited) <= 2 * ROUNDED_S, text)
-        if lives == 1 and not self.world.clock_jumped and not self.world.suspended:
+        service = core.held.services.get(told["service"])
+        clocked = service is not None and service.clocks is not None
+        if clocked and lives == 1 and not self.world.clock_jumped and not self.world.suspended:
             text = f"{job_id}: why it waited is unknown for {seconds.get('unknown')} s: {seconds}"
             demand(seconds.get("unknown", 0.0) <= UNKNOWN_S_MAX, text)
         waits = told["state"] in (WAITING, SCHEDULED)
