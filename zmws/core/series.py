@@ -159,7 +159,7 @@ class Series:
         self.all = Track(Figures())
         self.sampled = 0.0  # the steady time of the last sample
         self._commit = [0] * BUCKETS  # at the last minute
-        self._minute: int | None = None  # the one that is under way
+        self.minute: int | None = None  # the one that is under way
         self._count = 0
         self._sample_at = 0.0  # monotonic
         self._sample = Reminder[None](lambda _: self._on_sample())
@@ -270,15 +270,15 @@ class Series:
     # ------------------------------------------------------------ minutes
 
     def _roll_minute(self, minute: int) -> None:
-        if self._minute is not None and minute != self._minute:
-            self._write(self._minute)
-        self._minute = minute
+        if self.minute is not None and minute != self.minute:
+            self._write(self.minute)
+        self.minute = minute
 
     def stop(self) -> None:
         """The broker ends: what there is of the minute is written."""
         self.sample()
-        if self._minute is not None:
-            self._write(self._minute)
+        if self.minute is not None:
+            self._write(self.minute)
 
     def _write(self, minute: int) -> None:
         turn, limits = self.turn, self.turn.limits

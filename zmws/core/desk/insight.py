@@ -6,6 +6,7 @@ Rule: what is older than memory is read beside the writes, as lists are, and bou
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Series, Track
+from zmws.core.series import COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Line, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
@@ -223,8 +224,10 @@ class Insight:
         spans = []
         for at, figures in sorted(by_time(rows, service.name).items()):
             if at < first:
-                clocks = tuple(float(figures.get(name, 0.0)) for name in REASONS)
-                spans.append(Span(at, min(at + 60, first), clocks))
+                clocks = [float(figures.get(name, 0.0)) for name in REASONS]
+                if first < at + 60 and at != series.minute:
+                    clocks = _less(clocks, lines[: math.ceil(at + 60 - first)])
+                spans.append(Span(at, min(at + 60, first), tuple(clocks)))
         since = first
         for n, line in enumerate(lines, 1):
             if line is not None:
@@ -235,6 +238,15 @@ class Insight:
 
 
 _FIRST_CLOCK = COLUMNS.index(REASONS[0])
+
+
+def _less(clocks: list[float], lines: list[Line | None]) -> list[float]:
+    """What a minute has of the clocks beside the seconds of it that memory has."""
+    for line in lines:
+        if line is not None:
+            for index, seconds in enumerate(line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]):
+                clocks[index] = max(0.0, clocks[index] - seconds)
+    return clocks
 
 
 def _up(time: float, step: int) -> int:
