@@ -29,6 +29,7 @@ from zmws.core.turn import Turn
 from zmws.core.writes import ReadUsual, Rows, WriteMark, WriteSeries
 
 SAMPLE_S = 1.0
+EARLY_S = 0.01  # so much, by a rounding error, a sample may come before its second is over
 SECONDS_KEPT = 600
 LATELY_MINUTES = 10
 RATE_S = 60  # rates of zmws.stats are those of so many seconds
@@ -161,7 +162,6 @@ class Series:
         self._commit = [0] * BUCKETS  # at the last minute
         self.minute: int | None = None  # the one that is under way
         self._count = 0
-        self._sample_at = 0.0  # monotonic
         self._sample = Reminder[None](lambda _: self._on_sample())
 
     def start(self) -> None:
@@ -170,7 +170,6 @@ class Series:
         self.sampled = turn.steady
         self.mark("broker", f"the broker started, version {self.host.version or '?'}")
         turn.reads.append(ReadUsual("series", turn.steady - USUAL_S))
-        self._sample_at = turn.now
         self._plan()
 
     def recover(self, rows: Rows) -> None:
@@ -201,20 +200,25 @@ class Series:
         self.sample()
 
     def _plan(self) -> None:
-        """On a grid, so that lines may be told from each other by their number."""
-        self._sample_at += SAMPLE_S
-        if self._sample_at <= self.turn.now:
-            self._sample_at = self.turn.now + SAMPLE_S
-        self.turn.timers.add(self._sample_at, self._sample, None)
+        """At whole seconds, so that lines may be told from each other by their number."""
+        turn = self.turn
+        left_s = SAMPLE_S - turn.steady % SAMPLE_S
+        turn.timers.add(turn.now + (left_s if left_s > EARLY_S else left_s + SAMPLE_S), self._sample, None)
+
+    @property
+    def second(self) -> int:
+        """The steady second at which the last line ended; its sample may be late by most of the next."""
+        return int(self.sampled + EARLY_S)
 
     def sample(self) -> None:
         """A line for each, of what was since the last."""
         steady = self.turn.steady
         if steady <= self.sampled:
             return
-        missing = min(SECONDS_KEPT, round((steady - self.sampled) / SAMPLE_S) - 1)
+        before = self.second
         self._roll_minute(int(self.sampled // 60) * 60)
         self.sampled = steady
+        missing = min(SECONDS_KEPT, self.second - before - 1)
         self._count += 1
         again = self._count % 10 == 0
         waiting = running = 0

@@ -75,7 +75,7 @@ class Insight:
             return question.refuse(400, "bad_request", wanted)
         step = STEPS[asked["step"]]
         # The second and the minute that are under way have no figures yet, an hour has those of its minutes.
-        known = round(self._series.sampled) if step == 1 else turn.steady - (60 if step == 60 else 0)
+        known = self._series.second if step == 1 else turn.steady - (60 if step == 60 else 0)
         before = _up(min(known, asked["before"] - turn.lead) if "before" in asked else known, step)
         since = before - POINTS[asked["step"]] * step
         given = "since" in asked
@@ -91,7 +91,7 @@ class Insight:
         usual = {one: track.usual(one) for one in ("wait", "run")} if name is not None else {}
         page = SeriesPage(
             *(name, step, since if given else None, before, points, wanted, turn.lead, lines),
-            *(round(self._series.sampled) - len(lines), usual),
+            *(self._series.second - len(lines), usual),
         )
         read = ReadSeries(
             *(question, name, 0 if step == 1 else step, since, until, points + 1), render=page.render
@@ -175,7 +175,8 @@ class Insight:
         turn, held, question = self._turn, self._held, inquiry.question
         assert inquiry.job is not None, inquiry
         job = held.find(inquiry.job.id) or inquiry.job
-        service = held.service_of(job.service)
+        # Who looks makes none: it may be known no more, while its last memory jobs are kept.
+        service = held.services.get(job.service) or Service(job.service)
         lead, steady = turn.lead, turn.steady
         until = steady if job.ended_at is None else steady - (turn.wall - job.ended_at)
         waits = waits_of(job, until, turn.wall - steady)
