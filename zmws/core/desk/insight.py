@@ -311,7 +311,9 @@ def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None) -
     """When a running job will have ended: by its progress, else by how long such a job runs usually."""
     left_s: float | None = None
     by: str | None = None
-    if ran_s is not None and job.progress:
+    # An attempt before may have said more.
+    own = job.progress_at is not None and job.started_at is not None and job.progress_at >= job.started_at
+    if ran_s is not None and job.progress and own:
         left_s, by = ran_s * (1 - job.progress) / job.progress, "progress"
     elif ran_s is not None and usual is not None and usual["run"]["p50"] is not None:
         left_s, by = usual["run"]["p50"] - ran_s, "usual"
