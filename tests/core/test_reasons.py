@@ -164,7 +164,6 @@ def test_a_job_in_a_long_backlog_waits_for_its_page() -> None:
     scene.pass_time(4)
     assert scene.service().beyond and not scene.service().ready
     last = scene.core.dispatch
-    last.turn_clocks(scene.service())
     assert REASONS[scene.service().clocks.reason] == "reading"
     scene.hold = False
     scene.commit()
@@ -315,6 +314,16 @@ def test_a_step_of_the_wall_makes_no_wait_less_than_nothing(step: float) -> None
         if step > 0:
             assert found["no_worker"] == 10.0 and found["unknown"] == step
         scene.ready("W")
+
+
+def test_of_a_minute_the_part_in_which_it_waited_counts() -> None:
+    scene = Scene()
+    scene.submit("a")
+    scene.pass_time(25)
+    scene.submit("b")
+    scene.pass_time(800)  # by now that minute stands in the store alone
+    assert len(scene.core.series.all.lines) == 600
+    assert seconds(scene, "b") == {"no_worker": 800.0} and seconds(scene, "a") == {"no_worker": 825.0}
 
 
 def test_a_suspend_counts_with_the_reason_that_held_before() -> None:
