@@ -163,7 +163,6 @@ def test_a_job_in_a_long_backlog_waits_for_its_page() -> None:
     scene.ask("zmws.resume", service="E")
     scene.pass_time(4)
     assert scene.service().beyond and not scene.service().ready
-    last = scene.core.dispatch
     assert REASONS[scene.service().clocks.reason] == "reading"
     scene.hold = False
     scene.commit()
