@@ -41,11 +41,12 @@ OTHER = "other"
 ALL = ""  # all services together
 GAUGES = ("waiting", "running", "slots", "oldest_s")
 TIMES = ("wait_s", "ran", "run_s", "workers_started")
-COLUMNS = (*COUNTED, *TIMES, *REASONS, *COMMITS, *GAUGES, *HOST_GAUGES)
+CLOCKS = tuple(f"{name}_s" for name in REASONS)  # of them one is `slots`, as a gauge is
+COLUMNS = (*COUNTED, *TIMES, *CLOCKS, *COMMITS, *GAUGES, *HOST_GAUGES)
 HISTOGRAMS = ("wait", "run", "commit")
 _GREATEST = frozenset((*GAUGES, *HOST_GAUGES))
 _SUMS = len(COLUMNS) - len(GAUGES) - len(HOST_GAUGES)
-_FIRST_CLOCK = COLUMNS.index(REASONS[0])
+_FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
 
 Line = tuple[float, ...]  # the values of COLUMNS
 _NO_CLOCKS = (0.0,) * len(REASONS)

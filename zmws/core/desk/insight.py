@@ -20,7 +20,7 @@ from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Line, Series, Track
+from zmws.core.series import CLOCKS, COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Line, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
@@ -225,7 +225,7 @@ class Insight:
         spans = []
         for at, figures in sorted(by_time(rows, service.name).items()):
             if at < first:
-                clocks = [float(figures.get(name, 0.0)) for name in REASONS]
+                clocks = [float(figures.get(name, 0.0)) for name in CLOCKS]
                 if first < at + 60 and at != series.minute:
                     clocks = _less(clocks, lines[: math.ceil(at + 60 - first)])
                 spans.append(Span(at, min(at + 60, first), tuple(clocks)))
@@ -238,7 +238,7 @@ class Insight:
         return spans
 
 
-_FIRST_CLOCK = COLUMNS.index(REASONS[0])
+_FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
 
 
 def _less(clocks: list[float], lines: list[Line | None]) -> list[float]:
