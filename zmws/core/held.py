@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -24,15 +23,6 @@ from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.writes import ForgetService, KnownService, RememberService, Write
 from zmws.errors import OptionError
-
-
-@dataclass(slots=True)
-class Gone:
-    """What a service that is here no more has counted."""
-
-    figures: Figures
-    clocks: Clocks
-    sampled: bool = False  # since it went
 
 
 class Held:
@@ -51,7 +41,7 @@ class Held:
         self.assignments: dict[bytes, Assignment] = {}  # by live token
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own
-        self.gone: dict[str, Gone] = {}  # of these, until what they have counted is written (series.py)
+        self.gone: dict[str, tuple[Figures, Clocks]] = {}  # of these, until what they have counted is written (series.py)
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
@@ -93,10 +83,10 @@ class Held:
 
     def new_service(self, name: str, options: ServiceOptions | None = None) -> Service:
         """A service that is not here yet. As many as may have figures of their own."""
-        figures, gone = self.other, self.gone.pop(name, None)
+        figures: Figures = self.other
         clocks: Clocks | None = None
-        if gone is not None:
-            figures, clocks = gone.figures, gone.clocks
+        if name in self.gone:
+            figures, clocks = self.gone.pop(name)
         elif self._own_figures < self.turn.limits.series_services_max:
             self._own_figures += 1
             figures, clocks = Figures(), Clocks()
@@ -207,4 +197,4 @@ class Held:
             known = self.services.pop(service.name, None)
             if known is not None and known.clocks is not None:
                 known.clocks.turn_to(NOTHING, self.turn.steady)
-                self.gone[known.name] = Gone(known.figures, known.clocks)
+                self.gone[known.name] = (known.figures, known.clocks)

@@ -216,8 +216,7 @@ class Series:
         steady = self.turn.steady
         if steady <= self.sampled:
             return
-        before = self.second
-        self._roll_minute(int(self.sampled // 60) * 60)
+        before, self.minute = self.second, self.second // 60 * 60
         self.sampled = steady
         missing = min(SECONDS_KEPT, self.second - before - 1)
         self._count += 1
@@ -236,11 +235,10 @@ class Series:
             self._put(track, line, missing)
             for index in range(_SUMS):
                 sums[index] += line[index]
-        for name, gone in self.held.gone.items():
-            track = tracks.get(name) or tracks.setdefault(name, Track(gone.figures))
-            line = (*track.since(gone.clocks.shown(steady), _NO_COMMITS), *_NOTHING_NOW)
+        for name, (figures, clocks) in self.held.gone.items():
+            track = tracks.get(name) or tracks.setdefault(name, Track(figures))
+            line = (*track.since(clocks.shown(steady), _NO_COMMITS), *_NOTHING_NOW)
             self._put(track, line, missing)
-            gone.sampled = True
             for index in range(_SUMS):
                 sums[index] += line[index]
         others = self.other.since(_NO_CLOCKS, _NO_COMMITS)
@@ -256,6 +254,8 @@ class Series:
         gauges = (waiting, running, slots, oldest, *self.host.gauges())
         together = (*both[: -len(COMMITS)], *commits, *gauges)
         self._put(self.all, together, missing)
+        if self.second // 60 * 60 != self.minute:
+            self._write(self.minute)
 
     def _line(self, track: Track, service: Service, steady: float, again: bool) -> Line:
         clocks = service.clocks
@@ -274,11 +274,6 @@ class Series:
 
     # ------------------------------------------------------------ minutes
 
-    def _roll_minute(self, minute: int) -> None:
-        if self.minute is not None and minute != self.minute:
-            self._write(self.minute)
-        self.minute = minute
-
     def stop(self) -> None:
         """The broker ends: what there is of the minute is written."""
         self.sample()
@@ -287,12 +282,12 @@ class Series:
 
     def _write(self, minute: int) -> None:
         turn, limits = self.turn, self.turn.limits
+        self.minute = None
         figures = []
         for name, track in list(self.tracks.items()):
             if told := track.minute_over():
                 figures.append((name, told))
-            gone = self.held.gone.get(name)
-            if gone is not None and gone.sampled:
+            if name in self.held.gone:
                 self.held.is_written(name)
                 del self.tracks[name]
         if told := self.other.minute_over():
