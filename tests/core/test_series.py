@@ -82,8 +82,8 @@ def test_the_seconds_for_each_reason_stand_in_the_line() -> None:
     scene.pass_time(0.75)
     first, second = lines(scene)
     assert first and second
-    assert (first["no_worker"], first["paused"]) == (1.0, 0.0)
-    assert (second["no_worker"], second["paused"]) == (0.25, 0.75)
+    assert (first["no_worker_s"], first["paused_s"]) == (1.0, 0.0)
+    assert (second["no_worker_s"], second["paused_s"]) == (0.25, 0.75)
 
 
 def test_ten_minutes_of_seconds_are_kept_and_what_does_not_change_is_kept_once() -> None:
@@ -116,7 +116,7 @@ def test_where_the_process_stood_still_the_seconds_have_no_lines_and_the_next_ha
     *before, none, last, after = lines(scene)
     assert none is None and last and after
     assert before.count(None) == 3 and len(before) == 5, "two lines, and three that there are not"
-    assert (last["submitted"], last["no_worker"]) == (1, 5.0) and after["no_worker"] == 1.0
+    assert (last["submitted"], last["no_worker_s"]) == (1, 5.0) and after["no_worker_s"] == 1.0
 
 
 def test_a_suspend_is_a_time_in_which_the_process_stood_still() -> None:
@@ -127,7 +127,7 @@ def test_a_suspend_is_a_time_in_which_the_process_stood_still() -> None:
     scene.pass_time(2)
     found = lines(scene)
     assert len(found) == SECONDS_KEPT and found.count(None) == SECONDS_KEPT - 2
-    assert sum(line["no_worker"] for line in found if line) == 3602.0
+    assert sum(line["no_worker_s"] for line in found if line) == 3602.0
 
 
 @pytest.mark.parametrize("late_s", [0.2, 0.6, 0.9])
@@ -213,7 +213,7 @@ def test_what_there_is_of_a_minute_is_written_when_the_broker_stops_and_the_next
     scene.submit("b")
     scene.pass_time(0.25)
     stop(scene)
-    assert rows(scene)[-20]["submitted"] == 2 and rows(scene)[-20]["no_worker"] == 10.25
+    assert rows(scene)[-20]["submitted"] == 2 and rows(scene)[-20]["no_worker_s"] == 10.25
     assert rows(scene, step=3600)[-800]["submitted"] == 2
 
 
@@ -292,7 +292,7 @@ def test_what_a_service_counted_that_is_forgotten_is_written_with_its_end() -> N
     assert last and (last["waiting"], last["oldest_s"]) == (0, 0.0)
     scene.pass_time(34)
     found = rows(scene, "U")[-20]
-    assert (found["submitted"], found["expired"], found["no_worker"]) == (1, 1, 5.0)
+    assert (found["submitted"], found["expired"], found["no_worker_s"]) == (1, 1, 5.0)
     assert rows(scene, ALL)[-20]["expired"] == 1
     assert "U" not in scene.core.series.tracks
 
@@ -304,7 +304,7 @@ def test_a_service_that_comes_again_within_its_minute_counts_on() -> None:
         scene.pass_time(8)
     scene.pass_time(60)
     found = rows(scene, "U")[-20]
-    assert (found["submitted"], found["expired"], found["no_worker"]) == (3, 3, 15.0)
+    assert (found["submitted"], found["expired"], found["no_worker_s"]) == (3, 3, 15.0)
 
 
 def test_a_service_that_goes_before_its_first_sample_ends_nothing() -> None:
@@ -415,11 +415,12 @@ def test_what_was_usual_fades_in_a_day() -> None:
 
 def test_figures_are_added_and_of_gauges_the_greatest_stays() -> None:
     one = {"submitted": 2, "waiting": 5, "wait": {"0": 1, "3": 2}}
-    other = {"submitted": 3, "waiting": 4, "wait": {"3": 1}, "paused": 0.25}
+    other = {"submitted": 3, "waiting": 4, "wait": {"3": 1}, "paused_s": 0.25}
     assert added([one, other]) == {
         "submitted": 5,
         "waiting": 5,
         "wait": {"0": 1, "3": 3},
-        "paused": 0.25,
+        "paused_s": 0.25,
     }
+    assert len(set(COLUMNS)) == len(COLUMNS), "each has a name of its own"
     assert added([]) == {} and set(GAUGES) == {"waiting", "running", "slots", "oldest_s"}

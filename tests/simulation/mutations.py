@@ -234,15 +234,15 @@ MUTATIONS = [
         "what a service counted that has gone is forgotten",
         Held,
         "drop_if_unused",
-        "self.gone[known.name] = Gone(known.figures, known.clocks)",
+        "self.gone[known.name] = (known.figures, known.clocks)",
         "self._own_figures -= 1",
     ),
     Mutation(
         "a service that comes again counts anew",
         Held,
         "new_service",
-        "self.gone.pop(name, None)",
-        "None",
+        "figures, clocks = self.gone.pop(name)",
+        "figures, clocks = Figures(), Clocks()",
     ),
     Mutation(
         "a clock runs on when nothing waits any more",

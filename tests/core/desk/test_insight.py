@@ -58,7 +58,7 @@ def test_seconds_are_told_from_memory_with_times_that_fit_them() -> None:
     assert (told["from"], told["before"]) == ("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:25.000Z")
     assert told["figures"]["submitted"] == [0, 0, 0, 1, 0]
     assert told["figures"]["waiting"] == [0, 0, 0, 1, 1]
-    assert (told["total"]["submitted"], told["total"]["no_worker"]) == (1, 2.0)
+    assert (told["total"]["submitted"], told["total"]["no_worker_s"]) == (1, 2.0)
 
 
 def test_a_part_of_the_seconds_is_told_and_what_is_not_known_is_null() -> None:
@@ -124,8 +124,8 @@ def test_a_minute_in_which_there_was_no_broker_is_null_and_a_quiet_one_is_not() 
 def test_what_is_asked_for_alone_is_told() -> None:
     scene = Scene()
     scene.pass_time(2)
-    told = series(scene, service="E", figures=" paused , oldest_s")
-    assert told["figures"] == {"paused": [0, 0], "oldest_s": [0, 0]}
+    told = series(scene, service="E", figures=" paused_s , oldest_s")
+    assert told["figures"] == {"paused_s": [0, 0], "oldest_s": [0, 0]}
     assert set(series(scene)["figures"]) >= set(COUNTED)
 
 
