@@ -41,7 +41,8 @@ class Held:
         self.assignments: dict[bytes, Assignment] = {}  # by live token
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own
-        self.gone: dict[str, tuple[Figures, Clocks]] = {}  # of these, until what they have counted is written (series.py)
+        # Of these, those of services that are here no more, until they are written (series.py).
+        self.gone: dict[str, tuple[Figures, Clocks]] = {}
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
