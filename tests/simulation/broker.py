@@ -24,6 +24,7 @@ LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0
 # As small as can be, so that most of a backlog stands in the store alone.
 LIMITS = replace(LIMITS, prefetch_time_s=0.25)  # here a message takes up to 20 ms
 LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memory_max=6)
+LIMITS = replace(LIMITS, unknown_service_ttl_s=4.0)
 
 
 class SimBroker:
@@ -51,7 +52,9 @@ class SimBroker:
             jitter=random.random,
             secret=b"of the world",  # and not drawn: a seed keeps its history
         )
-        self.node = Node(LIMITS, self.services, suppliers, "disk")
+        # In every third history two services have figures of their own, and the others count together.
+        limits = replace(LIMITS, series_services_max=2) if self.world.seed % 3 == 0 else LIMITS
+        self.node = Node(limits, self.services, suppliers, "disk")
         self.core = self.node.broker  # to look at
         for timers in (self.core.turn.timers, self.core.turn.wall_timers, self.core.turn.steady_timers):
             timers.kept_min = 0  # what nobody wants is thrown out as often as can be
@@ -76,7 +79,7 @@ class SimBroker:
                 self.watcher.may_fail[job.id] += (
                     1  # its worker may not come back, nor say again that it is done
                 )
-        self.watcher.crashed()
+        self.watcher.crashed(self.core, self.disk)
         self.up = self.accepting = False
         self.life += 1
         for link in list(self.links.values()):
@@ -86,7 +89,16 @@ class SimBroker:
     # ------------------------------------------------------------ in
 
     def _time(self) -> None:
-        self.node.set_time(self.world.now, self.world.wall, self.steady_from + self.world.boot)
+        steady = self.steady_from + self.world.boot
+        self.watcher.waits.passed(self.core, steady)
+        self.node.set_time(self.world.now, self.world.wall, steady)
+
+    def stop(self) -> None:
+        """SIGTERM: no peer is read any more, and what there is goes to the disk."""
+        self.world.say("broker stops")
+        self._time()
+        self.node.stop()
+        self.flush()
 
     def connect(self, link: Link) -> bool:
         """A peer connects; false where nobody listens."""
@@ -227,6 +239,7 @@ class SimBroker:
                 if life != self.life:
                     return
                 self._time()
+                self.watcher.figures.reported(self.core, batch.writes, verdicts)
                 with self.watcher.input(self.core, self.disk):
                     self.node.committed(batch.seq, verdicts)
                 for read, found in rows:

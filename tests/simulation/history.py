@@ -66,6 +66,9 @@ class History:
         for _ in range(random.randint(0, 3)):
             service, count = random.choice(SERVICES), random.randint(1, 20)
             world.after(random.uniform(0.5, LOAD_S), lambda s=service, n=count: self.strict.burst(s, n))
+        for _ in range(random.choice((0, 0, 1, 3))):
+            # Nobody serves it: it is known as long as one of its jobs is.
+            world.after(random.uniform(0.5, LOAD_S), lambda: self.strict.burst("U", random.randint(1, 3)))
         for n in range(random.choice((0, 1, 2))):
             world.after(random.uniform(0.5, LOAD_S), lambda n=n: self.load.burst(n + 1))
         faults = random.sample(self.faults.all(), random.randint(0, 5))
@@ -78,10 +81,18 @@ class History:
         until, clients = world.now + QUIET_S, [*self.clients, self.strict]
         while world.now < until and not self._is_over():
             world.run(world.now + 10)
+        self.load.look_back()
         world.run(world.now + 20)
         if not self.broker.node.idle:
             world.run(world.now + 0.5)  # a commit of just this moment, such as a prune's
         self.watcher.at_the_end(self.broker.core, self.broker.node, self.broker.disk, self.workers, clients)
+        self._stop()
+
+    def _stop(self) -> None:
+        """The broker stops: all that it has counted is in the store."""
+        self.broker.stop()
+        self.world.run(self.world.now + 0.5)
+        self.watcher.figures.all_written(self.broker.core, self.broker.disk)
 
     def _is_over(self) -> bool:
         """Whether nothing is left to do: what remains is to see that all is told and nobody forgotten."""

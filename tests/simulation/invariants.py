@@ -10,13 +10,16 @@ from typing import Any
 
 from tests.simulation.ahead import Ahead
 from tests.simulation.answers import Answers
+from tests.simulation.causes import Causes
 from tests.simulation.clocks import Clocks
 from tests.simulation.counts import counts_agree, window_is_kept
 from tests.simulation.defaults import Defaults
+from tests.simulation.figures import Figures
 from tests.simulation.hands import Hands
 from tests.simulation.leases import LeaseTokens
 from tests.simulation.turns import Before, Turns
 from tests.simulation.violation import demand
+from tests.simulation.waits import Waits
 from tests.simulation.world import World
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
@@ -55,6 +58,10 @@ class Watcher:
         self.clocks = Clocks(world)
         self.answers = Answers(world)
         self.leases = LeaseTokens(world, self.clocks)
+        self.figures = Figures()
+        self.waits = Waits(world)
+        self.causes = Causes()
+        self.crashes = 0
         self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
         self.finished: Counter[str] = Counter()
         self.may_fail: Counter[str] = Counter()
@@ -89,9 +96,13 @@ class Watcher:
             if message.service in ("zmws.resume", "zmws.forget"):
                 self.turns.paused.discard(json.loads(message.body[0])["service"])
 
-    def crashed(self) -> None:
+    def crashed(self, core: Broker, disk: ModelStore) -> None:
         """What is not on disk is undone, dispatches too: an attempt's number may come again, its token never
         does."""
+        self.crashes += 1
+        self.figures.look(core, disk)
+        self.figures.crashed(core)
+        self.causes.look(disk)
         self.last_attempt.clear()
         self.last_token.clear()
         self.turns.restarted()
@@ -106,6 +117,7 @@ class Watcher:
         if self.world.clock_jumped or self.world.suspended:
             self.may_fail.update(row["id"] for row in disk.rows.values() if row["state"] == RUNNING)
         self.steady = self.clocks.steady = steady
+        self.waits.restarted(steady())
         self.clocks.restarted(30.0, grace_s)
         self.leases.restarted()
 
@@ -202,7 +214,12 @@ class Watcher:
         """After each input, and now and then a look at everything."""
         self.steps += 1
         self.answers.overdue(self.punctual)
+        self.figures.look(core, disk)
+        self.waits.named(core)
         if self.steps % 50 == 0:
+            self.figures.counted_right(core)
+            self.waits.look(core)
+            self.causes.look(disk)
             counts_agree(core)
             window_is_kept(core)
             self.clocks.look(core)
@@ -243,6 +260,10 @@ class Watcher:
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
         elif name == "zmws.wait":
             self._told_of(told, disk)
+        elif name == "zmws.why":
+            self.waits.answered(told, core, disk, self.crashes + 1)
+        elif name == "zmws.failures":
+            self.causes.answered(told, disk)
         elif name == "zmws.pause":
             service = core.held.services.get(told["service"])
             if service is not None and service.paused:  # else it was resumed before this answer left
@@ -302,6 +323,8 @@ class Watcher:
 
     def committed(self, writes: list[Write], verdicts: list[Any], disk: ModelStore) -> None:
         """A batch is on disk."""
+        self.figures.committed(writes)
+        self.causes.committed(writes)
         answers = iter(verdicts)
         for write in writes:
             self.clocks.committed(write, disk)
@@ -379,6 +402,9 @@ class Watcher:
         counts_agree(core)
         window_is_kept(core)
         self.clocks.look(core)
+        self.figures.counted_right(core)
+        self.waits.look(core)
+        self.causes.look(disk)
         self.answers.none_open()
         # While jobs stand in the store alone (excused, below) there is a look at them each second.
         looks = any(service.beyond or service.scheduled_beyond for service in core.held.services.values())

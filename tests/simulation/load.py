@@ -18,6 +18,7 @@ from zmws.wire.at_client import Reply
 from zmws.wire.mdp import PARAM_JSON
 
 SERVICES = ("A", "B", "F", "Q")
+LOOKED_BACK_ON = 30  # jobs
 
 
 def _unheard(reply: Any) -> None:
@@ -239,6 +240,20 @@ class Load:
             stack = (json.dumps({"id": job_id, "timeout": 1}).encode(),)
             ask = partial(client.ask, "zmws.stack", True, {}, stack, 10.0, _unheard)
             self.world.after(self.world.random.uniform(0.0, 3.0), ask)
+        if chance > 0.5:
+            why = partial(client.ask, "zmws.why", True, {}, question, 10.0, _unheard)
+            for _ in range(2):
+                self.world.after(self.world.random.uniform(0.0, 6.0), why)
+        elif chance > 0.4:
+            client.ask("zmws.failures", True, {}, (b'{"limit": 1000}',), 10.0, _unheard)
+
+    def look_back(self) -> None:
+        """Ask of jobs in the store why they waited, and of all why they failed."""
+        client = self.clients[0]
+        for job_id in list(self.broker.disk.rows)[-LOOKED_BACK_ON:]:
+            question = (json.dumps({"id": job_id}).encode(),)
+            client.ask("zmws.why", True, {}, question, 30.0, _unheard)
+        client.ask("zmws.failures", True, {}, (b'{"limit": 1000}',), 30.0, _unheard)
 
     def _check_call(self, job_id: str, body: tuple[bytes, ...]) -> Callable[[Any], None]:
         def then(reply: Any) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
+from zmws.core.desk import insight
 from zmws.core.desk.desk import Desk
+from zmws.core.desk.insight import Insight
 from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
+from zmws.core.held import Held
 from zmws.core.life import Life
+from zmws.core.reasons import Clocks
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.series import Series, Track
 from zmws.core.session import Session
 from zmws.core.submission import Submission
 from zmws.core.watchers import Watchers
@@ -180,5 +185,119 @@ MUTATIONS = [
         "expire_if_late",
         "or self.turn.steady < job.expires_at",
         "or self.turn.wall < job.expires_at",
+    ),
+    # What is counted, and why jobs wait.
+    Mutation("a start is not counted", Life, "run", "figures.started += 1", "pass"),
+    Mutation("how long a job waited is not noted", Life, "run", "figures.wait.note(waited)", "pass"),
+    Mutation("a memory job is not counted", Life, "accept_memory", "service.figures.submitted += 1", "pass"),
+    Mutation("a stored job is not counted", Life, "stored", "service.figures.submitted += 1", "pass"),
+    Mutation(
+        "what has failed counts as complete", Life, "_end", "figures.failed += 1", "figures.complete += 1"
+    ),
+    Mutation(
+        "a job that is tried again has had no failed attempt",
+        Life,
+        "fail",
+        "self.held.services[job.service].figures.attempts_failed += 1",
+        "self.held.services[job.service].figures.attempts_failed += job.failures > job.retries",
+    ),
+    Mutation(
+        "an attempt that was given back has not run",
+        Life,
+        "give_back",
+        'self._attempt_over(job, error("given_back", why))',
+        'self.held.assignment_of(job).ahead = True\n    self._attempt_over(job, error("given_back", why))',
+    ),
+    Mutation(
+        "a second counts what the one before has counted",
+        Track,
+        "since",
+        "before, self._sums = self._sums, sums",
+        "before, self._sums = self._sums, (*self._sums[:2], *sums[2:])",
+    ),
+    Mutation(
+        "what was before the first sample is in no histogram",
+        Track,
+        "__init__",
+        "self._wait, self._run = [0] * BUCKETS, [0] * BUCKETS",
+        "self._wait, self._run = list(figures.wait.counts), list(figures.run.counts)",
+    ),
+    Mutation("the last minute is not written", Series, "stop", "self._write(self.minute)", "pass"),
+    Mutation(
+        "what is no service of its own is in no sum",
+        Series,
+        "sample",
+        "both = [a + b for a, b in zip(sums, others, strict=True)]",
+        "both = sums",
+    ),
+    Mutation(
+        "what a service counted that has gone is forgotten",
+        Held,
+        "drop_if_unused",
+        "self.gone[known.name] = (known.figures, known.clocks)",
+        "self._own_figures -= 1",
+    ),
+    Mutation(
+        "a service that comes again counts anew",
+        Held,
+        "new_service",
+        "figures, clocks = self.gone.pop(name)",
+        "figures, clocks = Figures(), Clocks()",
+    ),
+    Mutation(
+        "a clock runs on when nothing waits any more",
+        Life,
+        "_leave_queue",
+        "self.turn.wake(service.name)",
+        "pass",
+    ),
+    Mutation(
+        "no clock runs while the first page after a restart is read",
+        Backlog,
+        "recover",
+        "self.turn.wake(service.name)",
+        "pass",
+    ),
+    Mutation(
+        "a sample does not look again why jobs wait",
+        Series,
+        "_line",
+        "clocks.turn_to(why_waits(service, self.turn.now), steady)",
+        "pass",
+    ),
+    Mutation(
+        "a clock that is turned off loses what it showed",
+        Clocks,
+        "turn_to",
+        "self._seconds[self.reason] +=",
+        "self._seconds[self.reason] =",
+    ),
+    Mutation(
+        "a whole minute explains a part of it",
+        insight,
+        "seconds_of",
+        "share = min(1.0, overlap / total) if total else 0.0",
+        "share = 1.0",
+    ),
+    Mutation(
+        "the time until an attempt is repeated is no wait",
+        insight,
+        "waits_of",
+        "if state in (WAITING, SCHEDULED) and until > since:",
+        "if state == WAITING and until > since:",
+    ),
+    Mutation(
+        "why jobs wait since the last sample is unknown",
+        Insight,
+        "_spans",
+        "spans.append(Span(series.sampled, turn.steady,",
+        "spans.append(Span(series.sampled, series.sampled,",
+    ),
+    Mutation(
+        "a job that is retried keeps the cause of its failure",
+        Life,
+        "revive",
+        "dict.fromkeys(_CLEARED)",
+        'dict.fromkeys(name for name in _CLEARED if name != "cause")',
     ),
 ]

@@ -108,6 +108,7 @@ class Backlog:
         service.let_go(job)
         self._plan_look()
         self.want(service, job.group)
+        self.turn.wake(service.name)  # it waits, and for that page
 
     def want(self, service: Service, name: str | None) -> None:
         """Ask for a group's next page before what is here runs out."""
@@ -265,6 +266,7 @@ class Backlog:
         for service, name, count in waiting:
             service.beyond += count
             service.groups[name] = Group(ALL_IN_STORE)
+            self.turn.wake(service.name)
         for service, name, _ in waiting:
             self.want(service, name)
         for service, count in scheduled:

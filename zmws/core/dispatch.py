@@ -196,7 +196,7 @@ def _all_busy(service: Service) -> bool:
 def why_waits(service: Service, now: float) -> int:
     """Why what waits does not start, when all that can be given has been."""
     if not (service.ready or service.parked):
-        return READING if service.groups else NOTHING
+        return READING if service.waiting_count else NOTHING
     ring = service.ring
     if service.paused:
         return PAUSED

@@ -17,7 +17,7 @@ from zmws.core.figures import Figures
 from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
-from zmws.core.reasons import Clocks
+from zmws.core.reasons import NOTHING, Clocks
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
@@ -41,6 +41,8 @@ class Held:
         self.assignments: dict[bytes, Assignment] = {}  # by live token
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own
+        # Of these, those of services that are here no more, until they are written (series.py).
+        self.gone: dict[str, tuple[Figures, Clocks]] = {}
         self.history: deque[tuple[str, str, str, float, int]] = deque(maxlen=turn.limits.history_max)
         self.unfinished_memory_bytes = 0
         self.last_number = 0
@@ -82,11 +84,20 @@ class Held:
 
     def new_service(self, name: str, options: ServiceOptions | None = None) -> Service:
         """A service that is not here yet. As many as may have figures of their own."""
-        own = self._own_figures < self.turn.limits.series_services_max
-        self._own_figures += own
-        figures = (Figures(), Clocks()) if own else (self.other, None)
-        service = self.services[name] = Service(name, options, *figures)
+        figures: Figures = self.other
+        clocks: Clocks | None = None
+        if name in self.gone:
+            figures, clocks = self.gone.pop(name)
+        elif self._own_figures < self.turn.limits.series_services_max:
+            self._own_figures += 1
+            figures, clocks = Figures(), Clocks()
+        service = self.services[name] = Service(name, options, figures, clocks)
         return service
+
+    def is_written(self, name: str) -> None:
+        """All that a service which is gone has counted is written: another may count in its place."""
+        del self.gone[name]
+        self._own_figures -= 1
 
     def known(self, name: str) -> Service:
         """The service of a job out of the store that has not ended, for which it was accepted."""
@@ -185,4 +196,6 @@ class Held:
         has forgotten with the last record."""
         if service.forgotten and not any(service.ended.values()) and service.name not in self.overflow:
             known = self.services.pop(service.name, None)
-            self._own_figures -= known is not None and known.clocks is not None
+            if known is not None and known.clocks is not None:
+                known.clocks.turn_to(NOTHING, self.turn.steady)
+                self.gone[known.name] = (known.figures, known.clocks)

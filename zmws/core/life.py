@@ -184,11 +184,12 @@ class Life:
         service = self.held.services[job.service]
         if was == SCHEDULED:
             self.backlog.no_longer_scheduled(service, job)
-        elif was == WAITING and in_queue:
-            service.left(job)
-            self.backlog.want(service, job.group)
-            if service.ring.reserved is not None:
-                self.turn.wake(service.name)  # perhaps there is nothing to keep a worker free for any more
+        elif was == WAITING:
+            if in_queue:
+                service.left(job)
+                self.backlog.want(service, job.group)
+            # Perhaps nothing waits any more, or there is nothing to keep a worker free for.
+            self.turn.wake(service.name)
 
     # ------------------------------------------------------------ starting
 

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from zmws.core.dispatch import why_waits
 from zmws.core.figures import BUCKETS, COUNTED, Figures, quantile
 from zmws.core.held import Held
 from zmws.core.host import COMMITS, HOST_GAUGES, Host
@@ -28,6 +29,7 @@ from zmws.core.turn import Turn
 from zmws.core.writes import ReadUsual, Rows, WriteMark, WriteSeries
 
 SAMPLE_S = 1.0
+EARLY_S = 0.01  # so much, by a rounding error, a sample may come before its second is over
 SECONDS_KEPT = 600
 LATELY_MINUTES = 10
 RATE_S = 60  # rates of zmws.stats are those of so many seconds
@@ -39,16 +41,18 @@ OTHER = "other"
 ALL = ""  # all services together
 GAUGES = ("waiting", "running", "slots", "oldest_s")
 TIMES = ("wait_s", "ran", "run_s", "workers_started")
-COLUMNS = (*COUNTED, *TIMES, *REASONS, *COMMITS, *GAUGES, *HOST_GAUGES)
+CLOCKS = tuple(f"{name}_s" for name in REASONS)  # of them one is `slots`, as a gauge is
+COLUMNS = (*COUNTED, *TIMES, *CLOCKS, *COMMITS, *GAUGES, *HOST_GAUGES)
 HISTOGRAMS = ("wait", "run", "commit")
 _GREATEST = frozenset((*GAUGES, *HOST_GAUGES))
 _SUMS = len(COLUMNS) - len(GAUGES) - len(HOST_GAUGES)
-_FIRST_CLOCK = COLUMNS.index(REASONS[0])
+_FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
 
 Line = tuple[float, ...]  # the values of COLUMNS
 _NO_CLOCKS = (0.0,) * len(REASONS)
 _NO_COMMITS = (0.0,) * len(COMMITS)
 _NO_GAUGES = (0.0,) * len(HOST_GAUGES)
+_NOTHING_NOW = (0.0,) * (len(COLUMNS) - _SUMS)
 
 
 class Track:
@@ -64,7 +68,7 @@ class Track:
         self.workers_told = 0  # of `workers_started`, those of which there is a mark
         self._sums: Line = (0.0,) * _SUMS  # at the last sample
         self._minute: list[float] = [0.0] * len(COLUMNS)
-        self._wait, self._run = list(figures.wait.counts), list(figures.run.counts)  # at the last minute
+        self._wait, self._run = [0] * BUCKETS, [0] * BUCKETS  # at the last minute; it may have counted before
         self._oldest_at: float | None = None
 
     def add(self, line: Line) -> None:
@@ -157,9 +161,8 @@ class Series:
         self.all = Track(Figures())
         self.sampled = 0.0  # the steady time of the last sample
         self._commit = [0] * BUCKETS  # at the last minute
-        self._minute: int | None = None  # the one that is under way
+        self.minute: int | None = None  # the one that is under way
         self._count = 0
-        self._sample_at = 0.0  # monotonic
         self._sample = Reminder[None](lambda _: self._on_sample())
 
     def start(self) -> None:
@@ -168,7 +171,6 @@ class Series:
         self.sampled = turn.steady
         self.mark("broker", f"the broker started, version {self.host.version or '?'}")
         turn.reads.append(ReadUsual("series", turn.steady - USUAL_S))
-        self._sample_at = turn.now
         self._plan()
 
     def recover(self, rows: Rows) -> None:
@@ -199,20 +201,24 @@ class Series:
         self.sample()
 
     def _plan(self) -> None:
-        """On a grid, so that lines may be told from each other by their number."""
-        self._sample_at += SAMPLE_S
-        if self._sample_at <= self.turn.now:
-            self._sample_at = self.turn.now + SAMPLE_S
-        self.turn.timers.add(self._sample_at, self._sample, None)
+        """At whole seconds, so that lines may be told from each other by their number."""
+        turn = self.turn
+        left_s = SAMPLE_S - turn.steady % SAMPLE_S
+        turn.timers.add(turn.now + (left_s if left_s > EARLY_S else left_s + SAMPLE_S), self._sample, None)
+
+    @property
+    def second(self) -> int:
+        """The steady second at which the last line ended; its sample may be late by most of the next."""
+        return int(self.sampled + EARLY_S)
 
     def sample(self) -> None:
         """A line for each, of what was since the last."""
         steady = self.turn.steady
         if steady <= self.sampled:
             return
-        missing = min(SECONDS_KEPT, round((steady - self.sampled) / SAMPLE_S) - 1)
-        self._roll_minute(int(self.sampled // 60) * 60)
+        before, self.minute = self.second, self.second // 60 * 60
         self.sampled = steady
+        missing = min(SECONDS_KEPT, self.second - before - 1)
         self._count += 1
         again = self._count % 10 == 0
         waiting = running = 0
@@ -229,6 +235,12 @@ class Series:
             self._put(track, line, missing)
             for index in range(_SUMS):
                 sums[index] += line[index]
+        for name, (figures, clocks) in self.held.gone.items():
+            track = tracks.get(name) or tracks.setdefault(name, Track(figures))
+            line = (*track.since(clocks.shown(steady), _NO_COMMITS), *_NOTHING_NOW)
+            self._put(track, line, missing)
+            for index in range(_SUMS):
+                sums[index] += line[index]
         others = self.other.since(_NO_CLOCKS, _NO_COMMITS)
         self._put(self.other, (*others, waiting, running, 0.0, 0.0, *_NO_GAUGES), missing)
         for track in tracks.values():
@@ -242,10 +254,13 @@ class Series:
         gauges = (waiting, running, slots, oldest, *self.host.gauges())
         together = (*both[: -len(COMMITS)], *commits, *gauges)
         self._put(self.all, together, missing)
+        if self.second // 60 * 60 != self.minute:
+            self._write(self.minute)
 
     def _line(self, track: Track, service: Service, steady: float, again: bool) -> Line:
         clocks = service.clocks
         assert clocks is not None, service.name
+        clocks.turn_to(why_waits(service, self.turn.now), steady)
         sums = track.since(clocks.shown(steady), _NO_COMMITS)
         slots = sum([taker.slots for taker in service.ring.workers if isinstance(taker, Session)])
         oldest_s = track.oldest_s(service, steady, again)
@@ -259,25 +274,22 @@ class Series:
 
     # ------------------------------------------------------------ minutes
 
-    def _roll_minute(self, minute: int) -> None:
-        if self._minute is not None and minute != self._minute:
-            self._write(self._minute)
-        self._minute = minute
-
     def stop(self) -> None:
         """The broker ends: what there is of the minute is written."""
         self.sample()
-        if self._minute is not None:
-            self._write(self._minute)
+        if self.minute is not None:
+            self._write(self.minute)
 
     def _write(self, minute: int) -> None:
         turn, limits = self.turn, self.turn.limits
+        self.minute = None
         figures = []
         for name, track in list(self.tracks.items()):
-            if name not in self.held.services:
-                del self.tracks[name]
-            elif told := track.minute_over():
+            if told := track.minute_over():
                 figures.append((name, told))
+            if name in self.held.gone:
+                self.held.is_written(name)
+                del self.tracks[name]
         if told := self.other.minute_over():
             figures.append((OTHER, told))
         told = self.all.minute_over()

@@ -6,6 +6,7 @@ Rule: what is older than memory is read beside the writes, as lists are, and bou
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Series, Track
+from zmws.core.series import CLOCKS, COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Line, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
@@ -74,7 +75,7 @@ class Insight:
             return question.refuse(400, "bad_request", wanted)
         step = STEPS[asked["step"]]
         # The second and the minute that are under way have no figures yet, an hour has those of its minutes.
-        known = round(self._series.sampled) if step == 1 else turn.steady - (60 if step == 60 else 0)
+        known = self._series.second if step == 1 else turn.steady - (60 if step == 60 else 0)
         before = _up(min(known, asked["before"] - turn.lead) if "before" in asked else known, step)
         since = before - POINTS[asked["step"]] * step
         given = "since" in asked
@@ -90,7 +91,7 @@ class Insight:
         usual = {one: track.usual(one) for one in ("wait", "run")} if name is not None else {}
         page = SeriesPage(
             *(name, step, since if given else None, before, points, wanted, turn.lead, lines),
-            *(round(self._series.sampled) - len(lines), usual),
+            *(self._series.second - len(lines), usual),
         )
         read = ReadSeries(
             *(question, name, 0 if step == 1 else step, since, until, points + 1), render=page.render
@@ -174,7 +175,8 @@ class Insight:
         turn, held, question = self._turn, self._held, inquiry.question
         assert inquiry.job is not None, inquiry
         job = held.find(inquiry.job.id) or inquiry.job
-        service = held.service_of(job.service)
+        # Who looks makes none: it may be known no more, while its last memory jobs are kept.
+        service = held.services.get(job.service) or Service(job.service)
         lead, steady = turn.lead, turn.steady
         until = steady if job.ended_at is None else steady - (turn.wall - job.ended_at)
         waits = waits_of(job, until, turn.wall - steady)
@@ -223,8 +225,10 @@ class Insight:
         spans = []
         for at, figures in sorted(by_time(rows, service.name).items()):
             if at < first:
-                clocks = tuple(float(figures.get(name, 0.0)) for name in REASONS)
-                spans.append(Span(at, min(at + 60, first), clocks))
+                clocks = [float(figures.get(name, 0.0)) for name in CLOCKS]
+                if first < at + 60 and at != series.minute:
+                    clocks = _less(clocks, lines[: math.ceil(at + 60 - first)])
+                spans.append(Span(at, min(at + 60, first), tuple(clocks)))
         since = first
         for n, line in enumerate(lines, 1):
             if line is not None:
@@ -234,7 +238,16 @@ class Insight:
         return spans
 
 
-_FIRST_CLOCK = COLUMNS.index(REASONS[0])
+_FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
+
+
+def _less(clocks: list[float], lines: list[Line | None]) -> list[float]:
+    """What a minute has of the clocks beside the seconds of it that memory has."""
+    for line in lines:
+        if line is not None:
+            for index, seconds in enumerate(line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]):
+                clocks[index] = max(0.0, clocks[index] - seconds)
+    return clocks
 
 
 def _up(time: float, step: int) -> int:
@@ -298,7 +311,9 @@ def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None) -
     """When a running job will have ended: by its progress, else by how long such a job runs usually."""
     left_s: float | None = None
     by: str | None = None
-    if ran_s is not None and job.progress:
+    # An attempt before may have said more.
+    own = job.progress_at is not None and job.started_at is not None and job.progress_at >= job.started_at
+    if ran_s is not None and job.progress and own:
         left_s, by = ran_s * (1 - job.progress) / job.progress, "progress"
     elif ran_s is not None and usual is not None and usual["run"]["p50"] is not None:
         left_s, by = usual["run"]["p50"] - ran_s, "usual"
