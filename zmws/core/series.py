@@ -163,7 +163,7 @@ class Series:
         self._commit = [0] * BUCKETS  # at the last minute
         self.minute: int | None = None  # the one that is under way
         self._count = 0
-        self._sample = Reminder[None](lambda _: self._on_sample())
+        self.each_second = Reminder[None](lambda _: self._on_sample())
 
     def start(self) -> None:
         """The broker has recovered: begin to sample, and ask for what the usual durations were."""
@@ -204,7 +204,9 @@ class Series:
         """At whole seconds, so that lines may be told from each other by their number."""
         turn = self.turn
         left_s = SAMPLE_S - turn.steady % SAMPLE_S
-        turn.timers.add(turn.now + (left_s if left_s > EARLY_S else left_s + SAMPLE_S), self._sample, None)
+        turn.timers.add(
+            turn.now + (left_s if left_s > EARLY_S else left_s + SAMPLE_S), self.each_second, None
+        )
 
     @property
     def second(self) -> int:

@@ -64,24 +64,25 @@ class Submitted:
 
 
 class _Timers(Timers):
-    """The broker's, for whom a day passes in a moment: it is swept once then, and not every second of it."""
+    """The broker's, for whom a day passes in a moment: what is due each second is done once then."""
 
-    def __init__(self, sweep: Reminder[None]) -> None:
+    def __init__(self, *each_second: Reminder[None]) -> None:
         super().__init__()
-        self._sweep = sweep
-        self._sweep_at = NO_END_S
+        self._due_at = dict.fromkeys(each_second, NO_END_S)
 
     def add(self, at: float, reminder: Reminder[Whom], whom: Whom) -> None:
-        if reminder is self._sweep:
-            self._sweep_at = at
-        else:
-            super().add(at, reminder, whom)
+        for one in self._due_at:
+            if one is reminder:
+                self._due_at[one] = at
+                return
+        super().add(at, reminder, whom)
 
     def due(self, now: float, most: int = 10_000) -> list[tuple[Reminder[Any], Any]]:
         taken = super().due(now, most)
-        if self._sweep_at <= now:
-            self._sweep_at = NO_END_S  # it sets the next time itself
-            taken.append((self._sweep, None))
+        for one, at in self._due_at.items():
+            if at <= now:
+                self._due_at[one] = NO_END_S  # it sets the next time itself
+                taken.append((one, None))
         return taken
 
 
@@ -120,7 +121,7 @@ class InProcess:
         self._store = MemoryStore()
         weakref.finalize(self, self._store.close)
         self.node = Node(_LIMITS, dict(services), ids.suppliers(), self._store.durability)
-        self.node.broker.turn.timers = _Timers(self.node.broker._prune)
+        self.node.broker.turn.timers = _Timers(self.node.broker._prune, self.node.broker.series.each_second)
         self.node.broker.turn.news_wanted = False
         self.node.broker.desk.host.version = __version__
         self._hands: dict[int, Hand] = {}  # by the identity of their worker
