@@ -249,7 +249,9 @@ def causes_of(store: Store) -> list[Any]:
             )
             if page.next is None:
                 break
-            cursor = page.causes[-1].last_at, page.causes[-1].cause
+            last = page.causes[-1].last_at, page.causes[-1].cause
+            assert cursor is None or last < cursor
+            cursor = last
     return seen
 
 

@@ -87,7 +87,9 @@ def causes(store: Store, service: str | None = None, limit: int = 100) -> list[C
         found += page.causes
         if page.next is None:
             return found
-        cursor = found[-1].last_at, found[-1].cause
+        last = found[-1].last_at, found[-1].cause
+        assert cursor is None or last < cursor
+        cursor = last
 
 
 def counted(store: Store) -> dict[str, tuple[int, int]]:
@@ -137,6 +139,12 @@ def test_a_line_that_moved_is_shown_as_it_is_now_and_is_no_new_cause(store: Stor
     (cause,) = causes(store)
     assert (cause.frame, cause.failed, cause.last_job) == ("workers/mix.py:1007 in work", 2, "b")
     assert (cause.first_at, cause.last_at) == (60.0, 60.0)  # the wall may have been set back
+
+
+def test_of_many_in_one_commit_the_last_time_is_the_latest(store: Store) -> None:
+    store.commit([*failed("a", at=20.0), *failed("b", at=70.0), *failed("c", at=40.0)])
+    (cause,) = causes(store)
+    assert (cause.first_at, cause.last_at, cause.last_job) == (20.0, 70.0, "c")
 
 
 def test_only_what_failed_has_a_cause(store: Store) -> None:
@@ -426,6 +434,26 @@ def test_a_cause_that_is_forgotten_and_comes_back_in_one_commit_is_new(small: St
     assert (aa.first_at, bb.first_at) == (at + 1, 11.0)
     small.commit(failed("f", "ff", at, forget_at=at * 2) + failed("g", "gg", at, forget_at=at * 2))
     assert set(counted(small)) == {"aa", "bb", "ff", "other causes: there are more than causes_max"}
+
+
+def test_a_cause_that_comes_and_is_forgotten_in_one_commit_takes_no_room(small: Store) -> None:
+    prune = PruneJobs(at=KEPT_S * 2, limit=100)
+    small.commit([*failed("a", "aa", 10.0), *failed("b", "bb", 11.0), delete("a"), delete("b"), prune])
+    assert counted(small) == {}
+    at = KEPT_S * 2
+    for n, message in enumerate(("cc", "dd", "ee", "ff")):
+        small.commit(failed(f"j{n}", message, at, forget_at=at * 2))
+    other = "other causes: there are more than causes_max"
+    assert set(counted(small)) == {"cc", "dd", "ee", other}
+    # Also within one commit.
+    small.commit([delete(f"j{n}") for n in range(4)])
+    prune = PruneJobs(at=at * 2, limit=100)
+    four = [
+        failed(f"k{n}", message, at * 2, forget_at=at * 9)
+        for n, message in enumerate(("gg", "hh", "ii", "jj"))
+    ]
+    small.commit([*failed("x", "xx", at), delete("x"), prune, *(write for both in four for write in both)])
+    assert set(counted(small)) == {"gg", "hh", "ii", other}
 
 
 # ---------------------------------------------------------------- of one store alone
