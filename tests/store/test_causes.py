@@ -334,6 +334,22 @@ def test_lists_of_more_jobs_than_a_window_holds_go_on(path: Path) -> None:
     assert matching(store, limit=2, cause=key(), group="g") == ["j0", "j120", "j240", "j360", "j480"]
 
 
+def test_a_job_that_waits_again_while_a_list_is_read_is_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is read beside the commits, and between any two of its statements there may be one."""
+    store = MemoryStore()
+    store.commit(failed("a") + failed("b"))
+    lists = store._lists
+    fetch = lists._fetch
+
+    def fetched(*given: Any) -> list[Any]:
+        found = fetch(*given)
+        store.commit([revive("a", error=None)])
+        return found
+
+    monkeypatch.setattr(lists, "_fetch", fetched)
+    assert listed(store, cause=key()) == ["b"]
+
+
 def test_causes_are_in_pages_those_that_failed_last_first(store: Store) -> None:
     for n in range(12):
         service = "STU"[n % 3]
