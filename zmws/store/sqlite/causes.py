@@ -51,6 +51,8 @@ class Causes:
 
     def begin(self) -> None:
         """A transaction begins; whatever one that failed has left is void."""
+        if not (self._failed or self._less or self._added or self._new or self._gone):
+            return  # most have nothing of it
         self._failed, self._less, self._added = [], [], []
         self._new, self._gone = {}, {}
 
@@ -105,8 +107,9 @@ class Causes:
                 self._queries["count_cause"],
                 (cause, last.service, *words, *counts, last.job_id, json.dumps(kept)),
             )
-        less = Counter(self._less)
-        self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in less.items()])
+        if self._less:
+            less = Counter(self._less)
+            self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in less.items()])
         self._failed, self._less = [], []
 
     def committed(self) -> None:
