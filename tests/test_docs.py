@@ -187,7 +187,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
     *ports, http = free_ports(5)
     reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in ports), http=f"127.0.0.1:{http}")
     hello, calling, leasing, raw, strict, testing = _blocks("python")
-    try_them, by_http, kill_it, look_after, call_hello = _blocks("sh")
+    try_them, by_http, kill_it, look_after, look_why, call_hello = _blocks("sh")
 
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
@@ -208,6 +208,10 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         purged = re.search(r"^cancelled: (\d+) jobs of STR-REV$", told, re.MULTILINE)
         assert purged is not None and int(purged[1]) == len(README.splitlines())
         assert "waits again: 1 job\n" in told and "copy.db: nothing wrong" in told
+
+        told = reader.shell(look_why)
+        assert "marked: deploy 1.4" in told and "ValueError: STR-REV needs" in told
+        assert "waits again: " in told and "waited " in told and "submitted " in told
 
         (tmp_path / "workers" / "hello.py").write_text(hello)
         with (tmp_path / "etc" / "zmws.toml").open("a") as file:

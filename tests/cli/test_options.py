@@ -45,7 +45,14 @@ def test_a_filter_takes_times_and_the_states_that_it_is_for() -> None:
 
     verb(["--state", "failed", "--since", "2027-01-31T08:00:00Z"], standalone_mode=False)
     assert found == [
-        {"service": None, "state": "failed", "group": None, "since": "2027-01-31T08:00:00Z", "before": None}
+        {
+            "service": None,
+            "state": "failed",
+            "group": None,
+            "since": "2027-01-31T08:00:00Z",
+            "before": None,
+            "cause": None,
+        }
     ]
     with pytest.raises(click.BadParameter, match="'running' is not"):
         verb(["--state", "running"], standalone_mode=False)

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.stand import Gateway, gateway
 from tests.gateway.test_api_jobs import JOBS, ended, made, problem
 from tests.peers import wait_until
-from zmws.gateway import health
 
 API = "/api/v1"
 
@@ -249,22 +248,45 @@ def test_metrics_are_what_prometheus_reads(ask: httpx.Client) -> None:
     jobs = {(s.labels["service"], s.labels["state"]): s.value for s in found["zmws_jobs"].samples}
     assert jobs["ECHO", "complete"] >= 1 and found["zmws_broker_up"].samples[0].value == 1
     assert {
-        "zmws_oldest_waiting_seconds",
-        "zmws_events",
-        "zmws_calls",
-        "zmws_gateway_streams",
+        *("zmws_oldest_waiting_seconds", "zmws_events", "zmws_jobs_ended", "zmws_gateway_streams"),
+        *("zmws_commit_seconds", "zmws_store_bytes", "zmws_refused", "zmws_sessions", "zmws_slots"),
     } <= found.keys()
     assert all(family.documentation for family in found.values())
 
 
+def test_histograms_of_waits_and_runs_add_up(ask: httpx.Client) -> None:
+    before = histogram(families(ask)["zmws_job_run_seconds"])
+    for _ in range(3):
+        ended(ask, made(ask))
+    found = families(ask)
+    for name in ("zmws_job_wait_seconds", "zmws_job_run_seconds"):
+        buckets, count, sum_s = histogram(found[name])
+        assert buckets == sorted(buckets) and buckets[-1] == count and sum_s > 0
+    assert histogram(found["zmws_job_run_seconds"])[1] == before[1] + 3
+    commits = {sample.name: sample.value for sample in found["zmws_commit_seconds"].samples}
+    assert commits["zmws_commit_seconds_count"] > 0
+
+
+def histogram(family: Any) -> tuple[list[float], float, float]:
+    """The buckets of ECHO's, in their order, their count and sum."""
+    samples = [one for one in family.samples if one.labels["service"] == "ECHO"]
+    buckets = [one.value for one in samples if one.name.endswith("_bucket")]
+    (count,) = [one.value for one in samples if one.name.endswith("_count")]
+    (sum_s,) = [one.value for one in samples if one.name.endswith("_sum")]
+    return buckets, count, sum_s
+
+
 def test_only_so_many_services_have_lines_of_their_own(ask: httpx.Client, broker: Any) -> None:
     held = broker.server.node.broker.held
-    extra = [f'S{n}"\\' for n in range(health.SERVICES_MAX + 5)]
+    most = broker.server.node.broker.turn.limits.series_services_max
+    extra = [f'S{n}"\\' for n in range(most + 5)]
     for name in extra:
         held.service_of(name).registered = True
     try:
         names = {sample.labels["service"] for sample in families(ask)["zmws_jobs"].samples}
-        assert len(names) == health.SERVICES_MAX and "other" in names and "ECHO" in names
+        assert len(names) == most + 1 and "other" in names and "ECHO" in names
+        counted = {one.labels["service"] for one in families(ask)["zmws_jobs_submitted"].samples}
+        assert counted == names
     finally:
         for name in extra:
             with contextlib.suppress(KeyError):

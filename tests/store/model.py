@@ -73,6 +73,7 @@ class ModelStore:
     durability = "disk"
     refuses_inserts = False
     waits_for: str | None = None
+    used_bytes = free_bytes = free_bytes_min = 0
 
     def __init__(self, causes_max: int = 1_000) -> None:
         self.causes_max = causes_max

@@ -9,11 +9,12 @@ import click
 
 from zmws.cli.durations import wait_time
 from zmws.cli.ends import FAILED, REFUSED, TIMED_OUT, error_shown
-from zmws.cli.options import Connect, broker_options, filter_options, json_option, sure
+from zmws.cli.options import Connect, asks, broker_options, filter_options, json_option, sure
 from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.records import show_lines, show_record
 from zmws.cli.tables import clock, plain, show_done, show_json, show_result
+from zmws.cli.why import show_why
 from zmws.client.answers import outcome_of
 from zmws.client.job import STACK_S
 from zmws.client.synchronous import Client
@@ -27,7 +28,8 @@ _timeout = click.option("--timeout", type=wait_time, metavar="DURATION", help="H
 
 @click.group()
 def job() -> None:
-    """Look at a job, wait for it, ask where it is; cancel, retry, copy or delete one or many."""
+    """Look at a job, wait for it, ask where it is and why it waits; cancel, retry, copy or delete one or
+    many."""
 
 
 @job.command()
@@ -162,6 +164,22 @@ def copy(
     return 0
 
 
+@job.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+@broker_options
+def why(job_id: str, as_json: bool, connect: Connect) -> int:
+    """Show why a job waits, or why it waited and for how long; how long such jobs usually take, and when a
+    running one will be done."""
+    with connect() as client:
+        told = client.ask("zmws.why", {"id": job_id})
+    if as_json:
+        show_json(told)
+    else:
+        show_why(told)
+    return 0
+
+
 def _what(event: dict[str, Any]) -> str:
     """An event for people, its first line and what more there is."""
     kind = event["kind"]
@@ -228,7 +246,7 @@ def _act(
     if bool(job_ids) == bool(where):
         one = "not both" if where else f"or --all to {verb} every job that it can be done to"
         raise click.UsageError(
-            f"give IDs or a filter (--service, --state, --group, --since, --before), {one}"
+            f"give IDs or a filter (--service, --state, --group, --since, --before, --cause), {one}"
         )
     refused: list[dict[str, Any]] = []
     with connect() as client:
@@ -236,7 +254,9 @@ def _act(
             words = " ".join(
                 f"--{name} {value}" if value is not True else "--all" for name, value in where.items()
             )
-            sure(f"{verb} all jobs of '{words}'?", yes)
+            if asks(yes):
+                count = client.count_future(f"zmws.{verb}", {**where, "dry_run": True}).result()
+                sure(f"{verb} {count} {'job' if count == 1 else 'jobs'} of '{words}'?", yes)
             count = client.count_future(f"zmws.{verb}", where).result()
         else:
             count, refused = _one_by_one(client, verb, None if as_json else done, job_ids)

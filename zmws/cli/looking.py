@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from zmws.cli.services import show_service
 from zmws.cli.tables import age, duration, fitting, show_done, show_json, show_table, until
 from zmws.core.states import COMPLETE, SCHEDULED, STATES
 
+SEARCH_S = 10.0  # that a search goes on to the next page
 PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
 
 
@@ -22,36 +24,58 @@ PAGE_ROWS_MAX = 1_000  # the broker's list_rows_max, unless it is set lower
 @filter_options(STATES)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
 @click.option("--memory", is_flag=True, help="The broker's memory jobs instead of the stored ones.")
+@click.option(
+    "--grep",
+    metavar="TEXT",
+    help="Only jobs in whose id, error, parameters or result this text stands, just as it is.",
+)
+@click.option("--cursor", metavar="NEXT", help="Go on where a list or a search before has ended.")
 @json_option
 @broker_options
 def jobs(
     limit: int,
     memory: bool,
+    grep: str | None,
+    cursor: str | None,
     as_json: bool,
     connect: Connect,
     **where: str | None,
 ) -> int:
-    """List jobs, newest first."""
-    question: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+    """List jobs, newest first.
+
+    A search looks at all there are, for ten seconds, and says how far back it came; --cursor goes on.
+    """
+    more = {"q": grep, "cursor": cursor}
+    question = {name: value for name, value in (where | more).items() if value is not None}
     found: list[dict[str, Any]] = []
+    looked, since = 0, time.monotonic()
     with connect() as client:
         while True:
             # A page that looked at enough jobs may bring few or none, and still have a next.
             rest = min(PAGE_ROWS_MAX, limit - len(found))
             page = client.ask("zmws.jobs", {**question, "limit": rest, "memory": memory})
             found += page["jobs"]
+            looked += page.get("looked", 0)
             question["cursor"] = page["next"]
             if page["next"] is None or len(found) >= limit:
                 break
+            if grep is not None and time.monotonic() - since > SEARCH_S:
+                break
+    searched = {"looked": looked, "looked_to": page.get("looked_to")} if grep is not None else {}
     if as_json:
-        show_json({"jobs": found, "next": page["next"]})
+        show_json({"jobs": found, "next": page["next"], **searched})
         return 0
     rows = [
         (row["id"], row["service"], row["state"], row["attempt"], age(row["created_at"]), _note(row))
         for row in found
     ]
     show_table(("ID", "SERVICE", "STATE", "ATTEMPT", "AGE", "NOTE"), rows, may_cut=("NOTE",))
-    if page["next"] is not None:
+    if grep is not None:
+        back = f", back to {age(page['looked_to'])} ago" if page["looked_to"] else ""
+        say(f"looked at {looked:,} jobs{back}" + ("; that is all" if page["next"] is None else ""))
+        if page["next"] is not None:
+            say(f"--cursor {page['next']} goes on")
+    elif page["next"] is not None:
         say(f"there are more than {limit}; --limit shows more")
     return 0
 
@@ -217,7 +241,11 @@ def stats(as_json: bool, connect: Connect) -> int:
         return 0
     counters, limits = told.pop("counters"), told.pop("limits")
     told["uptime"] = duration(told.pop("uptime_s"))
+    rates = told.pop("rates")
     show_table(("BROKER", ""), [(name.replace("_", " "), _short(value)) for name, value in told.items()])
+    echo()
+    a_second = [(name.replace("_", " "), f"{rate:.1f}") for name, rate in rates.items()]
+    show_table(("A SECOND, IN THE LAST MINUTE", ""), a_second)
     echo()
     show_table(("COUNTED SINCE IT STARTED", ""), list(counters.items()))
     say(f"{len(limits)} limits: --json shows them")

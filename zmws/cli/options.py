@@ -100,6 +100,7 @@ def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:
         for option in (
             click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
             click.option("--since", metavar="TIME", type=moment, help=ago),
+            click.option("--cause", metavar="KEY", help="Only what failed for this cause ('zmws failures')."),
             click.option("--group", help="Only of this group."),
             click.option("--state", type=click.Choice(states), help="Only in this state."),
             click.option("--service", help="Only of this service."),
@@ -110,7 +111,12 @@ def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:
     return decorate
 
 
+def asks(yes: bool) -> bool:
+    """Whether somebody is there who is to be asked before much is undone; a program is not."""
+    return not yes and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def sure(question: str, yes: bool) -> None:
-    """Ask a person before much is undone; a program is not asked. Raises Abort for a no."""
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+    """Ask a person before much is undone. Raises Abort for a no."""
+    if asks(yes):
         click.confirm(f"zmws: {question}", abort=True, err=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from zmws.cli.insight import duration_short
 from zmws.cli.output import echo, say
 from zmws.cli.tables import duration, fitting, show_table
 
@@ -14,9 +15,14 @@ _REF = "#/$defs/"
 
 def show_service(told: dict[str, Any]) -> None:
     """Print the answer of zmws.service."""
-    facts = {name: value for name, value in told.items() if name not in ("options", "params")}
+    facts = {name: value for name, value in told.items() if name not in ("options", "params", "usual")}
     facts["oldest"] = duration(facts.pop("oldest_s"))
     facts["paused"] = "yes" if facts["paused"] else "no"
+    for name in ("wait", "run"):
+        shares = (told.get("usual") or {}).get(name) or {}
+        if shares.get("p50") is not None:
+            half, most = duration_short(shares["p50"]), duration_short(shares["p95"])
+            facts[f"jobs_{name}"] = f"{half} usually, 95 % less than {most}"
     rows = [(name.replace("_", " "), value) for name, value in facts.items()]
     show_table(("SERVICE", ""), rows, may_cut=("",))
     echo()

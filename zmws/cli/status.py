@@ -13,7 +13,7 @@ from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo, say
-from zmws.cli.tables import age, duration, show_json, show_table, size_shown
+from zmws.cli.tables import age, duration, plain, show_json, show_table, size_shown
 from zmws.core.job import iso
 from zmws.settings import Settings
 from zmws.supervisor.broker import Broker
@@ -52,7 +52,13 @@ def status(as_json: bool, config: Path | None) -> int:
         about = None if kept is None else {name: kept[name] for name in ("pid", "uptime_s", "scaling")}
         disk = None if found.disk is None else asdict(found.disk)
         show_json(
-            {**told, "supervisor": about, "supervisor_fault": found.supervisor_fault or None, "disk": disk}
+            {
+                **told,
+                "supervisor": about,
+                "supervisor_fault": found.supervisor_fault or None,
+                "disk": disk,
+                "warnings": found.warnings,
+            }
         )
     else:
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
@@ -61,6 +67,7 @@ def status(as_json: bool, config: Path | None) -> int:
             say(f"zmws: {fault}")
         else:
             _show_broker(found, stats, known)
+            show_warnings(found)
         _show_kept(found)
         for name, file in found.stale.items():
             say(f"zmws: {name} runs older code than {file.name} has: '{zmws()} reload' takes it up")
@@ -186,19 +193,18 @@ def _show_broker(found: Status, stats: dict[str, Any], known: Settings) -> None:
     sums = {what: sum(row[what] for row in found.services) for what in ("waiting", "running", "failed")}
     echo("  jobs: " + ", ".join(f"{count} {what}" for what, count in sums.items()))
     echo(f"  accepted jobs are kept in: {stats['durability']}{_disk_shown(found)}")
-    used, allowed = stats.get("descriptors", 0), stats.get("descriptors_max", 0)
-    warn_percent = told.descriptors_warn_percent
-    warns = used * 100 >= allowed * warn_percent > 0
-    echo(f"  {used} of {allowed} descriptors are in use")
-    if warns:
-        say(f"zmws: {used} of {allowed} descriptors: 'ulimit -n' before a start gives more")
-    if stats["store_is_full"]:
-        echo("new jobs are refused: the disk of the job store is full")
-    if stats.get("store_waits_for"):
-        echo(f"nothing is accepted now, commits wait: {stats['store_waits_for']}")
+    echo(f"  {stats.get('descriptors', 0)} of {stats.get('descriptors_max', 0)} descriptors are in use")
     drops = {n: c for n, c in stats["counters"].items() if n.startswith(_DROPS) and c}
     if drops:
         echo("refused or dropped: " + ", ".join(f"{n} {c}" for n, c in drops.items()))
+
+
+def show_warnings(found: Status) -> None:
+    """What is wrong, each with its next step."""
+    for one in found.warnings:
+        say(f"zmws: {plain(one['text'])}")
+        if one["next"]:
+            say(f"      {plain(one['next'].replace('zmws ', zmws() + ' ', 1))}")
 
 
 @click.command()

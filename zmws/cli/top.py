@@ -12,17 +12,25 @@ import click
 
 from zmws.cli.durations import wait_time_above_0
 from zmws.cli.ends import zmws
+from zmws.cli.insight import duration_short
 from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo
-from zmws.cli.status import process_row, what_is_wrong
-from zmws.cli.tables import duration, show_json, show_table
-from zmws.errors import ZmwsError
+from zmws.cli.plots import plot
+from zmws.cli.status import process_row, show_warnings, what_is_wrong
+from zmws.cli.tables import duration, show_json, show_table, terminal_width
+from zmws.client.synchronous import Client
+from zmws.errors import Refused, ZmwsError
 from zmws.supervisor.broker import client_of
 from zmws.supervisor.processes import Installation
 from zmws.supervisor.status import Status
 from zmws.supervisor.status import status as status_of
 
 _CLEAR = "\x1b[H\x1b[2J"
+_FIGURES = "complete,failed,oldest_s"
+PLOTTED_MAX = 20  # services
+PLOT_WIDTH = 20  # columns, of 3 seconds each
+NARROW_PLOT_WIDTH = 12
+WIDE = 110  # columns of a terminal that has room for all of it
 _ENDED = {"done": ("complete", "calls_complete"), "failed": ("failed", "calls_failed")}
 
 
@@ -72,9 +80,22 @@ class _Look:
         self.at = time.monotonic()
         self.status: Status = status_of(installation)
         self.services: list[dict[str, Any]] = []
+        self.series: dict[str | None, dict[str, Any]] = {}  # of all together (None), and of the busiest
         if self.status.broker.stats is not None:
             with contextlib.suppress(ZmwsError), client_of(installation, 1.0) as client:
                 self.services = client.ask("zmws.services")
+                self._ask_series(client)
+
+    def _ask_series(self, client: Client) -> None:
+        busy = sorted(self.services, key=lambda row: row["running"] + row["waiting"], reverse=True)
+        names: list[str | None] = [None, *(row["service"] for row in busy[:PLOTTED_MAX])]
+        questions = [
+            {"figures": _FIGURES, **({"service": name} if name is not None else {})} for name in names
+        ]
+        asked = [client.answer_future("zmws.series", question) for question in questions]
+        for name, answer in zip(names, asked, strict=True):
+            with contextlib.suppress(Refused):  # forgotten meanwhile, or an older broker
+                self.series[name] = answer.result()
 
     def told(self, before: _Look | None) -> dict[str, Any]:
         """For programs. What is counted each second is null at the first look."""
@@ -98,21 +119,10 @@ class _Look:
             waiting, running = (sum(row[name] for row in self.services) for name in ("waiting", "running"))
             now = f"{waiting} wait, {running} run, {_per_s(done) or '-'} done a second"
             echo(f"{broker.address}, up {duration(broker.stats['uptime_s'])}: {now}")
+            self._show_plots()
+            show_warnings(self.status)
         echo()
-        rows = [
-            (
-                *(row[name] for name in ("service", "waiting", "running", "scheduled")),
-                *(_per_s(rate) for rate in self._rates(row, before).values()),
-                duration(row["oldest_s"]),
-                f"{row['idle']}/{row['workers']}",
-                "paused" if row["paused"] else "",
-            )
-            for row in self.services
-        ]
-        if rows:
-            more = ("WAITING", "RUNNING", "SCHEDULED", "DONE/S", "FAILED/S", "OLDEST", "IDLE", "")
-            show_table(("SERVICE", *more), rows, ("SERVICE",))
-            echo()
+        self._show_services(before)
         heads = ("NAME", "STATE", "PID", "UP", "CPU", "MEMORY", "DONE", "FAILED", "SERVICES")
         processes = [
             process_row(self.status, one, self._cpu(one.name, before)) for one in self.status.processes
@@ -121,6 +131,47 @@ class _Look:
         if not sys.stdout.isatty():
             return
         echo(f"\nCtrl-C ends; '{zmws()} status' tells more of the broker")
+
+    def _show_services(self, before: _Look | None) -> None:
+        narrow = terminal_width() < WIDE
+        plots = NARROW_PLOT_WIDTH if narrow else PLOT_WIDTH
+        heads = ["SERVICE", "WAITING", "RUNNING", "DONE/S", "FAILED/S", "OLDEST", "IDLE", "LAST MINUTE", ""]
+        more = ["SCHEDULED", "WAIT 95%", "RUN 95%"]
+        rows = []
+        for row in self.services:
+            wait, run, lately = self._lately(row["service"], plots)
+            shown = [
+                *(row[name] for name in ("service", "waiting", "running")),
+                *(_per_s(rate) for rate in self._rates(row, before).values()),
+                *(duration(row["oldest_s"]), f"{row['idle']}/{row['workers']}", lately),
+                "paused" if row["paused"] else "",
+            ]
+            rows.append(shown if narrow else [*shown[:7], row["scheduled"], wait, run, *shown[7:]])
+        if rows:
+            show_table(heads if narrow else [*heads[:7], *more, *heads[7:]], rows, ("SERVICE",))
+            echo()
+
+    def _show_plots(self) -> None:
+        """What was done by all services in the last ten minutes, each column some seconds."""
+        told = self.series.get(None)
+        if told is None or not told["points"]:
+            return
+        wide = max(20, min(100, terminal_width() - 34))
+        ends = _ends(told["figures"])
+        oldest = told["figures"]["oldest_s"]
+        for name, values in (("ends/s", ends), ("oldest", oldest)):
+            top = max((one for one in values if one is not None), default=0)
+            most = duration(top) if name == "oldest" else f"{top:.0f}/s"
+            echo(f"{name} {plot(values, wide)} {most} at most")
+
+    def _lately(self, service: str, wide: int) -> tuple[str | None, str | None, str | None]:
+        """How long its jobs wait and run at most, nearly, and how many ended in each second."""
+        told = self.series.get(service)
+        if told is None:
+            return None, None, None
+        shares = [told[name]["p95"] for name in ("wait", "run")]
+        wait, run = (None if one is None else duration_short(one) for one in shares)
+        return wait, run, plot(_ends(told["figures"])[-60:], wide)
 
     def _rates(self, row: dict[str, Any], before: _Look | None) -> dict[str, float | None]:
         """How many jobs ended since the look before, each second. Records that were forgotten meanwhile make
@@ -143,6 +194,12 @@ class _Look:
         if now is None or earlier is None or before is None or now.uptime_s < earlier.uptime_s:
             return None
         return max(0.0, now.cpu_s - earlier.cpu_s) / max(self.at - before.at, 0.001)
+
+
+def _ends(figures: dict[str, list[float | None]]) -> list[float | None]:
+    """Jobs that ended in each second."""
+    pairs = zip(figures["complete"], figures["failed"], strict=True)
+    return [None if one is None else one + (other or 0) for one, other in pairs]
 
 
 def _sum(rates: Any) -> float | None:

@@ -42,14 +42,16 @@ class Dispatch:
             ring, clocks = service.ring, service.clocks
             if service.ready or service.parked or ring.reserved or (ring.overdue and ring):
                 self._dispatch(service)
-            elif clocks is None or (clocks.reason == NOTHING and not service.groups):
+            if clocks is None:
                 continue
-            self.turn_clocks(service)
-
-    def turn_clocks(self, service: Service) -> None:
-        """Why what waits of it does not start, from now on."""
-        if service.clocks is not None:
-            service.clocks.turn_to(why_waits(service, self.turn.now), self.turn.steady)
+            if not (service.groups or service.parked):
+                reason = NOTHING
+            elif clocks.reason == SLOTS and _all_busy(service):
+                continue  # as it was, and mostly is
+            else:
+                reason = why_waits(service, self.turn.now)
+            if reason != clocks.reason:
+                clocks.turn_to(reason, self.turn.steady)
 
     def _on_allowed(self, service: Service) -> None:
         """The rate allows another start."""
@@ -181,6 +183,14 @@ class Dispatch:
         elif ring.workers:
             text = f"jobs of {service.name} that lost their worker wait for one with nothing in hand"
             self.turn.note_rarely(f"parked {service.name}", "warning", f"{text}, and none can get empty")
+
+
+def _all_busy(service: Service) -> bool:
+    """Whether jobs wait for nothing but a free slot. True only if `why_waits` would say SLOTS."""
+    ring = service.ring
+    if ring or not service.ready or service.paused or not ring.workers:
+        return False
+    return service.options.max_running is None
 
 
 def why_waits(service: Service, now: float) -> int:

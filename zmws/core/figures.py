@@ -30,9 +30,10 @@ class Histogram:
         self.sum_s = 0.0
 
     def note(self, seconds: float) -> None:
-        """It took so long."""
+        """It took so long; less than nothing, after a step of the clock, is nothing."""
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        self.sum_s += seconds
+        if seconds > 0.0:
+            self.sum_s += seconds
 
 
 class Figures:

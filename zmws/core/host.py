@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from zmws.core.figures import Histogram
 
+HOST_GAUGES = ("store_bytes", "free_bytes", "memory_bytes", "descriptors")
 COMMITS = ("commits", "commit_s", "commit_writes")
 
 
@@ -37,6 +38,16 @@ class Host:
     store_waits_for: str | None = None  # what keeps commits waiting, in words
     descriptors: int = 0  # of the process: in use
     descriptors_max: int = 0  # and allowed
+    descriptors_warn_percent: int = 100  # of these, and somebody is to look
+    store_bytes: int = 0  # that the store takes up
+    free_bytes: int = 0  # on its disk; 0: nobody knows
+    free_bytes_min: int = 0  # with less, new jobs are refused
+    memory_bytes: int = 0  # of the process, resident
+    cpu_s: float = 0.0  # that the process has used
     commits: Commits = field(default_factory=Commits)
     client: str = ""  # where its clients' socket is bound; workers are told
     news: str = ""  # and where that of the news is; clients are told
+
+    def gauges(self) -> tuple[float, ...]:
+        """In the order of HOST_GAUGES."""
+        return (self.store_bytes, self.free_bytes, self.memory_bytes, self.descriptors)

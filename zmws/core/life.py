@@ -216,8 +216,10 @@ class Life:
         """It runs under this token from now on."""
         turn, figures = self.turn, service.figures
         figures.started += 1
-        # As its states have it; a step of the wall must not make more of it than there can be.
-        figures.wait.note(max(0.0, min(turn.wall - job.states[-1][1], turn.steady - job.ready_at)))
+        waited = turn.wall - job.states[-1][1]
+        if waited > turn.steady - job.ready_at:
+            waited = turn.steady - job.ready_at  # the wall was stepped: it cannot have been more
+        figures.wait.note(waited)
         job.move("dispatch", turn.wall)
         job.token, job.started_at = token, turn.wall
         job.worker, job.worker_ours = taker.name, taker.ours
@@ -329,7 +331,7 @@ class Life:
         if not assignment.ahead and job.started_at is not None:
             figures, begun = self.held.services[job.service].figures, assignment.begun
             figures.ran += 1
-            figures.run.note(max(0.0, turn.wall - job.started_at if begun is None else turn.now - begun))
+            figures.run.note(turn.wall - job.started_at if begun is None else turn.now - begun)
         job.ends_attempt(turn.wall, why, turn.limits.attempts_kept_max)
 
     def _leave_taker(self, job: Job) -> Assignment:

@@ -38,6 +38,11 @@ class Question:
             return self.asks.answer(self.asked["ask"], frames, after)
         return self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
 
+    def answer_made(self, frame: bytes) -> None:
+        """200, with JSON that has been made."""
+        answer = Answer(self.service, (b"200", frame), self.caller.reply_to)
+        self.turn.send(self.caller.peer, answer)
+
     def refuse(self, status: int, code: str, text: str, after: Pending | None = None) -> None:
         """An ERROR; `code` is one word of docs/errors.md."""
         self.answer(status, {"code": code, "error": text}, after)

@@ -16,29 +16,20 @@ NOTHING = -1  # no job waits
 class Clocks:
     """Seconds, by the steady clock, for each reason."""
 
-    __slots__ = ("_reason", "_seconds", "_since")
+    __slots__ = ("_seconds", "_since", "reason")
 
     def __init__(self) -> None:
         self._seconds = [0.0] * len(REASONS)
-        self._reason = NOTHING
+        self.reason = NOTHING  # the one that runs
         self._since = 0.0
-
-    @property
-    def reason(self) -> int:
-        """The one that runs, or NOTHING."""
-        return self._reason
 
     def turn_to(self, reason: int, steady: float) -> None:
         """From now on this one runs."""
-        if reason == self._reason:
-            return
-        if self._reason != NOTHING:
-            self._seconds[self._reason] += max(0.0, steady - self._since)
-        self._reason, self._since = reason, steady
+        if self.reason != NOTHING:
+            self._seconds[self.reason] += max(0.0, steady - self._since)
+        self.reason, self._since = reason, steady
 
     def shown(self, steady: float) -> tuple[float, ...]:
         """What they show now, in the order of REASONS."""
-        if self._reason != NOTHING:
-            self._seconds[self._reason] += max(0.0, steady - self._since)
-            self._since = steady
+        self.turn_to(self.reason, steady)
         return tuple(self._seconds)

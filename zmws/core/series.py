@@ -18,7 +18,7 @@ from typing import Any
 
 from zmws.core.figures import BUCKETS, COUNTED, Figures, quantile
 from zmws.core.held import Held
-from zmws.core.host import COMMITS, Host
+from zmws.core.host import COMMITS, HOST_GAUGES, Host
 from zmws.core.reasons import REASONS
 from zmws.core.roster import Roster
 from zmws.core.service import Service
@@ -29,6 +29,7 @@ from zmws.core.writes import ReadUsual, Rows, WriteMark, WriteSeries
 
 SAMPLE_S = 1.0
 SECONDS_KEPT = 600
+LATELY_MINUTES = 10
 RATE_S = 60  # rates of zmws.stats are those of so many seconds
 GROUPS_LOOKED_AT = 500  # each second for the oldest job; with more groups, each ten seconds
 USUAL_S = 86_400.0  # about so long the usual duration looks back
@@ -37,15 +38,17 @@ _FADES = 0.5 ** (60.0 / (USUAL_S / 2))  # in a minute
 OTHER = "other"
 ALL = ""  # all services together
 GAUGES = ("waiting", "running", "slots", "oldest_s")
-TIMES = ("wait_s", "ran", "run_s")
-COLUMNS = (*COUNTED, *TIMES, *REASONS, *COMMITS, *GAUGES)
+TIMES = ("wait_s", "ran", "run_s", "workers_started")
+COLUMNS = (*COUNTED, *TIMES, *REASONS, *COMMITS, *GAUGES, *HOST_GAUGES)
 HISTOGRAMS = ("wait", "run", "commit")
-_SUMS = len(COLUMNS) - len(GAUGES)
+_GREATEST = frozenset((*GAUGES, *HOST_GAUGES))
+_SUMS = len(COLUMNS) - len(GAUGES) - len(HOST_GAUGES)
 _FIRST_CLOCK = COLUMNS.index(REASONS[0])
 
 Line = tuple[float, ...]  # the values of COLUMNS
 _NO_CLOCKS = (0.0,) * len(REASONS)
 _NO_COMMITS = (0.0,) * len(COMMITS)
+_NO_GAUGES = (0.0,) * len(HOST_GAUGES)
 
 
 class Track:
@@ -56,6 +59,8 @@ class Track:
         self.lines: deque[Line | None] = deque(maxlen=SECONDS_KEPT)  # the newest last
         self.usual_wait = [0.0] * BUCKETS  # of the last day, about: what is longer ago fades
         self.usual_run = [0.0] * BUCKETS
+        # What some counts were at the end of each of the last minutes.
+        self._minutes: deque[tuple[int, int, int]] = deque(maxlen=LATELY_MINUTES)
         self.workers_told = 0  # of `workers_started`, those of which there is a mark
         self._sums: Line = (0.0,) * _SUMS  # at the last sample
         self._minute: list[float] = [0.0] * len(COLUMNS)
@@ -77,7 +82,7 @@ class Track:
         figures = self.figures
         sums = (
             *figures.counts(),
-            *(figures.wait.sum_s, figures.ran, figures.run.sum_s),
+            *(figures.wait.sum_s, figures.ran, figures.run.sum_s, figures.workers_started),
             *clocks,
             *commits,
         )
@@ -105,6 +110,7 @@ class Track:
             if value:
                 told[name] = round(value, 6)
         self._minute = [0.0] * len(COLUMNS)
+        self._minutes.append(self._some())
         figures = self.figures
         wait, self._wait = self._wait, list(figures.wait.counts)
         run, self._run = self._run, list(figures.run.counts)
@@ -117,6 +123,16 @@ class Track:
             for index in range(BUCKETS):
                 usual[index] = usual[index] * _FADES + now[index] - then[index]
         return told
+
+    def _some(self) -> tuple[int, int, int]:
+        figures = self.figures
+        return figures.workers_started, figures.failed, figures.complete
+
+    def lately(self) -> tuple[int, int, int]:
+        """In the last ten minutes, about: starts of workers, jobs that have failed, and that are complete."""
+        starts, failed, complete = self._some()
+        then = self._minutes[0] if len(self._minutes) == LATELY_MINUTES else (0, 0, 0)
+        return starts - then[0], failed - then[1], complete - then[2]
 
     def usual(self, name: str) -> list[float]:
         """How often how long jobs waited (`wait`) or ran (`run`), of the last day, about."""
@@ -214,7 +230,7 @@ class Series:
             for index in range(_SUMS):
                 sums[index] += line[index]
         others = self.other.since(_NO_CLOCKS, _NO_COMMITS)
-        self._put(self.other, (*others, waiting, running, 0.0, 0.0), missing)
+        self._put(self.other, (*others, waiting, running, 0.0, 0.0, *_NO_GAUGES), missing)
         for track in tracks.values():
             line = track.lines[-1] or ()
             waiting += int(line[_SUMS])
@@ -223,7 +239,8 @@ class Series:
         slots = sum([session.slots for session in self.roster.by_peer.values()])
         commits = self.all.since(_NO_CLOCKS, self.host.commits.sums())[-len(COMMITS) :]
         both = [a + b for a, b in zip(sums, others, strict=True)]
-        together = (*both[: -len(COMMITS)], *commits, waiting, running, slots, oldest)
+        gauges = (waiting, running, slots, oldest, *self.host.gauges())
+        together = (*both[: -len(COMMITS)], *commits, *gauges)
         self._put(self.all, together, missing)
 
     def _line(self, track: Track, service: Service, steady: float, again: bool) -> Line:
@@ -232,7 +249,8 @@ class Series:
         sums = track.since(clocks.shown(steady), _NO_COMMITS)
         slots = sum([taker.slots for taker in service.ring.workers if isinstance(taker, Session)])
         oldest_s = track.oldest_s(service, steady, again)
-        return (*sums, service.waiting_count, len(service.running), slots, round(oldest_s, 3))
+        gauges = (service.waiting_count, len(service.running), slots, round(oldest_s, 3))
+        return (*sums, *gauges, *_NO_GAUGES)
 
     def _put(self, track: Track, line: Line, missing: int) -> None:
         for _ in range(missing):
@@ -282,7 +300,7 @@ class Series:
 
     def mark(self, kind: str, text: str, service: str | None = None, by: str | None = None) -> WriteMark:
         """Something happened that is to be seen beside the figures."""
-        write = WriteMark(self.turn.wall, kind, text, service, by)
+        write = WriteMark(self.turn.steady, kind, text, service, by)
         self.turn.write_for(write, None)
         return write
 
@@ -296,6 +314,12 @@ class Series:
                 self.mark("worker", text, name)
 
     # ------------------------------------------------------------ what is asked
+
+    def oldest_s(self, service: Service) -> float | None:
+        """Seconds that its oldest job has waited; None: none waits. Of very many groups as sampled lately."""
+        if len(service.ready) <= GROUPS_LOOKED_AT or service.clocks is None:
+            return service.oldest_s(self.turn.steady)
+        return self.track_of(service).oldest_s(service, self.turn.steady, again=False)
 
     def rates(self) -> dict[str, float]:
         """How much a second there was of each of COUNTED, in the last minute."""
@@ -332,8 +356,9 @@ def added(figures: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 counts = total.setdefault(name, {})
                 for index, count in value.items():
                     counts[index] = counts.get(index, 0) + count
-            elif name in GAUGES:
-                total[name] = max(total.get(name, 0), value)
+            elif name in _GREATEST:
+                if value > total.get(name, 0):
+                    total[name] = value
             else:
-                total[name] = round(total.get(name, 0) + value, 6)
-    return total
+                total[name] = total.get(name, 0) + value
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in total.items()}

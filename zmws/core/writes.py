@@ -158,7 +158,7 @@ class WriteSeries(Write):
 
 @dataclass(slots=True)
 class WriteMark(Write):
-    """A mark in the series, at wall time `at`: a deploy, a start. `service`: of one alone. `by`: who made
+    """A mark in the series, at steady time `at`: a deploy, a start. `service`: of one alone. `by`: who made
     it."""
 
     at: float
@@ -207,6 +207,9 @@ class Read:
     """
 
     asker: Any
+    # Makes the answer of what was read, beside the loop: it is in `Rows.rendered` then. It uses no more than
+    # what it was given.
+    render: Callable[[Rows], bytes] | None = field(default=None, repr=False, kw_only=True)
 
 
 @dataclass(slots=True)
@@ -418,12 +421,19 @@ class Rows:
     series: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     marks: list[SeriesMark] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
+    rendered: bytes | None = None
     looked: int = 0
     looked_to: float | None = None
     fault: str | None = None  # of a read for a question: it could not be made, and why
 
 
 _values = attrgetter(*NAMES)
+
+
+def rendered(read: Read, rows: Rows) -> bytes:
+    """The answer that is made of what was read, by whoever comes to it first."""
+    assert read.render is not None, read
+    return rows.rendered if rows.rendered is not None else read.render(rows)
 
 
 def row_of(job: Job) -> Row:

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from zmws.client.answers import outcome_of
 from zmws.client.asynchronous import AsyncJob
-from zmws.core.desk.questions import QUESTIONS
 from zmws.core.options import JOB_OPTIONS
+from zmws.core.question import FILTER_KEYS
 from zmws.core.states import COMPLETE, FINAL_STATES
 from zmws.core.table import no_such
 from zmws.errors import BadJson, JobFailed, JobTimeout, Refused, ZmwsError
@@ -29,6 +29,7 @@ from zmws.gateway.given import (
     json_body,
     json_object,
     preferred_wait,
+    query_of,
     wait_of,
 )
 from zmws.gateway.guard import joined
@@ -181,13 +182,9 @@ def _too_many(count: int, most: int) -> Problem:
 async def page_of_jobs(visitor: Visitor) -> Response:
     """GET /jobs."""
     query = visitor.request.query_params
-    question = filter_of(query, ("limit", "cursor", "memory"))
-    question = {name: text for name, text in question.items() if text}  # a form sends empty fields, too
-    for name in ("limit",):
-        if name in question:
-            question[name] = _whole(name, str(question[name]))
-    if "memory" in question:
-        question["memory"] = _flag("memory", str(question["memory"]))
+    question = query_of(visitor.request, "zmws.jobs", ("places",))
+    if "q" in question and not visitor.who.may(()):
+        question["places"] = "names"  # what a mask hides is not to be found out by searching for it
     page = await visitor.ask("zmws.jobs", question)
     headers = {}
     if page["next"] is not None:
@@ -198,25 +195,12 @@ async def page_of_jobs(visitor: Visitor) -> Response:
     return json_answer(page, 200, headers)
 
 
-def filter_of(given: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, Any]:
+def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a filter that are given. Raises Problem for others."""
-    known = (*(name for name in QUESTIONS["zmws.jobs"] if name not in ("limit", "cursor", "memory")), *more)
     for name in given:
-        if name not in known:
-            raise Problem(400, "bad_request", no_such(name, "filter of jobs", known))
-    return {name: given[name] for name in known if given.get(name) is not None}
-
-
-def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be a whole number")
-    return int(text)
-
-
-def _flag(name: str, text: str) -> bool:
-    if text not in ("true", "false", "1", "0"):
-        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be true or false")
-    return text in ("true", "1")
+        if name not in FILTER_KEYS:
+            raise Problem(400, "bad_request", no_such(name, "filter of jobs", FILTER_KEYS))
+    return {name: given[name] for name in FILTER_KEYS if given.get(name) is not None}
 
 
 async def show(visitor: Visitor) -> Response:

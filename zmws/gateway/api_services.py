@@ -7,7 +7,7 @@ from starlette.responses import Response
 from zmws.core.options import LIMITS
 from zmws.core.table import no_such
 from zmws.gateway.desk import Visitor, json_answer
-from zmws.gateway.given import json_object
+from zmws.gateway.given import json_object, query_of
 from zmws.gateway.guard import joined
 from zmws.gateway.problems import Problem
 
@@ -55,10 +55,8 @@ async def purge(visitor: Visitor) -> Response:
 
 async def peek(visitor: Visitor) -> Response:
     """GET /services/NAME/peek: the jobs that are next."""
-    text = visitor.request.query_params.get("limit", "10")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Problem(400, "bad_request", f"'limit' is {text[:80]!a}, but must be a whole number")
-    return json_answer(await visitor.ask("zmws.peek", {"service": visitor.path["name"], "limit": int(text)}))
+    question = query_of(visitor.request, "zmws.peek", ("service",))
+    return json_answer(await visitor.ask("zmws.peek", {**question, "service": visitor.path["name"]}))
 
 
 async def workers(visitor: Visitor) -> Response:

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zmws.gateway import (
+    api_insight,
     api_jobs,
     api_leases,
     api_services,
     health,
     home,
     login,
+    metrics,
     news,
     old_doors,
     openapi,
@@ -76,7 +78,7 @@ FIXED: dict[str, Door] = {
         Door("/", _get(home.page, _OPEN)),
         Door("/healthz", _get(health.healthz, _OPEN)),
         Door("/readyz", _get(health.readyz, _OPEN)),
-        Door("/metrics", _get(health.metrics, _VIEW)),
+        Door("/metrics", _get(metrics.page, _VIEW)),
         Door("/login", {"GET": (login.form, _OPEN), "POST": (login.login, _OPEN)}),
         Door("/logout", _post(login.logout, _OPEN)),
         *(Door(f"/{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
@@ -92,6 +94,10 @@ FIXED: dict[str, Door] = {
         Door(f"{API}/services", _get(api_services.services, _FOLLOW)),
         Door(f"{API}/workers", _get(api_services.workers, _VIEW)),
         Door(f"{API}/stats", _get(api_services.stats, _VIEW)),
+        Door(f"{API}/series", _get(api_insight.series, _VIEW)),
+        Door(f"{API}/failures", _get(api_insight.failures, _VIEW)),
+        Door(f"{API}/warnings", _get(api_insight.warnings, _VIEW)),
+        Door(f"{API}/marks", _post(api_insight.mark, _OPERATE)),
         Door(f"{API}/leases/extend", _post(api_leases.extend, _WORK)),
         Door(f"{API}/leases/report", _post(api_leases.report, _WORK)),
     )
@@ -99,6 +105,7 @@ FIXED: dict[str, Door] = {
 BY_PATTERN: tuple[Door, ...] = (
     Door(f"{API}/jobs/{{id}}", {"GET": (api_jobs.show, _FOLLOW), "DELETE": (api_jobs.delete, _OPERATE)}),
     Door(f"{API}/jobs/{{id}}/result", _get(api_jobs.get_result, _FOLLOW)),
+    Door(f"{API}/jobs/{{id}}/why", _get(api_insight.why, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/events", _get(streams.of_job, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/retry", _post(api_jobs.retry, _OPERATE)),
@@ -109,6 +116,8 @@ BY_PATTERN: tuple[Door, ...] = (
     ),
     Door(f"{API}/services/{{name}}/purge", _post(api_services.purge, _OPERATE)),
     Door(f"{API}/services/{{name}}/peek", _get(api_services.peek, _VIEW)),
+    Door(f"{API}/services/{{name}}/series", _get(api_insight.series_of_service, _VIEW)),
+    Door(f"{API}/services/{{name}}/failures", _get(api_insight.failures_of_service, _VIEW)),
     Door(f"{API}/services/{{name}}/lease", _post(api_leases.lease, _WORK)),
     Door(f"{API}/workers/{{id}}/drain", _post(api_services.drain, _OPERATE)),
 )

@@ -16,6 +16,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from zmws.core.desk.questions import QUESTIONS
+from zmws.core.table import no_such
 from zmws.errors import BadJson
 from zmws.gateway.guard import joined
 from zmws.gateway.problems import Problem
@@ -157,3 +159,33 @@ def preferred_wait(request: Request, most_s: float) -> float | None:
     """The seconds of `Prefer: wait=` (RFC 7240), at most so many; None for none."""
     found = _WAIT.search(joined(request.headers, "prefer") or "")
     return None if found is None else min(float(found[1]), most_s)
+
+
+def query_of(request: Request, service: str, leave_out: Iterable[str] = ()) -> dict[str, Any]:
+    """The question to a `zmws.*` service that a query asks; an empty field is not given, as forms send them.
+    Raises Problem for a field that there is not, or that is no number or no flag where it must be one."""
+    rows = {name: row for name, row in QUESTIONS[service].items() if name not in leave_out}
+    question: dict[str, Any] = {}
+    for name, text in request.query_params.items():
+        if name not in rows:
+            raise Problem(400, "bad_request", no_such(name, "field of this query", rows))
+        if not text:
+            continue
+        kind = rows[name].kind
+        if kind == "int":
+            question[name] = _whole(name, text)
+        else:
+            question[name] = _flag(name, text) if kind == "flag" else text
+    return question
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be a whole number")
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false", "1", "0"):
+        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be true or false")
+    return text in ("true", "1")

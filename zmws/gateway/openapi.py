@@ -20,7 +20,8 @@ from zmws.errors import ZmwsError
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Visitor, json_answer
 from zmws.gateway.guard import COOKIE
-from zmws.gateway.openapi_paths import PATHS, PROBLEMS, short_way
+from zmws.gateway.openapi_parts import PROBLEMS
+from zmws.gateway.openapi_paths import PATHS, short_way
 from zmws.gateway.openapi_schemas import SCHEMAS, Schema, ref
 from zmws.wire.names import is_reserved
 

@@ -1,305 +1,167 @@
 """The operations of the OpenAPI document: every door of doors.py, its methods, and all that each can answer.
 
-Rule: what can be answered is told, also what hardly ever is; a test compares the doors and their roles.
+Rule: a test compares the doors and their roles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from zmws.core.desk.questions import QUESTIONS
-from zmws.gateway.answers import API, BYTES
-from zmws.gateway.given import FORM, JSON_TYPES, MULTIPART, NDJSON_TYPES
-from zmws.gateway.keys import KEY_CHARS_MAX
+from zmws.gateway.answers import API
+from zmws.gateway.given import FORM, MULTIPART, NDJSON_TYPES
 from zmws.gateway.old_doors import LISTS, SYNC
-from zmws.gateway.openapi_schemas import FILTER_TEXTS, NUMBER, TEXT, WHOLE, Schema, listed, of_row, ref
-from zmws.gateway.tokens import Role
-
-Told = dict[str, Any]  # a piece of the document
-Answers = dict[int, Told]  # by status
-Roles = tuple[Role, ...] | None  # None: everybody, also without a token
-
-_JSON, _PROBLEM, _EVENTS = "application/json", "application/problem+json", "text/event-stream"
-_ANY: Roles = ("viewer", "client", "worker")
-_VIEW: Roles = ("viewer",)
-_FOLLOW: Roles = ("viewer", "client")
-_SUBMIT: Roles = ("client",)
-_WORK: Roles = ("worker",)
-_OPERATE: Roles = ()
-
-# ---------------------------------------------------------------- what is answered
-
-
-def _header(text: str, schema: Schema = TEXT, needed: bool = True) -> Told:
-    return {"description": text, "required": needed, "schema": schema}
-
-
-_LATER = {"Retry-After": _header("seconds until it is worth another try", WHOLE)}
-_WAITED = {"Preference-Applied": _header("the `wait` that held", needed=False)}
-_AT = {"Location": _header("the job's address")}
-_ETAG = {"ETag": _header("for If-None-Match, or If-Match")}
-
-
-def _answer(text: str, schema: Schema | None = None, headers: Told | None = None, kind: str = _JSON) -> Told:
-    content = {} if schema is None else {"content": {kind: {"schema": schema}}}
-    return {"description": text, **({"headers": headers} if headers else {}), **content}
-
-
-def _ok(text: str, schema: Schema | None = None, headers: Told | None = None, kind: str = _JSON) -> Answers:
-    return {200: _answer(text, schema, headers, kind)}
-
-
-def _problem(text: str, headers: Told | None = None) -> Told:
-    return _answer(text, ref("Problem"), headers, _PROBLEM)
-
-
-_WITH_ALLOW = {"Allow": _header("the methods that there are")}
-_WITH_REALM = {"WWW-Authenticate": _header("Bearer")}
-PROBLEMS: dict[int, Told] = {
-    400: _problem("The request cannot be read, or something in it is wrong; the text says what."),
-    401: _problem("no_token: there is no token, or one that is unknown.", _WITH_REALM),
-    403: _problem("not_allowed: the token's role does not do; wrong_origin: a page of another site asks."),
-    404: _problem("There is no such service, job, worker or page."),
-    405: _problem("no_such_method.", _WITH_ALLOW),
-    408: _problem("too_slow: the body did not come in time."),
-    409: _problem("not_possible in its state now; id_conflict: the id is another's; token_dead."),
-    412: _problem("changed: somebody has changed it since; look at it again."),
-    413: _problem("too_large."),
-    415: _problem("wrong_type: the body is of no type that is read here."),
-    421: _problem("wrong_host: the host is none of this gateway's."),
-    422: _problem("key_reused: the Idempotency-Key came before with other parameters."),
-    429: _problem("queue_full, or too many of something: later.", _LATER),
-    431: _problem("too_large: the headers are."),
-    500: _problem("gateway_fault, broker_fault: our own fault; a log says where."),
-    501: _problem("no_news: the broker is too old to tell its news."),
-    503: _problem("no_broker, disk_full, or too many connections or requests that wait: later.", _LATER),
-    504: _problem("timeout: the broker has not answered in time."),
-    505: _problem("bad_request: this is neither HTTP/1.1 nor HTTP/1.0."),
-}
-_ALWAYS = (400, 401, 421, 431, 500, 503, 505)
-_OF_BODY = (408, 413, 415)
-_JOB_FAILED = _problem("The job failed, or was cancelled: its ERROR. Or our own fault.")
-_TOO_LATE = _problem("No result in time; come back with the same Idempotency-Key. Or the job expired.")
-
-
-def _link(operation: str, parameter: str = "id") -> Told:
-    return {"operationId": operation, "parameters": {parameter: "$response.body#/id"}}
-
-
-_LINKS = {name: _link(name) for name in ("showJob", "getResult", "cancelJob", "retryJob", "copyJob")}
-
-
-def _accepted(**headers: Told) -> Told:
-    return {**_answer("It was accepted.", ref("Accepted"), {**_AT, **headers}), "links": _LINKS}
-
-
-_RESULT = {
-    "description": "The result, in its own type.",
-    "content": {_JSON: {"schema": {}}, BYTES: {"schema": {}}},
-}
-
-
-# ---------------------------------------------------------------- what is asked
-
-
-def _in(where: str, name: str, text: str, schema: Schema = TEXT, **more: Any) -> Told:
-    return {"name": name, "in": where, "description": text, "schema": schema, **more}
-
-
-def _path(name: str, text: str, schema: Schema | None = None, **more: Any) -> Told:
-    return _in("path", name, text, schema or {**TEXT, "minLength": 1}, required=True, **more)
-
-
-_ID = _path("id", "the job's id", of_row(QUESTIONS["zmws.job"]["id"]))
-_NAME = _path("name", "the service's name", example="ECHO")
-_WORKER = _path("id", "the worker's id, as in the list of workers")
-_SECONDS: Schema = {**NUMBER, "minimum": 0}
-_WAIT = _in("query", "wait", "seconds to wait for it, at most `wait_max` of the settings (60)", _SECONDS)
-_PREFER = _in("header", "Prefer", "`wait=SECONDS`: wait so long for the end, at most `wait_max` (60)")
-_KEY = _in(
-    "header",
-    "Idempotency-Key",
-    f"a repeat with the same key is the same job: up to {KEY_CHARS_MAX:,} characters",
-    {**TEXT, "minLength": 1},
+from zmws.gateway.openapi_parts import (
+    ANY,
+    AT,
+    ETAG,
+    EVENTS,
+    FILTER,
+    FOLLOW,
+    FREE,
+    ID,
+    IF_MATCH,
+    IF_NONE,
+    JOB_FAILED,
+    JSON,
+    KEY,
+    LAST,
+    LAST_TOO,
+    LATER,
+    LINKS,
+    NAME,
+    OPERATE,
+    PREFER,
+    RESULT,
+    SUBMIT,
+    TOO_LATE,
+    VIEW,
+    WAIT,
+    WAITED,
+    WORK,
+    WORKER,
+    Answers,
+    Roles,
+    Told,
+    accepted,
+    answer,
+    asked_in,
+    body_of,
+    header,
+    in_path,
+    of_failures,
+    of_series,
+    ok,
+    operation,
+    params_of,
+    problem,
+    tagged,
 )
-_IF_NONE = _in("header", "If-None-Match", "the ETags that are known: 304 if one of them holds")
-_IF = _in("header", "If-Match", "change it only if its ETag is still this one")
-_LAST = _in("header", "Last-Event-ID", "the id of the last event that came: go on after it")
-_LAST_TOO = _in("query", "last_event_id", "the same, for who can send no headers")
-_FILTER_TEXTS = {
-    **{name: FILTER_TEXTS[name] for name in ("service", "state", "group", "since", "before")},
-    "limit": "how many (100), at most `list_rows_max` of the broker (1,000)",
-    "cursor": "the `next` of the page before",
-    "memory": "true: synchronous calls and memory jobs instead",
-}
-_FILTER = [
-    _in("query", name, f"{text}; empty: not given", {"anyOf": [of_row(row), {"const": ""}]})
-    for name, text, row in (
-        (name, text, QUESTIONS["zmws.jobs"][name]) for name, text in _FILTER_TEXTS.items()
-    )
-]
-_FREE = _in(
-    "query",
-    "params",
-    "the parameters, by any names, as texts; a name that comes several times, or ends with `[]`, is a list",
-    {"type": "object"},
-    style="form",
-    explode=True,
-)
-
-
-def _body(schema: Schema, kinds: Iterable[str] = JSON_TYPES, needed: bool = True) -> Told:
-    return {"required": needed, "content": {kind: {"schema": schema} for kind in kinds}}
-
-
-def _params(schema: Schema) -> Told:
-    """The parameters of a job: any JSON, or a form, where all are texts or files."""
-    content = {
-        **_body(schema, (_JSON,))["content"],
-        **_body({"type": "object"}, (FORM, MULTIPART))["content"],
-    }
-    return {"required": False, "content": content}
-
-
-def _op(
-    name: str,
-    text: str,
-    roles: Roles,
-    answers: Answers,
-    problems: Iterable[int] = (),
-    *parameters: Told,
-    body: Told | None = None,
-    asks: bool = True,
-) -> Told:
-    """One operation. `problems`: beside those that every one can have; `asks`: it asks the broker."""
-    wrong = {*_ALWAYS, *problems, *((504,) if asks else ()), *(_OF_BODY if body else ())}
-    wrong |= {403} if roles is not None else set()
-    responses = {**{status: {"$ref": f"#/components/responses/{status}"} for status in wrong}, **answers}
-    may = None if roles is None else [*roles, "operator"]
-    who = "For everybody, also without a token." if may is None else f"Roles: {', '.join(may)}."
-    return {
-        "operationId": name,
-        "summary": text,
-        "description": who,
-        **({"security": []} if may is None else {"x-roles": may}),
-        **({"parameters": list(parameters)} if parameters else {}),
-        **({"requestBody": body} if body else {}),
-        "responses": {str(status): responses[status] for status in sorted(responses)},
-    }
-
-
-def _tagged(tag: str, paths: Mapping[str, Told]) -> dict[str, Told]:
-    """The same under a heading."""
-    return {
-        path: {method: {"tags": [tag], **told} for method, told in methods.items()}
-        for path, methods in paths.items()
-    }
-
+from zmws.gateway.openapi_schemas import TEXT, Schema, listed, of_row, ref
 
 # ---------------------------------------------------------------- the short way
 
 
 def short_way(name: str | None, path: str, params: Schema, tag: str = "short way") -> dict[str, Told]:
     """The two paths of a service, submit and call. `name`: None for whichever; `params`: of a POST."""
-    whose = [_path("service", "the service's name", example="ECHO")] if name is None else []
+    whose = [in_path("service", "the service's name", example="ECHO")] if name is None else []
     of, key = ("", "") if name is None else (f" {name}", f".{name}")
-    body = _params(params)
+    body = params_of(params)
 
     def both(verb: str, text: str, answers: Answers, *given: Told) -> Told:
         wrong = (404, 409, 413, 422, 429)
         return {
-            method: _op(f"{verb}By{how}{key}", text, ("client",), answers, wrong, *whose, *given, body=sent)
+            method: operation(
+                f"{verb}By{how}{key}", text, ("client",), answers, wrong, *whose, *given, body=sent
+            )
             for method, how, sent in (("get", "Get", None), ("post", "Post", body))
         }
 
-    ended = {200: _RESULT, 500: _JOB_FAILED, 504: _TOO_LATE}
+    ended = {200: RESULT, 500: JOB_FAILED, 504: TOO_LATE}
     found = {
-        f"/{path}": both("submit", f"Submit a job{of}", {202: _accepted()}, _KEY, _FREE),
-        f"/{SYNC}{path}": both("call", f"Call{of}: wait for the result", ended, _KEY, _PREFER, _FREE),
+        f"/{path}": both("submit", f"Submit a job{of}", {202: accepted()}, KEY, FREE),
+        f"/{SYNC}{path}": both("call", f"Call{of}: wait for the result", ended, KEY, PREFER, FREE),
     }
-    return _tagged(tag, found)
+    return tagged(tag, found)
 
 
 def _old_list(path: str) -> Told:
     row = ref("OldWorker" if path.endswith("WORKERS") else "OldJob")
-    return {"get": _op(path, "A list of the PHP program's gateway", _VIEW, _ok("The list.", listed(row)))}
+    return {"get": operation(path, "A list of the PHP program's gateway", VIEW, ok("The list.", listed(row)))}
 
 
 # ---------------------------------------------------------------- /api/v1
 
 
 def _act(verb: str, text: str, status: int = 200) -> Told:
-    answers = {status: _answer("It is done.", ref("Acted"))}
-    return _op(f"{verb}Job", text, _OPERATE, answers, (*_CHANGED, 422), _ID)
+    answers = {status: answer("It is done.", ref("Acted"))}
+    return operation(f"{verb}Job", text, OPERATE, answers, (*_CHANGED, 422), ID)
 
 
 def _act_on_many(verb: str, text: str) -> Told:
-    body = _body(ref("JobFilter"))
-    return {"post": _op(f"{verb}Jobs", text, _OPERATE, _COUNTED, (409, 429), body=body)}
+    body = body_of(ref("JobFilter"))
+    return {"post": operation(f"{verb}Jobs", text, OPERATE, _COUNTED, (409, 429), body=body)}
 
 
 _CHANGED = (404, 409, 429)
-_COUNTED = _ok("How many.", ref("Count"))
-_REPORTED = _ok("It was taken.", {"type": "object"})
-_SERVICE = _ok("The service.", ref("Service"), _ETAG)
+_COUNTED = ok("How many.", ref("Count"))
+_REPORTED = ok("It was taken.", {"type": "object"})
+_SERVICE = ok("The service.", ref("Service"), ETAG)
 _RECORD = {
-    **_ok("The record.", ref("Job"), _ETAG),
-    304: _answer("It is still as you have it.", None, _ETAG),
+    **ok("The record.", ref("Job"), ETAG),
+    304: answer("It is still as you have it.", None, ETAG),
 }
-_THERE = _answer(
+_THERE = answer(
     "It was there already; or it has ended within `Prefer: wait`: then its record.",
     {"anyOf": [ref("Accepted"), ref("Job")]},
-    {**_AT, **_WAITED},
+    {**AT, **WAITED},
 )
 _STATE: Schema = {"type": "object", "properties": {"id": TEXT, "state": ref("State")}, "required": ["id"]}
 _NOT_YET = {
-    200: _RESULT,
-    202: _answer("It has not ended yet.", _STATE, _LATER),
-    409: _problem("It failed, was cancelled, or expired: its ERROR."),
+    200: RESULT,
+    202: answer("It has not ended yet.", _STATE, LATER),
+    409: problem("It failed, was cancelled, or expired: its ERROR."),
 }
 _FOLLOWED = {
-    200: _answer("Events until the job's end.", TEXT, None, _EVENTS),
-    204: _answer("It has ended, and nothing more will come."),
+    200: answer("Events until the job's end.", TEXT, None, EVENTS),
+    204: answer("It has ended, and nothing more will come."),
 }
-_LEASED = {200: _answer("A job, with its token.", ref("Lease")), 204: _answer("None came.")}
+_LEASED = {200: answer("A job, with its token.", ref("Lease")), 204: answer("None came.")}
 _PEEKED: Schema = {"type": "object", "properties": {"jobs": listed(ref("JobRow"))}, "required": ["jobs"]}
 _MANY = {
     "required": True,
     "content": {
-        _JSON: {"schema": listed(ref("NewJob"))},
+        JSON: {"schema": listed(ref("NewJob"))},
         **{kind: {"schema": {"description": "A NewJob a line."}} for kind in NDJSON_TYPES},
     },
 }
 
 _JOBS: dict[str, Told] = {
     "/jobs": {
-        "get": _op(
+        "get": operation(
             "listJobs",
             "A page of jobs, newest first",
-            _VIEW,
-            _ok("The page.", ref("JobPage"), {"Link": _header('the next page, rel="next"', needed=False)}),
+            VIEW,
+            ok("The page.", ref("JobPage"), {"Link": header('the next page, rel="next"', needed=False)}),
             (429,),
-            *_FILTER,
+            *FILTER,
         ),
-        "post": _op(
+        "post": operation(
             "submitJob",
             "Submit a job",
-            _SUBMIT,
-            {200: {**_THERE, "links": _LINKS}, 202: _accepted(**_WAITED)},
+            SUBMIT,
+            {200: {**_THERE, "links": LINKS}, 202: accepted(**WAITED)},
             (404, 409, 413, 422, 429),
-            *(_KEY, _PREFER),
-            body=_body(ref("NewJob")),
+            *(KEY, PREFER),
+            body=body_of(ref("NewJob")),
         ),
     },
     "/jobs/many": {
-        "post": _op(
+        "post": operation(
             "submitJobs",
             "Submit many jobs, as a list or one a line (NDJSON)",
-            _SUBMIT,
-            _ok("A verdict for each, in their order.", listed(ref("Verdict"))),
+            SUBMIT,
+            ok("A verdict for each, in their order.", listed(ref("Verdict"))),
             (),
-            _KEY,
+            KEY,
             body=_MANY,
         )
     },
@@ -307,138 +169,210 @@ _JOBS: dict[str, Told] = {
     "/jobs/retry": _act_on_many("retry", "Let all failed jobs that a filter names wait again"),
     "/jobs/delete": _act_on_many("delete", "Forget all ended jobs that a filter names"),
     "/jobs/{id}": {
-        "get": _op("showJob", "The record of a job", _FOLLOW, _RECORD, (404,), _ID, _IF_NONE),
+        "get": operation("showJob", "The record of a job", FOLLOW, _RECORD, (404,), ID, IF_NONE),
         "delete": _act("delete", "Forget a job that has ended"),
     },
     "/jobs/{id}/result": {
-        "get": _op("getResult", "The result of a job", _FOLLOW, _NOT_YET, (404,), _ID, _WAIT)
+        "get": operation("getResult", "The result of a job", FOLLOW, _NOT_YET, (404,), ID, WAIT)
     },
     "/jobs/{id}/cancel": {"post": _act("cancel", "Cancel a job")},
     "/jobs/{id}/retry": {"post": _act("retry", "Let a job that has failed wait again", 202)},
     "/jobs/{id}/copy": {
-        "post": _op(
+        "post": operation(
             "copyJob",
             "Run a job again as a new one, with changes",
-            _OPERATE,
-            {202: _accepted()},
+            OPERATE,
+            {202: accepted()},
             _CHANGED,
-            *(_ID, _KEY),
-            body=_body(ref("JobChanges"), needed=False),
+            *(ID, KEY),
+            body=body_of(ref("JobChanges"), needed=False),
         )
     },
 }
 _STREAMS: dict[str, Told] = {
     "/jobs/{id}/events": {
-        "get": _op(
+        "get": operation(
             "followJob",
             "Server-sent events of a job: state, progress, partial, log",
-            _FOLLOW,
+            FOLLOW,
             _FOLLOWED,
             (404,),
-            *(_ID, _LAST, _LAST_TOO),
+            *(ID, LAST, LAST_TOO),
         )
     },
     "/events": {
-        "get": _op(
+        "get": operation(
             "followAll",
             "Server-sent events of all jobs and workers",
-            _VIEW,
-            _ok("Events without end.", TEXT, None, _EVENTS),
+            VIEW,
+            ok("Events without end.", TEXT, None, EVENTS),
             (501,),
-            _in("query", "service", "of this service alone"),
+            asked_in("query", "service", "of this service alone"),
         )
     },
 }
 _SERVICES: dict[str, Told] = {
     "/services": {
-        "get": _op(
+        "get": operation(
             "listServices",
             "The services there are",
-            _FOLLOW,
-            _ok("The list.", listed(ref("ServiceRow"))),
+            FOLLOW,
+            ok("The list.", listed(ref("ServiceRow"))),
         )
     },
     "/services/{name}": {
-        "get": _op(
+        "get": operation(
             "showService",
             "A service, with its options and the schema of its parameters",
-            _FOLLOW,
+            FOLLOW,
             _SERVICE,
             (404,),
-            _NAME,
+            NAME,
         ),
-        "patch": _op(
+        "patch": operation(
             "changeService",
             "Pause or resume a service, and limit it",
-            _OPERATE,
+            OPERATE,
             _SERVICE,
             (*_CHANGED, 412),
-            *(_NAME, _IF),
-            body=_body(ref("ServiceChange")),
+            *(NAME, IF_MATCH),
+            body=body_of(ref("ServiceChange")),
         ),
     },
     "/services/{name}/purge": {
-        "post": _op(
-            "purgeService", "Cancel all that waits for a service", _OPERATE, _COUNTED, _CHANGED, _NAME
+        "post": operation(
+            "purgeService", "Cancel all that waits for a service", OPERATE, _COUNTED, _CHANGED, NAME
         )
     },
     "/services/{name}/peek": {
-        "get": _op(
+        "get": operation(
             "peekService",
             "The jobs of a service that are next",
-            _VIEW,
-            _ok("They.", _PEEKED),
+            VIEW,
+            ok("They.", _PEEKED),
             (404,),
-            *(_NAME, _in("query", "limit", "how many (10)", of_row(QUESTIONS["zmws.peek"]["limit"]))),
+            *(NAME, asked_in("query", "limit", "how many (10)", of_row(QUESTIONS["zmws.peek"]["limit"]))),
         )
     },
     "/workers": {
-        "get": _op(
-            "listWorkers", "The workers that are connected", _VIEW, _ok("The list.", listed(ref("Worker")))
+        "get": operation(
+            "listWorkers", "The workers that are connected", VIEW, ok("The list.", listed(ref("Worker")))
         )
     },
     "/workers/{id}/drain": {
-        "post": _op(
+        "post": operation(
             "drainWorker",
             "Let a worker finish what it holds, and leave",
-            _OPERATE,
+            OPERATE,
             _COUNTED,
             _CHANGED,
-            _WORKER,
+            WORKER,
         )
     },
-    "/stats": {"get": _op("showStats", "What the broker counts", _VIEW, _ok("The figures.", ref("Stats")))},
+    "/services/{name}/series": {
+        "get": operation(
+            "showServiceSeries",
+            "What a service did over time",
+            VIEW,
+            ok("The figures.", ref("Series")),
+            (404, 429),
+            *(NAME, *of_series()),
+        )
+    },
+    "/services/{name}/failures": {
+        "get": operation(
+            "listServiceFailures",
+            "Why jobs of a service have failed",
+            VIEW,
+            ok("The page.", ref("CausePage")),
+            (404, 429),
+            *(NAME, *of_failures()),
+        )
+    },
+    "/stats": {
+        "get": operation("showStats", "What the broker counts", VIEW, ok("The figures.", ref("Stats")))
+    },
+}
+_INSIGHT: dict[str, Told] = {
+    "/series": {
+        "get": operation(
+            "showSeries",
+            "What all services did over time",
+            VIEW,
+            ok("The figures.", ref("Series")),
+            (429,),
+            *of_series(),
+        )
+    },
+    "/failures": {
+        "get": operation(
+            "listFailures",
+            "Why jobs have failed, by cause",
+            VIEW,
+            ok("The page.", ref("CausePage")),
+            (429,),
+            *of_failures(),
+        )
+    },
+    "/warnings": {
+        "get": operation(
+            "listWarnings",
+            "What is wrong, and the next step",
+            VIEW,
+            ok("They.", listed(ref("Warning"))),
+        )
+    },
+    "/marks": {
+        "post": operation(
+            "addMark",
+            "Mark a moment in the figures, such as a deploy",
+            OPERATE,
+            ok("It is there.", ref("Mark")),
+            (404, 409, 429),
+            body=body_of(ref("NewMark")),
+        )
+    },
+    "/jobs/{id}/why": {
+        "get": operation(
+            "whyJob",
+            "Why a job waits or waited, and how long such jobs take",
+            FOLLOW,
+            ok("Why.", ref("Why")),
+            (404, 429),
+            ID,
+        )
+    },
 }
 _LEASES: dict[str, Told] = {
     "/services/{name}/lease": {
-        "post": _op(
+        "post": operation(
             "lease",
             "Ask for a job to do",
-            _WORK,
+            WORK,
             _LEASED,
             (404, 429),
-            *(_NAME, _WAIT, _KEY),
-            body=_body(ref("LeaseRequest"), needed=False),
+            *(NAME, WAIT, KEY),
+            body=body_of(ref("LeaseRequest"), needed=False),
         )
     },
     "/leases/extend": {
-        "post": _op(
+        "post": operation(
             "extendLease",
             "Ask for more time for a job",
-            _WORK,
+            WORK,
             _REPORTED,
             (409, 429),
-            body=_body(ref("Extension")),
+            body=body_of(ref("Extension")),
         )
     },
     "/leases/report": {
-        "post": _op(
+        "post": operation(
             "reportLease",
             "Tell of a job: its progress, parts of its result, its end",
-            _WORK,
+            WORK,
             _REPORTED,
             (409, 429),
-            body=_body(ref("Report")),
+            body=body_of(ref("Report")),
         )
     },
 }
@@ -448,48 +382,49 @@ _LEASES: dict[str, Told] = {
 
 def _own(name: str, text: str, answers: Answers, roles: Roles = None) -> Told:
     """What this process answers by itself."""
-    return {"get": _op(name, text, roles, answers, asks=False)}
+    return {"get": operation(name, text, roles, answers, asks=False)}
 
 
-_COOKIE = {"Set-Cookie": _header("the cookie"), "Location": _header("the page that is next")}
+_COOKIE = {"Set-Cookie": header("the cookie"), "Location": header("the page that is next")}
 _STATUS: Schema = {"type": "object", "properties": {"status": TEXT}, "required": ["status"]}
 _GATEWAY: dict[str, Told] = {
-    "/": _own("home", "What there is", _ok("Where to go on.", ref("Home"))),
-    "/healthz": _own("healthz", "Whether this process answers", _ok("It does.", _STATUS)),
-    "/readyz": _own("readyz", "Whether the broker takes jobs; else 503", _ok("It does.", _STATUS)),
-    "/metrics": _own("metrics", "For Prometheus", _ok("Metrics.", TEXT, None, "text/plain"), _VIEW),
+    "/": _own("home", "What there is", ok("Where to go on.", ref("Home"))),
+    "/healthz": _own("healthz", "Whether this process answers", ok("It does.", _STATUS)),
+    "/readyz": _own("readyz", "Whether the broker takes jobs; else 503", ok("It does.", _STATUS)),
+    "/metrics": _own("metrics", "For Prometheus", ok("Metrics.", TEXT, None, "text/plain"), VIEW),
     "/login": {
-        "get": _op(
-            "loginForm", "A form for the token", None, _ok("A page.", TEXT, None, "text/html"), asks=False
+        "get": operation(
+            "loginForm", "A form for the token", None, ok("A page.", TEXT, None, "text/html"), asks=False
         ),
-        "post": _op(
+        "post": operation(
             "login",
             "Trade a token for the cookie of a browser",
             None,
-            {303: _answer("Logged in.", None, _COOKIE)},
+            {303: answer("Logged in.", None, _COOKIE)},
             (403,),
-            body=_body(ref("Login"), (_JSON, FORM, MULTIPART)),
+            body=body_of(ref("Login"), (JSON, FORM, MULTIPART)),
             asks=False,
         ),
     },
     "/logout": {
-        "post": _op(
+        "post": operation(
             "logout",
             "Give the cookie back",
             None,
-            {303: _answer("Logged out.", None, _COOKIE)},
+            {303: answer("Logged out.", None, _COOKIE)},
             (403,),
             asks=False,
         )
     },
-    f"{API}/openapi.json": _own("openapi", "This document", _ok("It.", {"type": "object"}), _ANY),
+    f"{API}/openapi.json": _own("openapi", "This document", ok("It.", {"type": "object"}), ANY),
 }
 PATHS: dict[str, Told] = {
     **short_way(None, "{service}", {}),
-    **_tagged("short way", {f"/{at}": _old_list(at) for name in LISTS for at in (name, f"{SYNC}{name}")}),
-    **_tagged("jobs", {f"{API}{path}": told for path, told in _JOBS.items()}),
-    **_tagged("events", {f"{API}{path}": told for path, told in _STREAMS.items()}),
-    **_tagged("services", {f"{API}{path}": told for path, told in _SERVICES.items()}),
-    **_tagged("leases", {f"{API}{path}": told for path, told in _LEASES.items()}),
-    **_tagged("gateway", _GATEWAY),
+    **tagged("short way", {f"/{at}": _old_list(at) for name in LISTS for at in (name, f"{SYNC}{name}")}),
+    **tagged("jobs", {f"{API}{path}": told for path, told in _JOBS.items()}),
+    **tagged("events", {f"{API}{path}": told for path, told in _STREAMS.items()}),
+    **tagged("services", {f"{API}{path}": told for path, told in _SERVICES.items()}),
+    **tagged("insight", {f"{API}{path}": told for path, told in _INSIGHT.items()}),
+    **tagged("leases", {f"{API}{path}": told for path, told in _LEASES.items()}),
+    **tagged("gateway", _GATEWAY),
 }

@@ -13,6 +13,7 @@ from typing import Any
 from zmws.core.desk.questions import QUESTIONS
 from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.record import COLUMNS, Column
+from zmws.core.series import SHARES
 from zmws.core.states import STATES
 from zmws.core.table import ID_PATTERN, KEY_BYTES_MAX, OBJECT_BYTES_MAX, WORD_CHARS_MAX, YEAR_S, Row
 from zmws.wire.names import TOKEN_BYTES_MAX
@@ -85,6 +86,7 @@ FILTER_TEXTS = {
     "group": "jobs of this group",
     "since": "jobs that were made at this time or later: ISO 8601 with its zone",
     "before": "jobs that were made before this time",
+    "cause": "jobs that have failed for this cause (`GET /failures`)",
     "all": "true: all jobs there are, where nothing else is named",
     "dry_run": "true: they are counted, and nothing is done",
 }
@@ -114,6 +116,7 @@ _LEASE_TEXTS = {
     "lease": "an id of the worker's own for this asking: a repeat gets the same job",
     "ttr": "seconds until the job goes to another, if nothing is said (60)",
 }
+_MARK_TEXTS = {"text": "what happened, such as a deploy", "service": "of this service alone"}
 _CHANGES = {**LIMITS, "paused": Row("flag", "true: its jobs wait; false: they start again")}
 
 COMING: dict[str, Schema] = {
@@ -139,6 +142,7 @@ COMING: dict[str, Schema] = {
     "LeaseRequest": _given({"lease": Row("id"), "ttr": QUESTIONS["zmws.lease"]["ttr"]}, _LEASE_TEXTS),
     "Extension": _given(QUESTIONS["zmws.extend"], _EXTEND_TEXTS, ("by",)),
     "Report": _given(QUESTIONS["zmws.report"], _REPORT_TEXTS, ("by",)),
+    "NewMark": _given(QUESTIONS["zmws.mark"], _MARK_TEXTS, ("ask", "by")),
     "Login": {
         "type": "object",
         "properties": {"token": {"type": "string", "description": "a token of this gateway"}},
@@ -204,6 +208,7 @@ _ATTEMPT = of(
 )
 _JOB = {
     "meta": {"type": ["object", "null"], "description": JOB_OPTIONS["meta"].help},
+    "cause": {"type": ["string", "null"], "description": "of a failed job: its key in `GET /failures`"},
     "params": ANY,
     "params_kind": _KIND,
     "result": ANY,
@@ -221,6 +226,10 @@ _SERVICE_ROW = {
     "paused": FLAG,
     "calls_complete": WHOLE,
     "calls_failed": WHOLE,
+}
+_SHARES = of("Seconds; null: there was none.", **dict.fromkeys(SHARES, _or_null(NUMBER)))
+_USUAL: Schema = {
+    "anyOf": [of("How long its jobs wait and run, usually.", wait=_SHARES, run=_SHARES), {"type": "null"}]
 }
 _OPTION = of(value=ANY, **{"from": {"enum": ["operator", "configuration", "worker", "default"]}})
 _HELD = of(id=TEXT, service=TEXT, since=TIME, state={"enum": ["running", "ahead", "hung"]})
@@ -265,7 +274,69 @@ GOING: dict[str, Schema] = {
     },
     "JobRow": of("A job as lists show it.", **_JOB_ROW),
     "Job": of("A job's whole record (docs/protocol.md, A job is).", **_JOB_ROW, **_JOB),
-    "JobPage": of(jobs=listed(ref("JobRow")), next={**_or_null(TEXT), "description": "the next `cursor`"}),
+    "JobPage": of(
+        "",
+        {
+            "looked": {**WHOLE, "description": "of a search: how many jobs this page has looked at"},
+            "looked_to": {**_or_null(TIME), "description": "and when the oldest of them was made"},
+        },
+        jobs=listed(ref("JobRow")),
+        next={**_or_null(TEXT), "description": "the next `cursor`"},
+    ),
+    "Series": of(
+        "Figures in steps of time (docs/protocol.md, zmws.series).",
+        service=_or_null(TEXT),
+        step={"type": "integer", "enum": [1, 60, 3600]},
+        **{"from": TIME},
+        before=TIME,
+        points=WHOLE,
+        figures={"type": "object", "additionalProperties": listed(_or_null(NUMBER))},
+        total={"type": "object", "additionalProperties": NUMBER},
+        wait=_SHARES,
+        run=_SHARES,
+        marks=listed(ref("Mark")),
+    ),
+    "Mark": of("", {"kind": TEXT, "by": _or_null(TEXT)}, at=TIME, text=TEXT, service=_or_null(TEXT)),
+    "CausePage": of(causes=listed(ref("Cause")), next={**_or_null(TEXT), "description": "the next `cursor`"}),
+    "Cause": of(
+        "Why jobs of a service have failed.",
+        cause={**TEXT, "description": "its key, for filters of jobs"},
+        service=TEXT,
+        type=_or_null(TEXT),
+        message=TEXT,
+        frame={**_or_null(TEXT), "description": "the last place in the author's own code"},
+        count={**WHOLE, "description": "jobs that are failed for it now"},
+        total={**WHOLE, "description": "and that ever did"},
+        first_at=TIME,
+        last_at=TIME,
+        last_job=TEXT,
+        trend=listed(WHOLE, description="how many in each of the last 24 hours, the last one last"),
+    ),
+    "Why": of(
+        "Why a job waits or waited (docs/protocol.md, zmws.why).",
+        id=TEXT,
+        service=TEXT,
+        state=ref("State"),
+        attempt=WHOLE,
+        now={"anyOf": [of(reason=TEXT, text=TEXT, next=_or_null(TEXT), at=_or_null(TIME)), {"type": "null"}]},
+        ahead={"anyOf": [of(jobs=WHOLE, at_least=FLAG, groups=WHOLE), {"type": "null"}]},
+        waited_s=NUMBER,
+        reasons=listed(of(reason=TEXT, seconds=NUMBER)),
+        running_s=_or_null(NUMBER),
+        progress=_or_null(NUMBER),
+        usual=_USUAL,
+        left_s=_or_null(NUMBER),
+        left_by={"enum": ["progress", "usual", None]},
+    ),
+    "Warning": of(
+        "What is wrong, or will be.",
+        code=TEXT,
+        text=TEXT,
+        next=_or_null(TEXT),
+        service=_or_null(TEXT),
+        worker=_or_null(TEXT),
+        job=_or_null(TEXT),
+    ),
     "Lease": of(
         "A job to be done: its record, and what it is reported with.",
         {"saved": {"description": "what an attempt before has left"}},
@@ -284,6 +355,7 @@ GOING: dict[str, Schema] = {
         version={**TEXT, "description": "another after each change by an operator; also the `ETag`"},
         options={"type": "object", "additionalProperties": _OPTION},
         params={"type": ["object", "null"], "description": "the JSON Schema of its jobs' parameters"},
+        usual=_USUAL,
     ),
     "Worker": of(
         id=TEXT,

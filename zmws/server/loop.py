@@ -34,7 +34,7 @@ from zmws.real_threads import need_real_threads
 from zmws.server.connections import PeerConnections
 from zmws.server.descriptors import DescriptorWatch
 from zmws.server.endpoints import Endpoint, open_news, open_router
-from zmws.server.memory_guard import MemoryGuard, large_blocks_apart
+from zmws.server.memory_guard import MemoryGuard, large_blocks_apart, resident_bytes
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
@@ -413,6 +413,9 @@ class BrokerServer:
         before = watch.times_out
         watch.look(now)
         host.descriptors, host.descriptors_max = watch.open, watch.limit
+        host.descriptors_warn_percent = self.settings.broker.descriptors_warn_percent
+        host.memory_bytes, host.cpu_s = resident_bytes(), round(time.process_time(), 3)
+        self._storekeeper.look_at_room(host)
         if watch.times_out > before:
             self.counters["out_of_descriptors"] += 1
 

@@ -20,10 +20,11 @@ import zmq
 
 from zmws import sockets
 from zmws.core.gate import Batch
-from zmws.core.host import Commits
+from zmws.core.host import Commits, Host
 from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
+REST, REST_S_MAX = 2.0, 0.1  # of the reader, after each answer
 AT_ONCE_ROWS = 200  # of a batch that is committed without a thread: a few milliseconds
 
 
@@ -54,10 +55,14 @@ class Storekeeper:
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._lists: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
         self._searches: queue.SimpleQueue[Read | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._write_all, name="zmws-writer", daemon=True),
-            threading.Thread(target=self._list_all, args=(self._lists,), name="zmws-reader", daemon=True),
-            threading.Thread(target=self._list_all, args=(self._searches,), name="zmws-search", daemon=True),
+        self._threads = [threading.Thread(target=self._write_all, name="zmws-writer", daemon=True)]
+        self._threads += [
+            threading.Thread(
+                target=self._list_all, args=(self._lists, REST), name="zmws-reader", daemon=True
+            ),
+            threading.Thread(
+                target=self._list_all, args=(self._searches, 0), name="zmws-search", daemon=True
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -71,6 +76,12 @@ class Storekeeper:
     def waits_for(self) -> str | None:
         """What commits wait for, in words; None: nothing."""
         return self._store.waits_for
+
+    def look_at_room(self, host: Host) -> None:
+        """How much the store takes up, and how much room it has."""
+        store = self._store
+        host.store_bytes, host.free_bytes = store.used_bytes, store.free_bytes
+        host.free_bytes_min = store.free_bytes_min
 
     def commit(self, batch: Batch) -> Report | None:
         """Hand over a batch; its report follows. A short one for a store that waits for no host is committed
@@ -115,7 +126,10 @@ class Storekeeper:
 
     def _read(self, read: Read) -> Rows:
         try:
-            return self._store.read(read)
+            rows = self._store.read(read)
+            if read.render is not None:
+                rows.rendered, rows.rows, rows.series = read.render(rows), [], []
+            return rows
         except Exception as fault:
             if not isinstance(read, FOR_QUESTIONS):
                 raise
@@ -143,15 +157,20 @@ class Storekeeper:
             bell.send(b"")
         bell.close()
 
-    def _list_all(self, wanted: queue.SimpleQueue[Read | None]) -> None:
+    def _list_all(self, wanted: queue.SimpleQueue[Read | None], rest: float) -> None:
+        """Answer one read after the other. `rest`: so many times as long as an answer took it lets the loop
+        go on alone, for both hold Python's lock: who asks without pause must not have half of it."""
         bell = self._bell()
         while (read := wanted.get()) is not None:
             if self._closing:
                 continue
+            began = time.thread_time()
             try:
                 report = Report(None, loaded=deque([(read, self._read(read))]))
             except BaseException as fault:
                 report = Report(None, fault=fault)
             self._reports.append(report)
             bell.send(b"")
+            if rest:
+                time.sleep(min(REST_S_MAX, rest * (time.thread_time() - began)))
         bell.close()

@@ -39,6 +39,21 @@ class Store(Protocol):
         """What the host keeps commits waiting for, in words; None: nothing. From any thread."""
         ...
 
+    @property
+    def used_bytes(self) -> int:
+        """What it takes up. From any thread."""
+        ...
+
+    @property
+    def free_bytes(self) -> int:
+        """What there is room for still; 0: nobody knows. From any thread."""
+        ...
+
+    @property
+    def free_bytes_min(self) -> int:
+        """With less room new jobs are refused."""
+        ...
+
     def give_up(self) -> None:
         """From any thread: end a commit that waits for the host, such as for room on its disk. It raises
         StoreError, and so does every later one that would have to wait. For a broker that is to stop."""

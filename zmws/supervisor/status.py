@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zmws.errors import ZmwsError
+from zmws.errors import Refused, ZmwsError
 from zmws.supervisor.broker import Broker, client_of, look
 from zmws.supervisor.door import Asked, NoSupervisor
 from zmws.supervisor.pidfile import PidFile
@@ -31,7 +31,8 @@ class Status:
     By the name of a process: `vitals` what the system tells of it, `workers` what the broker does (a row of
     zmws.workers), `stale` the worker file that is newer than it is. `supervisor`: what it says (door.py),
     None where none runs, or `supervisor_fault` says why it cannot be asked.
-    `services`: rows of zmws.services. `disk`: None where jobs are kept in memory."""
+    `services`: rows of zmws.services. `disk`: None where jobs are kept in memory. `warnings`: what the broker
+    says is wrong."""
 
     processes: list[State]
     broker: Broker
@@ -43,6 +44,7 @@ class Status:
     supervisor_fault: str
     services: list[dict[str, Any]]
     disk: Disk | None
+    warnings: list[dict[str, Any]]
 
     @property
     def copies(self) -> dict[str, dict[str, Any]]:
@@ -89,9 +91,10 @@ def status(installation: Installation) -> Status:
         row.state, row.pid, row.last_sign_at = RUNNING, broker.pid, None
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
-    workers, services = _asked(installation, pids) if broker.what == "ours" else ({}, [])
+    said = _asked(installation, pids) if broker.what == "ours" else _Told()
     stale, disk = _stale(installation), _disk(installation)
-    return Status(states, broker, used_up, found_of, workers, stale, kept, fault, services, disk)
+    more = (kept, fault, said.services, disk, said.warnings)
+    return Status(states, broker, used_up, found_of, said.workers, stale, *more)
 
 
 def kept_by_supervisor(installation: Installation) -> dict[str, Any] | None:
@@ -114,19 +117,29 @@ def _state(seen: State, copy: dict[str, Any] | None) -> State:
     return seen
 
 
-def _asked(
-    installation: Installation, pids: dict[str, int]
-) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """What the broker says of our workers, by name, and of services."""
+@dataclass(slots=True)
+class _Told:
+    """What the broker says: of our workers, by name; of services; and what is wrong."""
+
+    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    services: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _asked(installation: Installation, pids: dict[str, int]) -> _Told:
+    told = _Told()
     try:
         with client_of(installation, 1.0) as client:
-            asked = [client.answer_future(what) for what in ("zmws.workers", "zmws.services")]
-            workers, services = (one.result() for one in asked)
+            asked = [client.answer_future(f"zmws.{what}") for what in ("workers", "services", "warnings")]
+            workers, told.services = (one.result() for one in asked[:2])
+            with contextlib.suppress(Refused):  # an older broker
+                told.warnings = asked[2].result()
     except ZmwsError:
-        return {}, []
+        return told
     rows = {(row["host"], row["pid"]): row for row in workers}
     host = socket.gethostname()
-    return {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}, services
+    told.workers = {name: rows[host, pid] for name, pid in pids.items() if (host, pid) in rows}
+    return told
 
 
 def _disk(installation: Installation) -> Disk | None:

@@ -14,15 +14,7 @@ from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)
 TOKEN = "j/1/x"
-NEEDED = {
-    "id": "j",
-    "service": "E",
-    "token": TOKEN,
-    "lease": "l",
-    "seconds": 1,
-    "kind": "log",
-    "text": "a deploy",
-}
+NEEDED = {"id": "j", "service": "E", "token": TOKEN, "lease": "l", "seconds": 1, "kind": "log", "text": "t"}
 INSTANT = 1_700_000_000.0
 
 
@@ -60,9 +52,11 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.workers", {}),
         ("zmws.stats", {}),
         ("zmws.series", {"step": "second"}),
-        ("zmws.mark", {"text": "a deploy"}),
+        ("zmws.mark", {"text": "t"}),
         ("zmws.failures", {"limit": 50}),
         ("zmws.why", {"id": "j"}),
+        ("zmws.warnings", {}),
+        ("zmws.metrics", {}),
     ],
 )
 def test_what_a_question_needs_and_what_it_has_if_nothing_is_said(
@@ -82,7 +76,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 28
+    assert len(QUESTIONS) == 30
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     host = scene.core.desk.host
     host.started_at, host.pid, host.installation = 1_700_000_000.0, 4_711, "abc"
     host.version, host.libzmq = "1.2.3", "4.3.5"
+    host.store_bytes, host.free_bytes, host.memory_bytes, host.cpu_s = 1, 2, 3, 0.5
     host.store_is_full, host.store_waits_for, host.descriptors, host.descriptors_max = True, "a lock", 5, 64
     scene.submit("stored")
     for n in range(3):
@@ -172,6 +173,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     told |= {"version": "1.2.3", "libzmq": "4.3.5"}
     told |= {"store_is_full": True, "store_waits_for": "a lock", "descriptors": 5, "descriptors_max": 64}
     told |= {"workers": 1, "services": 2, "memory_jobs": 4, "stored_jobs_held": 2, "waits": 1}
+    told |= {"store_bytes": 1, "free_bytes": 2, "memory_bytes": 3, "cpu_s": 0.5}
     told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}
     assert {name: stats[name] for name in told} == told and overflow.bytes == 3 * (400 + 64 + 2)
     assert set(stats) == {*told, "counters", "limits", "rates"}

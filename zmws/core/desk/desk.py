@@ -22,6 +22,7 @@ from zmws.core.desk.operations import Operation, Operations
 from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.desk.records import Records
 from zmws.core.desk.submitting import Submitting
+from zmws.core.desk.warnings import Warnings
 from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.host import Host
@@ -37,13 +38,10 @@ from zmws.core.watchers import Waiters, Watch, Watchers
 from zmws.core.writes import (
     FOR_PEOPLE,
     Read,
-    ReadCauses,
     ReadJob,
-    ReadJobs,
     ReadMatching,
-    ReadSearch,
-    ReadSeries,
     Rows,
+    rendered,
 )
 from zmws.wire.messages import Answer, ClientRequest
 from zmws.wire.values import without_raw
@@ -69,7 +67,7 @@ class Desk:
         self.held = held
         self.watchers = watchers
         self.host = host
-        self.operations = Operations(turn, held, life, roster, host)
+        self.operations = Operations(turn, held, life, roster, series, host)
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
@@ -106,6 +104,8 @@ class Desk:
             "zmws.mark": insight.mark,
             "zmws.failures": insight.failures,
             "zmws.why": insight.why,
+            "zmws.metrics": insight.metrics,
+            "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
         }
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
@@ -240,12 +240,8 @@ class Desk:
             self._insight.why_loaded(inquiry, rows)
 
     def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
-        if isinstance(read, (ReadJobs, ReadSearch)):
-            return self._lists.loaded(question, rows)
-        if isinstance(read, ReadSeries):
-            return self._insight.series_loaded(question, read, rows)
-        if isinstance(read, ReadCauses):
-            return self._insight.failures_loaded(question, rows)
+        if read.render is not None:
+            return question.answer_made(rendered(read, rows))
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
         if question.service == "zmws.copy":
@@ -257,7 +253,7 @@ class Desk:
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
-    *("zmws.series", "zmws.failures", "zmws.why"),
+    *("zmws.series", "zmws.failures", "zmws.why", "zmws.warnings", "zmws.metrics"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

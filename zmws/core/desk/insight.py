@@ -5,19 +5,24 @@ Rule: what is older than memory is read beside the writes, as lists are, and bou
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from zmws.core.desk.lists import Lists
+from zmws.core.desk.series_page import NAMES, SeriesPage, by_time
 from zmws.core.dispatch import why_waits
-from zmws.core.figures import BUCKETS, COUNTED
+from zmws.core.figures import BOUNDS_S, COUNTED, Figures
 from zmws.core.held import Held
+from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import ALL, COLUMNS, GAUGES, HISTOGRAMS, OTHER, SECONDS_KEPT, Series, added, shares_of
+from zmws.core.series import COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
+from zmws.core.table import no_such
 from zmws.core.turn import Turn
 from zmws.core.why import Span, seconds_of, waits_of, why_it_waits
 from zmws.core.writes import Cause, ReadAhead, ReadCauses, ReadJob, ReadSeries, Rows, job_of
@@ -54,7 +59,9 @@ class Insight:
         if "service" in asked and known_service(self._held, question) is None:
             return
         write = self._series.mark("mark", asked["text"], asked.get("service"), asked.get("by"))
-        question.answer(200, {"at": iso(write.at), "text": write.text, "service": write.service}, write)
+        question.answer(
+            200, {"at": iso(write.at + self._turn.lead), "text": write.text, "service": write.service}, write
+        )
 
     def series(self, question: Question) -> None:
         """zmws.series: the figures of a service, or of all together, in steps of time."""
@@ -62,81 +69,62 @@ class Insight:
         name = asked.get("service")
         if name not in (None, OTHER) and known_service(self._held, question) is None:
             return None
+        wanted = _wanted(asked.get("figures"), name is None)
+        if isinstance(wanted, str):
+            return question.refuse(400, "bad_request", wanted)
         step = STEPS[asked["step"]]
-        end = turn.steady if "before" not in asked else asked["before"] - turn.lead
-        before = _up(min(end, turn.steady), step)
+        # The second and the minute that are under way have no figures yet, an hour has those of its minutes.
+        known = round(self._series.sampled) if step == 1 else turn.steady - (60 if step == 60 else 0)
+        before = _up(min(known, asked["before"] - turn.lead) if "before" in asked else known, step)
         since = before - POINTS[asked["step"]] * step
-        if "since" in asked:
+        given = "since" in asked
+        if given:
             since = int(asked["since"] - turn.lead) // step * step
         points = max(0, (before - since) // step)
         if points > POINTS_MAX:
             text = f"that is {points} points, and there are at most {POINTS_MAX} in one answer"
             return question.refuse(400, "bad_request", f"{text}: ask for longer steps, or for less")
-        asked["_since"], asked["_before"] = since, before
-        read = ReadSeries(question, name, 0 if step == 1 else step, since, before, points + 1)
-        self._lists.read(question, read)
-        return None
+        until = before if "before" in asked else turn.steady + 1  # marks that were made just now, too
+        track = self._track(name)
+        lines = list(track.lines) if step == 1 else []
+        usual = {one: track.usual(one) for one in ("wait", "run")} if name is not None else {}
+        page = SeriesPage(
+            *(name, step, since if given else None, before, points, wanted, turn.lead, lines),
+            *(round(self._series.sampled) - len(lines), usual),
+        )
+        read = ReadSeries(
+            *(question, name, 0 if step == 1 else step, since, until, points + 1), render=page.render
+        )
+        return self._lists.read(question, read)
 
-    def series_loaded(self, question: Question, read: ReadSeries, rows: Rows) -> None:
-        """Its figures and marks have been read."""
-        asked, lead = question.asked, self._turn.lead
-        step, since, before = STEPS[asked["step"]], asked["_since"], asked["_before"]
-        count = max(0, (before - since) // step)
-        found = self._seconds(read.service, since, count) if step == 1 else _by_time(rows, read.service)
-        columns: dict[str, list[Any]] = {}
-        figures = [found.get(since + n * step) for n in range(count)]
-        for name in COLUMNS:
-            values = [None if one is None else one.get(name, 0) for one in figures]
-            if name in (*COUNTED, *GAUGES) or any(values):
-                columns[name] = values
-        known = [one for one in figures if one is not None]
-        if step > 1:
-            for name in HISTOGRAMS:
-                for share in ("p50", "p95", "p99"):
-                    columns[f"{name}_{share}"] = [
-                        None if one is None else shares_of(_counts(one, name))[share] for one in figures
-                    ]
-            together = added(known)
-        else:
-            together = added(known)
-            together |= self._of_minutes(read.service)
-        answer = {
-            "service": read.service,
-            "step": step,
-            "from": iso(since + lead),
-            "before": iso(before + lead),
-            "points": count,
-            "figures": columns,
-            "total": {name: value for name, value in together.items() if name not in HISTOGRAMS},
-            "marks": [{**mark._asdict(), "at": iso(mark.at)} for mark in rows.marks],
-        }
-        for name in HISTOGRAMS[:2]:
-            answer[name] = shares_of(_counts(together, name))
-        question.answer(200, answer)
-
-    def _track(self, name: str | None) -> Any:
+    def _track(self, name: str | None) -> Track:
         if name is None:
             return self._series.all
         service = self._held.services.get(name)
         return self._series.other if service is None else self._series.track_of(service)
 
-    def _seconds(self, name: str | None, since: int, count: int) -> dict[int, dict[str, Any]]:
-        """Lines of memory, by the second in which they began."""
-        lines = list(self._track(name).lines)
-        end = round(self._series.sampled)
-        found = {}
-        for back, line in enumerate(reversed(lines), 1):
-            at = end - back
-            if line is not None and since <= at < since + count:
-                found[at] = dict(zip(COLUMNS, line, strict=True))
-        return found
-
-    def _of_minutes(self, name: str | None) -> dict[str, Any]:
-        """Histograms beside figures by the second: those of the last day, about."""
-        if name is None:
-            return {}
-        track = self._track(name)
-        return {one: dict(enumerate(track.usual(one))) for one in ("wait", "run")}
+    def metrics(self, question: Question) -> None:
+        """zmws.metrics: what is counted since the start, of each service that has figures of its own and of
+        all others together, with histograms; and of commits."""
+        series = self._series
+        rows = [
+            _counted(service.name, service.figures)
+            for service in self._held.services.values()
+            if service.clocks is not None and not service.forgotten
+        ]
+        others = sum(service.clocks is None for service in self._held.services.values())
+        if others:
+            rows.append(_counted(OTHER, self._held.other))
+        commits = series.host.commits
+        question.answer(
+            200,
+            {
+                "bounds_s": BOUNDS_S,
+                "services": rows,
+                "commit": {"counts": commits.counts, "sum_s": round(commits.sum_s, 6)},
+                "commit_writes": commits.writes,
+            },
+        )
 
     # ------------------------------------------------------------ causes
 
@@ -149,15 +137,9 @@ class Insight:
         if "cursor" in asked and cursor is None:
             question.refuse(400, "bad_request", "'cursor' is none that zmws.failures has given")
             return
-        self._lists.read(question, ReadCauses(question, asked.get("service"), asked["limit"], cursor))
-
-    def failures_loaded(self, question: Question, rows: Rows) -> None:
-        """A page of causes has been read."""
-        hour = int(self._turn.wall // 3600)
-        told = [_cause_shown(cause, hour) for cause in rows.causes]
-        last = rows.causes[-1] if rows.next is not None else None
-        cursor = None if last is None else f"{last.last_at!r}/{last.cause}"
-        question.answer(200, {"causes": told, "next": cursor})
+        render = partial(_causes_page, int(self._turn.wall // 3600))
+        read = ReadCauses(question, asked.get("service"), asked["limit"], cursor, render=render)
+        self._lists.read(question, read)
 
     # ------------------------------------------------------------ why a job waits
 
@@ -226,7 +208,7 @@ class Insight:
                 "running_s": None if ran_s is None else round(ran_s, 3),
                 "progress": job.progress,
                 "usual": usual,
-                **_expected_end(job, ran_s, usual, turn.wall),
+                **_expected_end(job, ran_s, usual),
             },
         )
 
@@ -239,7 +221,7 @@ class Insight:
         lines = list(track.lines)
         first = series.sampled - len(lines)
         spans = []
-        for at, figures in sorted(_by_time(rows, service.name).items()):
+        for at, figures in sorted(by_time(rows, service.name).items()):
             if at < first:
                 clocks = tuple(float(figures.get(name, 0.0)) for name in REASONS)
                 spans.append(Span(at, min(at + 60, first), clocks))
@@ -259,23 +241,32 @@ def _up(time: float, step: int) -> int:
     return -int(-time // step) * step
 
 
-def _by_time(rows: Rows, name: str | None) -> dict[int, dict[str, Any]]:
-    """The figures of a service by the time at which their step began. Where there are those of all, and none
-    of it, nothing was."""
-    found: dict[int, dict[str, Any]] = {}
-    for at, service, figures in rows.series:
-        if service == (name or ALL):
-            found[at] = figures
-        else:
-            found.setdefault(at, {})
-    return found
+def _counted(name: str, figures: Figures) -> dict[str, Any]:
+    histograms = {"wait": figures.wait, "run": figures.run}
+    return {
+        "service": name,
+        **dict(zip(COUNTED, figures.counts(), strict=True)),
+        "workers_started": figures.workers_started,
+        **{which: {"counts": one.counts, "sum_s": round(one.sum_s, 6)} for which, one in histograms.items()},
+    }
 
 
-def _counts(figures: dict[str, Any], name: str) -> list[float]:
-    counts = [0.0] * BUCKETS
-    for index, count in figures.get(name, {}).items():
-        counts[int(index)] = count
-    return counts
+def _wanted(given: str | None, of_all: bool) -> tuple[str, ...] | str:
+    """The names of figures that are asked for; a text: what is wrong with them."""
+    if given is None:
+        return (*COUNTED, *TIMES, *GAUGES, *(HOST_GAUGES if of_all else ()))
+    wanted = tuple(name.strip() for name in given.split(","))
+    for name in wanted:
+        if name not in NAMES:
+            return no_such(name, "figure", NAMES)
+    return wanted
+
+
+def _causes_page(hour: int, rows: Rows) -> bytes:
+    """A page of zmws.failures; beside the loop."""
+    last = rows.causes[-1] if rows.next is not None else None
+    cursor = None if last is None else f"{last.last_at!r}/{last.cause}"
+    return json.dumps({"causes": [_cause_shown(one, hour) for one in rows.causes], "next": cursor}).encode()
 
 
 def _cause_cursor(given: str | None) -> tuple[float, str] | None:
@@ -303,14 +294,12 @@ def _cause_shown(cause: Cause, hour: int) -> dict[str, Any]:
     }
 
 
-def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None, wall: float) -> dict[str, Any]:
+def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None) -> dict[str, Any]:
     """When a running job will have ended: by its progress, else by how long such a job runs usually."""
     left_s: float | None = None
     by: str | None = None
-    if ran_s is not None and job.progress_at is not None and job.progress and job.started_at is not None:
-        if job.progress_at > job.started_at:
-            left_s = (job.progress_at - job.started_at) / job.progress - ran_s
-            by = "progress"
+    if ran_s is not None and job.progress:
+        left_s, by = ran_s * (1 - job.progress) / job.progress, "progress"
     elif ran_s is not None and usual is not None and usual["run"]["p50"] is not None:
         left_s, by = usual["run"]["p50"] - ran_s, "usual"
     if left_s is None:

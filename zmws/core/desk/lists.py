@@ -6,8 +6,10 @@ Rule: stored jobs are read beside the writes; everything else is in memory, and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from zmws.core.desk.service_rows import row, whole_row
@@ -22,6 +24,7 @@ from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import Filter, Read, ReadJobs, ReadSearch, Rows, job_of
 
+HOST_FIGURES = ("store_bytes", "free_bytes", "memory_bytes", "cpu_s")
 PLACES = ("id", "error", "params", "result")  # where a search looks
 
 
@@ -57,23 +60,21 @@ class Lists:
         """A list has been read, or could not be."""
         self._lists_asked -= 1
 
-    def loaded(self, question: Question, rows: Rows) -> None:
-        """A page of zmws.jobs has been read."""
-        page = [summary(job_of(row), self._turn.lead) for row in rows.rows]
-        told: dict[str, Any] = {"jobs": page, "next": _cursor(rows.next)}
-        if "q" in question.asked:
-            told |= {"looked": rows.looked, "looked_to": iso(rows.looked_to)}
-        question.answer(200, told)
-
     def jobs(self, question: Question) -> None:
         """zmws.jobs: a page of them."""
         asked = question.asked
         limit, below, where = asked["limit"], asked.get("cursor"), question.filter()
+        lead = self._turn.lead
         if not asked.get("memory"):
             if "q" in asked:
                 places = PLACES[:2] if asked.get("places") == "names" else PLACES
-                return self.read(question, ReadSearch(question, where, asked["q"], places, limit, below))
-            return self.read(question, ReadJobs(question, where, limit, below))
+                search = ReadSearch(
+                    *(question, where, asked["q"], places, limit, below), render=partial(_page, True, lead)
+                )
+                return self.read(question, search)
+            return self.read(
+                question, ReadJobs(question, where, limit, below, render=partial(_page, False, lead))
+            )
         if "q" in asked:
             text = "'q' searches stored jobs, and memory jobs are no such"
             return question.refuse(400, "bad_request", text)
@@ -86,7 +87,7 @@ class Lists:
     def services(self, question: Question) -> None:
         """zmws.services."""
         known = [one for one in self._held.services.values() if not one.forgotten]
-        rows = [row(one, self._held, self._turn) for one in known]
+        rows = [row(one, self._held, self._turn, self._series) for one in known]
         question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
 
     def service(self, question: Question) -> None:
@@ -94,7 +95,7 @@ class Lists:
         service = known_service(self._held, question)
         if service is None:
             return
-        question.answer(200, whole_row(service, self._held, self._turn, self._host))
+        question.answer(200, whole_row(service, self._held, self._turn, self._series, self._host))
 
     def peek(self, question: Question) -> None:
         """zmws.peek: the jobs of a service that are next, of those that memory holds; none is taken."""
@@ -144,6 +145,7 @@ class Lists:
                 "store_waits_for": host.store_waits_for,
                 "descriptors": host.descriptors,
                 "descriptors_max": host.descriptors_max,
+                **{name: getattr(host, name) for name in HOST_FIGURES},
                 "workers": len(self._roster.by_peer),
                 "services": len(held.services),
                 "memory_jobs": len(held.memory),
@@ -209,6 +211,15 @@ def _short(job: Job) -> dict[str, Any]:
         "created_at": iso(job.created_at),
         "worker": job.worker,
     }
+
+
+def _page(searched: bool, lead: float, rows: Rows) -> bytes:
+    """A page of zmws.jobs; beside the loop."""
+    page = [summary(job_of(row), lead) for row in rows.rows]
+    told: dict[str, Any] = {"jobs": page, "next": _cursor(rows.next)}
+    if searched:
+        told |= {"looked": rows.looked, "looked_to": iso(rows.looked_to)}
+    return json.dumps(told, default=str).encode()
 
 
 def _cursor(number: int | None) -> str | None:

@@ -22,6 +22,7 @@ from zmws.core.life import Life, error
 from zmws.core.options import LIMITS
 from zmws.core.question import FILTER_KEYS, Question, known_service
 from zmws.core.roster import Roster
+from zmws.core.series import Series
 from zmws.core.service import Service
 from zmws.core.states import FAILED, FINAL_STATES, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING
 from zmws.core.turn import Turn
@@ -64,8 +65,11 @@ class Operation:
 class Operations:
     """Operators' verbs."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life, roster: Roster, host: Host) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, life: Life, roster: Roster, series: Series, host: Host
+    ) -> None:
         self.turn = turn
+        self.series = series
         self.host = host
         self.held = held
         self.life = life
@@ -295,7 +299,7 @@ class Operations:
         changes = {name: asked[name] for name in (*LIMITS, "paused") if name in asked}
         self.turn.note("info", f"{service.name} is set to {json.dumps(changes)}")
         self.turn.wake(service.name)
-        question.answer(200, whole_row(service, self.held, self.turn, self.host), write)
+        question.answer(200, whole_row(service, self.held, self.turn, self.series, self.host), write)
 
     def forget(self, question: Question) -> None:
         """A service that is no longer needed is unknown from now on, also after a restart; records of its

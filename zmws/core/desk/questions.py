@@ -118,6 +118,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "step": Row("choice", choices=("second", "minute", "hour"), default="second"),
         "since": Row("time"),
         "before": Row("time"),
+        "figures": Row("text"),
     },
     "zmws.mark": {"text": Row("key", needed=True), "service": Row("service"), **_ASK},
     "zmws.failures": {
@@ -126,6 +127,8 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "cursor": Row("key"),
     },
     "zmws.why": {"id": _ID},
+    "zmws.warnings": {},
+    "zmws.metrics": {},
     "zmws.services": {},
     "zmws.service": {"service": _SERVICE},
     "zmws.workers": {},

@@ -7,11 +7,12 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.host import Host
+from zmws.core.series import Series
 from zmws.core.service import Service
 from zmws.core.turn import Turn
 
 
-def row(service: Service, held: Held, turn: Turn) -> dict[str, Any]:
+def row(service: Service, held: Held, turn: Turn, series: Series) -> dict[str, Any]:
     """A row of zmws.services."""
     return {
         "service": service.name,
@@ -22,14 +23,14 @@ def row(service: Service, held: Held, turn: Turn) -> dict[str, Any]:
         "complete": service.ended["complete"],
         "workers": len(service.ring.workers),
         "idle": len(service.ring),
-        "oldest_s": service.oldest_s(turn.steady),
+        "oldest_s": series.oldest_s(service),
         "paused": service.paused,
         "calls_complete": service.calls_complete,
         "calls_failed": service.calls_failed,
     }
 
 
-def whole_row(service: Service, held: Held, turn: Turn, host: Host) -> dict[str, Any]:
+def whole_row(service: Service, held: Held, turn: Turn, series: Series, host: Host) -> dict[str, Any]:
     """What zmws.service and zmws.limit answer."""
     options = {
         name: {"value": value, "from": service.origin(name)}
@@ -38,7 +39,8 @@ def whole_row(service: Service, held: Held, turn: Turn, host: Host) -> dict[str,
     }
     params = None if service.params is None else json.loads(service.params)
     version = version_of(service, host)
-    return {**row(service, held, turn), "version": version, "options": options, "params": params}
+    more = {"version": version, "options": options, "params": params, "usual": series.usual(service)}
+    return {**row(service, held, turn, series), **more}
 
 
 def version_of(service: Service, host: Host) -> str:

@@ -97,6 +97,28 @@ class SqliteStore:
         """What commits wait for, in words."""
         return self._patience.reason
 
+    @property
+    def used_bytes(self) -> int:
+        """The file, and what is not moved into it yet."""
+        parts = (self.path, self.path.with_name(self.path.name + "-wal"))
+        total = 0
+        for part in parts:
+            with contextlib.suppress(OSError):
+                total += part.stat().st_size
+        return total
+
+    @property
+    def free_bytes(self) -> int:
+        """On its disk."""
+        with contextlib.suppress(OSError):
+            return self._space.free_bytes()
+        return 0
+
+    @property
+    def free_bytes_min(self) -> int:
+        """With less room new jobs are refused."""
+        return self._space.free_bytes_min
+
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
         """Apply the writes; verdicts of those that have one, in order."""
         while True:

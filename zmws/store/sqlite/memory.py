@@ -63,6 +63,18 @@ class MemoryStore:
         self._room, self._taken = bytes_max, 0  # what there was at the last look, and what came since
         self._dropped: Counter[tuple[str, str]] = Counter()  # for ended_max, not yet reported
 
+    @property
+    def used_bytes(self) -> int:
+        """At the last look."""
+        return max(0, self._bytes_max - self._room + self._taken)
+
+    @property
+    def free_bytes(self) -> int:
+        """At the last look."""
+        return max(0, self._room - self._taken)
+
+    free_bytes_min = 0
+
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
         """Apply the writes; verdicts of those that have one, in order."""
         with self._turn, self._told():

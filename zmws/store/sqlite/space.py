@@ -25,7 +25,7 @@ class Space:
         self._folder = path.parent
         self._reserve = path.with_name(path.name + ".reserve")
         self._reserve_bytes = reserve_bytes
-        self._free_bytes_min = free_bytes_min
+        self.free_bytes_min = free_bytes_min
         self.alarm = False  # new jobs are refused
         self._released = False
 
@@ -33,11 +33,11 @@ class Space:
         """Whether new jobs are to be refused now. A few microseconds."""
         free = self.free_bytes()
         if not self.alarm:
-            if free < self._free_bytes_min:
+            if free < self.free_bytes_min:
                 self._raise_alarm(f"{free} bytes are free, less than store.free_bytes_min")
         # Well above the minimum, or the alarm would flutter: to move the WAL into the file gives as much
         # room as the reserve has, for a while.
-        elif free > self._free_bytes_min + (3 if self._released else 2) * self._reserve_bytes and (
+        elif free > self.free_bytes_min + (3 if self._released else 2) * self._reserve_bytes and (
             self._make_reserve()
         ):
             self.alarm = False
@@ -51,7 +51,7 @@ class Space:
 
     def prepare(self) -> None:
         """At the start: make the reserve, unless the disk is too full for it."""
-        if self.free_bytes() < self._free_bytes_min:
+        if self.free_bytes() < self.free_bytes_min:
             self.look()
         elif not self._make_reserve():
             self._raise_alarm("there is no room for the reserve")

@@ -1,0 +1,194 @@
+"""What is wrong, or will be, and what to do about it: zmws.warnings (docs/protocol.md).
+
+Rule 1: a warning is one thing, in words, with a code for programs and the next step.
+Rule 2: it is made of what memory knows; at most WARNINGS_MAX of a kind, the rest is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from zmws.core.held import Held
+from zmws.core.host import Host
+from zmws.core.question import Question
+from zmws.core.roster import Roster
+from zmws.core.series import COLUMNS, SECONDS_KEPT, Series, Track
+from zmws.core.service import Service
+from zmws.core.turn import Turn
+
+WARNINGS_MAX = 50  # of one kind
+NO_WORKER_S = 5.0  # a job that has waited for so long without a worker of its service
+OLD_S = 60.0  # an oldest job that is younger is no matter
+GROWING_S = 120  # and has to have grown for so long, by half of that time at least
+DISK_H = 48.0  # a disk that will be full sooner
+DISK_LOOK_S = 300  # by its rate over so long, at least
+FLAPS = 5  # starts of workers of a service within ten minutes, beside one for each that is there
+FAILING_MIN = 10  # ends within ten minutes, of which half or more have failed
+
+
+@dataclass(slots=True)
+class _Warning:
+    code: str
+    text: str
+    next: str | None
+    service: str | None = None
+    worker: str | None = None
+    job: str | None = None
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "text": self.text,
+            "next": self.next,
+            "service": self.service,
+            "worker": self.worker,
+            "job": self.job,
+        }
+
+
+class Warnings:
+    """Looks at everything, when it is asked."""
+
+    def __init__(self, turn: Turn, held: Held, roster: Roster, series: Series, host: Host) -> None:
+        self._turn = turn
+        self._held = held
+        self._roster = roster
+        self._series = series
+        self._host = host
+
+    def answer(self, question: Question) -> None:
+        """zmws.warnings."""
+        rows: list[dict[str, Any]] = []
+        for kind in (self._of_host(), self._of_services(), self._of_workers()):
+            rows += _at_most(kind)
+        question.answer(200, rows)
+
+    # ------------------------------------------------------------ the host
+
+    def _of_host(self) -> Iterator[_Warning]:
+        host = self._host
+        if host.store_is_full:
+            yield _Warning(
+                "disk_full",
+                "new jobs are refused: the disk of the job store is full",
+                "make room on it: it goes on by itself",
+            )
+        if host.store_waits_for:
+            yield _Warning(
+                "store_waits", f"nothing is accepted now, commits wait: {host.store_waits_for}", None
+            )
+        used, allowed = host.descriptors, host.descriptors_max
+        if allowed and used * 100 >= allowed * host.descriptors_warn_percent:
+            yield _Warning(
+                "descriptors",
+                f"{used} of {allowed} descriptors are in use, and each connection takes one",
+                "'ulimit -n' before a start, or LimitNOFILE=, gives more",
+            )
+        hours = self._disk_hours()
+        if hours is not None and hours < DISK_H and not host.store_is_full:
+            yield _Warning(
+                "disk_filling",
+                f"the disk of the job store will be full in about {hours:.1f} hours, as it fills now",
+                "make room, or keep records for less long (keep)",
+            )
+
+    def _disk_hours(self) -> float | None:
+        """Until new jobs are refused, as the last ten minutes went; None: never, or nobody knows."""
+        free = [line[_FREE] for line in self._series.all.lines if line is not None and line[_FREE]]
+        if len(free) < DISK_LOOK_S:
+            return None
+        lost_s = (free[0] - free[-1]) / len(free)
+        left = free[-1] - self._host.free_bytes_min
+        return max(0.0, left) / lost_s / 3600 if lost_s > 0 else None
+
+    # ------------------------------------------------------------ services
+
+    def _of_services(self) -> Iterator[_Warning]:
+        for service in self._held.services.values():
+            track = self._series.track_of(service) if service.clocks is not None else None
+            if service.waiting_count:
+                yield from self._waiting(service, track)
+            if track is not None:
+                yield from self._going_wrong(service, track)
+
+    def _waiting(self, service: Service, track: Track | None) -> Iterator[_Warning]:
+        name, count = service.name, _wait(service.waiting_count)
+        oldest_s = self._series.oldest_s(service)
+        if service.paused:
+            yield _Warning("paused", f"{name} is paused, and {count}", f"zmws resume {name}", name)
+        elif not (service.ring or service.ring.workers):
+            if (oldest_s or 0.0) >= NO_WORKER_S:
+                advice = "start one: zmws start --workers, or zmws worker FILE"
+                yield _Warning("no_worker", f"{name} has no worker, and {count}", advice, name)
+        elif track is not None and (grown_s := _growing(track)) is not None:
+            text = f"the oldest job of {name} has waited {oldest_s:.0f} s, {grown_s:.0f} s more than"
+            yield _Warning(
+                "growing", f"{text} a few minutes ago", f"more workers or slots; zmws top shows {name}", name
+            )
+
+    def _going_wrong(self, service: Service, track: Track) -> Iterator[_Warning]:
+        starts, failed, complete = track.lately()
+        if starts >= FLAPS + len(service.ring.workers):
+            text = f"workers of {service.name} were started {starts} times within ten minutes"
+            advice = "zmws status says how they ended, zmws logs NAME why"
+            yield _Warning("flapping", text, advice, service.name)
+        if failed + complete >= FAILING_MIN and failed >= complete:
+            text = f"{failed} of the last {failed + complete} jobs of {service.name} have failed"
+            yield _Warning("failing", text, f"zmws failures --service {service.name}", service.name)
+
+    # ------------------------------------------------------------ workers
+
+    def _of_workers(self) -> Iterator[_Warning]:
+        for session in self._roster.by_peer.values():
+            state = session.state()
+            if state not in _ODD:
+                continue
+            held = next((one.job_id for one in session.holding.values() if one.hung), None)
+            held = held or next((one.job_id for one in session.holding.values()), None)
+            text = f"worker {session.id} of {', '.join(session.service_names[:5])} {_ODD[state]}"
+            text += f", with job {held}" if held else ""
+            advice = f"zmws job stack {held} shows where it is" if held else None
+            yield _Warning(f"worker_{state}", text, advice, session.service_names[0], session.id, held)
+
+
+_ODD = {
+    "hung": "does not let go of a job that is over",
+    "deaf": "does not hear what it is sent",
+    "silent": "says nothing any more",
+    "lost": "was cut off",
+}
+_OLDEST, _FREE = COLUMNS.index("oldest_s"), COLUMNS.index("free_bytes")
+
+
+def _last(track: Track, column: int) -> float:
+    line = track.lines[-1] if track.lines else None
+    return 0.0 if line is None else line[column]
+
+
+def _growing(track: Track) -> float | None:
+    """By how much the age of the oldest job has grown in the last minutes, if it did nearly all the time."""
+    lines = list(track.lines)[-SECONDS_KEPT // 2 :]
+    now = _last(track, _OLDEST)
+    if now < OLD_S or len(lines) < GROWING_S or lines[0] is None:
+        return None
+    grown_s = now - lines[0][_OLDEST]
+    return grown_s if grown_s >= len(lines) / 2 else None
+
+
+def _wait(count: int) -> str:
+    return "one job waits" if count == 1 else f"{count:,} jobs wait"
+
+
+def _at_most(found: Iterable[_Warning]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    more: dict[str, int] = {}
+    for one in found:
+        more[one.code] = more.get(one.code, 0) + 1
+        if more[one.code] <= WARNINGS_MAX:
+            rows.append(one.told())
+    for code, count in more.items():
+        if count > WARNINGS_MAX:
+            rows.append(_Warning(code, f"and {count - WARNINGS_MAX} more like these", None).told())
+    return rows
