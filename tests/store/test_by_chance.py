@@ -181,9 +181,9 @@ def series_by_chance(chance: random.Random) -> WriteSeries:
     figures: list[tuple[str, dict[str, Any]]] = []
     for name in ("", "S", "T"):
         if chance.random() < 0.6:
-            told: dict[str, Any] = {"waiting": chance.randrange(9), "started": chance.randrange(3)}
+            told: dict[str, Any] = {"waiting": chance.randint(1, 9), "started": chance.randint(1, 3)}
             told["run"] = {str(chance.randrange(3)): 1}
-            told["run_s"] = chance.randrange(100) / 8
+            told["run_s"] = chance.randint(1, 100) / 8  # what is 0 is not told
             figures.append((name, {key: told[key] for key in told if chance.random() < 0.7}))
     at = chance.randrange(5) * HOUR_S + chance.randrange(3) * 60
     forgotten = chance.random() < 0.2

@@ -60,7 +60,7 @@ def cause_of(error: dict[str, Any] | None) -> FailureCause:
 
 def masked(text: str) -> str:
     """The first line of a message, without what is another each time."""
-    text = text[:_LOOKED_AT].strip().partition("\n")[0].rstrip()
+    text = text[:_LOOKED_AT].strip().partition("\n")[0]
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return text[:MESSAGE_MAX].rstrip()
