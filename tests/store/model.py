@@ -14,6 +14,7 @@ from copy import deepcopy
 from typing import Any
 
 from zmws.core.job import Event, listed_error
+from zmws.core.options import KEEP_S
 from zmws.core.series import added
 from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
@@ -63,7 +64,7 @@ from zmws.core.writes import (
     units,
     units_verdicts,
 )
-from zmws.wire.causes import cause_of
+from zmws.wire.causes import FailureCause, cause_of
 
 
 class ModelStore:
@@ -74,7 +75,8 @@ class ModelStore:
     waits_for: str | None = None
     used_bytes = free_bytes = free_bytes_min = 0
 
-    def __init__(self) -> None:
+    def __init__(self, causes_max: int = 1_000) -> None:
+        self.causes_max = causes_max
         self.rows: dict[str, Row] = {}
         self.histories: dict[str, list[Event]] = {}
         self.forget_at: dict[str, float] = {}
@@ -112,13 +114,13 @@ class ModelStore:
             return self._series(read)
         if isinstance(read, ReadUsual):
             hours = {key: one for key, one in self.figures.items() if key[1] == 3600 and key[2] >= read.since}
-            return Rows(series=[(at, name, one) for (name, _, at), one in hours.items()])
+            return Rows(series=sorted((at, name, one) for (name, _, at), one in hours.items()))
         if isinstance(read, ReadCauses):
             return self._causes(read)
         if isinstance(read, ReadAhead):
             mine = [row for row in rows if (row["service"], row["group"]) == (read.service, read.group)]
             before = [row for row in mine if row["state"] == "waiting" and _key(row) < (read.key or (0, 0))]
-            series = ReadSeries(None, read.service, 60, read.since, math.inf, 4 * read.limit)
+            series = ReadSeries(None, read.service, 60, read.since, math.inf, 2 * read.limit)
             count = None if read.key is None else min(read.limit, len(before))
             return Rows(series=self._series(series).series, next=count)
         if isinstance(read, ReadSearch):
@@ -143,12 +145,14 @@ class ModelStore:
     # ------------------------------------------------------------ writes
 
     def _unit(self, unit: list[Write]) -> list[Verdict]:
-        before = deepcopy((self.rows, self.histories, self.forget_at, self.services))
+        names = ("rows", "histories", "forget_at", "services", "causes")
+        before = deepcopy({name: getattr(self, name) for name in names})
+        before |= {"figures": self.figures.copy(), "marks": self.marks.copy()}
         verdicts = []
         for write in unit:
             verdict = self._apply(write)
             if verdict is not None and refuses(verdict, write):
-                self.rows, self.histories, self.forget_at, self.services = before
+                vars(self).update(before)
                 return units_verdicts(unit, write, verdict)
             verdicts.append(verdict)
         return _there(verdicts)
@@ -247,17 +251,26 @@ class ModelStore:
             left -= len(history) + 1
             counts[self.rows[job_id]["service"], self.rows[job_id]["state"]] += 1
             self._remove(job_id)
+        left_over = {row["cause"] for row in self.rows.values()}
+        old = [(one["last_at"], cause) for cause, one in self.causes.items() if cause not in left_over]
+        for last_at, cause in sorted(old)[: write.limit]:
+            if last_at < write.at - KEEP_S["failed"]:
+                del self.causes[cause]
         return Pruned("pruned", "", counts=dict(counts), next_at=min(self.forget_at.values(), default=None))
 
     def _cause(self, row: Row) -> str:
         why = cause_of(row["error"])
         cause = why.key(row["service"])
+        if cause not in self.causes and len(self.causes) >= self.causes_max:
+            why = FailureCause(None, "other causes: there are more than causes_max", None)
+            cause = why.key(row["service"])
         known = self.causes.setdefault(
             cause,
             {"service": row["service"], "why": why, "total": 0, "first_at": row["ended_at"], "hours": {}},
         )
         hour = int(row["ended_at"] // 3600)
         known["hours"][hour] = known["hours"].get(hour, 0) + 1
+        known["hours"] = dict(sorted(known["hours"].items())[-24:])
         known |= {"why": why, "total": known["total"] + 1, "last_job": row["id"]}
         known["last_at"] = max(known.get("last_at", 0.0), row["ended_at"])
         return cause
@@ -270,7 +283,9 @@ class ModelStore:
             for (name, step, at), figures in self.figures.items()
             if step == read.step and name in (read.service or "", "") and read.since <= at < read.before
         ]
-        marks = [mark for mark in self.marks if read.since <= mark.at < read.before]
+        marks = sorted(
+            (mark for mark in self.marks if read.since <= mark.at < read.before), key=lambda mark: mark.at
+        )
         if read.service is not None:
             marks = [mark for mark in marks if mark.service in (None, read.service)]
         return Rows(

@@ -16,27 +16,44 @@ from tests.store.contract import delete, finish, insert, listed, matching, reviv
 from tests.store.disk import opened
 from tests.store.model import ModelStore
 from tests.store.test_lists import FILTERS
-from zmws.core.states import FINAL_STATES
+from zmws.core.options import KEEP_S
+from zmws.core.states import FAILED, FINAL_STATES
 from zmws.core.writes import (
     AppendToJob,
     Filter,
     ForgetService,
     PruneJobs,
+    ReadAhead,
+    ReadCauses,
     ReadExpired,
     ReadJob,
     ReadJobs,
     ReadScheduled,
+    ReadSearch,
+    ReadSeries,
     ReadUnfinished,
+    ReadUsual,
     ReadWaiting,
     RememberService,
     Write,
+    WriteMark,
+    WriteSeries,
 )
 from zmws.store.base import Store
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore
 
 JOBS = 8
-KINDS = ("insert", "insert", "insert", "update", "start", "finish", "append", "revive", "delete", "service")
+CAUSES_MAX = 4  # that are told apart: fewer than there are
+KINDS = (
+    *("insert", "insert", "insert", "update", "start", "finish", "finish", "append", "revive", "delete"),
+    *("service", "series", "mark"),
+)
+MESSAGES = ("no table 'a'", "no table 'b' for row 7", "refused", "grün \ud800", "")
+BODIES = (b"", b"alpha", b"alpha beta", '{"n": "grün \\ud800"}'.encode(), b'{"n": "gr\\u00fcn"}', b"\xff\xfe")
+TEXTS = ("alpha", "beta", "grün", "table 'a'", "\ud800", "j1", "nowhere")
+PLACES = ("id", "error", "params", "result")
+HOUR_S = 3600
 _paths = count()
 
 
@@ -49,7 +66,8 @@ _paths = count()
 def test_all_stores_answer_as_the_model_does(tmp_path: Path, chance: random.Random, batches: int) -> None:
     path = tmp_path / str(next(_paths)) / "zmws.db"
     numbers = count(1)
-    model, memory, disk = ModelStore(), MemoryStore(), opened(path, synchronous="OFF")
+    model, memory = ModelStore(CAUSES_MAX), MemoryStore(causes_max=CAUSES_MAX)
+    disk = opened(path, synchronous="OFF", causes_max=CAUSES_MAX)
     try:
         for _ in range(batches):
             batch: list[Write] = []
@@ -62,7 +80,7 @@ def test_all_stores_answer_as_the_model_does(tmp_path: Path, chance: random.Rand
             assert disk.commit(batch) == verdicts
             if chance.random() < 0.1:
                 disk.close()
-                disk = opened(path, synchronous="OFF")
+                disk = opened(path, synchronous="OFF", causes_max=CAUSES_MAX)
             if chance.random() < 0.2:
                 compare(model, memory, disk)
         compare(model, memory, disk)
@@ -74,8 +92,11 @@ def test_all_stores_answer_as_the_model_does(tmp_path: Path, chance: random.Rand
 
 def unit_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelStore) -> list[Write]:
     """Writes that a core could make of what the model holds: none is for a job that is not there."""
-    if chance.random() < 0.05:
-        return [PruneJobs(at=chance.random() * next(numbers), limit=chance.randint(1, 6))]
+    if chance.random() < 0.08:
+        n = next(numbers)
+        # When causes may be as old as they become, too.
+        at = chance.random() * n if chance.random() < 0.6 else KEEP_S[FAILED] + chance.random() * n * HOUR_S
+        return [PruneJobs(at=at, limit=chance.randint(1, 6))]
     ahead, unit = deepcopy(model), []
     for n in range(chance.choice((1, 1, 1, 2, 3, 4))):
         write = write_by_chance(chance, numbers, ahead)
@@ -100,13 +121,18 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
             params=chance.choice((None, '{"type": "object"}', '{"title": "\\ud800"}')),
             limits=chance.choice((None, "{}", '{"rate": 2}')),
         )
+    if kind == "series":
+        return series_by_chance(chance)
+    if kind == "mark":
+        service = chance.choice((None, "S", "T"))
+        return WriteMark(float(n % 7 * HOUR_S), "mark", f"m{n}", service, chance.choice((None, "me")))
     if kind == "delete":
         return delete(job_id)
     if kind == "insert" or row is None:
         return insert(
             job_id,
             number=n,
-            body=b"x" * chance.randrange(40),
+            body=chance.choice(BODIES),
             only_if_known=chance.random() < 0.1,
             service=chance.choice("ST"),
             unique=chance.choice((None, None, "u", "v")),
@@ -127,7 +153,19 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
     if kind == "finish":
         state = chance.choice(("complete", "failed", "failed", "cancelled", "expired"))
         # Times differ: which of two that are due at once goes first is no store's promise.
-        return finish(job_id, state, n + chance.random(), row["service"], result=(b"r",), error={"e": n})
+        error: Any = {"code": "c", "error": chance.choice(MESSAGES), "e": n}
+        if state == "failed" and chance.random() < 0.1:
+            error = chance.choice((None, {}, {"code": "c", "cause": {"type": "T", "message": "told"}}))
+        ended_at = float((n + chance.randrange(5)) * HOUR_S)
+        return finish(
+            job_id,
+            state,
+            n + chance.random(),
+            row["service"],
+            result=(chance.choice(BODIES),),
+            error=error,
+            ended_at=ended_at,
+        )
     changes = {
         "state": chance.choice(("waiting", "scheduled", "running")),
         "rank": rank,
@@ -136,6 +174,20 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
     if kind == "start":
         changes |= {"attempt": n, "attempts": ({"attempt": n},), "group": chance.choice((None, "g"))}
     return update(job_id, **changes)
+
+
+def series_by_chance(chance: random.Random) -> WriteSeries:
+    """The figures of a minute; now and then others are forgotten."""
+    figures: list[tuple[str, dict[str, Any]]] = []
+    for name in ("", "S", "T"):
+        if chance.random() < 0.6:
+            told: dict[str, Any] = {"waiting": chance.randint(1, 9), "started": chance.randint(1, 3)}
+            told["run"] = {str(chance.randrange(3)): 1}
+            told["run_s"] = chance.randint(1, 100) / 8  # what is 0 is not told
+            figures.append((name, {key: told[key] for key in told if chance.random() < 0.7}))
+    at = chance.randrange(5) * HOUR_S + chance.randrange(3) * 60
+    forgotten = chance.random() < 0.2
+    return WriteSeries(at, figures, forgotten * 2.0 * HOUR_S, forgotten * 1.0 * HOUR_S)
 
 
 def compare(model: Store, *stores: Store) -> None:
@@ -161,4 +213,60 @@ def everything(store: Store) -> list[Any]:
         for by_wall in (False, True):
             seen.append(store.read(ReadScheduled(None, by_wall, since, limit, 50)))
         seen.append(store.read(ReadExpired(None, since[0], limit)))
+    seen += causes_of(store)
+    for cause in store.read(ReadCauses(None, None, 1_000)).causes:
+        for where in ({}, {"service": "T"}, {"since": 20.0}):
+            where = {"cause": cause.cause, **where}
+            seen.append(
+                (where, listed(store, 2, **where), matching(store, ("waiting", "failed"), 2, **where))
+            )
+            seen.append((where, searched(store, "alpha", **where)))
+    seen += [searched(store, text, state=state) for text in TEXTS for state in (None, "failed", "waiting")]
+    seen += [searched(store, text, service="T", before=30.0) for text in TEXTS]
+    for name in (None, "S", "T", "nobody"):
+        for step in (0, 60, HOUR_S):
+            for since, before, most in ((0.0, 1e9, 100), (HOUR_S + 60.0, 4.0 * HOUR_S, 100), (0.0, 1e9, 2)):
+                seen.append(store.read(ReadSeries(None, name, step, since, before, most)))
+        for group in (None, "g"):
+            for key in (None, (0.0, 0), (2.0, 20), (9.0, 0)):
+                seen.append(store.read(ReadAhead(None, name or "S", group, key, 60.0, 3)))
+    seen.append(sorted(store.read(ReadUsual(None, 1.0 * HOUR_S)).series, key=lambda one: one[:2]))
     return seen
+
+
+def causes_of(store: Store) -> list[Any]:
+    """Why jobs have failed, in pages. Half a surrogate pair is stored as nearly as a database can."""
+    seen: list[Any] = []
+    for service in (None, "S", "nobody"):
+        cursor = None
+        while True:
+            page = store.read(ReadCauses(None, service, 3, cursor))
+            seen.append(
+                [
+                    (*cause[:3], cause.message.encode("utf-8", "replace").decode(), *cause[4:])
+                    for cause in page.causes
+                ]
+            )
+            if page.next is None:
+                break
+            last = page.causes[-1].last_at, page.causes[-1].cause
+            assert cursor is None or last < cursor
+            cursor = last
+    return seen
+
+
+def searched(store: Store, text: str, **where: Any) -> list[Any]:
+    """What is found; and of a search of all jobs at how many it has looked, and how far back."""
+    rows, looked, looked_to, cursor = [], 0, [], None
+    while True:
+        page = store.read(ReadSearch(None, Filter(**where), text, PLACES, 3, cursor))
+        rows += page.rows
+        looked += page.looked
+        looked_to += [page.looked_to] * (page.looked_to is not None)
+        if page.next is None:
+            break
+        assert cursor is None or page.next < cursor
+        cursor = page.next
+    if any(value is not None for value in where.values()):
+        return rows
+    return [*rows, looked, min(looked_to, default=None)]

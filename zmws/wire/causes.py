@@ -3,6 +3,7 @@ without what is another each time, and the last place in the author's own code (
 
 Rule 1: a worker says the cause in its ERROR; where it does not, it is made of what the ERROR has.
 Rule 2: a cause is bounded, whatever the error's text is.
+Rule 3: what is masked is not masked again: a cause that is told is that which the broker would have found.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Any, NamedTuple
 MESSAGE_MAX = 200  # characters
 WORD_MAX = 120  # of a type, or of a frame
 _LOOKED_AT = 2_000  # of an error's text: the rest tells no cause apart
+_TRACE_LOOKED_AT = 20_000  # of a traceback: its end
+_FOLDER_MAX, _LINE_MAX, _FUNCTION_MAX = 60, 7, 48  # of a frame, together WORD_MAX
 _LINE = re.compile(r":\d+ in ")
 
-# What is masked, in this order: quoted texts; ids in hexadecimal; numbers.
+# What is masked, in this order: quoted texts, to the end where that is missing; ids in hexadecimal; numbers.
+# A quote after a letter is an apostrophe or an end, but for Python's b'...'.
 _MASKS = (
-    (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`"), "'…'"),
+    (re.compile(r"(?<![\w#])[bBrRuU]{0,2}(?:'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$))"), "'…'"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "#"),
     (re.compile(r"\b(?:0x)?(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{6,}\b"), "#"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "#"),
@@ -59,17 +63,19 @@ def masked(text: str) -> str:
     text = text[:_LOOKED_AT].strip().partition("\n")[0]
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
-    return text[:MESSAGE_MAX]
+    return text[:MESSAGE_MAX].rstrip()
 
 
 def frame_of(traceback: str) -> str | None:
     """The last place in the author's own code, else the last of any; None where there is none."""
+    traceback = traceback[-_TRACE_LOOKED_AT:]
     found = _OWN.findall(traceback) or _ANY.findall(traceback)
     if not found:
         return None
     file, line, function = found[-1]
     short = "/".join(re.split(r"[/\\]", file)[-2:])
-    return f"{short[-WORD_MAX + 40 :]}:{line} in {function or '?'}"[:WORD_MAX]
+    # Each of its parts for itself, so that a line of another length cuts nothing else off.
+    return f"{short[-_FOLDER_MAX:]}:{line[:_LINE_MAX]} in {function[:_FUNCTION_MAX] or '?'}"
 
 
 def _text(value: Any) -> str:

@@ -12,9 +12,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zmws.core.options import KEEP_S
 from zmws.core.states import FAILED
@@ -25,17 +23,14 @@ HOURS_KEPT = 24
 _OTHERS = FailureCause(None, "other causes: there are more than causes_max", None)
 
 
-@dataclass(slots=True)
-class _News:
-    """What the transaction under way has of a cause."""
+class _Failure(NamedTuple):
+    """A job that has failed, in the transaction under way."""
 
+    cause: str
     service: str
     why: FailureCause
-    first_at: float
-    last_at: float = 0.0
-    last_job: str = ""
-    hours: Counter[int] | None = None
-    count: int = 0
+    at: float
+    job_id: str
 
 
 class Causes:
@@ -47,47 +42,47 @@ class Causes:
         self._queries = queries
         self._max = causes_max
         self._known = {cause for (cause,) in self._execute(queries["known_causes"]).fetchall()}
-        self._failed: dict[str, _News] = {}
-        self._less: Counter[str] = Counter()
+        # Of the transaction under way: what is not counted yet, and which causes came and went.
+        self._failed: list[_Failure] = []
+        self._less: list[str] = []
         self._added: list[str] = []
+        self._new: dict[str, None] = {}
+        self._gone: dict[str, None] = {}
 
     def begin(self) -> None:
-        """A transaction begins; whatever an earlier one has left is void."""
-        if not (self._failed or self._less or self._added):
-            return
-        self._failed, self._less, self._added = {}, Counter(), []
+        """A transaction begins; whatever one that failed has left is void."""
+        if not (self._failed or self._less or self._added or self._new or self._gone):
+            return  # most have nothing of it
+        self._failed, self._less, self._added = [], [], []
+        self._new, self._gone = {}, {}
 
-    def so_far(self) -> tuple[Any, ...]:
-        """What the transaction has, to go back to (a unit is undone)."""
-        return deepcopy((self._failed, self._less, self._added))
+    def so_far(self) -> tuple[dict[str, None], dict[str, None]]:
+        """A unit begins: count what there is, outside of it. To go back to, if the unit is undone."""
+        self.write()
+        return self._new.copy(), self._gone.copy()
 
-    def back_to(self, so_far: tuple[Any, ...]) -> None:
-        """What came after that did not happen."""
-        self._failed, self._less, self._added = so_far
+    def back_to(self, so_far: tuple[dict[str, None], dict[str, None]]) -> None:
+        """What came after that did not happen, and what of it was counted is undone."""
+        self._failed, self._less, self._added = [], [], []
+        self._new, self._gone = so_far
 
     def failed(self, job_id: str, service: str, error: dict[str, Any] | None, at: float) -> str:
         """A job has failed: the key of its cause, which its record is to have."""
         why = cause_of(error)
         cause = why.key(service)
-        new = cause not in self._known and cause not in self._failed
-        if new and len(self._known) + len(self._failed) >= self._max:
+        if not self._knows(cause) and len(self._known) - len(self._gone) + len(self._new) >= self._max:
             why = _OTHERS
             cause = why.key(service)
-        news = self._failed.get(cause)
-        if news is None:
-            news = self._failed[cause] = _News(service, why, at)
-        if news.hours is None:
-            news.hours = Counter()
-        news.count += 1
-        news.last_at, news.last_job, news.why = max(news.last_at, at), job_id, why
-        news.hours[int(at // 3600)] += 1
+        if not self._knows(cause):
+            self._new[cause] = None
+        self._failed.append(_Failure(cause, service, why, at, job_id))
         self._added.append(job_id)
         return cause
 
     def no_longer(self, cause: str | None, number: int) -> None:
         """A job that was failed for this waits again, or is forgotten."""
         if cause is not None:
-            self._less[cause] += 1
+            self._less.append(cause)
             self._execute(self._queries["delete_caused"], (cause, number))
 
     def note_jobs(self) -> None:
@@ -96,32 +91,45 @@ class Causes:
         self._many(self._queries["add_caused"], [(job_id,) for job_id in added])
 
     def write(self) -> None:
-        """The counts of the transaction; before it is committed."""
-        for cause, news in self._failed.items():
+        """Count what is not counted yet; before the transaction is committed."""
+        failed: dict[str, list[_Failure]] = {}
+        for one in self._failed:
+            failed.setdefault(one.cause, []).append(one)
+        for cause, some in failed.items():
             found = self._execute(self._queries["hours_of_cause"], (cause,)).fetchone()
             hours = Counter({int(hour): n for hour, n in json.loads(found[0]).items()} if found else {})
-            hours.update(news.hours or {})
+            hours.update([int(one.at // 3600) for one in some])
             kept = {str(hour): hours[hour] for hour in sorted(hours)[-HOURS_KEPT:]}
-            words = [None if word is None else _storable(word) for word in news.why]
-            counts = (news.count, news.count, news.first_at, news.last_at)
+            last = some[-1]
+            words = [None if word is None else _storable(word) for word in last.why]
+            counts = (len(some), len(some), some[0].at, max([one.at for one in some]))
             self._execute(
                 self._queries["count_cause"],
-                (cause, news.service, *words, *counts, news.last_job, json.dumps(kept)),
+                (cause, last.service, *words, *counts, last.job_id, json.dumps(kept)),
             )
         if self._less:
-            self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in self._less.items()])
+            less = Counter(self._less)
+            self._many(self._queries["less_of_cause"], [(n, cause) for cause, n in less.items()])
+        self._failed, self._less = [], []
 
     def committed(self) -> None:
         """The transaction is on disk."""
-        self._known.update(self._failed)
+        self._known.difference_update(self._gone)
+        self._known.update(self._new)
 
     def forget_old(self, at: float, limit: int) -> None:
         """Forget causes for which no job is failed any more, and was none for long."""
-        before = at - KEEP_S[FAILED]
-        found = self._execute(self._queries["old_causes"], (before, limit)).fetchall()
-        gone = [cause for (cause,) in found if cause not in self._failed]
-        self._many(self._queries["forget_cause"], [(cause,) for cause in gone])
-        self._known.difference_update(gone)  # known anew if the commit fails: it only counts them
+        self.write()
+        found = self._execute(self._queries["old_causes"], (at - KEEP_S[FAILED], limit)).fetchall()
+        self._many(self._queries["forget_cause"], found)
+        for (cause,) in found:
+            if cause in self._new:
+                del self._new[cause]
+            else:
+                self._gone[cause] = None
+
+    def _knows(self, cause: str) -> bool:
+        return cause in self._new or (cause in self._known and cause not in self._gone)
 
 
 def cause_from(values: Sequence[Any]) -> Cause:

@@ -191,8 +191,8 @@ class Reads:
         count = None
         if read.key is not None:
             rank, number = read.key
-            values = (read.service, read.group or "", rank, rank, number, read.limit)
-            count = self._all("ahead", *values)[0][0]
+            values = (read.service, read.group or "", rank, number, read.limit)
+            count = min(read.limit, self._all("ahead", *values)[0][0])
         names = (read.service, "", MINUTE, int(read.since), _NUMBER_MAX, 4 * read.limit)
         return Rows(series=[line_from(one) for one in self._all("series", *names)], next=count)
 
@@ -251,11 +251,11 @@ class Reads:
             numbers = [number for (number,) in self._fetch(f"{text} LIMIT ?", values)]
             found = self._rows_of(numbers, where, states, limit - len(rows), columns)
             rows += found.rows
-            if found.next is not None or len(rows) == limit:
-                return Rows(rows, next=rows[-1]["number"])
+            if found.next is not None:
+                return Rows(rows, next=found.next)
             if len(numbers) < self._rows_max:
                 return Rows(rows)
-            if time.monotonic() > until:
+            if len(rows) == limit or time.monotonic() > until:
                 return Rows(rows, next=numbers[-1])
             if order == "DESC":
                 below = numbers[-1]

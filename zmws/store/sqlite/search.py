@@ -10,18 +10,23 @@ Rule 3: of what JSON may hold, no word is told apart from another: the whole of 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
-from zmws.core.writes import ReadSearch, Row, Rows
+from zmws.core.writes import Filter, ReadSearch, Row, Rows
 from zmws.store.rows import LISTED, listed_row, quoted
 from zmws.store.sqlite.reads import path_of, terms_of
 
 WINDOW_ROWS = 2_000
+FIRST_ROWS = 50  # of the first window: nobody knows how large the records are
+WINDOW_S = 0.02  # a window that took less is followed by one of twice as many, else of half
 _NUMBER_MAX = (1 << 63) - 1
 _COLUMNS = ", ".join(f"jobs.{quoted(name)}" for name in LISTED)
+_SURROGATES = re.compile("[\ud800-\udfff]")
 # In which column each place is looked for, and whether that holds bytes.
 _PLACES = {
     "id": ("id", False),
@@ -50,47 +55,39 @@ class Search:
     def answer(self, read: ReadSearch) -> Rows:
         """A page. Raises sqlite3.Error."""
         until = time.monotonic() + self._seconds_max
-        states = None if read.where.state is None else (read.where.state,)
-        path, path_values = path_of(read.where, states)
-        terms, values = terms_of(read.where, states)
-        if read.where.cause is not None:
-            path, path_values = ["number IN (SELECT number FROM caused WHERE cause = ?)"], [read.where.cause]
+        source, path, path_values, terms, values = _where(read.where)
         text_terms, text_values = _found_in(read)
-        source = "jobs LEFT JOIN bodies USING (number)" if "params" in read.places else "jobs"
-        wanted = [*path, *terms, text_terms, "number > ?", "number < ?"]
-        text = f"SELECT {_COLUMNS} FROM {source} WHERE {' AND '.join(wanted)} ORDER BY number DESC LIMIT ?"
-        edge = "SELECT number, created_at FROM jobs WHERE "
-        edge += f"{' AND '.join([*path, 'number < ?'])} ORDER BY number DESC LIMIT 1 OFFSET ?"
-        last = f"SELECT count(*), min(created_at) FROM jobs WHERE {' AND '.join([*path, 'number < ?'])}"
+        wanted = [*path, *terms, text_terms, "number >= ?", "number < ?"]
+        bodies = " LEFT JOIN bodies USING (number)" if "params" in read.places else ""
+        text = f"SELECT {_COLUMNS} FROM {source}{bodies} WHERE {' AND '.join(wanted)}"
+        text += " ORDER BY number DESC LIMIT ?"
+        edge = "SELECT count(*), min(number), min(created_at) FROM (SELECT number, created_at"
+        edge += f" FROM {source} WHERE {' AND '.join([*path, 'number >= ?', 'number < ?'])}"
+        edge += " ORDER BY number DESC LIMIT ?)"
         below = _NUMBER_MAX if read.cursor is None else read.cursor
+        window = min(FIRST_ROWS, self._rows_max)
         found = Rows()
         while True:
-            edges = self._fetch(edge, (*path_values, below, self._rows_max - 1))
-            low = edges[0][0] - 1 if edges else 0
+            begun = time.monotonic()
+            count, low, oldest = self._fetch(edge, (*path_values, 0, below, window))[0]
+            if not count:
+                return found
             missing = read.limit + 1 - len(found.rows)
             found.rows += self._made(text, (*path_values, *values, *text_values, low, below, missing))
-            if len(found.rows) > read.limit:
+            if len(found.rows) > read.limit:  # within the window: so much of it was looked at
                 del found.rows[read.limit :]
-                found.next = found.rows[-1]["number"]
-                return self._looked(found, path, path_values, found.next, below)
-            if not edges:
-                count, oldest = self._fetch(last, (*path_values, below))[0]
-                found.looked += count
-                found.looked_to = oldest if count else found.looked_to
+                low = found.next = found.rows[-1]["number"]
+                count, _, oldest = self._fetch(edge, (*path_values, low, below, window))[0]
+            found.looked += count
+            found.looked_to = oldest if found.looked_to is None else min(found.looked_to, oldest)
+            now = time.monotonic()
+            if found.next is not None or count < window:
                 return found
-            found.looked += self._rows_max
-            below, found.looked_to = edges[0]
-            if time.monotonic() > until:
-                found.next = below
+            if len(found.rows) == read.limit or now > until:
+                found.next = low
                 return found
-
-    def _looked(self, found: Rows, path: list[str], values: list[Any], low: int, below: int) -> Rows:
-        """Enough were found within a window: so much of it was looked at."""
-        text = "SELECT count(*), min(created_at) FROM jobs WHERE "
-        text += " AND ".join([*path, "number >= ?", "number < ?"])
-        count, found.looked_to = self._fetch(text, (*values, low, below))[0]
-        found.looked += count
-        return found
+            below = low
+            window = min(2 * window, self._rows_max) if now - begun < WINDOW_S else max(1, window // 2)
 
     def _fetch(self, text: str, values: tuple[Any, ...]) -> list[Any]:
         with self._turn:
@@ -99,6 +96,15 @@ class Search:
     def _made(self, text: str, values: tuple[Any, ...]) -> list[Row]:
         with self._turn:
             return [listed_row(one) for one in self._execute(text, values)]
+
+
+def _where(where: Filter) -> tuple[str, list[str], list[Any], list[str], list[Any]]:
+    """What the numbers are walked along, with its terms and their values; then the rest of the filter."""
+    states = None if where.state is None else (where.state,)
+    terms, values = terms_of(replace(where, cause=None), states)
+    if where.cause is None:
+        return "jobs", *path_of(where, states), terms, values
+    return "caused CROSS JOIN jobs USING (number)", ["caused.cause = ?"], [where.cause], terms, values
 
 
 def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:
@@ -110,7 +116,8 @@ def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:
     for place in read.places:
         column, of_bytes = _PLACES[place]
         for form in forms:
-            terms.append(f"instr({column}, ?) > 0")
-            encoded = form.encode("utf-8", "surrogatepass" if of_bytes else "replace")
-            values.append(encoded if of_bytes else encoded.decode())
+            encoded = form.encode("utf-8", "surrogatepass")
+            if of_bytes or not _SURROGATES.search(form):  # which no column of text holds
+                terms.append(f"instr({column}, ?) > 0")
+                values.append(encoded if of_bytes else form)
     return f"({' OR '.join(terms)})", values

@@ -9,9 +9,11 @@ Rule 3: nothing is deleted: what a backup takes the place of is set aside.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
@@ -122,6 +124,7 @@ def check(path: Path) -> list[str]:
 def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterator[str]:
     """What zmws relies on beside what SQLite does."""
     run = connection.execute
+    connection.create_function("is_object", 1, _is_object, deterministic=True)
     for state, n in run(said["check_states"]):
         yield f"{n} jobs are in the state {state!r}, which there is not"
     for service, unique, n in run(said["check_unique"]):
@@ -131,7 +134,11 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
         ("check_stray_bodies", "{n} bodies belong to no job, the first to number {first}"),
         ("check_stray_history", "{n} pieces of history belong to no job, the first to number {first}"),
         ("check_stray_causes", "{n} jobs are noted for a cause that is not theirs, the first for {first}"),
+        ("check_unknown_causes", "{n} jobs are noted for a cause that is not known, the first for {first}"),
         ("check_caused", "{n} jobs are not noted for their cause, the first is {first}"),
+        ("check_hours", "{n} causes have hours that cannot be read, the first is {first}"),
+        ("check_figures", "{n} figures of a time cannot be read, the first in entry {first}"),
+        ("check_steps", "{n} figures are of no minute and of no hour, the first in entry {first}"),
         (
             "check_forgetting",
             "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
@@ -148,6 +155,14 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
         was, is_ = kept.get((service, state), 0), there.get((service, state), 0)
         if was != is_:
             yield f"service {service}: {was} jobs are counted as {state}, but there are {is_}"
+
+
+def _is_object(text: Any) -> bool:
+    """Whether it is an object of JSON, which who reads it takes for granted. (SQLite may be without JSON.)"""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (TypeError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

@@ -178,9 +178,6 @@ WHERE (last_at, cause) < (?, ?) ORDER BY last_at DESC, cause DESC LIMIT ?
 SELECT cause, service, type, message, frame, n, total, first_at, last_at, last_job, hours FROM causes
 WHERE service = ? AND (last_at, cause) < (?, ?) ORDER BY last_at DESC, cause DESC LIMIT ?
 
--- name: caused_numbers
-SELECT number FROM caused WHERE cause = ? ORDER BY number LIMIT ?
-
 -- Figures over time.
 
 -- name: figures
@@ -193,9 +190,11 @@ ON CONFLICT (service, step, at) DO UPDATE SET figures = excluded.figures
 -- name: forget_figures
 DELETE FROM series WHERE entry IN (SELECT entry FROM series WHERE step = ? AND at < ? ORDER BY at LIMIT ?)
 
+-- A + before `at`: else SQLite goes by the times, and reads the figures of every service.
+
 -- name: series
 SELECT at, service, figures FROM series
-WHERE service IN (?, ?) AND step = ? AND at >= ? AND at < ? ORDER BY at, service LIMIT ?
+WHERE service IN (?, ?) AND step = ? AND at >= ? AND at < ? ORDER BY +at, service LIMIT ?
 
 -- name: series_of_all
 SELECT at, service, figures FROM series WHERE step = 3600 AND at >= ? ORDER BY at
@@ -210,10 +209,18 @@ DELETE FROM marks WHERE entry IN (SELECT entry FROM marks WHERE at < ? ORDER BY 
 SELECT at, kind, text, service, who FROM marks
 WHERE at >= ? AND at < ? AND (? IS NULL OR service IS NULL OR service = ?) ORDER BY at DESC LIMIT ?
 
+-- Two counts, for the reason that pages have two statements.
+
 -- name: ahead
-SELECT count(*) FROM (
-    SELECT 1 FROM jobs
-    WHERE state = 'waiting' AND service = ? AND "group" = ? AND (rank < ? OR (rank = ? AND number < ?)) LIMIT ?
+SELECT (
+    SELECT count(*) FROM (
+        SELECT 1 FROM jobs WHERE state = 'waiting' AND service = ?1 AND "group" = ?2 AND rank < ?3 LIMIT ?5
+    )
+) + (
+    SELECT count(*) FROM (
+        SELECT 1 FROM jobs
+        WHERE state = 'waiting' AND service = ?1 AND "group" = ?2 AND rank = ?3 AND number < ?4 LIMIT ?5
+    )
 )
 
 -- name: integrity_check
@@ -257,6 +264,19 @@ SELECT count(*), min(cause) FROM caused
 WHERE NOT EXISTS (
     SELECT 1 FROM jobs WHERE jobs.number = caused.number AND jobs.cause = caused.cause AND state = 'failed'
 )
+
+-- name: check_unknown_causes
+SELECT count(*), min(cause) FROM caused
+WHERE NOT EXISTS (SELECT 1 FROM causes WHERE causes.cause = caused.cause)
+
+-- name: check_hours
+SELECT count(*), min(cause) FROM causes WHERE NOT is_object(hours)
+
+-- name: check_figures
+SELECT count(*), min(entry) FROM series WHERE NOT is_object(figures)
+
+-- name: check_steps
+SELECT count(*), min(entry) FROM series WHERE step NOT IN (60, 3600) OR at % step <> 0
 
 -- name: check_caused
 SELECT count(*), min(id) FROM jobs

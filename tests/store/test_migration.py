@@ -1,0 +1,277 @@
+"""A file that the version before has written: it is opened, keeps all that it has, and is right afterwards.
+
+`version_5.db.gz` is such a file, written by a broker of that version (only the folders in its
+tracebacks are others). In it are eight jobs: of MIX one is complete, two have failed, one is scheduled and
+one runs; of LATER, which is paused, two wait and one is cancelled.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.store.contract import (
+    delete,
+    finish,
+    found,
+    insert,
+    job,
+    listed,
+    matching,
+    revive,
+    said,
+    unfinished,
+    update,
+    waiting,
+)
+from tests.store.disk import MIB, by_hand, opened
+from zmws.core.record import COLUMNS
+from zmws.core.writes import (
+    DELETED,
+    NEW,
+    UNIQUE_CONFLICT,
+    Filter,
+    KnownService,
+    Pruned,
+    PruneJobs,
+    ReadAhead,
+    ReadCauses,
+    ReadJobs,
+    ReadScheduled,
+    ReadSearch,
+    ReadSeries,
+    ReadUnfinished,
+    Row,
+    WriteMark,
+    WriteSeries,
+    job_of,
+    row_of,
+)
+from zmws.errors import StoreError
+from zmws.store.sqlite import file as sqlite_file
+from zmws.store.sqlite import upkeep
+from zmws.store.sqlite.disk import SqliteStore
+from zmws.store.sqlite.sql_files import migrations
+from zmws.wire.causes import cause_of
+
+FILE = Path(__file__).parent / "version_5.db.gz"
+COMPLETE, FAILED, OTHER_FAILED, SCHEDULED, FIRST, SECOND, CANCELLED, RUNNING = range(1, 9)
+TABLES = ("jobs", "bodies", "history", "services", "counts")
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    """The file, not opened yet."""
+    path.parent.mkdir()
+    path.write_bytes(gzip.decompress(FILE.read_bytes()))
+    return path
+
+
+def id_of(store: SqliteStore, number: int) -> str:
+    (row,) = store.read(ReadJobs(None, Filter(), 1, number + 1)).rows
+    assert row["number"] == number
+    return str(row["id"])
+
+
+def old_jobs(store: SqliteStore) -> dict[int, Row]:
+    rows = store.read(ReadJobs(None, Filter(), 100)).rows
+    return {row["number"]: job(store, row["id"]) for row in rows}
+
+
+def rows_of(connection: sqlite3.Connection) -> dict[str, list[Any]]:
+    """All that is in the tables of the version before, in its columns."""
+    kept = {}
+    for table in TABLES:
+        names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})") if name != "cause"]
+        columns = ", ".join(f'"{name}"' for name in names)
+        kept[table] = connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
+    return kept
+
+
+def test_an_old_file_is_opened_and_keeps_every_row(old: Path) -> None:
+    with by_hand(old) as connection:
+        assert sqlite_file.version(connection) == 5
+        before = rows_of(connection)
+    assert [len(before[table]) for table in TABLES] == [8, 8, 2, 2, 3]
+    opened(old).close()
+    opened(old).close()
+    with by_hand(old) as connection:
+        assert sqlite_file.version(connection) == migrations()[-1].version
+        assert rows_of(connection) == before
+        assert connection.execute("SELECT count(*) FROM jobs WHERE cause IS NULL").fetchone() == (8,)
+    assert upkeep.check(old) == []
+
+
+def test_an_old_file_has_the_schema_of_a_new_one(old: Path, tmp_path: Path) -> None:
+    opened(old).close()
+    (tmp_path / "new").mkdir()
+    new = tmp_path / "new" / "zmws.db"
+    opened(new).close()
+    schemas = []
+    for one in (old, new):
+        with by_hand(one) as connection:
+            schemas.append(
+                connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+            )
+    assert schemas[0] == schemas[1]
+
+
+def test_the_migration_writes_no_job_anew(old: Path) -> None:
+    """Or a file of millions of jobs would keep a start waiting."""
+    with by_hand(old) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    page = slice((root - 1) * size, root * size)
+    before = old.read_bytes()
+    opened(old).close()
+    after = old.read_bytes()
+    assert after[page] == before[page] and any(before[page])
+    assert len(after) <= len(before) + 12 * size
+
+
+def test_the_jobs_of_an_old_file_are_what_they_were(old: Path) -> None:
+    store = opened(old)
+    rows = old_jobs(store)
+    assert [rows[n]["state"] for n in sorted(rows)] == [
+        "complete",
+        "failed",
+        "failed",
+        "scheduled",
+        "waiting",
+        "waiting",
+        "cancelled",
+        "running",
+    ]
+    for row in rows.values():
+        assert set(row) == {column.name for column in COLUMNS} | {"history"}
+        assert row["cause"] is None
+        kept = {name: value for name, value in row.items() if name != "history"}
+        assert row_of(job_of(row)) == kept  # the core can hold it
+    assert rows[COMPLETE]["body"] == (b'PARAM-JSON: {"what": "ok", "n": "1"}',)
+    assert rows[COMPLETE]["result"] == (b'PARAM-JSON: {"n": "1"}',)
+    assert rows[FAILED]["error"]["error"] == "bad row 1 of 'orders'"
+    assert rows[RUNNING]["history"][-1][2:] == ("log", "a line")
+    assert rows[FIRST]["group"] == "a" and rows[SECOND]["group"] is None
+    store.close()
+
+
+def test_an_old_file_is_recovered_from(old: Path) -> None:
+    store = opened(old)
+    (running,) = store.read(ReadUnfinished(None)).rows
+    assert running["number"] == RUNNING and running["progress_text"] == "asleep"
+    left = unfinished(store)
+    assert left.services == [
+        KnownService("LATER", True, None, None, None),
+        KnownService("MIX", None, None, "{}", None),
+    ]
+    assert left.waiting == [("LATER", None, 1), ("LATER", "a", 1)] and left.scheduled == [("MIX", 1)]
+    assert left.ended == {("MIX", "complete"): 1, ("MIX", "failed"): 2, ("LATER", "cancelled"): 1}
+    assert left.number == 8
+    (scheduled,) = store.read(ReadScheduled(None, False, (0.0, 0), 3, MIB)).rows
+    assert scheduled["number"] == SCHEDULED
+    assert said(store.commit([insert("new", number=9, service="MIX", unique="k1")])) == [
+        (UNIQUE_CONFLICT, scheduled["id"])
+    ]
+    assert [row["number"] for row in waiting(store, service="LATER", group="a").rows] == [FIRST]
+    store.close()
+
+
+def test_what_failed_before_has_no_cause_and_is_listed_all_the_same(old: Path) -> None:
+    store = opened(old)
+    failed = [id_of(store, OTHER_FAILED), id_of(store, FAILED)]
+    assert store.read(ReadCauses(None, None, 10)).causes == []
+    assert listed(store, state="failed") == failed == matching(store, ("failed",))[::-1]
+    (row, _) = store.read(ReadJobs(None, Filter(state="failed"))).rows
+    assert row["cause"] is None and row["error"]["type"] == "ValueError"
+    # Nor does anything else find it by one.
+    assert listed(store, cause=cause_of(job(store, failed[0])["error"]).key("MIX")) == []
+    store.close()
+
+
+def test_what_failed_before_is_retried_and_fails_anew_for_a_cause(old: Path) -> None:
+    store = opened(old)
+    job_id = id_of(store, FAILED)
+    error = job(store, job_id)["error"]
+    assert said(store.commit([revive(job_id, error=None, rank=1.0)])) == [(NEW, job_id)]
+    assert unfinished(store).ended[("MIX", "failed")] == 1
+    assert store.read(ReadCauses(None, None, 10)).causes == []
+    end = finish(job_id, "failed", 1e12, "MIX", error=error, ended_at=1_795_700_000.0)
+    store.commit([update(job_id, state="running"), end])
+    (cause,) = store.read(ReadCauses(None, None, 10)).causes
+    assert (cause.type, cause.message, cause.failed, cause.total) == ("ValueError", "bad row # of '…'", 1, 1)
+    assert cause.frame == "workers/mix.py:7 in work" and cause.last_job == job_id
+    assert listed(store, cause=cause.cause) == [job_id] and job(store, job_id)["cause"] == cause.cause
+    # And once more.
+    store.commit([revive(job_id, error=None, rank=1.0)])
+    (cause,) = store.read(ReadCauses(None, None, 10)).causes
+    assert (cause.failed, cause.total) == (0, 1)
+    store.close()
+    assert upkeep.check(old) == []
+
+
+def test_what_failed_before_is_deleted_and_forgotten(old: Path) -> None:
+    store = opened(old)
+    one, other = id_of(store, FAILED), id_of(store, OTHER_FAILED)
+    (verdict,) = store.commit([delete(one)])
+    assert (verdict.verdict, verdict.service, verdict.state) == (DELETED, "MIX", "failed")
+    (pruned,) = store.commit([PruneJobs(at=1e12, limit=1_000)])
+    assert isinstance(pruned, Pruned) and pruned.next_at is None
+    assert pruned.counts == {("MIX", "complete"): 1, ("MIX", "failed"): 1, ("LATER", "cancelled"): 1}
+    assert found(store, one) is None and found(store, other) is None
+    assert unfinished(store).ended == {}
+    store.close()
+    assert upkeep.check(old) == []
+
+
+def test_what_ran_then_fails_for_a_cause_and_the_rest_goes_its_way(old: Path) -> None:
+    store = opened(old)
+    running, first, scheduled = (id_of(store, n) for n in (RUNNING, FIRST, SCHEDULED))
+    why = {"code": "worker_lost", "error": "its worker was lost 3 times"}
+    store.commit(
+        [
+            finish(running, "failed", 1e12, "MIX", error=why),
+            update(scheduled, state="waiting"),
+            update(first, state="running", attempt=1),
+        ]
+    )
+    store.commit(
+        [finish(first, "complete", 1e12, "LATER", result=(b"r",)), finish(scheduled, "expired", 1e12, "MIX")]
+    )
+    (cause,) = store.read(ReadCauses(None, "MIX", 10)).causes
+    assert (cause.type, cause.message, cause.failed) == ("worker_lost", "its worker was lost # times", 1)
+    assert unfinished(store).ended[("MIX", "failed")] == 3
+    store.close()
+    assert upkeep.check(old) == []
+
+
+def test_an_old_file_has_figures_marks_and_searches(old: Path) -> None:
+    store = opened(old)
+    at = 1_795_700_040
+    store.commit([WriteSeries(at, [("MIX", {"started": 1}), ("", {})], 0.0, 0.0)])
+    store.commit([WriteMark(float(at), "mark", "after the update", None, "me")])
+    read = store.read(ReadSeries(None, "MIX", 60, 0.0, 1e12, 10))
+    assert read.series == [(at, "", {}), (at, "MIX", {"started": 1})] and len(read.marks) == 1
+    second = job(store, id_of(store, SECOND))
+    ahead = ReadAhead(None, "LATER", None, (second["rank"], second["number"] + 1), 0.0, 10)
+    assert store.read(ahead).next == 1
+    for text, places, numbers in (
+        ("bad row", ("error",), [OTHER_FAILED, FAILED]),
+        ('"what": "ok"', ("params",), [SCHEDULED, COMPLETE]),
+        ("PARAM-JSON", ("result",), [COMPLETE]),
+        (second["id"], ("id",), [SECOND]),
+    ):
+        rows = store.read(ReadSearch(None, Filter(), text, places)).rows
+        assert [row["number"] for row in rows] == numbers
+    store.close()
+
+
+def test_an_old_file_is_not_checked_but_named_with_both_versions(old: Path) -> None:
+    newest = migrations()[-1].version
+    with pytest.raises(StoreError, match=f"is of version 5, but this zmws reads version {newest}"):
+        upkeep.check(old)
+    with by_hand(old) as connection:
+        assert sqlite_file.version(connection) == 5  # and left as it is
