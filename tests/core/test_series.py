@@ -424,3 +424,16 @@ def test_figures_are_added_and_of_gauges_the_greatest_stays() -> None:
     }
     assert len(set(COLUMNS)) == len(COLUMNS), "each has a name of its own"
     assert added([]) == {} and set(GAUGES) == {"waiting", "running", "slots", "oldest_s"}
+
+
+def test_a_service_that_is_called_other_counts_with_all_that_have_no_figures_of_their_own() -> None:
+    scene = Scene(limits={"series_services_max": 2})
+    for name in ("other", "F", "G"):
+        scene.services[name] = service_options({})
+    for name in ("other", "E", "F", "G"):
+        scene.submit(f"of-{name}", name)
+    scene.pass_time(2)
+    status, told = scene.ask("zmws.series", service="other")
+    assert status == 200 and told["total"]["submitted"] == 2
+    rows = {row["service"]: row["submitted"] for row in scene.ask("zmws.metrics")[1]["services"]}
+    assert rows == {"E": 1, "F": 1, "other": 2}

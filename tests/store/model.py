@@ -415,7 +415,8 @@ def _stands_in(row: Row, read: ReadSearch) -> bool:
         "params": b"\0".join(row["body"]),
         "result": b"\0".join(row["result"]),
     }
-    forms = {text.encode("utf-8", "surrogatepass") for text in (read.text, *escaped)}
+    texts = (read.text, *escaped, *(form.replace("/", "\\/") for form in escaped))
+    forms = {text.encode("utf-8", "surrogatepass") for text in texts}
     return any(form in places[place] for form in forms for place in read.places)
 
 

@@ -51,7 +51,6 @@ from zmws.core.writes import (
     job_of,
     row_of,
 )
-from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.disk import SqliteStore
@@ -269,9 +268,22 @@ def test_an_old_file_has_figures_marks_and_searches(old: Path) -> None:
     store.close()
 
 
-def test_an_old_file_is_not_checked_but_named_with_both_versions(old: Path) -> None:
-    newest = migrations()[-1].version
-    with pytest.raises(StoreError, match=f"is of version 5, but this zmws reads version {newest}"):
-        upkeep.check(old)
+def test_a_file_of_before_is_checked_and_a_backup_of_it_is_put_back(old: Path, path: Path) -> None:
+    assert upkeep.check(old) == []
     with by_hand(old) as connection:
         assert sqlite_file.version(connection) == 5  # and left as it is
+    opened(path).close()
+    kept = upkeep.restore(old, path)
+    assert kept is not None and kept.exists()
+    store = opened(path)
+    assert {row["state"] for row in store.read(ReadJobs(None, Filter())).rows} >= {"failed", "complete"}
+    store.close()
+    assert upkeep.check(path) == []
+
+
+def test_a_damaged_file_of_before_is_told(old: Path) -> None:
+    with by_hand(old) as connection:
+        connection.execute("DELETE FROM bodies WHERE number = (SELECT min(number) FROM bodies)")
+        connection.commit()
+    (problem,) = upkeep.check(old)
+    assert "have no body" in problem

@@ -314,3 +314,10 @@ def test_a_search_walks_along_an_index(where: dict[str, Any], index: str) -> Non
     for plan in plans:
         assert any(index in step for step in plan), plan
         assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_a_slash_is_found_as_php_escapes_it_and_a_short_text_is_not_found_in_a_length(store: Store) -> None:
+    store.commit([insert("a", body=rb'PARAM-JSON: {"path": "in\/out"}'), insert("b", body=b"x" * 0x27)])
+    for text, found in (("in/out", ["a"]), ("'", []), ("x", ["b"]), ("xx", ["b"]), ("}", ["a"])):
+        rows = store.read(ReadSearch(None, Filter(), text, ("params",))).rows
+        assert [row["id"] for row in rows] == found, text

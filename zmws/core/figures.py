@@ -17,6 +17,7 @@ BOUNDS_S = (
 )
 BUCKETS = len(BOUNDS_S) + 1
 
+OTHER = "other"  # all services together that have no figures of their own
 COUNTED = ("submitted", "started", "complete", "failed", "cancelled", "expired", "attempts_failed")
 
 

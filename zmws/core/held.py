@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from zmws.core.figures import Figures
+from zmws.core.figures import OTHER, Figures
 from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
@@ -83,12 +83,13 @@ class Held:
         return self.services.get(name) or self.new_service(name)
 
     def new_service(self, name: str, options: ServiceOptions | None = None) -> Service:
-        """A service that is not here yet. As many as may have figures of their own."""
+        """A service that is not here yet. As many as may have figures of their own; one that is called as the
+        others are together is one of them."""
         figures: Figures = self.other
         clocks: Clocks | None = None
         if name in self.gone:
             figures, clocks = self.gone.pop(name)
-        elif self._own_figures < self.turn.limits.series_services_max:
+        elif name != OTHER and self._own_figures < self.turn.limits.series_services_max:
             self._own_figures += 1
             figures, clocks = Figures(), Clocks()
         service = self.services[name] = Service(name, options, figures, clocks)

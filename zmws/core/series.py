@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zmws.core.dispatch import why_waits
-from zmws.core.figures import BUCKETS, COUNTED, Figures, quantile
+from zmws.core.figures import BUCKETS, COUNTED, OTHER, Figures, quantile
 from zmws.core.held import Held
 from zmws.core.host import COMMITS, HOST_GAUGES, Host
 from zmws.core.reasons import REASONS
@@ -37,7 +37,6 @@ GROUPS_LOOKED_AT = 500  # each second for the oldest job; with more groups, each
 USUAL_S = 86_400.0  # about so long the usual duration looks back
 _FADES = 0.5 ** (60.0 / (USUAL_S / 2))  # in a minute
 
-OTHER = "other"
 ALL = ""  # all services together
 GAUGES = ("waiting", "running", "slots", "oldest_s")
 TIMES = ("wait_s", "ran", "run_s", "workers_started")

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
 
-from zmws.core.series import OTHER
+from zmws.core.figures import OTHER
 from zmws.errors import ZmwsError
 from zmws.gateway.desk import Visitor
 
@@ -102,6 +102,7 @@ _GAUGES = {
     "store_is_full": ("store_is_full", "Whether new jobs are refused for lack of room."),
     "store_bytes": ("store_bytes", "Bytes that the store takes up."),
     "store_free_bytes": ("free_bytes", "Bytes that there is room for still; 0: unknown."),
+    "store_free_bytes_min": ("free_bytes_min", "With fewer bytes of room new jobs are refused."),
     "broker_memory_bytes": ("memory_bytes", "Resident memory of the broker's process."),
 }
 

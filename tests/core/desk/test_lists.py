@@ -154,6 +154,7 @@ def test_the_statistics_count_what_there_is() -> None:
         "descriptors_max": 9,
         "store_bytes": 0,
         "free_bytes": 0,
+        "free_bytes_min": 0,
         "memory_bytes": 0,
         "cpu_s": 0.0,
         "workers": 1,

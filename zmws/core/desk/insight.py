@@ -14,13 +14,13 @@ from typing import Any
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.series_page import NAMES, SeriesPage, by_time
 from zmws.core.dispatch import why_waits
-from zmws.core.figures import BOUNDS_S, COUNTED, Figures
+from zmws.core.figures import BOUNDS_S, COUNTED, OTHER, Figures
 from zmws.core.held import Held
 from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import CLOCKS, COLUMNS, GAUGES, OTHER, SECONDS_KEPT, TIMES, Line, Series, Track
+from zmws.core.series import CLOCKS, COLUMNS, GAUGES, SECONDS_KEPT, TIMES, Line, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such

@@ -24,7 +24,7 @@ from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import Filter, Read, ReadJobs, ReadSearch, Rows, job_of
 
-HOST_FIGURES = ("store_bytes", "free_bytes", "memory_bytes", "cpu_s")
+HOST_FIGURES = ("store_bytes", "free_bytes", "free_bytes_min", "memory_bytes", "cpu_s")
 PLACES = ("id", "error", "params", "result")  # where a search looks
 
 

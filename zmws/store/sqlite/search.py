@@ -110,7 +110,8 @@ def _where(where: Filter) -> tuple[str, list[str], list[Any], list[str], list[An
 def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:
     """The term that is true of a job in which the text stands."""
     escaped = json.dumps(read.text)[1:-1], json.dumps(read.text, ensure_ascii=False)[1:-1]
-    forms = dict.fromkeys((read.text, *escaped))
+    # PHP's JSON escapes slashes, too.
+    forms = dict.fromkeys((read.text, *escaped, *(form.replace("/", "\\/") for form in escaped)))
     terms: list[str] = []
     values: list[Any] = []
     for place in read.places:
@@ -118,6 +119,8 @@ def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:
         for form in forms:
             encoded = form.encode("utf-8", "surrogatepass")
             if of_bytes or not _SURROGATES.search(form):  # which no column of text holds
-                terms.append(f"instr({column}, ?) > 0")
+                # The length before the one frame of most bodies has four bytes that mean no text.
+                inside = f"substr({column}, 5)" if of_bytes and len(encoded) < 4 else column
+                terms.append(f"instr({inside}, ?) > 0")
                 values.append(encoded if of_bytes else form)
     return f"({' OR '.join(terms)})", values

@@ -105,6 +105,12 @@ def _set_aside(path: Path) -> Path | None:
     return old
 
 
+INSIGHT_VERSION = 6  # from which on a file has causes and figures
+_OF_INSIGHT = frozenset(
+    f"check_{what}" for what in ("stray_causes", "unknown_causes", "caused", "hours", "figures", "steps")
+)
+
+
 def check(path: Path) -> list[str]:
     """What is wrong with the store, in words; nothing if it is whole. Raises StoreError if there is none."""
     said = queries()
@@ -113,7 +119,7 @@ def check(path: Path) -> list[str]:
         with _reading(path) as connection:
             connection.execute("BEGIN")
             problems += [str(row[0]) for row in connection.execute(said["integrity_check"]) if row[0] != "ok"]
-            problems += _invariants(connection, said)
+            problems += _invariants(connection, said, sqlite_file.version(connection))
     except sqlite3.Error as wrong:
         if is_locked(wrong):  # which is no damage
             raise StoreError(f"{path}: {locked(path)}; try again when that is over") from None
@@ -121,8 +127,8 @@ def check(path: Path) -> list[str]:
     return problems
 
 
-def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterator[str]:
-    """What zmws relies on beside what SQLite does."""
+def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: int) -> Iterator[str]:
+    """What zmws relies on beside what SQLite does, as far as a file of this version has it."""
     run = connection.execute
     connection.create_function("is_object", 1, _is_object, deterministic=True)
     for state, n in run(said["check_states"]):
@@ -133,21 +139,23 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str]) -> Iterato
         ("check_missing_bodies", "{n} jobs have no body, the first is {first}"),
         ("check_stray_bodies", "{n} bodies belong to no job, the first to number {first}"),
         ("check_stray_history", "{n} pieces of history belong to no job, the first to number {first}"),
+        (
+            "check_forgetting",
+            "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
+        ),
         ("check_stray_causes", "{n} jobs are noted for a cause that is not theirs, the first for {first}"),
         ("check_unknown_causes", "{n} jobs are noted for a cause that is not known, the first for {first}"),
         ("check_caused", "{n} jobs are not noted for their cause, the first is {first}"),
         ("check_hours", "{n} causes have hours that cannot be read, the first is {first}"),
         ("check_figures", "{n} figures of a time cannot be read, the first in entry {first}"),
         ("check_steps", "{n} figures are of no minute and of no hour, the first in entry {first}"),
-        (
-            "check_forgetting",
-            "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
-        ),
     ):
+        if version < INSIGHT_VERSION and name in _OF_INSIGHT:
+            continue
         n, first = run(said[name]).fetchone()
         if n:
             yield what.format(n=n, first=first)
-    for cause, n, there in run(said["check_causes"]):
+    for cause, n, there in run(said["check_causes"]) if version >= INSIGHT_VERSION else ():
         yield f"cause {cause}: {n} jobs are counted, but there are {there}"
     kept = {(service, state): n for service, state, n in run(said["counts"]) if n}
     there = {(service, state): n for service, state, n in run(said["check_counts"])}
@@ -174,6 +182,6 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         if application_id != sqlite_file.APPLICATION_ID:
             raise StoreError(f"{path}: is no store of zmws")
         version, newest = sqlite_file.version(connection), migrations()[-1].version
-        if version != newest:
-            raise StoreError(f"{path}: is of version {version}, but this zmws reads version {newest}")
+        if version > newest:
+            raise StoreError(f"{path}: is of version {version}, but this zmws knows versions up to {newest}")
         yield connection
