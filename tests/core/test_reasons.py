@@ -332,3 +332,20 @@ def test_a_suspend_counts_with_the_reason_that_held_before() -> None:
     scene.suspended += 100
     scene.pass_time(2)
     assert seconds(scene, "j") == {"no_worker": 105.0}
+
+
+def test_of_a_minute_in_which_the_broker_was_there_for_a_part_the_rest_is_unknown() -> None:
+    scene = Scene()
+    scene.pass_time(60 - scene.core.turn.steady % 60 + 20)  # 20 s into a minute
+    scene.submit("j")
+    scene.pass_time(10)
+    scene.node.stop()
+    scene.settle()
+    scene.now += 30  # the broker is down until the next minute
+    scene.restart()
+    scene.pass_time(120)
+    told = scene.ask("zmws.why", id="j")[1]
+    seconds = {one["reason"]: one["seconds"] for one in told["reasons"]}
+    assert seconds["unknown"] == pytest.approx(30, abs=4)
+    assert seconds["no_worker"] == pytest.approx(130, abs=4)
+    assert sum(seconds.values()) == pytest.approx(told["waited_s"], abs=0.01)

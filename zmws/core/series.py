@@ -161,6 +161,7 @@ class Series:
         self.sampled = 0.0  # the steady time of the last sample
         self._commit = [0] * BUCKETS  # at the last minute
         self.minute: int | None = None  # the one that is under way
+        self._seconds = 0  # of it, as far as the broker was there
         self._count = 0
         self.each_second = Reminder[None](lambda _: self._on_sample())
 
@@ -220,6 +221,7 @@ class Series:
         before, self.minute = self.second, self.second // 60 * 60
         self.sampled = steady
         missing = min(SECONDS_KEPT, self.second - before - 1)
+        self._seconds += 1 + missing
         self._count += 1
         again = self._count % 10 == 0
         waiting = running = 0
@@ -293,7 +295,8 @@ class Series:
                 del self.tracks[name]
         if told := self.other.minute_over():
             figures.append((OTHER, told))
-        told = self.all.minute_over()
+        told = {"seconds": self._seconds, **self.all.minute_over()}
+        self._seconds = 0
         for name in ("wait", "run"):
             total: Counter[str] = Counter()
             for _, one in figures:

@@ -29,11 +29,13 @@ SCHEDULED_UNTIL, BACKOFF, STARTING, UNKNOWN = "scheduled", "backoff", "starting"
 
 
 class Span(NamedTuple):
-    """A time in which the clocks of a service went on by so much. Steady seconds."""
+    """A time in which the clocks of a service went on by so much. Steady seconds; `known_s`: for so many of
+    them the broker was there, nobody knows when."""
 
     since: float
     until: float
     clocks: tuple[float, ...]
+    known_s: float
 
 
 class Wait(NamedTuple):
@@ -70,9 +72,11 @@ def seconds_of(waits: Iterable[Wait], spans: list[Span]) -> dict[str, float]:
             overlap = min(wait.until, span.until) - max(wait.since, span.since)
             if overlap <= 0:
                 continue
-            known += overlap
             total = sum(span.clocks)
             share = min(1.0, overlap / total) if total else 0.0
+            # What is not explained was rather while the broker was down, as long as it was.
+            down_s = span.until - span.since - span.known_s
+            known += overlap - min(down_s, overlap - total * share)
             for name, seconds in zip(REASONS, span.clocks, strict=True):
                 if seconds:
                     told[name] = told.get(name, 0.0) + seconds * share

@@ -20,7 +20,7 @@ from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
 from zmws.core.reasons import REASONS
-from zmws.core.series import CLOCKS, COLUMNS, GAUGES, SECONDS_KEPT, TIMES, Line, Series, Track
+from zmws.core.series import ALL, CLOCKS, COLUMNS, GAUGES, SECONDS_KEPT, TIMES, Line, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
@@ -223,18 +223,23 @@ class Insight:
         lines = list(track.lines)
         first = series.sampled - len(lines)
         spans = []
+        there = {at: figures.get("seconds", 60) for at, name, figures in rows.series if name == ALL}
         for at, figures in sorted(by_time(rows, service.name).items()):
             if at < first:
                 clocks = [float(figures.get(name, 0.0)) for name in CLOCKS]
                 if first < at + 60 and at != series.minute:
                     clocks = _less(clocks, lines[: math.ceil(at + 60 - first)])
-                spans.append(Span(at, min(at + 60, first), tuple(clocks)))
+                until = min(at + 60.0, first)
+                known_s = there.get(at, 60) - (0.0 if at == series.minute else at + 60 - until)
+                spans.append(Span(at, until, tuple(clocks), min(until - at, max(0.0, known_s))))
         since = first
         for n, line in enumerate(lines, 1):
             if line is not None:
-                spans.append(Span(since, first + n, line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]))
+                clocks_then = line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]
+                spans.append(Span(since, first + n, clocks_then, first + n - since))
                 since = first + n
-        spans.append(Span(series.sampled, turn.steady, track.clocks_since(service.clocks.shown(turn.steady))))
+        now = track.clocks_since(service.clocks.shown(turn.steady))
+        spans.append(Span(series.sampled, turn.steady, now, turn.steady - series.sampled))
         return spans
 
 
