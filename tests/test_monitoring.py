@@ -37,6 +37,7 @@ MARKS = [one for one in DASHBOARD["annotations"]["list"] if "expr" in one]
 # Families that the dashboard leaves out, and why.
 LEFT_OUT = {
     "zmws_workers": "zmws_sessions tells the same, by state",
+    "zmws_workers_lost_total": "an alert tells it",
     "zmws_store_free_bytes_min": "a setting, which the alert compares with",
 }
 OF_TARGET = frozenset({"job", "instance"})  # labels that Prometheus adds

@@ -90,7 +90,7 @@ def test_max_running_is_told_with_the_limit() -> None:
     for job_id in ("a", "b"):
         scene.submit(job_id)
     scene.pass_time(4)
-    assert now(scene, "b") == "max_running" and "max_running is 1" in why(scene, "b")["now"]["text"]
+    assert now(scene, "b") == "max_running" and "max_running of E is 1" in why(scene, "b")["now"]["text"]
     scene.final("W", scene.job("a").token or b"")
     assert seconds(scene, "b") == {"max_running": 4.0}
 
@@ -208,12 +208,12 @@ def test_what_is_being_stored_is_starting() -> None:
     assert scene.job("j").state == "running" and seconds(scene, "j") == {"starting": 2.0}
 
 
-def test_of_a_service_without_figures_of_its_own_the_past_is_unknown_and_the_present_is_told() -> None:
+def test_of_a_service_without_figures_of_its_own_the_past_is_not_kept_and_the_present_is_told() -> None:
     scene = Scene(limits={"series_services_max": 0})
     scene.submit("j")
     scene.pass_time(3)
     assert scene.service().clocks is None
-    assert now(scene, "j") == "no_worker" and seconds(scene, "j") == {"unknown": 3.0}
+    assert now(scene, "j") == "no_worker" and seconds(scene, "j") == {"not_kept": 3.0}
 
 
 def test_one_reason_follows_the_other() -> None:

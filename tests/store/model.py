@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
@@ -258,10 +259,22 @@ class ModelStore:
                 del self.causes[cause]
         return Pruned("pruned", "", counts=dict(counts), next_at=min(self.forget_at.values(), default=None))
 
+    def _has_room(self, service: str) -> bool:
+        """Whether a new cause is told apart; the one that is needed no more for longest makes way for it."""
+        mine = sum(one["service"] == service for one in self.causes.values())
+        kept_free = self.causes_max // 10
+        if len(self.causes) < self.causes_max - (0 if mine < kept_free else kept_free):
+            return True
+        used = {row["cause"] for row in self.rows.values() if row["state"] == "failed"}
+        old = sorted({*self.causes} - used, key=lambda cause: (self.causes[cause]["last_at"], cause))
+        if old:
+            del self.causes[old[0]]
+        return bool(old)
+
     def _cause(self, row: Row) -> str:
         why = cause_of(row["error"])
         cause = why.key(row["service"])
-        if cause not in self.causes and len(self.causes) >= self.causes_max:
+        if cause not in self.causes and not self._has_room(row["service"]):
             why = FailureCause(None, "other causes: there are more than causes_max", None)
             cause = why.key(row["service"])
         known = self.causes.setdefault(
@@ -415,7 +428,9 @@ def _stands_in(row: Row, read: ReadSearch) -> bool:
         "params": b"\0".join(row["body"]),
         "result": b"\0".join(row["result"]),
     }
-    texts = (read.text, *escaped, *(form.replace("/", "\\/") for form in escaped))
+    texts = {read.text, *escaped}
+    texts |= {form.replace("/", "\\/") for form in texts}
+    texts |= {re.sub(r"\\u([0-9a-f]{4})", lambda found: f"\\u{found[1].upper()}", form) for form in texts}
     forms = {text.encode("utf-8", "surrogatepass") for text in texts}
     return any(form in places[place] for form in forms for place in read.places)
 

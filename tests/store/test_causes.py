@@ -538,3 +538,26 @@ def test_a_check_notices_damage_to_causes(path: Path, damage: str) -> None:
         connection.execute(damage)
     problems = upkeep.check(path)
     assert any(DAMAGES[damage] in problem for problem in problems), problems
+
+
+def test_a_cause_that_no_job_is_failed_for_makes_way_for_a_new_one(path: Path) -> None:
+    store = MemoryStore(causes_max=2)
+    for n, word in enumerate(("aa", "bb")):
+        store.commit([insert(f"j{n}"), finish(f"j{n}", "failed", error={"error": word}, ended_at=float(n))])
+    store.commit([delete("j0"), delete("j1")])
+    store.commit([insert("k"), finish("k", "failed", error={"error": "cc"})])
+    found = {one.message for one in store.read(ReadCauses(None, None, 10)).causes}
+    assert found == {"bb", "cc"}, "the one that came last longest ago is gone"
+
+
+def test_a_service_that_fails_in_ever_new_ways_hides_no_other(path: Path) -> None:
+    store = MemoryStore(causes_max=30)
+    for n in range(40):
+        word = "x" * (n + 1)
+        store.commit([insert(f"j{n}"), finish(f"j{n}", "failed", error={"error": word})])
+    for n, word in enumerate(("aa", "bb")):
+        write = insert(f"k{n}", service="T")
+        store.commit([write, finish(f"k{n}", "failed", service="T", error={"error": word})])
+    found = {(one.service, one.message) for one in store.read(ReadCauses(None, None, 50)).causes}
+    assert {("T", "aa"), ("T", "bb")} <= found
+    assert ("S", "other causes: there are more than causes_max") in found

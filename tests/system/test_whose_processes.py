@@ -187,7 +187,7 @@ def test_a_broker_that_is_out_of_descriptors_says_so_and_comes_back(tmp_path: Pa
 
         connect(70 - known["descriptors"])
         wait_until(lambda: said("of 90 descriptors are in use"), what="the warning")
-        assert "of 90 descriptors: 'ulimit -n' before a start gives more" in zmws.run("status").err
+        assert "of 90 descriptors are in use, and each connection takes one" in zmws.run("status").err
         connect(40)
         wait_until(lambda: said("out of descriptors"), what="it to be said")
         # It can accept nobody who asks, so status looks from outside.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -13,7 +14,10 @@ from zmws.cli.output import echo, say
 from zmws.cli.plots import plot
 from zmws.cli.tables import age, duration, plain, show_done, show_json, show_text, terminal_width
 from zmws.core.figures import COUNTED
+from zmws.core.series import SECONDS_KEPT
 
+MARKS_SHOWN = 10
+_UNITS = {1: "second", 60: "minute", 3600: "hour"}
 TREND_WIDTH = 24  # a column an hour
 _PLOTS = {
     "submitted": "submitted",
@@ -95,19 +99,22 @@ def mark(text: str, service: str | None, as_json: bool, connect: Connect) -> int
 @click.option(
     "--step",
     type=click.Choice(("second", "minute", "hour")),
-    default="second",
-    show_default=True,
-    help="Seconds of the last ten minutes, minutes of a day, hours of months.",
+    help="Seconds of the last ten minutes, minutes of a day, or hours of months: else what --since needs.",
 )
 @click.option("--since", metavar="TIME", type=moment, help="ISO 8601 with zone, or 1h for an hour ago.")
 @click.option("--before", metavar="TIME", type=moment, help="Up to then.")
 @json_option
 @broker_options
 def series(
-    service: str | None, step: str, since: str | None, before: str | None, as_json: bool, connect: Connect
+    service: str | None,
+    step: str | None,
+    since: str | None,
+    before: str | None,
+    as_json: bool,
+    connect: Connect,
 ) -> int:
     """Plot what SERVICE did over time, or all services together."""
-    asked = {"service": service, "step": step, "since": since, "before": before}
+    asked = {"service": service, "step": step or _step_for(since), "since": since, "before": before}
     with connect() as client:
         told = client.ask("zmws.series", {name: value for name, value in asked.items() if value is not None})
     if as_json:
@@ -115,6 +122,14 @@ def series(
         return 0
     show_series(told)
     return 0
+
+
+def _step_for(since: str | None) -> str:
+    """The finest that still has figures of that time."""
+    if since is None:
+        return "second"
+    ago_s = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    return "second" if ago_s <= SECONDS_KEPT else "minute" if ago_s <= 86_400 else "hour"
 
 
 def show_series(told: dict[str, Any]) -> None:
@@ -129,10 +144,11 @@ def show_series(told: dict[str, Any]) -> None:
         known = [one for one in values if one is not None]
         top = max(known, default=0)
         if name in COUNTED:
-            tops = f"{top / step:.1f}/s at most" if step > 1 else f"{top:g}/s at most"
+            tops = f"{top:g} a {_UNITS[step]} at most"
         else:
             tops = f"{duration(top)} at most" if name == "oldest_s" else f"{top:g} at most"
         echo(f"{text:<15} {plot(values, wide)} {tops}")
+    _show_ticks(told, wide)
     of = f"of {told['service']}" if told["service"] else "of all services"
     span = duration(told["points"] * step)
     for name, verb in (("wait", "wait"), ("run", "run")):
@@ -140,9 +156,31 @@ def show_series(told: dict[str, Any]) -> None:
         if shares["p50"] is not None:
             half, most = (duration_short(shares[one]) for one in ("p50", "p95"))
             echo(f"jobs {verb} {half} usually, 95 % less than {most}")
+    marks = told["marks"]
+    if len(marks) > MARKS_SHOWN:
+        echo(f"  {len(marks) - MARKS_SHOWN} more marks before these")
+    for one in marks[-MARKS_SHOWN:]:
+        whose = f"{one['service']}: " if one["service"] and not told["service"] else ""
+        show_text(
+            plain(f"  {age(one['at'])} ago: {whose}{one['text']}" + (f" ({one['by']})" if one["by"] else ""))
+        )
+    ended = (datetime.now(UTC) - datetime.fromisoformat(told["before"])).total_seconds()
+    until = "now" if ended < 2 * step + 2 else f"{duration(ended)} ago"
+    say(f"{of}, {span} up to {until}; '{zmws()} series --json' has every figure")
+
+
+def _show_ticks(told: dict[str, Any], wide: int) -> None:
+    """Where the marks stand under the plots, if there are some."""
+    end = datetime.fromisoformat(told["before"])
+    columns = min(wide, told["points"])
+    each_s = told["step"] * -(-told["points"] // wide)
+    places = set()
     for one in told["marks"]:
-        show_text(plain(f"  {age(one['at'])} ago: {one['text']}" + (f" ({one['by']})" if one["by"] else "")))
-    say(f"{of}, {span} up to now; '{zmws()} series --json' has every figure")
+        back = int((end - datetime.fromisoformat(one["at"])).total_seconds() // each_s)
+        if back < columns:
+            places.add(wide - 1 - max(0, back))
+    if places:
+        echo(" " * 16 + "".join("^" if n in places else " " for n in range(wide)).rstrip() + " marks")
 
 
 def duration_short(seconds: float | None) -> str:

@@ -256,7 +256,8 @@ def _act(
             )
             if asks(yes):
                 count = client.count_future(f"zmws.{verb}", {**where, "dry_run": True}).result()
-                sure(f"{verb} {count} {'job' if count == 1 else 'jobs'} of '{words}'?", yes)
+                if count:
+                    sure(f"{verb} {count} {'job' if count == 1 else 'jobs'} of '{words}'?", yes)
             count = client.count_future(f"zmws.{verb}", where).result()
         else:
             count, refused = _one_by_one(client, verb, None if as_json else done, job_ids)

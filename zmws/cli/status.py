@@ -204,7 +204,7 @@ def show_warnings(found: Status) -> None:
     for one in found.warnings:
         say(f"zmws: {plain(one['text'])}")
         if one["next"]:
-            say(f"      {plain(one['next'].replace('zmws ', zmws() + ' ', 1))}")
+            say(f"      {plain(one['next'].replace('zmws ', zmws() + ' '))}")
 
 
 @click.command()

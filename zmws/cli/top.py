@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -26,7 +27,10 @@ from zmws.supervisor.status import Status
 from zmws.supervisor.status import status as status_of
 
 _CLEAR = "\x1b[H\x1b[2J"
+_COUNTED = {"done": "complete", "failed": "failed"}
 _FIGURES = "complete,failed,oldest_s"
+OTHER_LINES = 10  # than those of services, processes and warnings
+SERVICES_MIN = 3  # are shown, however small the terminal is
 PLOTTED_MAX = 20  # services
 PLOT_WIDTH = 20  # columns, of 3 seconds each
 NARROW_PLOT_WIDTH = 12
@@ -80,10 +84,14 @@ class _Look:
         self.at = time.monotonic()
         self.status: Status = status_of(installation)
         self.services: list[dict[str, Any]] = []
+        self.counted: dict[str, dict[str, Any]] = {}  # since the broker started, by service
         self.series: dict[str | None, dict[str, Any]] = {}  # of all together (None), and of the busiest
         if self.status.broker.stats is not None:
             with contextlib.suppress(ZmwsError), client_of(installation, 1.0) as client:
                 self.services = client.ask("zmws.services")
+                with contextlib.suppress(Refused):  # an older broker
+                    counted = client.ask("zmws.metrics")["services"]
+                    self.counted = {row["service"]: row for row in counted}
                 self._ask_series(client)
 
     def _ask_series(self, client: Client) -> None:
@@ -138,7 +146,8 @@ class _Look:
         heads = ["SERVICE", "WAITING", "RUNNING", "DONE/S", "FAILED/S", "OLDEST", "IDLE", "LAST MINUTE", ""]
         more = ["SCHEDULED", "WAIT 95%", "RUN 95%"]
         rows = []
-        for row in self.services:
+        shown_services = self._fitting(before)
+        for row in shown_services:
             wait, run, lately = self._lately(row["service"], plots)
             shown = [
                 *(row[name] for name in ("service", "waiting", "running")),
@@ -149,7 +158,27 @@ class _Look:
             rows.append(shown if narrow else [*shown[:7], row["scheduled"], wait, run, *shown[7:]])
         if rows:
             show_table(heads if narrow else [*heads[:7], *more, *heads[7:]], rows, ("SERVICE",))
+            if len(rows) < len(self.services):
+                echo(
+                    f"and {len(self.services) - len(rows)} less busy services: '{zmws()} services' lists all"
+                )
             echo()
+
+    def _fitting(self, before: _Look | None) -> list[dict[str, Any]]:
+        """As many services as the terminal has room for beside the rest, the busiest first if not all fit."""
+        if not sys.stdout.isatty():
+            return self.services
+        left = (
+            shutil.get_terminal_size().lines - len(self.status.processes) - 2 * len(self.status.warnings) - 10
+        )
+        if len(self.services) <= max(left, SERVICES_MIN):
+            return self.services
+
+        def busy(row: dict[str, Any]) -> tuple[float, ...]:
+            ends = sum(rate or 0.0 for rate in self._rates(row, before).values())
+            return (row["running"] + ends, row["waiting"], row["workers"])
+
+        return sorted(self.services, key=busy, reverse=True)[: max(left, SERVICES_MIN)]
 
     def _show_plots(self) -> None:
         """What was done by all services in the last ten minutes, each column some seconds."""
@@ -167,21 +196,25 @@ class _Look:
     def _lately(self, service: str, wide: int) -> tuple[str | None, str | None, str | None]:
         """How long its jobs wait and run at most, nearly, and how many ended in each second."""
         told = self.series.get(service)
-        if told is None:
-            return None, None, None
+        if told is None or told["service"] != service:
+            return None, None, None  # it has no figures of its own
         shares = [told[name]["p95"] for name in ("wait", "run")]
         wait, run = (None if one is None else duration_short(one) for one in shares)
         return wait, run, plot(_ends(told["figures"])[-60:], wide)
 
     def _rates(self, row: dict[str, Any], before: _Look | None) -> dict[str, float | None]:
-        """How many jobs ended since the look before, each second. Records that were forgotten meanwhile make
-        it less, and never less than none."""
+        """How many jobs ended since the look before, each second. Of a service without figures of its own
+        records that were forgotten meanwhile make it less, and never less than none."""
         earlier = next(
             (one for one in (before.services if before else ()) if one["service"] == row["service"]), None
         )
         if before is None or earlier is None:
             return {f"{name}_per_s": None for name in _ENDED}
         took_s = max(self.at - before.at, 0.001)
+        name = row["service"]
+        if name in self.counted and name in before.counted:
+            now, then = self.counted[name], before.counted[name]
+            return {f"{one}_per_s": max(0, now[of] - then[of]) / took_s for one, of in _COUNTED.items()}
         return {
             f"{name}_per_s": max(0, sum(row[of] - earlier[of] for of in counts)) / took_s
             for name, counts in _ENDED.items()

@@ -23,6 +23,7 @@ _REASONS = {
     "backoff": "it waited for its next attempt",
     "starting": "it was being stored and handed over",
     "unknown": "nobody knows: the broker was down, or that is too long ago",
+    "not_kept": "it is not kept: there are more services than series_services_max",
 }
 
 
@@ -35,7 +36,7 @@ def show_why(told: dict[str, Any]) -> None:
         at = f" ({until(now['at'])})" if now["at"] else ""
         show_text(plain(f"it waits now: {now['text']}{at}"))
         if now["next"]:
-            show_text(plain(f"  next: {now['next'].replace('zmws ', zmws() + ' ', 1)}"))
+            show_text(plain(f"  next: {now['next'].replace('zmws ', zmws() + ' ')}"))
     if told["ahead"] is not None:
         _show_ahead(told["ahead"])
     if told["state"] == RUNNING:

@@ -169,7 +169,9 @@ class Lease:
         asked = asked_of(fault) or {}
         asked.pop("count", None)  # a lease has `release` for what is no failure
 
-        return self._ending("fail", **encode_fault(fault), **asked)
+        told = encode_fault(fault)
+        del told["cause"]  # an older broker takes none, and one of today makes it of the traceback
+        return self._ending("fail", **told, **asked)
 
     @staticmethod
     def _unfit(value: Any, name: str) -> BadResult:

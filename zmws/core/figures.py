@@ -40,7 +40,7 @@ class Histogram:
 class Figures:
     """The counts of one service, or of all that have none of their own."""
 
-    __slots__ = (*COUNTED, "ran", "run", "wait", "workers_started")
+    __slots__ = (*COUNTED, "ran", "run", "wait", "workers_lost", "workers_started")
 
     def __init__(self) -> None:
         self.submitted = 0  # jobs accepted, stored and in memory
@@ -52,6 +52,7 @@ class Figures:
         self.attempts_failed = 0  # also of jobs that are tried again
         self.ran = 0  # attempts that have ended, in whatever way
         self.workers_started = 0  # processes of workers that were not here before
+        self.workers_lost = 0  # that went without a word: no leave, no drain
         self.wait = Histogram()  # from when a job could have started until it did
         self.run = Histogram()  # of attempts
 

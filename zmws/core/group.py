@@ -60,6 +60,13 @@ class Queue:
             return heap[0]
         return line[0] if line else None
 
+    def oldest_at(self) -> float | None:
+        """When the oldest was ready, of those that stand first in the line and in the heap; None: none is."""
+        if self.head() is None:
+            return None
+        firsts = [entries[0][3].ready_at for entries in (self._line, self._heap) if entries]
+        return min(firsts)
+
     def pop(self) -> None:
         """Take out what `head` has shown."""
         self.live -= 1
@@ -132,6 +139,11 @@ class Group:
         if first is None or (self.horizon is not None and first[:2] >= self.horizon):
             return None
         return first
+
+    def oldest_at(self) -> float | None:
+        """When its oldest job here was ready, as far as that is seen without a walk; None: none is."""
+        found = [queue.oldest_at() for queue in (self.stored, self.memory) if queue.live]
+        return min([at for at in found if at is not None], default=None)
 
     def coming(self, most: int) -> list[Job]:
         """The jobs that `next` would show one after the other, at most so many."""

@@ -226,6 +226,7 @@ class Life:
         job.worker, job.worker_ours = taker.name, taker.ours
         service.started(job, turn.now)
         assignment = Assignment(token, service.name, job, taker, turn.wall, alone=job.suspect)
+        assignment.begun = turn.now
         assignment.expected_s = service.run_time.expected_s
         self.held.assignments[token] = assignment
         return assignment

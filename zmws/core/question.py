@@ -38,10 +38,10 @@ class Question:
             return self.asks.answer(self.asked["ask"], frames, after)
         return self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
 
-    def answer_made(self, frame: bytes) -> None:
-        """200, with JSON that has been made."""
+    def answer_made(self, frame: bytes, after: Pending | None = None) -> None:
+        """200, with JSON that has been made; it leaves as soon as `after` is on disk."""
         answer = Answer(self.service, (b"200", frame), self.caller.reply_to)
-        self.turn.send(self.caller.peer, answer)
+        self.turn.send(self.caller.peer, answer, after)
 
     def refuse(self, status: int, code: str, text: str, after: Pending | None = None) -> None:
         """An ERROR; `code` is one word of docs/errors.md."""

@@ -54,6 +54,10 @@ TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may
 _Process = tuple[str, str, int | None]
 
 
+# How a session ends that has not lost its worker.
+_IN_ORDER = frozenset({"left", "drained", "registered anew"})
+
+
 class Roster:
     """The sessions by routing id and by worker id."""
 
@@ -374,6 +378,11 @@ class Roster:
     def end(self, session: Session, why: str) -> None:
         """The session is over. What it still holds has lost its worker; what was not sent to it has not."""
         self._remove(session)
+        if why not in _IN_ORDER and not session.draining:
+            for name in session.service_names:
+                service = self.held.services.get(name)
+                if service is not None:
+                    service.figures.workers_lost += 1
         for assignment in list(session.holding.values()):
             if assignment.unsent:
                 session.let_go(assignment.token)

@@ -32,8 +32,12 @@ SAMPLE_S = 1.0
 EARLY_S = 0.01  # so much, by a rounding error, a sample may come before its second is over
 SECONDS_KEPT = 600
 LATELY_MINUTES = 10
+MARK_EACH_S = 5  # starts of workers within so many seconds are one mark
 RATE_S = 60  # rates of zmws.stats are those of so many seconds
-GROUPS_LOOKED_AT = 500  # each second for the oldest job; with more groups, each ten seconds
+GROUPS_LOOKED_AT = (
+    20  # of a service each second, for its oldest job; of one with more groups, when it is its turn
+)
+GROUPS_A_SECOND = 2_000  # of those with more, all together
 USUAL_S = 86_400.0  # about so long the usual duration looks back
 _FADES = 0.5 ** (60.0 / (USUAL_S / 2))  # in a minute
 
@@ -48,10 +52,10 @@ _SUMS = len(COLUMNS) - len(GAUGES) - len(HOST_GAUGES)
 _FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
 
 Line = tuple[float, ...]  # the values of COLUMNS
-_NO_CLOCKS = (0.0,) * len(REASONS)
-_NO_COMMITS = (0.0,) * len(COMMITS)
-_NO_GAUGES = (0.0,) * len(HOST_GAUGES)
-_NOTHING_NOW = (0.0,) * (len(COLUMNS) - _SUMS)
+_NO_CLOCKS = (0,) * len(REASONS)
+_NO_COMMITS = (0,) * len(COMMITS)
+_NO_GAUGES = (0,) * len(HOST_GAUGES)
+_NOTHING_NOW = (0,) * (len(COLUMNS) - _SUMS)
 
 
 class Track:
@@ -65,8 +69,8 @@ class Track:
         # What some counts were at the end of each of the last minutes.
         self._minutes: deque[tuple[int, int, int]] = deque(maxlen=LATELY_MINUTES)
         self.workers_told = 0  # of `workers_started`, those of which there is a mark
-        self._sums: Line = (0.0,) * _SUMS  # at the last sample
-        self._minute: list[float] = [0.0] * len(COLUMNS)
+        self._sums: Line = (0,) * _SUMS  # at the last sample
+        self._minute: list[float] = [0] * len(COLUMNS)
         self._wait, self._run = [0] * BUCKETS, [0] * BUCKETS  # at the last minute; it may have counted before
         self._oldest_at: float | None = None
 
@@ -90,7 +94,8 @@ class Track:
             *commits,
         )
         before, self._sums = self._sums, sums
-        return tuple([now - then for now, then in zip(sums, before, strict=True)])
+        # A 0 that is no float is the same object everywhere.
+        return tuple([now - then or 0 for now, then in zip(sums, before, strict=True)])
 
     def clocks_since(self, clocks: Line) -> Line:
         """How the clocks went on since the last sample; they are to be counted still."""
@@ -98,10 +103,10 @@ class Track:
         return tuple([now - then for now, then in zip(clocks, before, strict=True)])
 
     def oldest_s(self, service: Service, steady: float, again: bool) -> float:
-        """Seconds that the oldest waiting job has waited. Of very many groups not each second anew."""
+        """Seconds that the oldest waiting job has waited. Of many groups as at the last look, or `again`."""
         if not service.waiting_count:
             self._oldest_at = None
-        elif again or len(service.ready) <= GROUPS_LOOKED_AT or self._oldest_at is None:
+        elif again or len(service.ready) <= GROUPS_LOOKED_AT:
             oldest_s = service.oldest_s(steady)
             self._oldest_at = None if oldest_s is None else steady - oldest_s
         return 0.0 if self._oldest_at is None else max(0.0, steady - self._oldest_at)
@@ -112,7 +117,7 @@ class Track:
         for name, value in zip(COLUMNS, self._minute, strict=True):
             if value:
                 told[name] = round(value, 6)
-        self._minute = [0.0] * len(COLUMNS)
+        self._minute = [0] * len(COLUMNS)
         self._minutes.append(self._some())
         figures = self.figures
         wait, self._wait = self._wait, list(figures.wait.counts)
@@ -129,10 +134,11 @@ class Track:
 
     def _some(self) -> tuple[int, int, int]:
         figures = self.figures
-        return figures.workers_started, figures.failed, figures.complete
+        return figures.workers_lost, figures.failed, figures.complete
 
     def lately(self) -> tuple[int, int, int]:
-        """In the last ten minutes, about: starts of workers, jobs that have failed, and that are complete."""
+        """In the last ten minutes, about: workers that went without a word, jobs that have failed, and that
+        are complete."""
         starts, failed, complete = self._some()
         then = self._minutes[0] if len(self._minutes) == LATELY_MINUTES else (0, 0, 0)
         return starts - then[0], failed - then[1], complete - then[2]
@@ -162,7 +168,7 @@ class Series:
         self._commit = [0] * BUCKETS  # at the last minute
         self.minute: int | None = None  # the one that is under way
         self._seconds = 0  # of it, as far as the broker was there
-        self._count = 0
+        self._turns: deque[str] = deque()  # services with many groups, to be looked at in turn
         self.each_second = Reminder[None](lambda _: self._on_sample())
 
     def start(self) -> None:
@@ -222,11 +228,10 @@ class Series:
         self.sampled = steady
         missing = min(SECONDS_KEPT, self.second - before - 1)
         self._seconds += 1 + missing
-        self._count += 1
-        again = self._count % 10 == 0
+        again = self._whose_turn()
         waiting = running = 0
         oldest = 0.0
-        sums = [0.0] * _SUMS
+        sums: list[float] = [0] * _SUMS
         tracks = self.tracks
         for service in self.held.services.values():
             if service.clocks is None:
@@ -234,7 +239,7 @@ class Series:
                 running += len(service.running)
                 continue
             track = tracks.get(service.name) or self.track_of(service)
-            line = self._line(track, service, steady, again)
+            line = self._line(track, service, steady, service.name in again)
             self._put(track, line, missing)
             for index in range(_SUMS):
                 sums[index] += line[index]
@@ -259,6 +264,24 @@ class Series:
         self._put(self.all, together, missing)
         if self.second // 60 * 60 != self.minute:
             self._write(self.minute)
+        if self.second % MARK_EACH_S == 0:
+            self._mark_workers()
+
+    def _whose_turn(self) -> set[str]:
+        """Services with many groups whose oldest job is looked for now: to walk all groups of all of them
+        each second would hold the loop up."""
+        services, turns = self.held.services, self._turns
+        if not turns:
+            turns.extend([one.name for one in services.values() if len(one.ready) > GROUPS_LOOKED_AT])
+        found: set[str] = set()
+        left = GROUPS_A_SECOND
+        while turns and left > 0:
+            name = turns.popleft()
+            service = services.get(name)
+            if service is not None:
+                found.add(name)
+                left -= len(service.ready)
+        return found
 
     def _line(self, track: Track, service: Service, steady: float, again: bool) -> Line:
         clocks = service.clocks
@@ -282,6 +305,7 @@ class Series:
         self.sample()
         if self.minute is not None:
             self._write(self.minute)
+        self._mark_workers()
 
     def _write(self, minute: int) -> None:
         turn, limits = self.turn, self.turn.limits
@@ -310,7 +334,6 @@ class Series:
         figures.append((ALL, told))  # also if nothing was: there was a broker
         keep_from = turn.steady - limits.series_minutes_keep_s, turn.steady - limits.series_hours_keep_s
         turn.write_for(WriteSeries(minute, figures, *keep_from, size=300 * len(figures)), None)
-        self._mark_workers()
 
     # ------------------------------------------------------------ marks
 
@@ -321,7 +344,7 @@ class Series:
         return write
 
     def _mark_workers(self) -> None:
-        """Processes of workers that were started in the minute: one mark a service."""
+        """Processes of workers that were started lately: one mark a service."""
         for name, track in (*self.tracks.items(), (OTHER, self.other)):
             count = track.figures.workers_started - track.workers_told
             track.workers_told += count
@@ -331,8 +354,15 @@ class Series:
 
     # ------------------------------------------------------------ what is asked
 
+    def usual_of(self, track: Track, name: str) -> list[float]:
+        """How often how long, as of a track; of all together their sum."""
+        if track is not self.all:
+            return track.usual(name)
+        tracks = (self.other, *self.tracks.values())
+        return [sum(counts) for counts in zip(*(one.usual(name) for one in tracks), strict=True)]
+
     def oldest_s(self, service: Service) -> float | None:
-        """Seconds that its oldest job has waited; None: none waits. Of very many groups as sampled lately."""
+        """Seconds that its oldest job has waited; None: none waits. Of many groups as sampled lately."""
         if len(service.ready) <= GROUPS_LOOKED_AT or service.clocks is None:
             return service.oldest_s(self.turn.steady)
         return self.track_of(service).oldest_s(service, self.turn.steady, again=False)

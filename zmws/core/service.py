@@ -238,10 +238,11 @@ class Service:
         return chain(self.parked.values(), queued)
 
     def oldest_s(self, steady: float) -> float | None:
-        """Seconds that the job at the head of a group has waited longest, None if none waits."""
-        heads = [entry[3].ready_at for group in self.ready.values() if (entry := group.next()) is not None]
-        heads += [job.ready_at for job in self.parked.values()]
-        return max(0.0, steady - min(heads)) if heads else None
+        """Seconds that the oldest of the first jobs of its groups has waited, of those that come in their
+        order and of those that go before them; None if none waits."""
+        found = [at for group in self.ready.values() if (at := group.oldest_at()) is not None]
+        found += [job.ready_at for job in self.parked.values()]
+        return max(0.0, steady - min(found)) if found else None
 
     def knows_group(self, group: str | None) -> bool:
         """Whether jobs of this group wait already."""

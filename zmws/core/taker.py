@@ -32,7 +32,7 @@ class Assignment:
     given: float = 0.0  # when it was given, or named by who has it
     unsent: bool = False  # it may run only once: its REQUEST leaves when the start is on disk
     ahead: bool = False  # it was sent ahead: there are older ones for all slots
-    begun: float | None = None  # when a FINAL has moved it up, if it was sent ahead
+    begun: float | None = None  # when it was dispatched, or moved up by a FINAL; None: by an earlier life
     expected_s: float | None = None  # how long it will run, by experience
     ttr_s: float = 0.0
     name_by: float | None = None  # a worker of ours that heard of it has named it by then; None: it has

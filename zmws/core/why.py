@@ -8,6 +8,7 @@ Rule 2: the seconds add up to the time from its creation to its last start, or t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ from zmws.core.session import Session
 from zmws.core.states import SCHEDULED, WAITING
 
 SCHEDULED_UNTIL, BACKOFF, STARTING, UNKNOWN = "scheduled", "backoff", "starting", "unknown"
+NOT_KEPT = "not_kept"  # the service has no clocks of its own
+FORGOTTEN = "forgotten"  # a time of which the states are kept no more
 
 
 class Span(NamedTuple):
@@ -53,6 +56,8 @@ def waits_of(job: Job, now: float, ahead: float) -> list[Wait]:
     waits = []
     states = [(at - ahead, state, attempt) for _, at, state, attempt in job.states]
     ends = [at for at, *_ in states[1:]] + [now]
+    if job.states and job.states[0][0] > 1 and states[0][0] > job.created_at - ahead:
+        waits.append(Wait(FORGOTTEN, job.created_at - ahead, states[0][0], 0))
     for (since, state, attempt), until in zip(states, ends, strict=True):
         if state in (WAITING, SCHEDULED) and until > since:
             waits.append(Wait(state, since, until, attempt))
@@ -62,13 +67,19 @@ def waits_of(job: Job, now: float, ahead: float) -> list[Wait]:
 def seconds_of(waits: Iterable[Wait], spans: list[Span]) -> dict[str, float]:
     """How long it waited for each reason; `spans` in the order of time, without overlaps."""
     told: dict[str, float] = {}
+    ends = [span.until for span in spans]
     for wait in waits:
         if wait.state == SCHEDULED:
             reason = BACKOFF if wait.attempt else SCHEDULED_UNTIL
             told[reason] = told.get(reason, 0.0) + wait.until - wait.since
             continue
+        if wait.state == FORGOTTEN:
+            told[UNKNOWN] = told.get(UNKNOWN, 0.0) + wait.until - wait.since
+            continue
         known = explained = 0.0
-        for span in spans:
+        for span in spans[bisect_right(ends, wait.since) :]:
+            if span.since >= wait.until:
+                break
             overlap = min(wait.until, span.until) - max(wait.since, span.since)
             if overlap <= 0:
                 continue
@@ -99,11 +110,12 @@ def why_it_waits(job: Job, service: Service, reason: int, lead: float) -> dict[s
     if job.id in service.parked:
         reason = SUSPECT
     name = REASONS[reason] if reason >= 0 else STARTING
-    text, advice = _in_words(service, reason)
+    text, advice = in_words(service, reason)
     return {"reason": name, "text": text, "next": advice, "at": None}
 
 
-def _in_words(service: Service, reason: int) -> tuple[str, str | None]:
+def in_words(service: Service, reason: int) -> tuple[str, str | None]:
+    """Why jobs of a service wait, and what would change that."""
     name = service.name
     if reason == PAUSED:
         return f"{name} is paused", f"zmws resume {name}"
@@ -111,7 +123,7 @@ def _in_words(service: Service, reason: int) -> tuple[str, str | None]:
         return f"no worker of {name} is connected", "start one: zmws start --workers, or zmws worker FILE"
     if reason == MAX_RUNNING:
         limit = service.options.max_running
-        text = f"{len(service.running)} jobs of {name} run, and max_running is {limit}"
+        text = f"max_running of {name} is {limit}, and {len(service.running)} of its jobs run"
         return text, f"zmws limit {name} --max-running N"
     if reason == RATE:
         text = f"{name} may start {service.options.rate:g} jobs a second (rate)"

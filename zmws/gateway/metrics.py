@@ -147,6 +147,8 @@ def _counted(counted: Mapping[str, Any]) -> Iterator[str]:
         "Processes of workers that were started.",
         of("workers_started"),
     )
+    lost = of("workers_lost")
+    yield from _family("zmws_workers_lost_total", "counter", "Workers that went without a word.", lost)
     for name, text in (("wait", "How long jobs waited for a worker."), ("run", "How long attempts ran.")):
         told = [({"service": row["service"]}, row[name]) for row in rows]
         yield from _histogram(f"zmws_job_{name}_seconds", text, bounds, told)

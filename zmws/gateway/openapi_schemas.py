@@ -103,6 +103,7 @@ _REPORT_TEXTS = {
     "error": "fail: a text for people",
     "type": "fail: the kind of exception",
     "traceback": "fail: where it came from",
+    "cause": "fail: why, in words that are the same each time: {type, message, frame}",
     "retry": "fail: false: not to be tried again",
     "delay": "fail: seconds until the next try",
     "ask": "an id of the asker's own for this report: a repeat under it gets the first answer",

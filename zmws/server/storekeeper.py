@@ -172,5 +172,5 @@ class Storekeeper:
             self._reports.append(report)
             bell.send(b"")
             if rest:
-                time.sleep(min(REST_S_MAX, rest * (time.thread_time() - began)))
+                time.sleep(min(REST_S_MAX, max(0.0, rest * (time.thread_time() - began))))
         bell.close()

@@ -105,7 +105,7 @@ _BROKER = {
     "unknown_service_ttl": _seconds("on `mdp` a job of an unknown service waits this long"),
     "memory_keep": _seconds('results of jobs of durability "memory" are kept this long'),
     "memory_keep_bytes_max": _bytes("and at most so much of them"),
-    "series_services_max": _count("services with figures of their own; the rest counts as `other`"),
+    "series_services_max": _count("services with figures of their own; the rest counts as `other`", 1, 2_000),
     "series_minutes_keep": _seconds("figures are kept by the minute for so long"),
     "series_hours_keep": _seconds("and by the hour, as marks are"),
     "history_max": _count("ended jobs that SERVER-HIST lists"),

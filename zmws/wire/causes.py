@@ -19,12 +19,16 @@ _TRACE_LOOKED_AT = 20_000  # of a traceback: its end
 _FOLDER_MAX, _LINE_MAX, _FUNCTION_MAX = 60, 7, 48  # of a frame, together WORD_MAX
 _LINE = re.compile(r":\d+ in ")
 
-# What is masked, in this order: quoted texts, to the end where that is missing; ids in hexadecimal; numbers.
+# What is masked, in this order: quoted texts, to the end where that is missing; addresses of
+# people; ids; numbers.
 # A quote after a letter is an apostrophe or an end, but for Python's b'...'.
 _MASKS = (
     (re.compile(r"(?<![\w#])[bBrRuU]{0,2}(?:'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$))"), "'…'"),
+    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "#"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "#"),
     (re.compile(r"\b(?:0x)?(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{6,}\b"), "#"),
+    # Any other id: long, with letters and digits in it.
+    (re.compile(r"\b(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{12,}\b"), "#"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "#"),
 )
 # A frame of the author's own in a traceback of a worker of ours, which marks them with `>`.
@@ -42,6 +46,8 @@ class FailureCause(NamedTuple):
     def key(self, service: str) -> str:
         """The same for the same cause of the same service, though the line has moved."""
         frame = _LINE.sub(" in ", self.frame or "")
+        folder, _, rest = frame.partition("/")  # of a release, perhaps, which has its number
+        frame = f"{re.sub(r'[0-9]+', '#', folder)}/{rest}" if rest else frame
         text = "\0".join((service, self.type or "", self.message, frame))
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 

@@ -390,7 +390,8 @@ def test_a_job_that_waits_is_told_how_many_are_before_it() -> None:
 
 
 def test_more_than_are_counted_are_told_as_so_many_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zmws.core.desk.insight.AHEAD_MAX", 2)
+    for module in ("insight", "why_page"):
+        monkeypatch.setattr(f"zmws.core.desk.{module}.AHEAD_MAX", 2)
     scene = Scene()
     for n in range(4):
         scene.submit(f"j{n}")

@@ -70,13 +70,24 @@ def test_an_oldest_job_that_gets_older_and_older_is_told() -> None:
 
 
 @pytest.mark.parametrize("starts", [warnings.FLAPS - 1, warnings.FLAPS + 1])
-def test_workers_that_start_again_and_again_are_told(starts: int) -> None:
+def test_workers_that_die_again_and_again_are_told(starts: int) -> None:
     scene = Scene()
-    scene.pass_time(scene.limits.reattach_grace + 1)
     for n in range(starts):
         scene.ready(f"W{n}", id=f"w{n}")
-        scene.work(f"W{n}", b"\x06")
+        scene.pass_time(100)  # it says nothing any more
     assert ("flapping" in told(scene)) is (starts > warnings.FLAPS)
+
+
+def test_workers_that_leave_and_are_drained_do_not_flap() -> None:
+    scene = Scene()
+    for n in range(3 * warnings.FLAPS):
+        scene.ready(f"W{n}", id=f"w{n}")
+        if n % 2:
+            scene.ask("zmws.drain", worker=f"w{n}")
+            scene.pass_time(20)
+        else:
+            scene.work(f"W{n}", b"\x06")
+    assert "flapping" not in told(scene)
 
 
 def test_a_service_most_of_whose_jobs_fail_is_told_and_the_one_beside_it_is_not() -> None:
@@ -130,12 +141,22 @@ def test_a_disk_that_will_be_full_is_told_by_its_rate() -> None:
         host.free_bytes = free - n * 100_000  # 9 GB at 100 kB/s: 25 hours
         scene.pass_time(1)
     row = told(scene)["disk_filling"]
-    assert "full in about 25.0 hours" in row["text"] and "keep" in row["next"]
+    assert "full in about 25" in row["text"] and "keep" in row["next"]
     host.store_is_full = True
     assert "disk_filling" not in told(scene), "it is"
     host.store_is_full, host.free_bytes = False, 2 * free
     scene.pass_time(1)
     assert "disk_filling" not in told(scene), "there is more room than before"
+
+
+def test_one_large_file_fills_no_disk() -> None:
+    scene = Scene()
+    host = scene.core.host
+    host.free_bytes_min = 1_000_000
+    for n in range(warnings.DISK_LOOK_S + 10):
+        host.free_bytes = 10_000_000_000 if n < 200 else 1_000_000_000
+        scene.pass_time(1)
+    assert "disk_filling" not in told(scene)
 
 
 def test_of_very_many_of_a_kind_some_are_told_and_the_rest_is_counted() -> None:

@@ -96,7 +96,7 @@ def test_a_terminal_is_asked_before_many_are_cancelled(
         while b"[y/N]" not in shown:
             assert select.select([master], [], [], 20)[0]
             shown += os.read(master, 4096)
-        assert b"cancel all jobs of '--service ECHO'?" in shown
+        assert b"cancel 1 job of '--service ECHO'?" in shown
         os.write(master, answer)
         assert process.wait(20) == code
         os.close(master)

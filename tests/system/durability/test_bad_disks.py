@@ -142,7 +142,7 @@ def test_a_locked_file_holds_up_commits_and_nothing_else(broker: BrokerProcess, 
             why = f"another program (process {os.getpid()}) has locked the file"
             assert client.stats()["store_waits_for"] == why
             told = run("status", "-c", str(tmp_path / "etc" / "zmws.toml"), cwd=tmp_path)
-            assert f"commits wait: {why}" in told.out, told.out
+            assert f"commits wait: {why}" in told.err, told
             ended = run(
                 *("submit", SERVICE, "--wait", "--timeout", "4", "-c", str(tmp_path / "etc" / "zmws.toml")),
                 cwd=tmp_path,

@@ -38,6 +38,7 @@ from zmws.core.watchers import Waiters, Watch, Watchers
 from zmws.core.writes import (
     FOR_PEOPLE,
     Read,
+    ReadAhead,
     ReadJob,
     ReadMatching,
     Rows,
@@ -237,7 +238,8 @@ class Desk:
         if isinstance(read, ReadJob):
             self._insight.job_loaded(inquiry, rows)
         else:
-            self._insight.why_loaded(inquiry, rows)
+            assert isinstance(read, ReadAhead), read
+            self._insight.why_loaded(inquiry, read, rows)
 
     def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
         if read.render is not None:

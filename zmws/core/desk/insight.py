@@ -6,33 +6,32 @@ Rule: what is older than memory is read beside the writes, as lists are, and bou
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from zmws.core.desk.lists import Lists
-from zmws.core.desk.series_page import NAMES, SeriesPage, by_time
+from zmws.core.desk.series_page import NAMES, SeriesPage
+from zmws.core.desk.why_page import AHEAD_MAX, Figured, WhyPage
 from zmws.core.dispatch import why_waits
 from zmws.core.figures import BOUNDS_S, COUNTED, OTHER, Figures
 from zmws.core.held import Held
 from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
 from zmws.core.question import Question, known_service
-from zmws.core.reasons import REASONS
-from zmws.core.series import ALL, CLOCKS, COLUMNS, GAUGES, SECONDS_KEPT, TIMES, Line, Series, Track
+from zmws.core.series import GAUGES, SECONDS_KEPT, TIMES, Series, Track
 from zmws.core.service import Service
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
 from zmws.core.turn import Turn
-from zmws.core.why import Span, seconds_of, waits_of, why_it_waits
-from zmws.core.writes import Cause, ReadAhead, ReadCauses, ReadJob, ReadSeries, Rows, job_of
+from zmws.core.why import waits_of, why_it_waits
+from zmws.core.writes import Cause, ReadAhead, ReadCauses, ReadJob, ReadSeries, Rows, job_of, rendered
 
 STEPS = {"second": 1, "minute": 60, "hour": 3600}
 POINTS_MAX = 3_000  # of one answer
 POINTS = {"second": SECONDS_KEPT, "minute": 1_440, "hour": 2_160}  # where nothing is asked for
-AHEAD_MAX = 10_000  # jobs before another are counted up to here
 FAILURE_HOURS = 24
+PROGRESS_MIN = 0.01  # less than that says nothing of the end
 
 
 @dataclass(slots=True)
@@ -59,6 +58,9 @@ class Insight:
         asked = question.asked
         if "service" in asked and known_service(self._held, question) is None:
             return
+        if not asked["text"].strip():
+            question.refuse(400, "bad_request", "'text' must say what happened")
+            return
         write = self._series.mark("mark", asked["text"], asked.get("service"), asked.get("by"))
         question.answer(
             200, {"at": iso(write.at + self._turn.lead), "text": write.text, "service": write.service}, write
@@ -68,8 +70,12 @@ class Insight:
         """zmws.series: the figures of a service, or of all together, in steps of time."""
         asked, turn = question.asked, self._turn
         name = asked.get("service")
-        if name not in (None, OTHER) and known_service(self._held, question) is None:
-            return None
+        if name not in (None, OTHER):
+            service = known_service(self._held, question)
+            if service is None:
+                return None
+            if service.clocks is None:
+                name = OTHER  # it has no figures of its own: the answer says so
         wanted = _wanted(asked.get("figures"), name is None)
         if isinstance(wanted, str):
             return question.refuse(400, "bad_request", wanted)
@@ -88,7 +94,7 @@ class Insight:
         until = before if "before" in asked else turn.steady + 1  # marks that were made just now, too
         track = self._track(name)
         lines = list(track.lines) if step == 1 else []
-        usual = {one: track.usual(one) for one in ("wait", "run")} if name is not None else {}
+        usual = {one: self._series.usual_of(track, one) for one in ("wait", "run")} if step == 1 else {}
         page = SeriesPage(
             *(name, step, since if given else None, before, points, wanted, turn.lead, lines),
             *(self._series.second - len(lines), usual),
@@ -162,97 +168,56 @@ class Insight:
         return self._read_on(inquiry)
 
     def _read_on(self, inquiry: Inquiry) -> None:
-        job, turn = inquiry.job, self._turn
+        job, turn, held = inquiry.job, self._turn, self._held
         assert job is not None, inquiry
-        since = job.created_at - (turn.wall - turn.steady) - 60.0
-        since = max(since, turn.steady - turn.limits.series_minutes_keep_s)
-        key = (job.rank, job.number) if job.state == WAITING and job.kind == STORED else None
-        read = ReadAhead(inquiry, job.service, job.group, key, since, AHEAD_MAX)
-        self._lists.read(inquiry.question, read)
-
-    def why_loaded(self, inquiry: Inquiry, rows: Rows) -> None:
-        """How many are before it, and the figures of its time, have been read."""
-        turn, held, question = self._turn, self._held, inquiry.question
-        assert inquiry.job is not None, inquiry
-        job = held.find(inquiry.job.id) or inquiry.job
         # Who looks makes none: it may be known no more, while its last memory jobs are kept.
         service = held.services.get(job.service) or Service(job.service)
-        lead, steady = turn.lead, turn.steady
-        until = steady if job.ended_at is None else steady - (turn.wall - job.ended_at)
-        waits = waits_of(job, until, turn.wall - steady)
-        seconds = seconds_of(waits, self._spans(service, rows))
+        ahead_of_steady = turn.wall - turn.steady
+        until = turn.steady if job.ended_at is None else job.ended_at - ahead_of_steady
+        waits = waits_of(job, until, ahead_of_steady)
+        ran_s: float | None = None
+        if job.state == RUNNING and job.started_at is not None:
+            assignment = held.assignment_of(job)
+            begun = None if assignment is None else assignment.begun
+            ran_s = max(0.0, turn.wall - job.started_at if begun is None else turn.now - begun)
         now: dict[str, Any] | None = None
-        ahead: dict[str, Any] | None = None
         if job.state in (WAITING, SCHEDULED):
-            now = why_it_waits(job, service, why_waits(service, turn.now), lead)
-        if job.state == WAITING:
-            count = rows.next or 0
-            groups = len(service.ready) - (job.group in service.ready)
-            ahead = {"jobs": count, "at_least": count >= AHEAD_MAX, "groups": groups}
+            now = why_it_waits(job, service, why_waits(service, turn.now), turn.lead)
+        counted = job.state == WAITING and job.kind == STORED
         usual = self._series.usual(service)
-        ran_s = (
-            None if job.started_at is None or job.state != RUNNING else max(0.0, turn.wall - job.started_at)
-        )
-        question.answer(
-            200,
-            {
-                "id": job.id,
-                "service": job.service,
-                "state": job.state,
-                "attempt": job.attempt,
-                "now": now,
-                "ahead": ahead,
-                "waited_s": round(sum(wait.until - wait.since for wait in waits), 3),
-                "reasons": [
-                    {"reason": name, "seconds": round(value, 3)}
-                    for name, value in sorted(seconds.items(), key=lambda one: -one[1])
-                ],
-                "running_s": None if ran_s is None else round(ran_s, 3),
-                "progress": job.progress,
-                "usual": usual,
-                **_expected_end(job, ran_s, usual),
-            },
-        )
+        told = {
+            "id": job.id,
+            "service": job.service,
+            "state": job.state,
+            "attempt": job.attempt,
+            "now": now,
+            "ahead": {"groups": len(service.ready) - (job.group in service.ready)} if counted else None,
+            "waited_s": round(sum(wait.until - wait.since for wait in waits), 3),
+            "running_s": None if ran_s is None else round(ran_s, 3),
+            "progress": job.progress,
+            "usual": usual,
+            **_expected_end(job, ran_s, usual, turn.wall),
+        }
+        page = WhyPage(told, waits, service.name, self._figured(service), counted)
+        since = max(job.created_at - ahead_of_steady - 60.0, turn.steady - turn.limits.series_minutes_keep_s)
+        key = (job.rank, job.number) if counted else None
+        read = ReadAhead(inquiry, job.service, job.group, key, since, AHEAD_MAX, render=page.render)
+        self._lists.read(inquiry.question, read)
 
-    def _spans(self, service: Service, rows: Rows) -> list[Span]:
-        """How the clocks of a service went on, as far back as there are figures."""
+    def why_loaded(self, inquiry: Inquiry, read: ReadAhead, rows: Rows) -> None:
+        """How many are before it, and the figures of its time, have been read."""
+        assert inquiry.job is not None, inquiry
+        job = self._held.stored.get(inquiry.job.id)
+        # What it says of the job may be on its way to the store.
+        inquiry.question.answer_made(rendered(read, rows), None if job is None else job.last_write)
+
+    def _figured(self, service: Service) -> Figured | None:
         series, turn = self._series, self._turn
         if service.clocks is None:
-            return []
+            return None
         track = series.track_of(service)
-        lines = list(track.lines)
-        first = series.sampled - len(lines)
-        spans = []
-        there = {at: figures.get("seconds", 60) for at, name, figures in rows.series if name == ALL}
-        for at, figures in sorted(by_time(rows, service.name).items()):
-            if at < first:
-                clocks = [float(figures.get(name, 0.0)) for name in CLOCKS]
-                if first < at + 60 and at != series.minute:
-                    clocks = _less(clocks, lines[: math.ceil(at + 60 - first)])
-                until = min(at + 60.0, first)
-                known_s = there.get(at, 60) - (0.0 if at == series.minute else at + 60 - until)
-                spans.append(Span(at, until, tuple(clocks), min(until - at, max(0.0, known_s))))
-        since = first
-        for n, line in enumerate(lines, 1):
-            if line is not None:
-                clocks_then = line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]
-                spans.append(Span(since, first + n, clocks_then, first + n - since))
-                since = first + n
-        now = track.clocks_since(service.clocks.shown(turn.steady))
-        spans.append(Span(series.sampled, turn.steady, now, turn.steady - series.sampled))
-        return spans
-
-
-_FIRST_CLOCK = COLUMNS.index(CLOCKS[0])
-
-
-def _less(clocks: list[float], lines: list[Line | None]) -> list[float]:
-    """What a minute has of the clocks beside the seconds of it that memory has."""
-    for line in lines:
-        if line is not None:
-            for index, seconds in enumerate(line[_FIRST_CLOCK : _FIRST_CLOCK + len(REASONS)]):
-                clocks[index] = max(0.0, clocks[index] - seconds)
-    return clocks
+        since = track.clocks_since(service.clocks.shown(turn.steady))
+        return Figured(list(track.lines), series.sampled, since, turn.steady, series.minute)
 
 
 def _up(time: float, step: int) -> int:
@@ -265,6 +230,7 @@ def _counted(name: str, figures: Figures) -> dict[str, Any]:
         "service": name,
         **dict(zip(COUNTED, figures.counts(), strict=True)),
         "workers_started": figures.workers_started,
+        "workers_lost": figures.workers_lost,
         **{which: {"counts": one.counts, "sum_s": round(one.sum_s, 6)} for which, one in histograms.items()},
     }
 
@@ -312,16 +278,23 @@ def _cause_shown(cause: Cause, hour: int) -> dict[str, Any]:
     }
 
 
-def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None) -> dict[str, Any]:
-    """When a running job will have ended: by its progress, else by how long such a job runs usually."""
-    left_s: float | None = None
-    by: str | None = None
-    # An attempt before may have said more.
-    own = job.progress_at is not None and job.started_at is not None and job.progress_at >= job.started_at
-    if ran_s is not None and job.progress and own:
-        left_s, by = ran_s * (1 - job.progress) / job.progress, "progress"
-    elif ran_s is not None and usual is not None and usual["run"]["p50"] is not None:
-        left_s, by = usual["run"]["p50"] - ran_s, "usual"
-    if left_s is None:
-        return {"left_s": None, "left_by": None}
-    return {"left_s": round(max(0.0, left_s), 3), "left_by": by}
+def _expected_end(job: Job, ran_s: float | None, usual: dict[str, Any] | None, wall: float) -> dict[str, Any]:
+    """When a running job will have ended: by its progress, if that tells something and was not wrong so far;
+    else by how long such a job runs usually."""
+    left_s = _by_progress(job, wall) if ran_s is not None else None
+    if left_s is not None:
+        return {"left_s": round(left_s, 3), "left_by": "progress"}
+    if ran_s is not None and usual is not None and usual["run"]["p50"] is not None:
+        return {"left_s": round(max(0.0, usual["run"]["p50"] - ran_s), 3), "left_by": "usual"}
+    return {"left_s": None, "left_by": None}
+
+
+def _by_progress(job: Job, wall: float) -> float | None:
+    """Seconds that are left, at the pace it had when it said how far it is; None: that tells nothing."""
+    done, at, since = job.progress, job.progress_at, job.started_at
+    if done is None or at is None or since is None or done < PROGRESS_MIN or at < since:
+        return None
+    if done >= 1.0:
+        return 0.0
+    left_s = (at - since) * (1 - done) / done - (wall - at)
+    return left_s if left_s > 0 else None

@@ -109,6 +109,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "error": _TEXT,
         "type": _TEXT,
         "traceback": _TEXT,
+        "cause": _VALUE,
         "retry": Row("flag", default=True),
         "delay": Row("seconds"),
         **_ASK,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from zmws.core.dispatch import why_waits
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.question import Question
@@ -17,14 +19,16 @@ from zmws.core.roster import Roster
 from zmws.core.series import COLUMNS, SECONDS_KEPT, Series, Track
 from zmws.core.service import Service
 from zmws.core.turn import Turn
+from zmws.core.why import in_words
 
 WARNINGS_MAX = 50  # of one kind
 NO_WORKER_S = 5.0  # a job that has waited for so long without a worker of its service
 OLD_S = 60.0  # an oldest job that is younger is no matter
 GROWING_S = 120  # and has to have grown for so long, by half of that time at least
 DISK_H = 48.0  # a disk that will be full sooner
+DISK_PARTS = 5  # of the last ten minutes, in each of which it has to have lost room
 DISK_LOOK_S = 300  # by its rate over so long, at least
-FLAPS = 5  # starts of workers of a service within ten minutes, beside one for each that is there
+FLAPS = 5  # workers of a service that went without a word within ten minutes, and others were started
 FAILING_MIN = 10  # ends within ten minutes, of which half or more have failed
 
 
@@ -99,7 +103,10 @@ class Warnings:
         free = [line[_FREE] for line in self._series.all.lines if line is not None and line[_FREE]]
         if len(free) < DISK_LOOK_S:
             return None
-        lost_s = (free[0] - free[-1]) / len(free)
+        # One large file makes a step: a disk fills where each part of that time has less room than the last.
+        part = len(free) // DISK_PARTS
+        ends = [free[n * part] for n in range(DISK_PARTS)] + [free[-1]]
+        lost_s = min(then - now for then, now in pairwise(ends)) / part
         left = free[-1] - self._host.free_bytes_min
         return max(0.0, left) / lost_s / 3600 if lost_s > 0 else None
 
@@ -123,16 +130,15 @@ class Warnings:
                 advice = "start one: zmws start --workers, or zmws worker FILE"
                 yield _Warning("no_worker", f"{name} has no worker, and {count}", advice, name)
         elif track is not None and (grown_s := _growing(track)) is not None:
-            text = f"the oldest job of {name} has waited {oldest_s:.0f} s, {grown_s:.0f} s more than"
-            yield _Warning(
-                "growing", f"{text} a few minutes ago", f"more workers or slots; zmws top shows {name}", name
-            )
+            text = f"the oldest job of {name} has waited {oldest_s or 0:.0f} s, {grown_s:.0f} s more than"
+            why, next_step = in_words(service, why_waits(service, self._turn.now))
+            yield _Warning("growing", f"{text} a few minutes ago: {why}", next_step, name)
 
     def _going_wrong(self, service: Service, track: Track) -> Iterator[_Warning]:
         starts, failed, complete = track.lately()
-        if starts >= FLAPS + len(service.ring.workers):
-            text = f"workers of {service.name} were started {starts} times within ten minutes"
-            advice = "zmws status says how they ended, zmws logs NAME why"
+        if starts >= FLAPS:
+            text = f"workers of {service.name} had to be started again {starts} times within ten minutes"
+            advice = "zmws logs NAME says why they end, zmws status how"
             yield _Warning("flapping", text, advice, service.name)
         if failed + complete >= FAILING_MIN and failed >= complete:
             text = f"{failed} of the last {failed + complete} jobs of {service.name} have failed"
@@ -149,7 +155,7 @@ class Warnings:
             held = held or next((one.job_id for one in session.holding.values()), None)
             text = f"worker {session.id} of {', '.join(session.service_names[:5])} {_ODD[state]}"
             text += f", with job {held}" if held else ""
-            advice = f"zmws job stack {held} shows where it is" if held else None
+            advice = f"zmws job stack {held} shows where it is" if held and state == "hung" else None
             yield _Warning(f"worker_{state}", text, advice, session.service_names[0], session.id, held)
 
 

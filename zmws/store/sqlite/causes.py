@@ -2,13 +2,16 @@
 
 Rule 1: a job is noted for its cause from the commit of its end until it waits again or is forgotten: the
         counts are those of the jobs that there are.
-Rule 2: past `causes_max` causes what is new counts for its service as one without words.
+Rule 2: past `causes_max` causes the one that came last longest ago, and for which no job is failed any more,
+        makes way for a new one; where there is none, what is new counts for its service as one without words.
+        A tenth of them is kept for services that have few: one that fails in ever new ways hides no other.
 Rule 3: a cause for which no job is failed any more is kept as long as a failed job would be.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +23,7 @@ from zmws.core.writes import Cause
 from zmws.wire.causes import FailureCause, cause_of
 
 HOURS_KEPT = 24
+KEPT_FREE = 10  # of so many places for causes one
 _OTHERS = FailureCause(None, "other causes: there are more than causes_max", None)
 
 
@@ -41,12 +45,13 @@ class Causes:
         self._many = connection.executemany
         self._queries = queries
         self._max = causes_max
-        self._known = {cause for (cause,) in self._execute(queries["known_causes"]).fetchall()}
+        self._known: dict[str, str] = dict(self._execute(queries["known_causes"]).fetchall())  # its service
+        self._of_service = Counter(self._known.values())
         # Of the transaction under way: what is not counted yet, and which causes came and went.
         self._failed: list[_Failure] = []
         self._less: list[str] = []
         self._added: list[str] = []
-        self._new: dict[str, None] = {}
+        self._new: dict[str, str] = {}
         self._gone: dict[str, None] = {}
 
     def begin(self) -> None:
@@ -56,12 +61,12 @@ class Causes:
         self._failed, self._less, self._added = [], [], []
         self._new, self._gone = {}, {}
 
-    def so_far(self) -> tuple[dict[str, None], dict[str, None]]:
+    def so_far(self) -> tuple[dict[str, str], dict[str, None]]:
         """A unit begins: count what there is, outside of it. To go back to, if the unit is undone."""
         self.write()
         return self._new.copy(), self._gone.copy()
 
-    def back_to(self, so_far: tuple[dict[str, None], dict[str, None]]) -> None:
+    def back_to(self, so_far: tuple[dict[str, str], dict[str, None]]) -> None:
         """What came after that did not happen, and what of it was counted is undone."""
         self._failed, self._less, self._added = [], [], []
         self._new, self._gone = so_far
@@ -70,14 +75,27 @@ class Causes:
         """A job has failed: the key of its cause, which its record is to have."""
         why = cause_of(error)
         cause = why.key(service)
-        if not self._knows(cause) and len(self._known) - len(self._gone) + len(self._new) >= self._max:
+        if not self._knows(cause) and not self._has_room(service):
             why = _OTHERS
             cause = why.key(service)
         if not self._knows(cause):
-            self._new[cause] = None
+            self._new[cause] = service
         self._failed.append(_Failure(cause, service, why, at, job_id))
         self._added.append(job_id)
         return cause
+
+    def _has_room(self, service: str) -> bool:
+        """Whether a new cause of this service is told apart; one that is needed no more makes way for it."""
+        gone = [self._known[cause] for cause in self._gone]
+        mine = self._of_service[service] - gone.count(service) + [*self._new.values()].count(service)
+        kept_free = self._max // KEPT_FREE
+        most = self._max if mine < kept_free else self._max - kept_free
+        if len(self._known) - len(gone) + len(self._new) < most:
+            return True
+        self.write()
+        found = self._execute(self._queries["old_causes"], (math.inf, 1)).fetchall()
+        self._forget(found)
+        return bool(found)
 
     def no_longer(self, cause: str | None, number: int) -> None:
         """A job that was failed for this waits again, or is forgotten."""
@@ -114,18 +132,23 @@ class Causes:
 
     def committed(self) -> None:
         """The transaction is on disk."""
-        self._known.difference_update(self._gone)
+        for cause in self._gone:
+            self._of_service[self._known.pop(cause)] -= 1
         self._known.update(self._new)
+        self._of_service.update(self._new.values())
 
     def forget_old(self, at: float, limit: int) -> None:
         """Forget causes for which no job is failed any more, and was none for long."""
         self.write()
         found = self._execute(self._queries["old_causes"], (at - KEEP_S[FAILED], limit)).fetchall()
-        self._many(self._queries["forget_cause"], found)
-        for (cause,) in found:
+        self._forget(found)
+
+    def _forget(self, found: Sequence[tuple[str, str]]) -> None:
+        self._many(self._queries["forget_cause"], [(cause,) for cause, _ in found])
+        for cause, _ in found:
             if cause in self._new:
                 del self._new[cause]
-            else:
+            if cause in self._known:
                 self._gone[cause] = None
 
     def _knows(self, cause: str) -> bool:

@@ -26,6 +26,7 @@ FIRST_ROWS = 50  # of the first window: nobody knows how large the records are
 WINDOW_S = 0.02  # a window that took less is followed by one of twice as many, else of half
 _NUMBER_MAX = (1 << 63) - 1
 _COLUMNS = ", ".join(f"jobs.{quoted(name)}" for name in LISTED)
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # In which column each place is looked for, and whether that holds bytes.
 _PLACES = {
@@ -110,8 +111,10 @@ def _where(where: Filter) -> tuple[str, list[str], list[Any], list[str], list[An
 def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:
     """The term that is true of a job in which the text stands."""
     escaped = json.dumps(read.text)[1:-1], json.dumps(read.text, ensure_ascii=False)[1:-1]
-    # PHP's JSON escapes slashes, too.
-    forms = dict.fromkeys((read.text, *escaped, *(form.replace("/", "\\/") for form in escaped)))
+    forms = dict.fromkeys((read.text, *escaped))
+    # Others' JSON escapes slashes, too (PHP), or writes the digits of \\u00e9 in capitals (.NET).
+    forms |= dict.fromkeys([form.replace("/", "\\/") for form in forms])
+    forms |= dict.fromkeys([_ESCAPED.sub(lambda found: f"\\u{found[1].upper()}", form) for form in forms])
     terms: list[str] = []
     values: list[Any] = []
     for place in read.places:

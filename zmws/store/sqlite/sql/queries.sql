@@ -139,7 +139,7 @@ PRAGMA quick_check(1)
 -- Why jobs have failed.
 
 -- name: known_causes
-SELECT cause FROM causes
+SELECT cause, service FROM causes
 
 -- name: hours_of_cause
 SELECT hours FROM causes WHERE cause = ?
@@ -165,7 +165,7 @@ INSERT INTO caused (cause, number) SELECT cause, number FROM jobs WHERE id = ?
 DELETE FROM caused WHERE cause = ? AND number = ?
 
 -- name: old_causes
-SELECT cause FROM causes WHERE last_at < ? AND n = 0 ORDER BY last_at LIMIT ?
+SELECT cause, service FROM causes WHERE last_at < ? AND n = 0 ORDER BY last_at, cause LIMIT ?
 
 -- name: forget_cause
 DELETE FROM causes WHERE cause = ?
