@@ -34,7 +34,7 @@ from harness import (
     table,
     verdict_table,
 )
-from insight_store import NOW, fail, fill_series, make
+from insight_store import NOW, fail, fill_series, id_of, make
 from own import Broker, await_workers
 from wire import Wire
 
@@ -54,6 +54,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "minutes": ("zmws.series", {"step": "minute"}),
     "failures": ("zmws.failures", {"limit": 40}),
     "services": ("zmws.services", {}),
+    "why a job waits": ("zmws.why", {"id": id_of(7)}),
     "warnings": ("zmws.warnings", {}),
     "metrics": ("zmws.metrics", {}),
 }
