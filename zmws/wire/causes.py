@@ -1,5 +1,5 @@
 """Why jobs have failed, so that those that failed for one cause are found together: its type, its message
-without what is another each time, and the last place in the author's own code (docs/errors.md, Causes).
+without what is another each time, and the last place in the author's own code (docs/protocol.md, Insight).
 
 Rule 1: a worker says the cause in its ERROR; where it does not, it is made of what the ERROR has.
 Rule 2: a cause is bounded, whatever the error's text is.
