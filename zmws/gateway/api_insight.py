@@ -1,4 +1,4 @@
-"""/api/v1: figures over time, failures by cause, why a job waits, warnings, marks (docs/protocol.md, Insight)."""
+"""/api/v1: figures over time, failures by cause, why a job waits, warnings (docs/protocol.md, Insight)."""
 
 from __future__ import annotations
 
