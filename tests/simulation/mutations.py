@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
-from zmws.core.desk import insight
+from zmws.core.desk import insight, why_page
 from zmws.core.desk.desk import Desk
-from zmws.core.desk.insight import Insight
 from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
@@ -274,7 +273,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a whole minute explains a part of it",
-        insight,
+        why_page,
         "seconds_of",
         "share = min(1.0, overlap / total) if total else 0.0",
         "share = 1.0",
@@ -288,10 +287,10 @@ MUTATIONS = [
     ),
     Mutation(
         "why jobs wait since the last sample is unknown",
-        Insight,
+        why_page,
         "_spans",
-        "spans.append(Span(series.sampled, turn.steady,",
-        "spans.append(Span(series.sampled, series.sampled,",
+        "spans.append(Span(figured.sampled, figured.now, figured.since, figured.now - figured.sampled))",
+        "pass",
     ),
     Mutation(
         "a job that is retried keeps the cause of its failure",

@@ -6,6 +6,7 @@ Rule: it is measured here, between each two things that happen to the broker.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from tests.simulation.violation import demand
@@ -23,7 +24,7 @@ ROUNDED_S = 0.001  # as answers are
 UNKNOWN_S_MAX = 0.01  # while there was a broker, and its clocks told the same time
 REASONS = {
     *("paused", "no_worker", "max_running", "rate", "slots", "suspect", "reading"),
-    *("scheduled", "backoff", "starting", "unknown"),
+    *("scheduled", "backoff", "starting", "unknown", "not_kept"),
 }
 
 
@@ -89,7 +90,8 @@ class Waits:
         demand(seconds.keys() <= REASONS, f"{job_id}: there is no reason among {seconds}")
         demand(len(seconds) == len(told["reasons"]), f"{job_id}: a reason stands twice: {told['reasons']}")
         demand(min(seconds.values(), default=0.0) >= 0.0, f"{job_id}: less than no time: {seconds}")
-        waited = self._waited_by(states)
+        at = datetime.fromisoformat(told["at"]).timestamp()
+        waited = self._waited_by(states, at)
         off = sum(seconds.values()) - told["waited_s"]
         text = f"{job_id}: {seconds} make {sum(seconds.values()):.3f} s, and it waited {told['waited_s']} s"
         demand(abs(off) <= ROUNDED_S * (1 + len(seconds)), text)
@@ -104,12 +106,9 @@ class Waits:
         waits = told["state"] in (WAITING, SCHEDULED)
         demand((told["now"] is not None) == waits, f"{job_id}: it is {told['state']}, and {told['now']}")
 
-    def _waited_by(self, states: Any) -> float:
-        """As its states say; a wall that was set back makes no wait shorter than nothing."""
-        if states[-1][2] in FINAL_STATES:
-            until = states[-1][1]
-        else:
-            until = self.world.wall
+    def _waited_by(self, states: Any, at: float) -> float:
+        """As its states say, at wall time `at`; a wall that was set back makes no wait less than nothing."""
+        until = states[-1][1] if states[-1][2] in FINAL_STATES else at
         ends = [at for _, at, *_ in states[1:]] + [until]
         waits = [(state, end - at) for (_, at, state, _), end in zip(states, ends, strict=True)]
         return float(sum(max(0.0, took) for state, took in waits if state in (WAITING, SCHEDULED)))

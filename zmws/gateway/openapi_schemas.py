@@ -319,6 +319,7 @@ GOING: dict[str, Schema] = {
         service=TEXT,
         state=ref("State"),
         attempt=WHOLE,
+        at={**TIME, "description": "when it was so"},
         now={"anyOf": [of(reason=TEXT, text=TEXT, next=_or_null(TEXT), at=_or_null(TIME)), {"type": "null"}]},
         ahead={"anyOf": [of(jobs=WHOLE, at_least=FLAG, groups=WHOLE), {"type": "null"}]},
         waited_s=NUMBER,

@@ -190,6 +190,7 @@ class Insight:
             "service": job.service,
             "state": job.state,
             "attempt": job.attempt,
+            "at": iso(turn.wall),
             "now": now,
             "ahead": {"groups": len(service.ready) - (job.group in service.ready)} if counted else None,
             "waited_s": round(sum(wait.until - wait.since for wait in waits), 3),
