@@ -16,7 +16,7 @@ from typing import Any
 
 from zmws.core.job import Event, listed_error
 from zmws.core.options import KEEP_S
-from zmws.core.series import added
+from zmws.core.series import CLOCKS, added
 from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
@@ -123,7 +123,15 @@ class ModelStore:
             before = [row for row in mine if row["state"] == "waiting" and _key(row) < (read.key or (0, 0))]
             series = ReadSeries(None, read.service, 60, read.since, math.inf, 2 * read.limit)
             count = None if read.key is None else min(read.limit, len(before))
-            return Rows(series=self._series(series).series, next=count)
+            lines = [
+                (
+                    at,
+                    name,
+                    {one: float(value) for one, value in figures.items() if one in ("seconds", *CLOCKS)},
+                )
+                for at, name, figures in self._series(series).series
+            ]
+            return Rows(series=lines, next=count)
         if isinstance(read, ReadSearch):
             return self._search(rows[::-1], read)
         if isinstance(read, ReadJobs):

@@ -210,11 +210,17 @@ def test_ahead_are_those_that_wait_in_the_group_by_rank_and_number(store: Store)
 
 
 def test_of_a_job_that_does_not_wait_nobody_is_ahead_and_the_minutes_are_told(store: Store) -> None:
-    store.commit([minute(n * MINUTE, S={"started": n}, T={}, all={"started": n}) for n in range(5)])
+    for n in range(5):
+        told = {"started": n, "slots": 3, "slots_s": 1.5e-05 + n, "paused_s": n}
+        store.commit([minute(n * MINUTE, S=told, T={}, all={"started": n, "seconds": 60})])
     store.commit([insert("a", rank=0.0)])
     found = store.read(ReadAhead(None, "S", None, None, 2.0 * MINUTE, 10))
     assert found.next is None
-    assert found.series == series(store, "S", MINUTE, 2.0 * MINUTE)
+    clocks = ("seconds", "slots_s", "paused_s")
+    assert found.series == [
+        (at, name, {one: figures[one] for one in clocks if figures.get(one)})
+        for at, name, figures in series(store, "S", MINUTE, 2.0 * MINUTE)
+    ]
     assert store.read(ReadAhead(None, "S", None, (1.0, 0), LAST - 1, 10)).series == []
 
 

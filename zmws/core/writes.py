@@ -345,7 +345,7 @@ class ReadCauses(Read):
 @dataclass(slots=True)
 class ReadAhead(Read):
     """How many stored jobs wait in a group before this key (rank, number): `Rows.next`, at most `limit`. And
-    the minutes of the service from `since` on, as ReadSeries has them."""
+    the minutes of the service from `since` on, as ReadSeries has them, of their figures the clocks alone."""
 
     service: str
     group: str | None

@@ -24,7 +24,7 @@ from zmws.core.host import Commits, Host
 from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
-REST, REST_S_MAX = 2.0, 0.1  # of the reader, after each answer
+REST, REST_S_MAX = 3.0, 1.0  # of the reader, after each answer
 AT_ONCE_ROWS = 200  # of a batch that is committed without a thread: a few milliseconds
 
 

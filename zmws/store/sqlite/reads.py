@@ -41,7 +41,7 @@ from zmws.core.writes import (
 )
 from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
 from zmws.store.sqlite.causes import cause_from
-from zmws.store.sqlite.series import MINUTE, line_from, mark_from
+from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
@@ -194,7 +194,7 @@ class Reads:
             values = (read.service, read.group or "", rank, number, read.limit)
             count = min(read.limit, self._all("ahead", *values)[0][0])
         names = (read.service, "", MINUTE, int(read.since), _NUMBER_MAX, 4 * read.limit)
-        return Rows(series=[line_from(one) for one in self._all("series", *names)], next=count)
+        return Rows(series=[clocks_from(one) for one in self._all("series", *names)], next=count)
 
     # ------------------------------------------------------------ lists
 

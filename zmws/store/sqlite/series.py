@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from zmws.core.series import added
+from zmws.core.series import CLOCKS, added
 from zmws.core.writes import SeriesMark, WriteMark, WriteSeries
 
 MINUTE, HOUR = 60, 3600
+_CLOCK = re.compile(rf'"({"|".join(("seconds", *CLOCKS))})":([0-9.e+-]+)')
 FORGOTTEN_MAX = 5_000  # rows, by one write
 
 
@@ -39,6 +41,12 @@ def line_from(values: tuple[Any, ...]) -> tuple[int, str, dict[str, Any]]:
     """A row of the figures."""
     at, service, figures = values
     return at, service, json.loads(figures)
+
+
+def clocks_from(values: tuple[Any, ...]) -> tuple[int, str, dict[str, Any]]:
+    """The same with the clocks and the seconds alone: there may be thousands, and the rest is long."""
+    at, service, figures = values
+    return at, service, {name: float(value) for name, value in _CLOCK.findall(figures)}
 
 
 def mark_from(values: tuple[Any, ...]) -> SeriesMark:
