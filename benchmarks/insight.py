@@ -45,6 +45,7 @@ SERVICE = "ECHO"
 NOBODY = "nobody"
 CALLS_GATE, ANSWER_GATE_S = 1.3, 0.3
 QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nothing": ("zmws.hello", {}),  # what the asker itself takes of the machine
     "newest jobs": ("zmws.jobs", {"limit": 100}),
     "failed jobs": ("zmws.jobs", {"state": "failed", "limit": 100}),
     "jobs of a service": ("zmws.jobs", {"service": "SERVICE-007", "limit": 100}),

@@ -25,6 +25,7 @@ from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
 from zmws.store.base import Store
 
 REST, REST_S_MAX = 3.0, 1.0  # of the reader, after each answer
+BUSY = 0.1  # of a core that the other threads took meanwhile: then it rests
 AT_ONCE_ROWS = 200  # of a batch that is committed without a thread: a few milliseconds
 
 
@@ -159,12 +160,13 @@ class Storekeeper:
 
     def _list_all(self, wanted: queue.SimpleQueue[Read | None], rest: float) -> None:
         """Answer one read after the other. `rest`: so many times as long as an answer took it lets the loop
-        go on alone, for both hold Python's lock: who asks without pause must not have half of it."""
+        go on alone, if that has work: both hold Python's lock, and who asks without pause must not have
+        half of it."""
         bell = self._bell()
         while (read := wanted.get()) is not None:
             if self._closing:
                 continue
-            began = time.thread_time()
+            began = time.monotonic(), time.thread_time(), time.process_time()
             try:
                 report = Report(None, loaded=deque([(read, self._read(read))]))
             except BaseException as fault:
@@ -172,5 +174,14 @@ class Storekeeper:
             self._reports.append(report)
             bell.send(b"")
             if rest:
-                time.sleep(min(REST_S_MAX, max(0.0, rest * (time.thread_time() - began))))
+                time.sleep(_rest_s(*began) * rest)
         bell.close()
+
+
+def _rest_s(began: float, own_then: float, all_then: float) -> float:
+    """The processor time that this thread has taken since then; 0 where the others had little to do."""
+    own = time.thread_time() - own_then
+    others = time.process_time() - all_then - own
+    if others < BUSY * (time.monotonic() - began):
+        return 0.0
+    return min(REST_S_MAX / REST, max(0.0, own))
