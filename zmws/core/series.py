@@ -34,9 +34,7 @@ SECONDS_KEPT = 600
 LATELY_MINUTES = 10
 MARK_EACH_S = 5  # starts of workers within so many seconds are one mark
 RATE_S = 60  # rates of zmws.stats are those of so many seconds
-GROUPS_LOOKED_AT = (
-    20  # of a service each second, for its oldest job; of one with more groups, when it is its turn
-)
+GROUPS_LOOKED_AT = 20  # of a service each second, for its oldest job; of one with more, in its turn
 GROUPS_A_SECOND = 2_000  # of those with more, all together
 USUAL_S = 86_400.0  # about so long the usual duration looks back
 _FADES = 0.5 ** (60.0 / (USUAL_S / 2))  # in a minute
@@ -139,9 +137,9 @@ class Track:
     def lately(self) -> tuple[int, int, int]:
         """In the last ten minutes, about: workers that went without a word, jobs that have failed, and that
         are complete."""
-        starts, failed, complete = self._some()
+        lost, failed, complete = self._some()
         then = self._minutes[0] if len(self._minutes) == LATELY_MINUTES else (0, 0, 0)
-        return starts - then[0], failed - then[1], complete - then[2]
+        return lost - then[0], failed - then[1], complete - then[2]
 
     def usual(self, name: str) -> list[float]:
         """How often how long jobs waited (`wait`) or ran (`run`), of the last day, about."""
@@ -210,9 +208,9 @@ class Series:
         """At whole seconds, so that lines may be told from each other by their number."""
         turn = self.turn
         left_s = SAMPLE_S - turn.steady % SAMPLE_S
-        turn.timers.add(
-            turn.now + (left_s if left_s > EARLY_S else left_s + SAMPLE_S), self.each_second, None
-        )
+        if left_s <= EARLY_S:
+            left_s += SAMPLE_S
+        turn.timers.add(turn.now + left_s, self.each_second, None)
 
     @property
     def second(self) -> int:

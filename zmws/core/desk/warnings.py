@@ -135,9 +135,9 @@ class Warnings:
             yield _Warning("growing", f"{text} a few minutes ago: {why}", next_step, name)
 
     def _going_wrong(self, service: Service, track: Track) -> Iterator[_Warning]:
-        starts, failed, complete = track.lately()
-        if starts >= FLAPS:
-            text = f"workers of {service.name} had to be started again {starts} times within ten minutes"
+        lost, failed, complete = track.lately()
+        if lost >= FLAPS:
+            text = f"workers of {service.name} had to be started again {lost} times within ten minutes"
             advice = "zmws logs NAME says why they end, zmws status how"
             yield _Warning("flapping", text, advice, service.name)
         if failed + complete >= FAILING_MIN and failed >= complete:
