@@ -76,6 +76,8 @@ def test_workers_that_die_again_and_again_are_told(starts: int) -> None:
         scene.ready(f"W{n}", id=f"w{n}")
         scene.pass_time(100)  # it says nothing any more
     assert ("flapping" in told(scene)) is (starts > warnings.FLAPS)
+    scene.pass_time(700)
+    assert "flapping" not in told(scene), "that was longer ago than ten minutes"
 
 
 def test_workers_that_leave_and_are_drained_do_not_flap() -> None:
