@@ -54,6 +54,15 @@ def works(scene: Scene, *jobs: str, takes: float = 0.0) -> None:
 # ---------------------------------------------------------------- seconds
 
 
+def test_a_sample_that_comes_just_before_its_second_is_over_is_the_only_one_of_it() -> None:
+    scene = Scene()
+    scene.pass_time(3)
+    before = len(lines(scene, ALL))
+    scene.steady_from -= 0.005
+    scene.pass_time(10.5)
+    assert len(lines(scene, ALL)) == before + 10 and None not in lines(scene, ALL)
+
+
 def test_a_second_has_what_happened_in_it_and_how_it_was_at_its_end() -> None:
     scene = Scene()
     scene.ready("W")
