@@ -12,7 +12,8 @@ from zmws.cli.ends import zmws
 from zmws.cli.options import Connect, broker_options, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.plots import plot
-from zmws.cli.tables import age, duration, plain, show_done, show_json, show_text, terminal_width
+from zmws.cli.tables import age, plain, show_done, show_json, show_text, terminal_width
+from zmws.core.amounts import duration, duration_short
 from zmws.core.figures import COUNTED
 from zmws.core.series import SECONDS_KEPT
 
@@ -181,12 +182,3 @@ def _show_ticks(told: dict[str, Any], wide: int) -> None:
             places.add(wide - 1 - max(0, back))
     if places:
         echo(" " * 16 + "".join("^" if n in places else " " for n in range(wide)).rstrip() + " marks")
-
-
-def duration_short(seconds: float | None) -> str:
-    """Seconds in a unit that shows milliseconds too."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
-    return duration(seconds) or "-"

@@ -13,7 +13,8 @@ from zmws.cli.options import Connect, broker_options, filter_options, json_optio
 from zmws.cli.output import echo, say
 from zmws.cli.records import error_line
 from zmws.cli.services import show_service
-from zmws.cli.tables import age, duration, fitting, show_done, show_json, show_table, until
+from zmws.cli.tables import age, fitting, show_done, show_json, show_table, until
+from zmws.core.amounts import duration
 from zmws.core.states import COMPLETE, SCHEDULED, STATES
 
 SEARCH_S = 10.0  # that a search goes on to the next page

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from zmws.cli.insight import duration_short
 from zmws.cli.output import echo, say
-from zmws.cli.tables import duration, fitting, show_table
+from zmws.cli.tables import fitting, show_table
+from zmws.core.amounts import duration, duration_short
 
 _REF = "#/$defs/"
 

@@ -13,7 +13,8 @@ from zmws.cli.ends import FAILED, NO_BROKER, zmws
 from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo, say
-from zmws.cli.tables import age, duration, plain, show_json, show_table, size_shown
+from zmws.cli.tables import age, plain, show_json, show_table
+from zmws.core.amounts import duration, size_shown
 from zmws.core.job import iso
 from zmws.settings import Settings
 from zmws.supervisor.broker import Broker

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zmws.cli.output import can_show, echo, echo_bytes, has_colours, painted
+from zmws.core.amounts import duration
 
 GAP = "  "
 INDENT = "    "  # of what did not fit beside the rest
@@ -195,23 +196,3 @@ def until(at: str) -> str:
 
 def _seconds_until(at: str) -> float:
     return (datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds()
-
-
-def duration(seconds: float | None) -> str | None:
-    """Seconds in the unit that a person would use."""
-    if seconds is None:
-        return None
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-
-
-def size_shown(count: int | None) -> str | None:
-    """Bytes in the unit that a person would use."""
-    if count is None:
-        return None
-    for unit, of in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if count >= of:
-            return f"{count / of:.1f} {unit}" if count < 10 * of else f"{count / of:.0f} {unit}"
-    return f"{count} B"

@@ -13,13 +13,13 @@ import click
 
 from zmws.cli.durations import wait_time_above_0
 from zmws.cli.ends import zmws
-from zmws.cli.insight import duration_short
 from zmws.cli.options import config_option, json_option, settings_in_use
 from zmws.cli.output import echo
 from zmws.cli.plots import plot
 from zmws.cli.status import process_row, show_warnings, what_is_wrong
-from zmws.cli.tables import duration, show_json, show_table, terminal_width
+from zmws.cli.tables import show_json, show_table, terminal_width
 from zmws.client.synchronous import Client
+from zmws.core.amounts import duration, duration_short
 from zmws.errors import Refused, ZmwsError
 from zmws.supervisor.broker import client_of
 from zmws.supervisor.processes import Installation

@@ -5,26 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from zmws.cli.ends import zmws
-from zmws.cli.insight import duration_short
 from zmws.cli.output import echo, say
 from zmws.cli.tables import plain, show_text, until
+from zmws.core.amounts import duration_short
 from zmws.core.states import RUNNING
+from zmws.core.why import REASONS_TOLD
 
 _BAR = 30
-_REASONS = {
-    "paused": "the service was paused",
-    "no_worker": "no worker was connected",
-    "max_running": "max_running was reached",
-    "rate": "the rate was used up",
-    "slots": "all slots were taken",
-    "suspect": "its worker had died with it: it waited for one with nothing else in hand",
-    "reading": "its page of a long backlog was being read",
-    "scheduled": "it was scheduled for later",
-    "backoff": "it waited for its next attempt",
-    "starting": "it was being stored and handed over",
-    "unknown": "nobody knows: the broker was down, or that is too long ago",
-    "not_kept": "it is not kept: there are more services than series_services_max",
-}
 
 
 def show_why(told: dict[str, Any]) -> None:
@@ -75,7 +62,7 @@ def _show_reasons(told: dict[str, Any]) -> None:
     echo(f"waited {duration_short(total)} in all:")
     for one in told["reasons"]:
         bar = "#" * max(1, round(one["seconds"] / total * _BAR))
-        text = _REASONS.get(one["reason"], one["reason"])
+        text = REASONS_TOLD.get(one["reason"], one["reason"])
         show_text(f"  {duration_short(one['seconds']):>8}  {bar:<{_BAR}}  {text}", " " * 12)
 
 

@@ -29,6 +29,21 @@ from zmws.core.states import SCHEDULED, WAITING
 SCHEDULED_UNTIL, BACKOFF, STARTING, UNKNOWN = "scheduled", "backoff", "starting", "unknown"
 NOT_KEPT = "not_kept"  # the service has no clocks of its own
 FORGOTTEN = "forgotten"  # a time of which the states are kept no more
+# For people.
+REASONS_TOLD = {
+    "paused": "the service was paused",
+    "no_worker": "no worker was connected",
+    "max_running": "max_running was reached",
+    "rate": "the rate was used up",
+    "slots": "all slots were taken",
+    "suspect": "its worker had died with it: it waited for one with nothing else in hand",
+    "reading": "its page of a long backlog was being read",
+    "scheduled": "it was scheduled for later",
+    "backoff": "it waited for its next attempt",
+    "starting": "it was being stored and handed over",
+    "unknown": "nobody knows: the broker was down, or that is too long ago",
+    "not_kept": "it is not kept: there are more services than series_services_max",
+}
 
 
 class Span(NamedTuple):
