@@ -23,13 +23,17 @@ from starlette.types import Message, Receive, Scope, Send
 from zmws import tracing
 from zmws.client.asynchronous import AsyncClient
 from zmws.gateway import doors
-from zmws.gateway.desk import Desk, Visitor, closing, log
+from zmws.gateway.desk import Desk, Visitor, closing, log, page_path
 from zmws.gateway.guard import Guard, Visit, joined
 from zmws.gateway.news import Channel
+from zmws.gateway.pages.frame import UI, is_browser, problem_page
+from zmws.gateway.pages.live import Pulse
+from zmws.gateway.pages.looks import Looks
 from zmws.gateway.problems import Problem, problem_of
+from zmws.gateway.processes import Processes
 from zmws.gateway.streams import Watches
-from zmws.gateway.tokens import NOBODY, Tokens
-from zmws.settings import GatewaySettings
+from zmws.gateway.tokens import NOBODY, Tokens, Who
+from zmws.settings import GatewaySettings, Settings
 
 _FOR_PROBES, _PROBE = ("/healthz", "/readyz"), Visit("", "http", "")  # some of them send no Host
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -42,10 +46,14 @@ _CORS_TOLD = b"etag, link, location, preference-applied, retry-after"
 class App:
     """The application."""
 
-    def __init__(self, client: AsyncClient, settings: GatewaySettings, tokens: Tokens) -> None:
+    def __init__(self, client: AsyncClient, known: Settings, tokens: Tokens) -> None:
+        settings = known.gateway
         self.desk = Desk(client, settings, Guard(settings, tokens))
         self.desk.watches = Watches(self.desk)
         self.desk.channel = Channel(self.desk)
+        self.desk.looks = Looks(self.desk)
+        self.desk.pulse = Pulse(self.desk)
+        self.desk.processes = Processes(known)
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,16 +86,23 @@ class App:
                 raise
             await self._fault(request, fault)(scope, coming.receive, going.send)
 
-    def _fault(self, request: Request, fault: Exception) -> Response:
+    def _fault(self, request: _Request, fault: Exception) -> Response:
         problem = problem_of(fault)
         if problem is None:
             log.error("%s %s failed", request.method, request.url.path, exc_info=fault)
             problem = Problem(500, "gateway_fault", "the gateway failed to answer this; its log says where")
         elif problem.status >= 500:
             log.debug("%s %s: %d %s", request.method, request.url.path, problem.status, problem)
+        if self._is_of_pages(request):
+            return problem_page(self.desk, request, request.visit, request.who, problem)
         return problem.response()
 
-    async def _answer(self, request: Request) -> Response:
+    def _is_of_pages(self, request: _Request) -> bool:
+        """Whether a person is to read what went wrong."""
+        path = page_path(request)
+        return path == UI or path.startswith(f"{UI}/") or (path == "/login" and is_browser(request))
+
+    async def _answer(self, request: _Request) -> Response:
         headers, guard = request.headers, self.desk.guard
         _check_head(request.scope, self._settings.header_bytes_max)
         if "transfer-encoding" in headers and "content-length" in headers:
@@ -95,10 +110,10 @@ class App:
                 400, "bad_request", "a request has a Content-Length or a Transfer-Encoding, not both"
             )
         client = request.scope.get("client")
-        path = self._path(request.scope["path"])
+        path = request.scope["zmws.path"] = self._path(request.scope["path"])
         if path in _FOR_PROBES and "host" not in headers:
             return await doors.FIXED[path].methods["GET"][0](Visitor(self.desk, request, NOBODY, _PROBE))
-        visit = guard.visit(headers, client[0] if client else None)
+        visit = request.visit = guard.visit(headers, client[0] if client else None)
         found = doors.find(path)
         if found is None:
             raise Problem(
@@ -122,6 +137,7 @@ class App:
         if door.submits or request.method not in _READS:
             guard.check_page(headers, visit)
         who = guard.who(headers, cookie_parser(joined(headers, "cookie", "; ") or ""))
+        request.who = who
         if roles is not None:
             guard.check_role(who, roles)
         is_by_login = who is not None and who.name and "authorization" not in headers
@@ -162,6 +178,9 @@ class _Headers(Headers):
 
 
 class _Request(Request):
+    visit: Visit | None = None  # once it is known
+    who: Who | None = None
+
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
         self._heads = _Headers(scope)

@@ -35,7 +35,10 @@ class Desk:
         self.settings = settings
         self.guard = guard
         self.watches: Any = None  # of jobs (streams.py), and
-        self.channel: Any = None  # of all of them (news.py): they stand upon the desk
+        self.channel: Any = None  # of all of them (news.py): they stand upon the desk, as do
+        self.looks: Any = None  # what pages ask (pages/looks.py),
+        self.pulse: Any = None  # and what tells them of changes (pages/live.py)
+        self.processes: Any = None  # of the installation (processes.py)
         self.closing = asyncio.Event()  # it is about to end: whoever waits is answered now
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
@@ -81,6 +84,11 @@ class Visitor:
         found: dict[str, str] = self.request.path_params
         return found
 
+    @property
+    def page_path(self) -> str:
+        """The path that was asked for, below where a proxy has the gateway."""
+        return page_path(self.request)
+
     def url(self, path: str) -> str:
         """A path of this gateway as the visitor has to ask for it."""
         return self.visit.prefix + path
@@ -115,6 +123,12 @@ class Visitor:
         finally:
             for one in (gone, closes, task):
                 one.cancel()
+
+
+def page_path(request: Request) -> str:
+    """The path of a request, below where a proxy has the gateway."""
+    path: str = request.scope.get("zmws.path", request.scope["path"])
+    return path
 
 
 def closing() -> Problem:

@@ -17,7 +17,6 @@ from zmws.gateway import (
     api_services,
     health,
     home,
-    login,
     metrics,
     news,
     old_doors,
@@ -26,6 +25,19 @@ from zmws.gateway import (
 )
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Page
+from zmws.gateway.pages import (
+    failures,
+    frame,
+    job,
+    jobs,
+    live,
+    login,
+    overview,
+    submit,
+    system,
+    workers,
+)
+from zmws.gateway.pages import services as pages_services
 from zmws.gateway.tokens import Role
 
 _ANY: tuple[Role, ...] = ("viewer", "client", "worker")
@@ -81,6 +93,17 @@ FIXED: dict[str, Door] = {
         Door("/metrics", _get(metrics.page, _VIEW)),
         Door("/login", {"GET": (login.form, _OPEN), "POST": (login.login, _OPEN)}),
         Door("/logout", _post(login.logout, _OPEN)),
+        Door("/ui", _get(overview.root, _OPEN)),
+        Door("/ui/", _get(overview.page, _VIEW)),
+        Door("/ui/services", _get(pages_services.page, _VIEW)),
+        Door("/ui/jobs", _get(jobs.page, _VIEW)),
+        Door("/ui/find", _get(jobs.find, _VIEW)),
+        Door("/ui/failures", _get(failures.page, _VIEW)),
+        Door("/ui/workers", _get(workers.page, _VIEW)),
+        Door("/ui/system", _get(system.page, _VIEW)),
+        Door("/ui/system/marks", _post(system.mark, _OPERATE)),
+        Door("/ui/submit", {"GET": (submit.page, _OPERATE), "POST": (submit.submit, _OPERATE)}),
+        Door("/ui/live", _get(live.page, _VIEW)),
         *(Door(f"/{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
         *(Door(f"/SYNC-{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
         Door(f"{API}/openapi.json", _get(openapi.page, _ANY)),
@@ -103,6 +126,34 @@ FIXED: dict[str, Door] = {
     )
 }
 BY_PATTERN: tuple[Door, ...] = (
+    Door("/ui/assets/{name}", _get(frame.asset, _OPEN)),
+    Door("/ui/services/{name}", _get(pages_services.show, _VIEW)),
+    *(
+        Door(f"/ui/services/{{name}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("pause", pages_services.pause),
+            ("resume", pages_services.resume),
+            ("limits", pages_services.limits),
+            ("purge", pages_services.purge),
+            ("forget", pages_services.forget),
+        )
+    ),
+    Door("/ui/jobs/{id}", _get(job.page, _VIEW)),
+    Door("/ui/many/{verb}", _post(jobs.act, _OPERATE)),
+    Door("/ui/jobs/{id}/again", {"GET": (job.again, _OPERATE), "POST": (job.run_again, _OPERATE)}),
+    *(
+        Door(f"/ui/jobs/{{id}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("cancel", job.cancel),
+            ("retry", job.retry),
+            ("delete", job.delete),
+            ("stack", job.stack),
+        )
+    ),
+    Door("/ui/jobs/{id}/{part}", _get(job.part, _VIEW)),
+    Door("/ui/workers/{id}/drain", _post(workers.drain, _OPERATE)),
+    Door("/ui/system/logs/{name}", _get(system.log_page, _OPERATE)),
+    Door("/ui/system/processes/{name}/{verb}", _post(system.act, _OPERATE)),
     Door(f"{API}/jobs/{{id}}", {"GET": (api_jobs.show, _FOLLOW), "DELETE": (api_jobs.delete, _OPERATE)}),
     Door(f"{API}/jobs/{{id}}/result", _get(api_jobs.get_result, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/why", _get(api_insight.why, _FOLLOW)),

@@ -121,7 +121,7 @@ async def serve(
     async with LoopClient(
         broker, connect_timeout=_CONNECT_S, reconnect_timeout=own.reconnect_timeout
     ) as client:
-        app = App(client, own, tokens)
+        app = App(client, settings, tokens)
         config = uvicorn.Config(
             app,
             http=protocol_of(own, app.desk.closing),

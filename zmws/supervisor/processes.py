@@ -34,7 +34,7 @@ NO_GATEWAY = "HTTP needs the extra 'gateway': pip install 'zmws[gateway]'"
 
 def can_serve_http() -> bool:
     """Whether what the gateway needs is installed."""
-    return all(find_spec(name) is not None for name in ("starlette", "uvicorn", "python_multipart"))
+    return all(find_spec(name) is not None for name in ("starlette", "uvicorn", "python_multipart", "jinja2"))
 
 
 @dataclass(slots=True)

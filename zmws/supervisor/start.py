@@ -104,9 +104,7 @@ def ask(installation: Installation, command: Mapping[str, Any], tell: Tell) -> I
 
     Raises ZmwsError, SettingsError for settings that the supervisor cannot use.
     """
-    config = installation.settings.path
-    environ = {name: text for name, text in os.environ.items() if name != MARK}
-    whole = {**command, "config": None if config is None else str(config), "environ": environ}
+    whole = whole_command(installation, command)
     launched: _Launched | None = None
     until = time.monotonic() + _BEGINS_S
     try:
@@ -129,6 +127,13 @@ def ask(installation: Installation, command: Mapping[str, Any], tell: Tell) -> I
     finally:
         if launched is not None:
             launched.close()
+
+
+def whole_command(installation: Installation, command: Mapping[str, Any]) -> dict[str, Any]:
+    """A command with what it goes on with: the settings and the environment of this process."""
+    config = installation.settings.path
+    environ = {name: text for name, text in os.environ.items() if name != MARK}
+    return {**command, "config": None if config is None else str(config), "environ": environ}
 
 
 class _IsEnding(Exception):

@@ -19,10 +19,12 @@ from zmws.supervisor.vitals import Vitals, vitals
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes of the job store, with what is not yet merged into it, and bytes that are free there."""
+    """Bytes of the job store, with what is not yet merged into it (`wal_bytes`), and bytes that are free
+    there."""
 
     store_bytes: int
     free_bytes: int
+    wal_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def status(installation: Installation) -> Status:
     pids = {one.name: one.pid for one in states if one.pid is not None}
     found_of = {name: told for name, pid in pids.items() if (told := vitals(pid)) is not None}
     said = _asked(installation, pids) if broker.what == "ours" else _Told()
-    stale, disk = _stale(installation), _disk(installation)
+    stale, disk = _stale(installation), disk_of(installation)
     more = (kept, fault, said.services, disk, said.warnings)
     return Status(states, broker, used_up, found_of, said.workers, stale, *more)
 
@@ -142,18 +144,19 @@ def _asked(installation: Installation, pids: dict[str, int]) -> _Told:
     return told
 
 
-def _disk(installation: Installation) -> Disk | None:
+def disk_of(installation: Installation) -> Disk | None:
+    """What the store takes up, and what its disk has room for; None where jobs are kept in memory."""
     path = installation.settings.store_path
     if path is None:
         return None
     try:
         there = os.statvfs(path.parent)
-        size = sum(
-            file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists()
+        size, wal = (
+            file.stat().st_size if file.exists() else 0 for file in (path, path.with_name(path.name + "-wal"))
         )
     except OSError:
         return None
-    return Disk(size, there.f_bavail * there.f_frsize)
+    return Disk(size + wal, there.f_bavail * there.f_frsize, wal)
 
 
 def _stale(installation: Installation) -> dict[str, Path]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import time
 
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from zmws.gateway.desk import Visitor
 from zmws.gateway.given import params_of
 from zmws.gateway.guard import COOKIE, unknown
+from zmws.gateway.pages.forms import own_path
+from zmws.gateway.pages.frame import HEADERS, answer, is_browser
 from zmws.gateway.problems import Problem
-
-_POLICY = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-_FORM = """<!doctype html> <html lang="en"><meta charset="utf-8"><meta name="viewport"
-content="width=device-width"> <title>zmws: log in</title> <h1>zmws</h1> <form method="post"><p><label>Token
-<input name="token" type="password" autocomplete="current-password" required autofocus> </label> <button>Log
-in</button></p></form> <p>An operator makes one: <code>zmws gateway token new NAME --role
-viewer</code></p></html> """
 
 
 async def form(visitor: Visitor) -> Response:
-    """GET /login."""
-    headers = {"content-security-policy": _POLICY, "cache-control": "no-store"}
-    return HTMLResponse(_FORM, headers=headers)
+    """GET /login?next=."""
+    return _form(visitor, visitor.request.query_params.get("next"), None)
+
+
+def _form(visitor: Visitor, then: str | None, fault: str | None) -> Response:
+    values = {"title": "Log in", "next": own_path(then, "/ui/"), "fault": fault}
+    return answer(visitor, "login.html", values, 401 if fault else 200)
 
 
 async def login(visitor: Visitor) -> Response:
@@ -30,13 +29,17 @@ async def login(visitor: Visitor) -> Response:
     if visitor.request.query_params:
         raise Problem(400, "bad_request", "the token goes into the body: addresses are written down")
     given = await params_of(visitor.request)
-    token = given.get("token") if isinstance(given, dict) else None
+    given = given if isinstance(given, dict) else {}
+    token, then = given.get("token"), given.get("next")
+    then = then if isinstance(then, str) else None
     guard, settings = visitor.desk.guard, visitor.desk.settings
     who = guard.tokens.who(token.strip()) if isinstance(token, str) else None
     if who is None:
+        if is_browser(visitor.request):
+            return _form(visitor, then, "This is no token of this gateway.")
         raise unknown("this is no token of this gateway")
-    answer = RedirectResponse(visitor.url("/"), 303, {"cache-control": "no-store"})
-    answer.set_cookie(
+    answered = RedirectResponse(visitor.url(own_path(then, "/ui/")), 303, HEADERS)
+    answered.set_cookie(
         COOKIE,
         guard.tokens.cookie(who, settings.login_for, time.time()),
         max_age=int(settings.login_for),
@@ -45,11 +48,11 @@ async def login(visitor: Visitor) -> Response:
         httponly=True,
         samesite="strict",
     )
-    return answer
+    return answered
 
 
 async def logout(visitor: Visitor) -> Response:
     """POST /logout."""
-    answer = RedirectResponse(visitor.url("/login"), 303)
-    answer.delete_cookie(COOKIE, path=visitor.visit.prefix or "/")
-    return answer
+    answered = RedirectResponse(visitor.url("/login"), 303, HEADERS)
+    answered.delete_cookie(COOKIE, path=visitor.visit.prefix or "/")
+    return answered

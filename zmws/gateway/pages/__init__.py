@@ -1,0 +1,1 @@
+"""The pages: what a person sees and steers in a browser, under /ui/ (docs/pages.md)."""

@@ -1,0 +1,273 @@
+"""/ui/jobs/ID: all about one job, and what can be done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import shlex
+from typing import Any
+
+from starlette.responses import Response
+
+from zmws import ids
+from zmws.core.options import JOB_OPTIONS
+from zmws.core.states import FINAL_STATES, REVIVABLE, RUNNING
+from zmws.core.why import REASONS_TOLD
+from zmws.errors import BadJson, Refused
+from zmws.gateway.answers import API
+from zmws.gateway.desk import Visitor
+from zmws.gateway.pages.confirm import confirm, is_confirmed
+from zmws.gateway.pages.forms import form_of
+from zmws.gateway.pages.frame import HEADERS, answer, go_on
+from zmws.gateway.pages.life import picture, steps_of
+from zmws.gateway.pages.looks import or_none, patiently
+from zmws.gateway.pages.masks import PARTS, has_secrets, record_masked, unmasked
+from zmws.gateway.pages.shown import TEXT_MAX, clean, pretty, text_of
+from zmws.gateway.problems import Problem
+from zmws.wire.values import field_of, json_in
+
+ENTRIES_SHOWN = 100  # partial results, and lines of the log: the last
+_COPIED = ("priority", "ttr", "retries", "keep", "group", "delay", "expires", "unique")
+_PARTS = ("params", "result", "error", "log", "partials", "meta")
+_OWN = re.compile(r'^\s*> File "(.+?)", line (\d+), in (.*)$')
+_STACK_S = 5.0
+
+
+async def page(visitor: Visitor) -> Response:
+    """GET /ui/jobs/ID?reveal=1."""
+    record = await _record(visitor)
+    return await _shown(visitor, record)
+
+
+async def _record(visitor: Visitor) -> dict[str, Any]:
+    found: dict[str, Any] = await patiently(visitor.ask("zmws.job", {"id": visitor.path["id"]}))
+    return found
+
+
+async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any] | None = None) -> Response:
+    job_id = record["id"]
+    events, why = await asyncio.gather(
+        or_none(patiently(visitor.ask("zmws.events", {"id": job_id}))),
+        or_none(patiently(visitor.ask("zmws.why", {"id": job_id}))),
+    )
+    reveals = visitor.request.query_params.get("reveal") == "1" and visitor.who.may(())
+    secret = has_secrets([record[name] for name in PARTS])
+    seen = record if reveals else record_masked(record)
+    steps = steps_of(record, events or [])
+    values = {
+        "title": f"{record['service']} {job_id}",
+        "current": "/ui/jobs",
+        "live": f"job={job_id}" if record["state"] not in FINAL_STATES else None,
+        "job": seen,
+        "steps": steps,
+        "life": picture(steps),
+        "why": why,
+        "reasons": REASONS_TOLD,
+        "secret": secret,
+        "reveals": reveals,
+        "parts": {name: _part(seen, name) for name in ("params", "result", "meta")},
+        "attempts": [_attempt(one) for one in reversed(record["attempts"])],
+        "error": _error(record),
+        "log": record["log"][-ENTRIES_SHOWN:],
+        "partials": [_cut(text_of(one)) for one in seen["partials"][-ENTRIES_SHOWN:]],
+        "may_cancel": record["state"] not in FINAL_STATES,
+        "may_retry": record["state"] in REVIVABLE and record["kind"] == "stored",
+        "may_delete": record["state"] in FINAL_STATES and record["kind"] == "stored",
+        "may_stack": record["state"] == RUNNING,
+        "stack": stack,
+        "curl": _curl(visitor, seen),
+    }
+    return answer(visitor, "job.html", values)
+
+
+def _part(record: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """A value of a record as a page shows it; None where there is none."""
+    value, kind = record[name], record.get(f"{name}_kind")
+    if value is None and kind in (None, "json"):
+        return None
+    note = ""
+    if kind in ("bytes", "php") and isinstance(value, dict):
+        size = len(base64.b64decode(value["base64"]))
+        note = f"{size:,} bytes, " + ("as PHP serialises them" if kind == "php" else "in base64")
+        value = value["base64"]
+    elif kind == "frames":
+        note = f"{len(value)} frames"
+    text = value if isinstance(value, str) and kind != "json" else pretty(value)
+    return {"text": text[:TEXT_MAX], "is_cut": len(text) > TEXT_MAX, "note": note, "chars": len(text)}
+
+
+def _cut(text: str, most: int = 2_000) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _attempt(one: dict[str, Any]) -> dict[str, Any]:
+    error = one.get("error")
+    trace = str((error or {}).get("traceback") or "")
+    return {**one, "error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace)}
+
+
+def own_frames(trace: str) -> list[dict[str, str]]:
+    """The frames of a traceback that are the author's own, the last call first, each with its line."""
+    lines, found = trace.splitlines(), []
+    for n, line in enumerate(lines):
+        if at := _OWN.match(line):
+            code = lines[n + 1].strip() if n + 1 < len(lines) else ""
+            found.append({"file": at[1], "line": at[2], "function": at[3], "code": code})
+    return found[::-1][:8]
+
+
+def _error(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Its ERROR, where no attempt shows it."""
+    error = record["error"]
+    if error is None:
+        return None
+    trace = str(error.get("traceback") or "")
+    told = (one["error"] for one in record["attempts"] if one.get("error"))
+    if any((one.get("error"), one.get("traceback") or "") == (error.get("error"), trace) for one in told):
+        return None
+    return {"error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace)}
+
+
+def _curl(visitor: Visitor, record: dict[str, Any]) -> str | None:
+    """The command that submits the same again."""
+    if record["params_kind"] not in (None, "json"):
+        return None
+    body: dict[str, Any] = {"service": record["service"]}
+    if record["params"] is not None:
+        body["params"] = record["params"]
+    body |= {name: record[name] for name in ("priority", "group") if record[name]}
+    text = json.dumps(body, ensure_ascii=False)
+    if len(text) > TEXT_MAX:
+        return None
+    at = f"{visitor.visit.scheme}://{visitor.visit.host}{visitor.url(f'{API}/jobs')}"
+    token = " -H 'Authorization: Bearer TOKEN'" if visitor.desk.guard.needs_token else ""
+    return f"curl {shlex.quote(at)}{token} -H 'Content-Type: application/json' -d {shlex.quote(text)}"
+
+
+async def part(visitor: Visitor) -> Response:
+    """GET /ui/jobs/ID/PART: all of a part of its record, as text."""
+    name = visitor.path["part"]
+    if name not in _PARTS:
+        raise Problem(404, "no_such_page", f"a job's record has {', '.join(_PARTS)}, and not {name[:40]!a}")
+    reveals = visitor.request.query_params.get("reveal") == "1" and visitor.who.may(())
+    record = await _record(visitor)
+    value = (record if reveals else record_masked(record))[name]
+    text = "\n".join(map(text_of, value)) if name in ("log", "partials") else pretty(value)
+    return Response(clean(text), 200, HEADERS, "text/plain; charset=utf-8")
+
+
+# ---------------------------------------------------------------- act
+
+
+async def cancel(visitor: Visitor) -> Response:
+    """POST /ui/jobs/ID/cancel."""
+    return await _act(visitor, "zmws.cancel", "cancelled")
+
+
+async def retry(visitor: Visitor) -> Response:
+    """POST /ui/jobs/ID/retry."""
+    return await _act(visitor, "zmws.retry", "retried")
+
+
+async def _act(visitor: Visitor, service: str, told: str) -> Response:
+    job_id = visitor.path["id"]
+    await patiently(visitor.ask(service, {"id": job_id}))
+    return go_on(visitor, f"/ui/jobs/{job_id}", told)
+
+
+async def delete(visitor: Visitor) -> Response:
+    """POST /ui/jobs/ID/delete, confirmed."""
+    job_id, form = visitor.path["id"], await form_of(visitor)
+    if not is_confirmed(form, 1):
+        record = await _record(visitor)
+        text = f"Delete the record of this {record['service']} job?"
+        note = f"{job_id}: its parameters, its result and its log are gone then."
+        return confirm(visitor, text, "Delete", form, 1, f"/ui/jobs/{job_id}", note)
+    await patiently(visitor.ask("zmws.delete", {"id": job_id}))
+    return go_on(visitor, "/ui/jobs", "deleted")
+
+
+async def stack(visitor: Visitor) -> Response:
+    """POST /ui/jobs/ID/stack: where its work() is at this moment."""
+    job_id = visitor.path["id"]
+    asked = visitor.ask("zmws.stack", {"id": job_id, "timeout": _STACK_S}, _STACK_S)
+    told = await visitor.patiently(asked, None)
+    return await _shown(visitor, await _record(visitor), told or {"stack": "", "worker": None, "at": None})
+
+
+async def again(visitor: Visitor) -> Response:
+    """GET /ui/jobs/ID/again: the form of a new job like this one."""
+    return _again(visitor, await _record(visitor), {}, None)
+
+
+def _again(visitor: Visitor, record: dict[str, Any], form: dict[str, str], fault: str | None) -> Response:
+    params = _editable(record)
+    known = {name: "" if record.get(name) is None else str(record.get(name)) for name in _COPIED[:5]}
+    values = {
+        "title": "Run again with changes",
+        "current": "/ui/jobs",
+        "job": record,
+        "params": form.get("params", params),
+        "options": {name: form.get(name, known.get(name, "")) for name in _COPIED},
+        "service": form.get("service", record["service"]),
+        "secret": has_secrets(record["params"]),
+        "fault": fault,
+    }
+    return answer(visitor, "again_form.html", values, 400 if fault else 200)
+
+
+def _editable(record: dict[str, Any]) -> str | None:
+    """Its parameters as a text to change, with the secrets masked; None where that cannot be."""
+    if record["params_kind"] not in (None, "json"):
+        return None
+    return pretty(record_masked(record)["params"]) if record["params"] is not None else ""
+
+
+async def run_again(visitor: Visitor) -> Response:
+    """POST /ui/jobs/ID/again: what is left as it is stays as it was, secrets too."""
+    record, form = await _record(visitor), await form_of(visitor)
+    question: dict[str, Any] = {"id": record["id"], "new_id": ids.new_id()}
+    known = _editable(record)
+    try:
+        if known is not None and form.get("params", known).strip() != known.strip():
+            question |= field_of("params", unmasked(params_in(form["params"]), record["params"]))
+        if (service := form.get("service", "").strip()) and service != record["service"]:
+            question["service"] = service
+        for name in _COPIED:
+            value = option_in(form, name)
+            if value is not None and value != record.get(name):
+                question[name] = value
+        told = await patiently(visitor.ask("zmws.copy", question))
+    except Refused as refused:
+        return _again(visitor, record, form, str(refused))
+    except Problem as wrong:
+        if wrong.status != 400:
+            raise
+        return _again(visitor, record, form, str(wrong))
+    return go_on(visitor, f"/ui/jobs/{told['id']}", "existing" if told["existing"] else "submitted")
+
+
+def params_in(text: str) -> Any:
+    """The parameters that a field brings, None for an empty one. Raises Problem."""
+    if not text.strip():
+        return None
+    try:
+        return json_in(text.encode())
+    except BadJson as wrong:
+        raise Problem(400, "bad_request", f"the parameters are not JSON: {wrong}") from None
+
+
+def option_in(form: dict[str, str], name: str) -> Any:
+    """An option of a job as a field has it, None for an empty one. Raises Problem."""
+    text = form.get(name, "").strip()
+    if not text:
+        return None
+    row = JOB_OPTIONS[name]
+    if row.kind in ("int", "seconds", "number"):
+        try:
+            return int(text) if row.kind == "int" else float(text)
+        except ValueError:
+            raise Problem(400, "bad_option", f"'{name}' is {text[:80]!a}, but must be a number") from None
+    return text

@@ -1,0 +1,80 @@
+"""Questions that pages ask the broker: those of all who look at the same moment are one.
+
+Rule 1: an answer is shared for a second or so (`fresh_s`), so ten open pages ask as much as one.
+Rule 2: what may differ by who asks is not asked here, and nothing that changes anything.
+Rule 3: a person does not wait for ever: after `PATIENCE_S` the page says that nobody answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from zmws.errors import ZmwsError
+from zmws.gateway.desk import Desk
+from zmws.gateway.problems import Problem
+
+PATIENCE_S = 8.0
+FRESH_S = 1.0
+_KEPT_MAX = 500  # answers
+
+
+class Looks:
+    """What was asked lately, and the answers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._asked: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]] = {}
+
+    async def ask(
+        self, service: str, question: Mapping[str, Any] | None = None, fresh_s: float = FRESH_S
+    ) -> Any:
+        """The answer of a `zmws.*` service, at most so old. Raises as Visitor.ask, and Problem when nobody
+        answers in time."""
+        key = service, json.dumps(question or {}, sort_keys=True)
+        now = time.monotonic()
+        known = self._asked.get(key)
+        if known is None or now - known[0] > fresh_s or _is_bad(known[1]):
+            asked = asyncio.ensure_future(self._desk.client.ask_status(service, dict(question or {}), 0.0))
+            asked.add_done_callback(_seen)
+            self._forget(now)
+            known = self._asked[key] = now, asked
+        told = await patiently(asyncio.shield(known[1]))
+        return told[1]
+
+    def _forget(self, now: float) -> None:
+        """What nobody would be answered with any more."""
+        if len(self._asked) >= _KEPT_MAX:
+            self._asked = {
+                key: one for key, one in self._asked.items() if now - one[0] <= FRESH_S or not one[1].done()
+            }
+
+
+def _is_bad(asked: asyncio.Future[Any]) -> bool:
+    return asked.done() and (asked.cancelled() or asked.exception() is not None)
+
+
+def _seen(asked: asyncio.Future[Any]) -> None:
+    """Nobody may wait for it any more: its fault is no news."""
+    if not asked.cancelled():
+        asked.exception()
+
+
+async def patiently(asked: Awaitable[Any]) -> Any:
+    """What is waited for. Raises Problem after `PATIENCE_S`."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await asked
+    except TimeoutError:
+        raise Problem(503, "no_broker", f"the broker has not answered within {PATIENCE_S:g} s") from None
+
+
+async def or_none(asked: Awaitable[Any]) -> Any:
+    """What a page can do without; None where it is refused, or nobody answers."""
+    try:
+        return await asked
+    except (ZmwsError, Problem, TimeoutError):
+        return None

@@ -1,0 +1,57 @@
+"""/ui/workers: who works, at what, and since when; drain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.responses import Response
+
+from zmws.gateway.desk import Visitor
+from zmws.gateway.pages.frame import answer, go_on
+from zmws.gateway.pages.lanes import lanes_shown
+from zmws.gateway.pages.looks import or_none, patiently
+
+SHOWN = 100
+LANES_SHOWN = 25
+
+
+async def page(visitor: Visitor) -> Response:
+    """GET /ui/workers?service=."""
+    looks = visitor.desk.looks
+    service = visitor.request.query_params.get("service", "")
+    of_service = {"service": service} if service else {}
+    rows, lanes, names = await asyncio.gather(
+        looks.ask("zmws.workers"),
+        or_none(looks.ask("zmws.lanes", {"limit": LANES_SHOWN, **of_service})),
+        names_of(visitor),
+    )
+    found = [row for row in rows if not service or service in row["services"]]
+    found.sort(key=lambda row: (_ORDER.get(row["state"], 0), row["services"], row["pid"] or 0))
+    values = {
+        "title": "Workers",
+        "current": "/ui/workers",
+        "live": "",
+        "workers": [{**row, "name": names.get(row["pid"])} for row in found[:SHOWN]],
+        "more": max(0, len(found) - SHOWN),
+        "count": len(found),
+        "lanes": lanes_shown(visitor, lanes, names),
+        "service": service,
+    }
+    return answer(visitor, "workers.html", values)
+
+
+# What is wrong comes first.
+_ORDER = {"busy": 1, "idle": 2, "draining": 1}
+
+
+async def names_of(visitor: Visitor) -> dict[int, str]:
+    """The names of the installation's processes, by their numbers; none where no supervisor keeps them."""
+    rows: list[dict[str, Any]] | None = await or_none(visitor.desk.processes.rows())
+    return {row["pid"]: row["name"] for row in rows or () if row["pid"] is not None}
+
+
+async def drain(visitor: Visitor) -> Response:
+    """POST /ui/workers/ID/drain."""
+    await patiently(visitor.ask("zmws.drain", {"worker": visitor.path["id"]}))
+    return go_on(visitor, "/ui/workers", "draining")
