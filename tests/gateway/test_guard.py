@@ -179,7 +179,7 @@ def test_each_door_is_open_to_its_roles_and_to_no_other(
     if door.path in ("/login", "/logout"):
         assert roles is None
         return
-    if door.path == f"{API}/events":
+    if door.path in (f"{API}/events", "/ui/live"):
         assert roles == ("viewer",)  # a stream: its refusals are like all others
         with closed.client(TOKENS["client"]) as ask:
             assert problem(ask.get(door.path)) == (403, "not_allowed")
@@ -256,7 +256,7 @@ def test_a_token_is_traded_for_a_cookie_that_scripts_cannot_read(closed: Gateway
         for sent in ({"data": {"token": TOKENS["viewer"]}}, {"json": {"token": TOKENS["viewer"]}}):
             ask.cookies.clear()
             answer = ask.post("/login", **sent)
-            assert answer.status_code == 303 and answer.headers["location"] == "/"
+            assert answer.status_code == 303 and answer.headers["location"] == "/ui/"
             cookie = answer.headers["set-cookie"].lower()
             assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
             assert TOKENS["viewer"] not in answer.headers["set-cookie"] and "max-age=43200" in cookie

@@ -100,7 +100,7 @@ class App:
     def _is_of_pages(self, request: _Request) -> bool:
         """Whether a person is to read what went wrong."""
         path = page_path(request)
-        return path == UI or path.startswith(f"{UI}/") or (path == "/login" and is_browser(request))
+        return is_browser(request) and (path in (UI, "/login", "/logout") or path.startswith(f"{UI}/"))
 
     async def _answer(self, request: _Request) -> Response:
         headers, guard = request.headers, self.desk.guard

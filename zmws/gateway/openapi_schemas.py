@@ -387,6 +387,6 @@ GOING: dict[str, Schema] = {
     ),
     "OldJob": {**_OLD_JOB, "description": "A job in SERVER-JOBS, SERVER-ACTIVE and SERVER-HIST."},
     "OldWorker": of("A worker in SERVER-WORKERS.", hb=NUMBER, service=TEXT, workerid=TEXT, state=TEXT),
-    "Home": of(zmws=TEXT, call=TEXT, submit=TEXT, api=TEXT, services=TEXT, health=TEXT),
+    "Home": of(zmws=TEXT, call=TEXT, submit=TEXT, api=TEXT, services=TEXT, pages=TEXT, health=TEXT),
 }
 SCHEMAS: dict[str, Schema] = {**COMING, **GOING}
