@@ -180,6 +180,7 @@ class Insight:
         told |= {"since": iso(known.registered_at)}
         told |= {"state": "gone" if session is None else session.state()}
         told |= {"gone_at": iso(known.gone_at + turn.lead) if session is None else None, "why": known.why}
+        known.lane.forget(turn.steady)
         return LaneShown(told, known.lane.since(since), [] if session is None else _in_hand(session, turn))
 
     # ------------------------------------------------------------ causes

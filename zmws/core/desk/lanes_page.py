@@ -16,9 +16,10 @@ from zmws.core.job import iso
 from zmws.core.lane import Bar
 from zmws.core.writes import Rows
 
-BARS_MAX = 5_000
+BARS_MAX = 10_000
 IN_HAND_MAX = 100  # of what a worker runs at once, so much is shown
 NEAR_S = 0.001  # a row is free so long before its bar ends: times are rounded
+_RUNS = float("inf")
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class LanesPage:
     def render(self, rows: Rows) -> bytes:
         """The answer, as JSON."""
         step, lead, since = self.step, self.lead, self.since
-        drawn = [merged(in_rows(lane.bars, lane.running), step) for lane in self.lanes]
+        drawn = [in_rows(lane.bars, lane.running, step) for lane in self.lanes]
         while sum(map(len, drawn)) > BARS_MAX and step < self.now - since:
             step *= 2
             drawn = [merged(bars, step) for bars in drawn]
@@ -76,54 +77,69 @@ class LanesPage:
         return json.dumps(answer).encode()
 
 
-def in_rows(bars: list[Bar], running: list[tuple[float, str, str]]) -> list[Drawn]:
-    """The bars by their beginnings, each in the lowest row that was free then."""
-    found = [
-        Drawn(bar.start, bar.end, 0, bar.service, bar.jobs, bar.failed, bar.other, bar.job_id) for bar in bars
-    ]
-    found += [Drawn(start, None, 0, service, 1, 0, 0, job_id) for start, service, job_id in running]
-    found.sort(key=_start)
+def in_rows(bars: list[Bar], running: list[tuple[float, str, str]], step: float) -> list[Drawn]:
+    """The bars by their beginnings, each in the lowest row that was free then; short ones of a row, such as
+    have ended, that begin within `step` of the first of them, as one."""
     free: list[int] = []
     taken: list[tuple[float, int]] = []  # until when, which row
-    rows = 0
-    for bar in found:
-        while taken and taken[0][0] <= bar.start + NEAR_S:
+    last: list[Drawn | None] = []  # of each row, the bar that short ones may join
+    found: list[Drawn] = []
+    for start, end, bar in _by_start(bars, running):
+        while taken and taken[0][0] <= start + NEAR_S:
             heappush(free, heappop(taken)[1])
         if free:
-            bar.row = heappop(free)
+            row = heappop(free)
         else:
-            bar.row, rows = rows, rows + 1
-        heappush(taken, (float("inf") if bar.end is None else bar.end, bar.row))
+            row = len(last)
+            last.append(None)
+        heappush(taken, (end, row))
+        before = last[row] if end - start < step else None
+        if before is not None and start < before.start + step:
+            _join(before, end, bar.service, bar.jobs, bar.failed, bar.other)
+            continue
+        ended = None if end == _RUNS else end
+        one = Drawn(start, ended, row, bar.service, bar.jobs, bar.failed, bar.other, bar.job_id)
+        last[row] = one if end - start < step else None
+        found.append(one)
     return found
+
+
+def _by_start(bars: list[Bar], running: list[tuple[float, str, str]]) -> list[tuple[float, float, Bar]]:
+    found = [(bar.start, bar.end, bar) for bar in bars]
+    found += [(start, _RUNS, Bar(start, _RUNS, service, job_id)) for start, service, job_id in running]
+    found.sort(key=_first)
+    return found
+
+
+def _first(one: tuple[float, float, Bar]) -> float:
+    return one[0]
 
 
 def merged(bars: list[Drawn], step: float) -> list[Drawn]:
-    """Short bars of a row, such as have ended, that begin within `step` of the first of them, as one."""
+    """The same bars with a longer step."""
     last: dict[int, Drawn] = {}
     found: list[Drawn] = []
     for bar in bars:
-        before, end = last.get(bar.row), bar.end
-        short = end is not None and end - bar.start < step
-        if not short or before is None or before.end is None or bar.start >= before.start + step:
+        before, end = last.pop(bar.row, None), bar.end
+        if end is None or end - bar.start >= step:
             found.append(bar)
-            if short:
-                last[bar.row] = bar
-            else:
-                last.pop(bar.row, None)
-            continue
-        assert end is not None
-        before.end = max(before.end, end)
-        before.jobs += bar.jobs
-        before.failed += bar.failed
-        before.other += bar.other
-        before.job_id = None
-        if before.service != bar.service:
-            before.service = None
+        elif before is not None and bar.start < before.start + step:
+            _join(before, end, bar.service, bar.jobs, bar.failed, bar.other)
+            last[bar.row] = before
+        else:
+            found.append(bar)
+            last[bar.row] = bar
     return found
 
 
-def _start(bar: Drawn) -> float:
-    return bar.start
+def _join(before: Drawn, end: float, service: str | None, jobs: int, failed: int, other: int) -> None:
+    before.end = end
+    before.jobs += jobs
+    before.failed += failed
+    before.other += other
+    before.job_id = None
+    if before.service != service:
+        before.service = None
 
 
 def _told(bar: Drawn, since: float) -> dict[str, Any]:

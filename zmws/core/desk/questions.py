@@ -132,7 +132,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "since": Row("time"),
         "worker": Row("name"),
         "service": Row("service"),
-        "limit": Row("int", default=50, low=1, high="list_rows_max"),
+        "limit": Row("int", default=50, low=1, high=100),
         "step": Row("seconds", default=1.0),
     },
     "zmws.warnings": {},
