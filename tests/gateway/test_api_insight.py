@@ -1,4 +1,4 @@
-"""/api/v1: series, failures, why, warnings, marks, and searches."""
+"""/api/v1: series, lanes, failures, why, warnings, marks, and searches."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ def test_the_figures_of_a_service_and_of_all_count_what_was_done(ask: httpx.Clie
         ("series?figures=complete,nonsense", 400, "bad_request"),
         ("series?since=2000-01-01T00:00:00Z", 400, "bad_request"),
         ("series?service=ECHO", 400, "bad_request"),
+        ("lanes?limit=101", 400, "bad_request"),
+        ("lanes?step=-1", 400, "bad_request"),
+        ("lanes?worker=none", 404, "unknown_worker"),
+        ("lanes?service=NOPE", 404, "unknown_service"),
         ("failures?limit=many", 400, "bad_request"),
         ("failures?cursor=x", 400, "bad_request"),
         ("jobs/no-such-job/why", 404, "unknown_job"),
@@ -134,3 +138,19 @@ def test_a_viewer_finds_nothing_by_what_is_masked(
                 assert [job["id"] for job in jobs] == found
                 assert client.get(JOBS, params={"q": job_id}).json()["jobs"]
                 assert client.get(JOBS, params={"q": "x", "places": "all"}).status_code == 400
+
+
+def test_what_each_worker_did_is_told(ask: httpx.Client) -> None:
+    job_id = made(ask)
+    ended(ask, job_id)
+
+    def ids() -> list[Any]:
+        told = ask.get(f"{API}/lanes", params={"step": "0", "service": "ECHO"}).json()
+        assert told["more"] == 0 and told["now"] > told["from"]
+        return [bar for lane in told["lanes"] for bar in lane["bars"]]
+
+    assert sum(bar["jobs"] for bar in ids()) >= 1
+    (lane, *_) = ask.get(f"{API}/lanes", params={"limit": "1"}).json()["lanes"]
+    assert lane["slots"] >= 1 and lane["gone_at"] is None and lane["state"] != "gone"
+    one = ask.get(f"{API}/lanes", params={"worker": lane["worker"]}).json()["lanes"]
+    assert [each["worker"] for each in one] == [lane["worker"]]

@@ -25,6 +25,7 @@ LIMITS = Limits(heartbeat_interval_s=1.0, memory_keep_s=30.0, cancel_grace_s=2.0
 LIMITS = replace(LIMITS, prefetch_time_s=0.25)  # here a message takes up to 20 ms
 LIMITS = replace(LIMITS, window_jobs_max=3, window_scheduled_max=2, waiting_memory_max=6)
 LIMITS = replace(LIMITS, unknown_service_ttl_s=4.0)
+LIMITS = replace(LIMITS, lanes_s=20.0)
 
 
 class SimBroker:
@@ -54,6 +55,8 @@ class SimBroker:
         )
         # In every third history two services have figures of their own, and the others count together.
         limits = replace(LIMITS, series_services_max=2) if self.world.seed % 3 == 0 else LIMITS
+        if self.world.seed % 5 == 0:
+            limits = replace(limits, lanes_workers_max=2)
         self.node = Node(limits, self.services, suppliers, "disk")
         self.core = self.node.broker  # to look at
         for timers in (self.core.turn.timers, self.core.turn.wall_timers, self.core.turn.steady_timers):

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from tests.simulation.lanes import Lanes
 from tests.simulation.violation import demand
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
@@ -31,6 +32,7 @@ class Figures:
     """Reads the records after each input, and what is written of it."""
 
     def __init__(self) -> None:
+        self.lanes = Lanes()  # it is told of each attempt that ends
         self.lost: defaultdict[str, Counts] = defaultdict(Counter)  # with the lives that have crashed
         self.earlier: defaultdict[str, Counts] = defaultdict(Counter)  # counted by these
         self.restarted()
@@ -42,6 +44,7 @@ class Figures:
         self.written: defaultdict[str, Counts] = defaultdict(Counter)  # by this life
         self._ended = Counter[str]()  # attempts, of whatever end
         self._own: dict[str, bool] = {}  # services: whether they have figures of their own
+        self.lanes.restarted()
 
     # ------------------------------------------------------------ what the records say
 
@@ -69,6 +72,7 @@ class Figures:
                 row = disk.rows[job.id]
                 known = (None, row["states"], row["attempts"])
             self._compare(core, job, known)
+        self.lanes.look(core)
 
     def _compare(self, core: Broker, job: Job, known: tuple[Job | None, Any, Any]) -> None:
         _, states, attempts = known
@@ -85,6 +89,7 @@ class Figures:
         for attempt in job.attempts:
             if attempt not in attempts:
                 self._ended[job.service] += 1
+                self.lanes.ended(core, job, attempt)
                 code = attempt.get("error", {}).get("code")
                 counts["attempts_failed"] += code not in NO_FAILURE
 
@@ -124,6 +129,7 @@ class Figures:
 
     def counted_right(self, core: Broker) -> None:
         """What the services count is what their records say; begun attempts alone have run."""
+        self.lanes.compare(core)
         series, held = core.series, core.held
         figures = {name: one.figures for name, one in held.services.items() if one.clocks is not None}
         for name, one in {**figures, OTHER: held.other}.items():

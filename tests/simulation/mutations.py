@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
+from zmws.core import lane
 from zmws.core.backlog import Backlog
 from zmws.core.desk import insight, why_page
 from zmws.core.desk.desk import Desk
@@ -10,6 +11,8 @@ from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
 from zmws.core.held import Held
+from zmws.core.lane import Lane
+from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.reasons import Clocks
 from zmws.core.recovery import Recovery
@@ -204,8 +207,9 @@ MUTATIONS = [
         "an attempt that was given back has not run",
         Life,
         "give_back",
-        'self._attempt_over(job, error("given_back", why))',
-        'self.held.assignment_of(job).ahead = True\n    self._attempt_over(job, error("given_back", why))',
+        'self._attempt_over(job, error("given_back", why), NEITHER)',
+        "self.held.assignment_of(job).ahead = True\n"
+        '    self._attempt_over(job, error("given_back", why), NEITHER)',
     ),
     Mutation(
         "a second counts what the one before has counted",
@@ -291,6 +295,31 @@ MUTATIONS = [
         "_spans",
         "spans.append(Span(figured.sampled, figured.now, figured.since, figured.now - figured.sampled))",
         "pass",
+    ),
+    # What each worker did.
+    Mutation(
+        "what a worker was lost with has failed in its lane",
+        Life,
+        "fail",
+        "NEITHER if cause == LOST else FAILED",
+        "FAILED",
+    ),
+    Mutation("an attempt that joins a bar is not counted", lane, "_join", "bar.jobs += 1", "pass"),
+    Mutation("bars go too early", Lane, "forget", "steady - self._kept_s", "steady - self._kept_s / 2"),
+    Mutation("who is gone is not shown", Lanes, "went", "self._gone[_process(session)] = known", "pass"),
+    Mutation(
+        "a worker that comes back begins a new lane",
+        Lanes,
+        "_give",
+        "Lane(limits.lanes_s) if known is None else known.lane",
+        "Lane(limits.lanes_s)",
+    ),
+    Mutation(
+        "more workers are kept than may be",
+        Lanes,
+        "_give",
+        ">= limits.lanes_workers_max",
+        "> limits.lanes_workers_max",
     ),
     Mutation(
         "a job that is retried keeps the cause of its failure",

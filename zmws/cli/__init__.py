@@ -32,6 +32,7 @@ _VERBS = {
     "jobs": ("looking", "List jobs, newest first, or search them."),
     "failures": ("insight", "List why jobs have failed, by cause."),
     "series": ("insight", "Plot what was done over time."),
+    "lanes": ("lanes", "Draw what each worker did in the last minutes."),
     "mark": ("insight", "Mark this moment in the figures, such as a deploy."),
     "services": ("looking", "List services with their counts, show one, or make it unknown."),
     "workers": ("looking", "List the workers, or drain some."),

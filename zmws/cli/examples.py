@@ -40,6 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "job why": ("zmws job why 0192f0c4-7a55-7b02-8758-754719bf2a60",),
     "failures": ("zmws failures --service REPORT", "zmws job retry --cause 5f0c1b2a9d3e"),
     "series": ("zmws series REPORT --step minute --since 6h",),
+    "lanes": ("zmws lanes --service REPORT",),
     "mark": ('zmws mark "deploy 1.4"',),
     "job cancel": ("zmws job cancel --service REPORT --state waiting",),
     "job retry": ("zmws job retry --service REPORT --state failed",),

@@ -16,6 +16,7 @@ from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Caller
+from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions, job_options, job_options_of
@@ -81,12 +82,15 @@ class Broker:
         self.strangers = Strangers(turn)
         self.results = Results(turn, held, self.life, self.watchers, self.strangers)
         self.recovery = Recovery(turn, held, self.life)
-        self.roster = Roster(turn, held, self.life, self.recovery, self.results, self.strangers, self.host)
+        self.lanes = Lanes(turn)
+        self.roster = Roster(
+            *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, self.lanes)
+        )
         self.series = Series(turn, held, self.roster, self.host)
         self.submission = Submission(turn, held, self.life, self.watchers)
         self.desk = Desk(
-            *(turn, held, self.life, self.results, self.watchers),
-            *(self.roster, self.submission, self.dispatch, self.series, self.host),
+            *(turn, held, self.life, self.results, self.watchers, self.roster, self.submission),
+            *(self.dispatch, self.series, self.lanes, self.host),
         )
         self.recovered = False
         self._probe = Reminder[None](lambda _: self._on_probe())

@@ -17,6 +17,7 @@ from zmws.core.backlog import Backlog
 from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
 from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Job
+from zmws.core.lane import NEITHER
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S
 from zmws.core.service import Service
 from zmws.core.states import CANCELLED, COMPLETE, FAILED, RUNNING, SCHEDULED, WAITING
@@ -236,7 +237,7 @@ class Life:
     def complete(self, job: Job, result: tuple[bytes, ...], plain: bool) -> None:
         """The attempt is done."""
         job.result, job.result_plain = result, plain
-        self._attempt_over(job, None)
+        self._attempt_over(job, None, COMPLETE)
         job.move("complete", self.turn.wall)
         self._end(job, None)
 
@@ -260,7 +261,7 @@ class Life:
         job.losses += cause == LOST
         self.held.services[job.service].figures.attempts_failed += 1
         turn.counters[f"attempts_{cause}"] += 1
-        self._attempt_over(job, why)
+        self._attempt_over(job, why, NEITHER if cause == LOST else FAILED)
         if not retry or job.failures > job.retries or (job.sync and cause != LOST):
             job.move("exhaust", turn.wall)
             self._end(job, why)
@@ -285,7 +286,7 @@ class Life:
 
     def give_back(self, job: Job, why: str) -> None:
         """An attempt ends without a failure: it waits again, at the head of its group."""
-        self._attempt_over(job, error("given_back", why))
+        self._attempt_over(job, error("given_back", why), NEITHER)
         self.turn.counters["given_back"] += 1
         job.move("give_back", self.turn.wall)
         self.turn.write(UpdateJob(job.id, {"state": WAITING, **_attempt_changes(job)}), job)
@@ -312,7 +313,7 @@ class Life:
         turn, was, deadline = self.turn, job.state, job.deadline_mono
         assignment = self.held.assignment_of(job)
         if was == RUNNING:
-            self._attempt_over(job, error("cancelled", "cancelled"))
+            self._attempt_over(job, error("cancelled", "cancelled"), NEITHER)
         job.move("cancel", turn.wall)
         self._leave_queue(job, was, in_queue)
         turn.counters["jobs_cancelled"] += 1
@@ -327,13 +328,18 @@ class Life:
         if assignment is not None and assignment.taker is not None:
             assignment.taker.drop(assignment, deadline)
 
-    def _attempt_over(self, job: Job, why: Error | None) -> None:
-        """The attempt is over as far as the job is concerned; what its taker holds is the taker's own."""
+    def _attempt_over(self, job: Job, why: Error | None, how: str) -> None:
+        """The attempt is over as far as the job is concerned; what its taker holds is the taker's own. `how`:
+        COMPLETE, FAILED or NEITHER, as its worker's lane has it."""
         turn, assignment = self.turn, self._leave_taker(job)
         if not assignment.ahead and job.started_at is not None:
             figures, begun = self.held.services[job.service].figures, assignment.begun
+            ran_s = turn.wall - job.started_at if begun is None else turn.now - begun
             figures.ran += 1
-            figures.run.note(turn.wall - job.started_at if begun is None else turn.now - begun)
+            figures.run.note(ran_s)
+            taker = assignment.taker
+            if taker is not None and taker.lane is not None:
+                taker.lane.ended(turn.steady, ran_s, job.service, job.id, how)
         job.ends_attempt(turn.wall, why, turn.limits.attempts_kept_max)
 
     def _leave_taker(self, job: Job) -> Assignment:

@@ -22,6 +22,7 @@ from typing import Any
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso
+from zmws.core.lanes import Lanes
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
 from zmws.core.recovery import Recovery
@@ -70,6 +71,7 @@ class Roster:
         results: Results,
         strangers: Strangers,
         host: Host,
+        lanes: Lanes,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -78,6 +80,7 @@ class Roster:
         self.results = results
         self.strangers = strangers
         self.host = host
+        self.lanes = lanes
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()  # ids of workers that are or were here
@@ -119,6 +122,7 @@ class Roster:
         self._end_older(peer, session, named)
         self.strangers.registered(peer)
         self.by_peer[peer] = session
+        self.lanes.came(session)
         if session.ours:
             self.by_id[worker_id] = session
         for ring in session.rings:
@@ -391,6 +395,7 @@ class Roster:
         jobs = session.jobs
         self._keep_owed(session)
         self._lose(session, jobs, why)
+        self.lanes.went(session, why)
         names = ", ".join(session.service_names[:20])
         self.turn.note("info", f"worker {session.id} of {names} is gone: {why}")
         self._announce("worker.gone", session, why)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from zmws.core.ahead import Fewest
 from zmws.core.job import Job
+from zmws.core.lane import Lane
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
 
@@ -71,6 +72,7 @@ class Taker(ABC):
     ours = False  # it speaks as docs/protocol.md has it, "The extensions"
     gone = False  # it takes nothing any more
     blocked_until = 0.0  # it could not be sent to: passed over until then
+    lane: Lane | None = None  # where its attempts are kept when they have ended, if they are (lanes.py)
     # It gets nothing before it is empty, and then a suspect of this ring's service.
     reserved: Ring | None = None
 

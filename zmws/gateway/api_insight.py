@@ -1,4 +1,5 @@
-"""/api/v1: figures over time, failures by cause, why a job waits, warnings (docs/protocol.md, Insight)."""
+"""/api/v1: figures over time, what each worker did, failures by cause, why a job waits, warnings
+(docs/protocol.md, Insight)."""
 
 from __future__ import annotations
 
@@ -30,6 +31,11 @@ async def failures(visitor: Visitor) -> Response:
 async def failures_of_service(visitor: Visitor) -> Response:
     """GET /services/NAME/failures."""
     return await _asked(visitor, "zmws.failures", {"service": visitor.path["name"]})
+
+
+async def lanes(visitor: Visitor) -> Response:
+    """GET /lanes."""
+    return json_answer(await visitor.ask("zmws.lanes", query_of(visitor.request, "zmws.lanes", ())))
 
 
 async def _asked(visitor: Visitor, service: str, of: dict[str, Any]) -> Response:

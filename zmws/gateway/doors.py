@@ -118,6 +118,7 @@ FIXED: dict[str, Door] = {
         Door(f"{API}/workers", _get(api_services.workers, _VIEW)),
         Door(f"{API}/stats", _get(api_services.stats, _VIEW)),
         Door(f"{API}/series", _get(api_insight.series, _VIEW)),
+        Door(f"{API}/lanes", _get(api_insight.lanes, _VIEW)),
         Door(f"{API}/failures", _get(api_insight.failures, _VIEW)),
         Door(f"{API}/warnings", _get(api_insight.warnings, _VIEW)),
         Door(f"{API}/marks", _post(api_insight.mark, _OPERATE)),

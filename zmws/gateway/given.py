@@ -174,6 +174,8 @@ def query_of(request: Request, service: str, leave_out: Iterable[str] = ()) -> d
         kind = rows[name].kind
         if kind == "int":
             question[name] = _whole(name, text)
+        elif kind == "seconds":
+            question[name] = _seconds(name, text)
         else:
             question[name] = _flag(name, text) if kind == "flag" else text
     return question
@@ -183,6 +185,12 @@ def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be a whole number")
     return int(text)
+
+
+def _seconds(name: str, text: str) -> float:
+    if _SECONDS.fullmatch(text) is None:
+        raise Problem(400, "bad_request", f"'{name}' is {text[:80]!a}, but must be a number of seconds")
+    return float(text)
 
 
 def _flag(name: str, text: str) -> bool:

@@ -171,6 +171,19 @@ def of_series() -> list[Told]:
     )
 
 
+def of_lanes() -> list[Told]:
+    return _query(
+        "zmws.lanes",
+        {
+            "since": "from this time on, no longer ago than the broker's `lanes`: ISO 8601 with its zone",
+            "worker": "this one alone",
+            "service": "those that serve this alone",
+            "limit": "of how many workers (50)",
+            "step": "short bars that begin within so many seconds are one (1)",
+        },
+    )
+
+
 def of_failures() -> list[Told]:
     return _query(
         "zmws.failures",

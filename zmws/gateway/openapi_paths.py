@@ -48,6 +48,7 @@ from zmws.gateway.openapi_parts import (
     header,
     in_path,
     of_failures,
+    of_lanes,
     of_series,
     ok,
     operation,
@@ -302,6 +303,16 @@ _INSIGHT: dict[str, Told] = {
             ok("The figures.", ref("Series")),
             (429,),
             *of_series(),
+        )
+    },
+    "/lanes": {
+        "get": operation(
+            "showLanes",
+            "What each worker did in the last minutes, as bars of a picture",
+            VIEW,
+            ok("The lanes.", ref("Lanes")),
+            (404, 429),
+            *of_lanes(),
         )
     },
     "/failures": {

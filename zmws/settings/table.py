@@ -108,6 +108,8 @@ _BROKER = {
     "series_services_max": _count("services with figures of their own; the rest counts as `other`", 1, 2_000),
     "series_minutes_keep": _seconds("figures are kept by the minute for so long"),
     "series_hours_keep": _seconds("and by the hour, as marks are"),
+    "lanes": Row("seconds", "what each worker did is kept in memory for so long; 0: it is not", high=HOUR_S),
+    "lanes_workers_max": _count("workers of which that is kept", 1, 2_000),
     "history_max": _count("ended jobs that SERVER-HIST lists"),
     "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
     "log_bytes_max": _bytes("log lines kept per job"),

@@ -55,6 +55,7 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.mark", {"text": "t"}),
         ("zmws.failures", {"limit": 50}),
         ("zmws.why", {"id": "j"}),
+        ("zmws.lanes", {"limit": 50, "step": 1.0}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
     ],
@@ -76,7 +77,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 30
+    assert len(QUESTIONS) == 31
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,8 @@ def test_every_question_is_in_the_table_above() -> None:
         ("zmws.jobs", "q", ["a text", "x" * 255], ["", "x" * 256, 7]),
         ("zmws.jobs", "places", ["all", "names"], ["", "params"]),
         ("zmws.series", "step", ["second", "minute", "hour"], ["", "day", 60]),
+        ("zmws.lanes", "limit", [1, 100], [0, 101, 1.5]),
+        ("zmws.lanes", "step", [0, 0.5, 60], [-1, "1"]),
         ("zmws.mark", "text", ["deploy 1.4"], ["", "x" * 256]),
         ("zmws.cancel", "ask", ["a", "x" * 64], ["", "x" * 65, "\n", 7]),
         ("zmws.report", "by", ["me and you"], ["", 7]),

@@ -1,4 +1,4 @@
-"""`zmws failures`, `series`, `mark`, `job why`, `jobs --grep`, and the warnings of `zmws status`."""
+"""`zmws failures`, `series`, `lanes`, `mark`, `job why`, `jobs --grep`, and the warnings of `zmws status`."""
 
 from __future__ import annotations
 
@@ -105,3 +105,17 @@ def test_what_was_done_is_plotted_with_its_marks(zmws: Installation) -> None:
     assert refused.code == 4 and "ask for longer steps" in refused.err
     assert "usually" in zmws.run("services", "show", "STR-REV").out
     assert "A SECOND, IN THE LAST MINUTE" in zmws.run("stats").out
+
+
+def test_what_each_worker_did_is_drawn(zmws: Installation) -> None:
+    assert zmws.run("submit", "STR-REV", "str=ab", "--wait").code == 0
+    shown = zmws.run("lanes", "--service", "STR-REV")
+    assert shown.code == 0 and re.search(r"^STR-REV \S+ .*[█#].* (idle|busy)$", shown.out, re.MULTILINE)
+    assert "up to now; " in shown.out
+    told = zmws.run("lanes", "--json").json()
+    assert {"STR-REV", "LOG"} <= {name for lane in told["lanes"] for name in lane["services"]}
+    worker = told["lanes"][0]["worker"]
+    one = zmws.run("lanes", "--worker", worker, "--json").json()["lanes"]
+    assert [lane["worker"] for lane in one] == [worker]
+    assert zmws.run("lanes", "--worker", "none").code == 4
+    assert zmws.run("lanes", "--service", "NOPE").code == 4

@@ -27,6 +27,7 @@ from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Caller
+from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.question import Question
 from zmws.core.results import Results
@@ -62,6 +63,7 @@ class Desk:
         submission: Submission,
         dispatch: Dispatch,
         series: Series,
+        lanes: Lanes,
         host: Host,
     ) -> None:
         self.turn = turn
@@ -73,7 +75,7 @@ class Desk:
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
         self._lists = lists = Lists(turn, held, watchers, roster, series, self.host)
-        self._insight = insight = Insight(turn, held, series, lists)
+        self._insight = insight = Insight(turn, held, series, lanes, lists)
         self._submitting = submitting = Submitting(turn, held, watchers, submission, dispatch)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,
@@ -105,6 +107,7 @@ class Desk:
             "zmws.mark": insight.mark,
             "zmws.failures": insight.failures,
             "zmws.why": insight.why,
+            "zmws.lanes": insight.lanes,
             "zmws.metrics": insight.metrics,
             "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
         }
@@ -255,7 +258,7 @@ class Desk:
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
-    *("zmws.series", "zmws.failures", "zmws.why", "zmws.warnings", "zmws.metrics"),
+    *("zmws.series", "zmws.failures", "zmws.why", "zmws.lanes", "zmws.warnings", "zmws.metrics"),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

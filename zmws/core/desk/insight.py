@@ -1,4 +1,4 @@
-"""How it is, over time and for what cause: zmws.series, .mark, .failures and .why (docs/protocol.md).
+"""How it is, over time and for what cause: zmws.series, .mark, .failures, .why and .lanes (docs/protocol.md).
 
 Rule: what is older than memory is read beside the writes, as lists are, and bounded as they are.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from zmws.core.desk.lanes_page import IN_HAND_MAX, LaneShown, LanesPage
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.series_page import NAMES, SeriesPage
 from zmws.core.desk.why_page import AHEAD_MAX, Figured, WhyPage
@@ -18,9 +19,12 @@ from zmws.core.figures import BOUNDS_S, COUNTED, OTHER, Figures
 from zmws.core.held import Held
 from zmws.core.host import HOST_GAUGES
 from zmws.core.job import STORED, Job, iso
+from zmws.core.lane import STEP_S
+from zmws.core.lanes import Laned, Lanes
 from zmws.core.question import Question, known_service
 from zmws.core.series import GAUGES, SECONDS_KEPT, TIMES, Series, Track
 from zmws.core.service import Service
+from zmws.core.session import Session
 from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
 from zmws.core.turn import Turn
@@ -29,6 +33,7 @@ from zmws.core.writes import Cause, ReadAhead, ReadCauses, ReadJob, ReadSeries, 
 
 STEPS = {"second": 1, "minute": 60, "hour": 3600}
 POINTS_MAX = 3_000  # of one answer
+MARKS_MAX = 100  # of zmws.lanes, the newest
 POINTS = {"second": SECONDS_KEPT, "minute": 1_440, "hour": 2_160}  # where nothing is asked for
 FAILURE_HOURS = 24
 PROGRESS_MIN = 0.01  # less than that says nothing of the end
@@ -45,10 +50,11 @@ class Inquiry:
 class Insight:
     """Answers about how it is."""
 
-    def __init__(self, turn: Turn, held: Held, series: Series, lists: Lists) -> None:
+    def __init__(self, turn: Turn, held: Held, series: Series, lanes: Lanes, lists: Lists) -> None:
         self._turn = turn
         self._held = held
         self._series = series
+        self._lanes = lanes
         self._lists = lists
 
     # ------------------------------------------------------------ figures over time
@@ -132,6 +138,50 @@ class Insight:
                 "commit_writes": commits.writes,
             },
         )
+
+    # ------------------------------------------------------------ what each worker did
+
+    def lanes(self, question: Question) -> None:
+        """zmws.lanes: what each worker did in the last minutes, also those that are gone."""
+        asked, turn = question.asked, self._turn
+        service, worker = asked.get("service"), asked.get("worker")
+        if service is not None and known_service(self._held, question) is None:
+            return
+        since = turn.steady - turn.limits.lanes_s
+        if "since" in asked:
+            since = min(turn.steady, max(since, asked["since"] - turn.lead))
+        known = [
+            one
+            for one in self._lanes.all()
+            if (one.session is not None or one.gone_at >= since)
+            and (service is None or service in one.services)
+            and (worker is None or worker == one.id)
+        ]
+        without = [
+            one
+            for one in self._lanes.without
+            if (service is None or service in one.service_names) and (worker is None or worker == one.id)
+        ]
+        if worker is not None and not known and not without:
+            text = f"there is no worker '{worker}', nor was there in that time"
+            return question.refuse(404, "unknown_worker", text)
+        known.sort(key=_in_order)
+        shown = known[: asked["limit"]]
+        more = len(known) - len(shown) + len(without)
+        lanes = [self._lane(one, since) for one in shown]
+        page = LanesPage(turn.steady, since, turn.lead, max(asked["step"], STEP_S), lanes, more)
+        read = ReadSeries(*(question, service, 0, since, turn.steady + 1, MARKS_MAX), render=page.render)
+        return self._lists.read(question, read)
+
+    def _lane(self, known: Laned, since: float) -> LaneShown:
+        session, turn = known.session, self._turn
+        told = {"worker": known.id, "host": known.host, "pid": known.pid, "services": known.services}
+        told |= {"slots": known.slots if session is None else session.slots}
+        told |= {"since": iso(known.registered_at)}
+        told |= {"state": "gone" if session is None else session.state()}
+        told |= {"gone_at": iso(known.gone_at + turn.lead) if session is None else None, "why": known.why}
+        known.lane.forget(turn.steady)
+        return LaneShown(told, known.lane.since(since), [] if session is None else _in_hand(session, turn))
 
     # ------------------------------------------------------------ causes
 
@@ -219,6 +269,26 @@ class Insight:
         track = series.track_of(service)
         since = track.clocks_since(service.clocks.shown(turn.steady))
         return Figured(list(track.lines), series.sampled, since, turn.steady, series.minute)
+
+
+def _in_order(known: Laned) -> tuple[bool, float, str, str]:
+    """Those that are here first, by service and id; then who went last."""
+    return (known.session is None, -known.gone_at, known.services[0], known.id)
+
+
+def _in_hand(session: Session, turn: Turn) -> list[tuple[float, str, str]]:
+    """What a worker runs, the oldest first: since when by the steady clock, the service, the id."""
+    found: list[tuple[float, str, str]] = []
+    for assignment in session.holding.values():
+        job = assignment.job
+        if job is None or job.started_at is None or assignment.ahead:
+            continue
+        begun = assignment.begun
+        ran_s = turn.wall - job.started_at if begun is None else turn.now - begun
+        found.append((turn.steady - ran_s, job.service, job.id))
+        if len(found) == IN_HAND_MAX:
+            break
+    return found
 
 
 def _up(time: float, step: int) -> int:

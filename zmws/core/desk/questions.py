@@ -128,6 +128,13 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "cursor": Row("key"),
     },
     "zmws.why": {"id": _ID},
+    "zmws.lanes": {
+        "since": Row("time"),
+        "worker": Row("name"),
+        "service": Row("service"),
+        "limit": Row("int", default=50, low=1, high=100),
+        "step": Row("seconds", default=1.0),
+    },
     "zmws.warnings": {},
     "zmws.metrics": {},
     "zmws.services": {},
