@@ -103,9 +103,14 @@ class Visitor:
         """The same with its status. `takes_s`: how long the broker itself may wait. What changes something is
         logged by the broker, with who has asked."""
         asked = dict(question or {})
-        if service in CHANGES and self.who.name:
+        if service not in CHANGES:
+            return await self.desk.client.ask_status(service, asked, takes_s)
+        if self.who.name:
             asked["by"] = f"{self.who.name} (http)"
-        return await self.desk.client.ask_status(service, asked, takes_s)
+        try:
+            return await self.desk.client.ask_status(service, asked, takes_s)
+        finally:
+            self.desk.looks.clear()  # who has changed something sees it
 
     async def patiently(self, asked: Awaitable[Any], otherwise: Any) -> Any:
         """What is waited for; `otherwise`, and it is given up, if the visitor goes before. Raises Problem if

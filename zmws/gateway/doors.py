@@ -148,9 +148,9 @@ BY_PATTERN: tuple[Door, ...] = (
             ("cancel", job.cancel),
             ("retry", job.retry),
             ("delete", job.delete),
-            ("stack", job.stack),
         )
     ),
+    Door("/ui/jobs/{id}/stack", _get(job.stack, _OPERATE)),
     Door("/ui/jobs/{id}/{part}", _get(job.part, _VIEW)),
     Door("/ui/workers/{id}/drain", _post(workers.drain, _OPERATE)),
     Door("/ui/system/logs/{name}", _get(system.log_page, _OPERATE)),

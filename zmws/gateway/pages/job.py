@@ -59,7 +59,7 @@ async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any]
     values = {
         "title": f"{record['service']} {job_id}",
         "current": "/ui/jobs",
-        "live": f"job={job_id}" if record["state"] not in FINAL_STATES else None,
+        "live": f"job={job_id}" if record["state"] not in FINAL_STATES and stack is None else None,
         "job": seen,
         "steps": steps,
         "life": picture(steps),
@@ -190,7 +190,7 @@ async def delete(visitor: Visitor) -> Response:
 
 
 async def stack(visitor: Visitor) -> Response:
-    """POST /ui/jobs/ID/stack: where its work() is at this moment."""
+    """GET /ui/jobs/ID/stack: where its work() is at this moment."""
     job_id = visitor.path["id"]
     asked = visitor.ask("zmws.stack", {"id": job_id, "timeout": _STACK_S}, _STACK_S)
     told = await visitor.patiently(asked, None)

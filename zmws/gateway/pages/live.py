@@ -76,6 +76,7 @@ class Pulse:
 
     def _tell(self) -> None:
         self.number += 1
+        self._desk.looks.clear()
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 

@@ -45,6 +45,10 @@ class Looks:
         told = await patiently(asyncio.shield(known[1]))
         return told[1]
 
+    def clear(self) -> None:
+        """Something has changed: whoever asks from now on is told how it is now."""
+        self._asked.clear()
+
     def _forget(self, now: float) -> None:
         """What nobody would be answered with any more."""
         if len(self._asked) >= _KEPT_MAX:
