@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "failures": ("zmws failures --service REPORT", "zmws job retry --cause 5f0c1b2a9d3e"),
     "series": ("zmws series REPORT --step minute --since 6h",),
     "mark": ('zmws mark "deploy 1.4"',),
+    "audit": ("zmws audit --since 1d", "zmws audit --on REPORT --verb pause"),
     "job cancel": ("zmws job cancel --service REPORT --state waiting",),
     "job retry": ("zmws job retry --service REPORT --state failed",),
     "job delete": ("zmws job delete --state complete --before 7d",),

@@ -43,6 +43,8 @@ class Limits:
     series_services_max: int = 200  # services with figures of their own; the rest is counted as `other`
     series_minutes_keep_s: float = 86_400.0  # of figures: a row a minute in the store
     series_hours_keep_s: float = 90 * 86_400.0  # and a row an hour; marks are kept as long
+    audit_keep_s: float = 90 * 86_400.0  # of what operators did
+    audit_max: int = 100_000  # and at most so many of it
     history_max: int = 100  # ended jobs that SERVER-HIST lists
     attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
     log_bytes_max: int = 1024 * 1024  # of captured log lines, a job

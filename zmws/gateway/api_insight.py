@@ -1,4 +1,5 @@
-"""/api/v1: figures over time, failures by cause, why a job waits, warnings (docs/protocol.md, Insight)."""
+"""/api/v1: figures over time, failures by cause, why a job waits, warnings, what operators did
+(docs/protocol.md, Insight)."""
 
 from __future__ import annotations
 
@@ -45,6 +46,11 @@ async def why(visitor: Visitor) -> Response:
 async def warnings(visitor: Visitor) -> Response:
     """GET /warnings."""
     return json_answer(await visitor.ask("zmws.warnings"))
+
+
+async def audit(visitor: Visitor) -> Response:
+    """GET /audit."""
+    return await _asked(visitor, "zmws.audit", {})
 
 
 async def mark(visitor: Visitor) -> Response:

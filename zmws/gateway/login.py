@@ -6,7 +6,7 @@ import time
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from zmws.gateway.desk import Visitor
+from zmws.gateway.desk import Visitor, by_of
 from zmws.gateway.given import params_of
 from zmws.gateway.guard import COOKIE, unknown
 from zmws.gateway.problems import Problem
@@ -35,6 +35,7 @@ async def login(visitor: Visitor) -> Response:
     who = guard.tokens.who(token.strip()) if isinstance(token, str) else None
     if who is None:
         raise unknown("this is no token of this gateway")
+    visitor.desk.tell("login", who.name, by_of(who))
     answer = RedirectResponse(visitor.url("/"), 303, {"cache-control": "no-store"})
     answer.set_cookie(
         COOKIE,

@@ -298,6 +298,22 @@ GOING: dict[str, Schema] = {
         marks=listed(ref("Mark")),
     ),
     "Mark": of("", {"kind": TEXT, "by": _or_null(TEXT)}, at=TIME, text=TEXT, service=_or_null(TEXT)),
+    "AuditPage": of(
+        "It may be short, even empty, and still have a `next`.",
+        entries=listed(ref("Act")),
+        next={**_or_null(TEXT), "description": "the next `cursor`"},
+    ),
+    "Act": of(
+        "What an operator did (docs/protocol.md, zmws.audit).",
+        number=WHOLE,
+        at=TIME,
+        by=TEXT,
+        verb=TEXT,
+        on={**_or_null(TEXT), "description": "a job's id, a service, a worker, a process"},
+        detail={"type": ["object", "null"], "description": "what was asked beside that"},
+        count={**_or_null(WHOLE), "description": "jobs or workers that it was done to"},
+        outcome={**TEXT, "description": "`done`, or the code of the refusal"},
+    ),
     "CausePage": of(causes=listed(ref("Cause")), next={**_or_null(TEXT), "description": "the next `cursor`"}),
     "Cause": of(
         "Why jobs of a service have failed.",

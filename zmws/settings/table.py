@@ -108,6 +108,8 @@ _BROKER = {
     "series_services_max": _count("services with figures of their own; the rest counts as `other`", 1, 2_000),
     "series_minutes_keep": _seconds("figures are kept by the minute for so long"),
     "series_hours_keep": _seconds("and by the hour, as marks are"),
+    "audit_keep": _seconds("what operators did is kept for so long (`zmws audit`)"),
+    "audit_max": _count("and at most so many of these entries, the newest"),
     "history_max": _count("ended jobs that SERVER-HIST lists"),
     "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
     "log_bytes_max": _bytes("log lines kept per job"),

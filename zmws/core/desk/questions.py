@@ -8,6 +8,7 @@ Rule 3: whole numbers fit into 64 bits: the store knows no others. The users' ow
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -41,8 +42,16 @@ _FILTER = {
     "before": Row("time"),
     "cause": Row("key"),
 }
-# Of all that change something: the asker's id for the question (asks.py), and who acts, for the log.
+# Of all that change something: the asker's id for the question (asks.py), and who acts (audit.py).
 _ASK = {"ask": Row("word"), "by": Row("word")}
+_VERB = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+def _check_verb(given: Any) -> None:
+    if not isinstance(given, str) or _VERB.fullmatch(given) is None:
+        raise ValueError("a word of 1 to 32 characters of a-z 0-9 _ -, the first a letter")
+
+
 _MANY = {"id": Row("id"), **_FILTER, "all": _FLAG, "dry_run": _FLAG, **_ASK}
 _OF_SERVICE = {"service": _SERVICE, **_ASK}
 
@@ -128,6 +137,22 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "cursor": Row("key"),
     },
     "zmws.why": {"id": _ID},
+    "zmws.acted": {
+        "verb": Row("parsed", parse=_check_verb, needed=True),
+        "on": Row("key", needed=True),
+        "detail": Row("object"),
+        **_ASK,
+        "by": Row("word", needed=True),
+    },
+    "zmws.audit": {
+        "by": Row("word"),
+        "verb": Row("word"),
+        "on": Row("key"),
+        "since": Row("time"),
+        "before": Row("time"),
+        "limit": Row("int", default=100, low=1, high="list_rows_max"),
+        "cursor": Row("page"),
+    },
     "zmws.warnings": {},
     "zmws.metrics": {},
     "zmws.services": {},
