@@ -5,12 +5,14 @@ from __future__ import annotations
 from tests.simulation.mutation import Mutation
 from zmws.core.backlog import Backlog
 from zmws.core.desk import insight, why_page
+from zmws.core.desk.audit import Audit
 from zmws.core.desk.desk import Desk
 from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
 from zmws.core.group import Group
 from zmws.core.held import Held
 from zmws.core.life import Life
+from zmws.core.question import Question
 from zmws.core.reasons import Clocks
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
@@ -298,5 +300,19 @@ MUTATIONS = [
         "revive",
         "dict.fromkeys(_CLEARED)",
         'dict.fromkeys(name for name in _CLEARED if name != "cause")',
+    ),
+    Mutation(
+        "an operator is answered before the audit is on disk",
+        Question,
+        "answer",
+        "after = self.audited(self, status, body) or after",
+        "self.audited(self, status, body)",
+    ),
+    Mutation(
+        "an operator who is refused leaves no trace",
+        Audit,
+        "answered",
+        "if status == 400 or",
+        "if status >= 400 or",
     ),
 ]

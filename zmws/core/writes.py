@@ -179,8 +179,8 @@ class ForgetActs(Write):
 
 @dataclass(slots=True)
 class WriteAct(ForgetActs):
-    """What an operator did, at wall time `at` (desk/audit.py). `on`: a job's id, a service, a worker, a process.
-    `detail`: JSON as text. `count`: jobs or workers that it was done to. None: there is no such."""
+    """What an operator did, at wall time `at` (desk/audit.py). `on`: a job's id, a service, a worker, a
+    process. `detail`: JSON as text. `count`: jobs or workers that it was done to. None: there is no such."""
 
     at: float
     by: str
@@ -418,7 +418,8 @@ class SeriesMark(NamedTuple):
     by: str | None = None
 
 
-class Act(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Act:
     """WriteAct, as it is read."""
 
     number: int

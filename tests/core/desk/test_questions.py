@@ -14,7 +14,18 @@ from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)
 TOKEN = "j/1/x"
-NEEDED = {"id": "j", "service": "E", "token": TOKEN, "lease": "l", "seconds": 1, "kind": "log", "text": "t"}
+NEEDED = {
+    "verb": "stop",
+    "on": "hello",
+    "by": "anna",
+    "id": "j",
+    "service": "E",
+    "token": TOKEN,
+    "lease": "l",
+    "seconds": 1,
+    "kind": "log",
+    "text": "t",
+}
 INSTANT = 1_700_000_000.0
 
 
@@ -57,6 +68,8 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.why", {"id": "j"}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
+        ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna"}),
+        ("zmws.audit", {"limit": 50}),
     ],
 )
 def test_what_a_question_needs_and_what_it_has_if_nothing_is_said(
@@ -159,7 +172,7 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report"
+    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report acted"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

@@ -68,16 +68,21 @@ class Audit:
     def audit(self, question: Question) -> None:
         """zmws.audit: a page of it."""
         asked = question.asked
-        where = (asked.get(name) for name in ("by", "verb", "on", "since", "before"))
-        read = ReadAudit(question, *where, asked["limit"], asked.get("cursor"), render=_page)
+        read = ReadAudit(
+            question,
+            *(asked.get("by"), asked.get("verb"), asked.get("on"), asked.get("since"), asked.get("before")),
+            *(asked["limit"], asked.get("cursor")),
+            render=_page,
+        )
         self._lists.read(question, read)
 
     def _write(
         self, by: str, verb: str, on: str | None, fields: dict[str, Any], count: int | None, outcome: str
     ) -> WriteAct:
         detail = _detail(fields)
-        act = (self._turn.wall, by, verb, None if on is None else _cut(on), detail, count, outcome)
-        write = WriteAct(*self._kept(), *act, size=300 + len(detail or ""))
+        on = None if on is None else _cut(on)
+        act = (self._turn.wall, by, verb, on, detail, count, outcome)
+        write = WriteAct(*(*self._kept(), *act), size=300 + len(detail or ""))
         self._turn.write_for(write, None)
         return write
 
@@ -119,5 +124,13 @@ def _page(rows: Rows) -> bytes:
 
 
 def _shown(act: Act) -> dict[str, Any]:
-    detail = None if act.detail is None else json.loads(act.detail)
-    return {**act._asdict(), "at": iso(act.at), "detail": detail}
+    return {
+        "number": act.number,
+        "at": iso(act.at),
+        "by": act.by,
+        "verb": act.verb,
+        "on": act.on,
+        "detail": None if act.detail is None else json.loads(act.detail),
+        "count": act.count,
+        "outcome": act.outcome,
+    }

@@ -1,4 +1,4 @@
-"""What operators did (core/desk/audit.py): rows that are added, forgotten by age and by number, and listed."""
+"""What operators did (core/desk/audit.py): rows are added, listed, and forgotten by age and by number."""
 
 from __future__ import annotations
 
