@@ -2,8 +2,8 @@
 
 `version_5.db.gz` and `version_6.db.gz` are such files, written by brokers of these versions (only the folders
 in their tracebacks are others). In each are eight jobs: of MIX one is complete, two have failed, one is
-scheduled and one runs; of LATER, which is paused, two wait and one is cancelled. That of version 6 has causes,
-figures and a mark, too.
+scheduled and one runs; of LATER, which is paused, two wait and one is cancelled. That of version 6 has
+causes, figures and a mark, too.
 """
 
 from __future__ import annotations

@@ -15,7 +15,15 @@ from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.record import COLUMNS, Column
 from zmws.core.series import SHARES
 from zmws.core.states import STATES
-from zmws.core.table import ID_PATTERN, KEY_BYTES_MAX, OBJECT_BYTES_MAX, WORD_CHARS_MAX, YEAR_S, Row
+from zmws.core.table import (
+    ID_PATTERN,
+    KEY_BYTES_MAX,
+    OBJECT_BYTES_MAX,
+    VERB_PATTERN,
+    WORD_CHARS_MAX,
+    YEAR_S,
+    Row,
+)
 from zmws.wire.names import TOKEN_BYTES_MAX
 
 Schema = dict[str, Any]
@@ -35,6 +43,7 @@ _KINDS: dict[str, Schema] = {
     "name": {"type": "string"},
     "service": {"type": "string"},
     "word": {"type": "string", "minLength": 1, "maxLength": WORD_CHARS_MAX},
+    "verb": {"type": "string", "pattern": f"^{VERB_PATTERN.pattern.removesuffix(chr(92) + 'Z')}$"},
     "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX},
     "id": {"type": "string", "pattern": f"^{ID_PATTERN.pattern.removesuffix(chr(92) + 'Z')}$"},
     "token": {"type": "string", "minLength": 1, "maxLength": TOKEN_BYTES_MAX},

@@ -89,7 +89,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 30
+    assert len(QUESTIONS) == 32
 
 
 @pytest.mark.parametrize(
