@@ -107,6 +107,7 @@ _GOOD: dict[str, st.SearchStrategy[str]] = {
     "name": _text("E", "X"),
     "key": _text("E", "X"),
     "word": _text("a1", "a2"),
+    "verb": _text("stop", "login"),
     "time": _text("2030-01-01T00:00:00Z", "2020-01-01T00:00:00+01:00"),
     "value": _text(1, None, {"a": [1]}),
 }

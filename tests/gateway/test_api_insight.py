@@ -91,6 +91,8 @@ def test_why_a_job_waits_is_told_with_the_next_step(ask: httpx.Client) -> None:
     told = ask.get(f"{JOBS}/{job_id}/why").json()
     assert told["now"]["reason"] == "paused" and told["now"]["next"] == "zmws resume ECHO"
     assert told["ahead"] == {"jobs": 0, "at_least": False, "groups": 0}
+    # Longer than all else that it waits for.
+    wait_until(lambda: ask.get(f"{JOBS}/{job_id}/why").json()["waited_s"] > 0.2)
     found = [one for one in ask.get(f"{API}/warnings").json() if one["code"] == "paused"]
     assert found and found[0]["service"] == "ECHO" and found[0]["next"] == "zmws resume ECHO"
     ask.patch(f"{API}/services/ECHO", json={"paused": False})
