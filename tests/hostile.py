@@ -247,4 +247,4 @@ def _each(fields: Mapping[str, Row], *needed: str) -> Iterator[str]:
 
 
 _EXAMPLE = {"id": f'"{JOB}"', "service": '"E"', "token": f'"{TOKEN}"', "seconds": "1", "choice": '"log"'}
-_EXAMPLE["key"] = '"a text"'
+_EXAMPLE |= {"key": '"a text"', "word": '"a1"', "verb": '"stop"'}

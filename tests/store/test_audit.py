@@ -136,6 +136,12 @@ def test_a_page_for_what_hardly_anybody_did_looks_at_a_bounded_part(monkeypatch:
     assert numbers(store, 2, by="bob") == [1]
 
 
+def test_what_one_did_is_found_in_whatever_window_it_is(store: Store) -> None:
+    store.commit([act(float(n), by=f"b{n}") for n in range(1, 31)])
+    for n in range(1, 31):
+        assert numbers(store, 1, by=f"b{n}") == [n]
+
+
 def test_acts_are_there_after_the_file_was_opened_again(path: Path) -> None:
     store = opened(path)
     store.commit([act(1.0), act(2.0)])
