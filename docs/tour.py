@@ -1,8 +1,8 @@
 """The pictures of docs/pages.md, of an installation that really runs: `python docs/tour.py [FOLDER]`.
 
 It makes an installation in a temporary folder, gives it work for a while, and takes pictures of its pages
-with a headless Chromium (`chromium` on the PATH, and playwright, which the extra `dev` brings). FOLDER is where
-they go; docs/pictures unless given.
+with a headless Chromium (`chromium` on the PATH, and playwright, which the extra `dev` brings). FOLDER is
+where they go; docs/pictures unless given.
 """
 
 from __future__ import annotations

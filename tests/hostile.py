@@ -107,6 +107,7 @@ _GOOD: dict[str, st.SearchStrategy[str]] = {
     "name": _text("E", "X"),
     "key": _text("E", "X"),
     "word": _text("a1", "a2"),
+    "verb": _text("stop", "login"),
     "time": _text("2030-01-01T00:00:00Z", "2020-01-01T00:00:00+01:00"),
     "value": _text(1, None, {"a": [1]}),
 }
@@ -246,4 +247,4 @@ def _each(fields: Mapping[str, Row], *needed: str) -> Iterator[str]:
 
 
 _EXAMPLE = {"id": f'"{JOB}"', "service": '"E"', "token": f'"{TOKEN}"', "seconds": "1", "choice": '"log"'}
-_EXAMPLE["key"] = '"a text"'
+_EXAMPLE |= {"key": '"a text"', "word": '"a1"', "verb": '"stop"'}

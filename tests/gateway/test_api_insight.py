@@ -95,6 +95,8 @@ def test_why_a_job_waits_is_told_with_the_next_step(ask: httpx.Client) -> None:
     told = ask.get(f"{JOBS}/{job_id}/why").json()
     assert told["now"]["reason"] == "paused" and told["now"]["next"] == "zmws resume ECHO"
     assert told["ahead"] == {"jobs": 0, "at_least": False, "groups": 0}
+    # Longer than all else that it waits for.
+    wait_until(lambda: ask.get(f"{JOBS}/{job_id}/why").json()["waited_s"] > 0.2)
     found = [one for one in ask.get(f"{API}/warnings").json() if one["code"] == "paused"]
     assert found and found[0]["service"] == "ECHO" and found[0]["next"] == "zmws resume ECHO"
     ask.patch(f"{API}/services/ECHO", json={"paused": False})
@@ -154,3 +156,55 @@ def test_what_each_worker_did_is_told(ask: httpx.Client) -> None:
     assert lane["slots"] >= 1 and lane["gone_at"] is None and lane["state"] != "gone"
     one = ask.get(f"{API}/lanes", params={"worker": lane["worker"]}).json()["lanes"]
     assert [each["worker"] for each in one] == [lane["worker"]]
+
+
+def test_what_an_operator_does_is_in_the_audit_with_the_name_of_the_token(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    with gateway(broker, tmp_path, {"boss": "operator", "looker": "viewer"}) as closed:
+        with closed.client(TOKENS["boss"]) as client:
+            client.post(f"{API}/services/ECHO/purge")
+            client.patch(f"{API}/services/ECHO", json={"max_running": None})
+            client.post(f"{JOBS}/no-such-job/cancel")
+            page = client.get(f"{API}/audit", params={"by": "boss (http)", "limit": "2"}).json()
+            assert [(one["verb"], one["on"], one["outcome"]) for one in page["entries"]] == [
+                ("cancel", "no-such-job", "unknown_job"),
+                ("limit", "ECHO", "done"),
+            ]
+            where = {"by": "boss (http)", "cursor": page["next"]}
+            (purge,) = client.get(f"{API}/audit", params=where).json()["entries"]
+            assert (purge["verb"], purge["on"], purge["detail"]) == ("purge", "ECHO", None)
+            assert purge["count"] == 0 and purge["at"].endswith("Z")
+            for wrong in ("limit=0", "cursor=x", "since=yesterday", "verb=No", "who=boss"):
+                assert problem(client.get(f"{API}/audit?{wrong}")) == (400, "bad_request"), wrong
+        with closed.client(TOKENS["looker"]) as client:
+            assert problem(client.get(f"{API}/audit")) == (403, "not_allowed")
+        with closed.client() as client:
+            assert problem(client.get(f"{API}/audit")) == (401, "no_token")
+            assert client.post("/login", json={"token": TOKENS["looker"]}).status_code == 303
+            assert client.post("/login", json={"token": "no such"}).status_code == 401
+        with closed.client(TOKENS["boss"]) as client:
+
+            def logins() -> list[tuple[str, str]]:
+                entries = client.get(f"{API}/audit", params={"verb": "login"}).json()["entries"]
+                return [(one["by"], one["on"]) for one in entries]
+
+            wait_until(lambda: logins() == [("looker (http)", "looker")])
+
+
+def test_without_any_token_it_was_anybody(ask: httpx.Client) -> None:
+    ask.post(f"{API}/services/HOLD/purge")
+    entries = ask.get(f"{API}/audit", params={"on": "HOLD", "verb": "purge"}).json()["entries"]
+    assert [(one["by"], one["verb"]) for one in entries] == [("anybody (http)", "purge")]
+
+
+def test_what_workers_report_by_http_is_no_act(ask: httpx.Client) -> None:
+    before = ask.get(f"{API}/audit").json()["entries"]
+    told = {"token": "x/1/y", "kind": "log", "text": "x"}
+    assert ask.post(f"{API}/leases/report", json=told).status_code == 409
+    assert ask.get(f"{API}/audit").json()["entries"] == before
+
+
+def test_a_login_does_not_wait_for_a_broker_that_is_away(tmp_path: Path) -> None:
+    with gateway("tcp://127.0.0.1:1", tmp_path, {"looker": "viewer"}) as closed, closed.client() as client:
+        assert client.post("/login", json={"token": TOKENS["looker"]}).status_code == 303

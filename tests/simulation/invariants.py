@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.simulation.ahead import Ahead
 from tests.simulation.answers import Answers
+from tests.simulation.audit import Audit
 from tests.simulation.causes import Causes
 from tests.simulation.clocks import Clocks
 from tests.simulation.counts import counts_agree, window_is_kept
@@ -61,6 +62,7 @@ class Watcher:
         self.figures = Figures()
         self.waits = Waits(world)
         self.causes = Causes()
+        self.audit = Audit()
         self.crashes = 0
         self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
         self.finished: Counter[str] = Counter()
@@ -116,6 +118,7 @@ class Watcher:
         was stepped, perhaps, or went on while the machine was suspended: then its ttr may have passed."""
         if self.world.clock_jumped or self.world.suspended:
             self.may_fail.update(row["id"] for row in disk.rows.values() if row["state"] == RUNNING)
+        self.audit.restarted(disk)
         self.steady = self.clocks.steady = steady
         self.waits.restarted(steady())
         self.clocks.restarted(30.0, grace_s)
@@ -241,6 +244,8 @@ class Watcher:
             return None
         self.answers.left(send.peer, message, disk)
         if isinstance(message, Answer):
+            asked = self.answers.asked.get((send.peer, message.reply_to.envelope))
+            self.audit.left(asked, message, disk)
             self._answered(send.peer, message, core, disk)
         if isinstance(message, Accepted) and message.durability == "disk":
             known = message.job_id in disk.rows or message.job_id in self.forgotten

@@ -187,7 +187,7 @@ class Load:
         """A question that changes something, under an id of its own; perhaps somebody else repeats it."""
         self._asks += 1
         ask = f"ask-{self._asks}"
-        question = (json.dumps({**asked, "ask": ask}).encode(),)
+        question = (json.dumps({**asked, "ask": ask, "by": f"who asks {ask}"}).encode(),)
 
         client.ask(service, True, {}, question, timeout_s, then)
         # (A restarted broker knows no answers: the repeat of a pause would undo an earlier resumption.)

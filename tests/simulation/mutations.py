@@ -6,6 +6,7 @@ from tests.simulation.mutation import Mutation
 from zmws.core import lane
 from zmws.core.backlog import Backlog
 from zmws.core.desk import insight, why_page
+from zmws.core.desk.audit import Audit
 from zmws.core.desk.desk import Desk
 from zmws.core.dispatch import Dispatch
 from zmws.core.gate import Gate
@@ -14,6 +15,7 @@ from zmws.core.held import Held
 from zmws.core.lane import Lane
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
+from zmws.core.question import Question
 from zmws.core.reasons import Clocks
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
@@ -327,5 +329,19 @@ MUTATIONS = [
         "revive",
         "dict.fromkeys(_CLEARED)",
         'dict.fromkeys(name for name in _CLEARED if name != "cause")',
+    ),
+    Mutation(
+        "an operator is answered before the audit is on disk",
+        Question,
+        "answer",
+        "after = self.audited(self, status, body) or after",
+        "self.audited(self, status, body)",
+    ),
+    Mutation(
+        "an operator who is refused leaves no trace",
+        Audit,
+        "answered",
+        "if status == 400 or",
+        "if status >= 400 or",
     ),
 ]

@@ -25,11 +25,13 @@ from zmws.core.writes import (
     NEW,
     UNIQUE_CONFLICT,
     UNKNOWN,
+    Act,
     AppendToJob,
     Cause,
     DeleteJob,
     Filter,
     FinishJob,
+    ForgetActs,
     ForgetService,
     InsertJob,
     Key,
@@ -38,6 +40,7 @@ from zmws.core.writes import (
     PruneJobs,
     Read,
     ReadAhead,
+    ReadAudit,
     ReadCauses,
     ReadExpired,
     ReadJob,
@@ -58,6 +61,7 @@ from zmws.core.writes import (
     UpdateJob,
     Verdict,
     Write,
+    WriteAct,
     WriteMark,
     WriteSeries,
     refuses,
@@ -85,6 +89,8 @@ class ModelStore:
         self.causes: dict[str, dict[str, Any]] = {}
         self.figures: dict[tuple[str, int, int], dict[str, Any]] = {}
         self.marks: list[SeriesMark] = []
+        self.acts: list[Act] = []
+        self.acts_made = 0
         self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
@@ -118,6 +124,8 @@ class ModelStore:
             return Rows(series=sorted((at, name, one) for (name, _, at), one in hours.items()))
         if isinstance(read, ReadCauses):
             return self._causes(read)
+        if isinstance(read, ReadAudit):
+            return self._audit(read)
         if isinstance(read, ReadAhead):
             mine = [row for row in rows if (row["service"], row["group"]) == (read.service, read.group)]
             before = [row for row in mine if row["state"] == "waiting" and _key(row) < (read.key or (0, 0))]
@@ -157,6 +165,7 @@ class ModelStore:
         names = ("rows", "histories", "forget_at", "services", "causes")
         before = deepcopy({name: getattr(self, name) for name in names})
         before |= {"figures": self.figures.copy(), "marks": self.marks.copy()}
+        before |= {"acts": self.acts.copy(), "acts_made": self.acts_made}
         verdicts = []
         for write in unit:
             verdict = self._apply(write)
@@ -201,6 +210,13 @@ class ModelStore:
             self.marks = [mark for mark in self.marks if mark.at >= write.hours_from]
         elif isinstance(write, WriteMark):
             self.marks.append(SeriesMark(write.at, write.kind, write.text, write.service, write.by))
+        elif isinstance(write, ForgetActs):
+            if isinstance(write, WriteAct):
+                self.acts_made += 1
+                said = [_whole(text) for text in (write.by, write.verb, write.on, write.detail)]
+                self.acts.append(Act(self.acts_made, write.at, *said, write.count, write.outcome))  # type: ignore[arg-type]
+            kept = [act for act in self.acts if act.at >= write.acts_from]
+            self.acts = [act for act in kept if act.number > kept[-1].number - write.acts_max]
         elif isinstance(write, ForgetService):
             self.services.pop(write.service, None)
         else:
@@ -327,6 +343,17 @@ class ModelStore:
         found.sort(key=lambda one: (one.last_at, one.cause), reverse=True)
         return Rows(causes=found[: read.limit], next=1 if len(found) > read.limit else None)
 
+    def _audit(self, read: ReadAudit) -> Rows:
+        found = [
+            act
+            for act in self.acts[::-1]
+            if read.cursor is None or act.number < read.cursor
+            if read.by in (None, act.by) and read.verb in (None, act.verb) and read.on in (None, act.on)
+            if (read.since is None or act.at >= read.since) and (read.before is None or act.at < read.before)
+        ]
+        page = found[: read.limit]
+        return Rows(acts=page, next=page[-1].number if len(found) > read.limit else None)
+
     def _search(self, rows: list[Row], read: ReadSearch) -> Rows:
         """All that there is is looked at, whatever the time."""
         below = [row for row in rows if read.cursor is None or row["number"] < read.cursor]
@@ -373,6 +400,10 @@ class ModelStore:
             number=rows[-1]["number"] if rows else 0,
             forget_at=min(self.forget_at.values(), default=None),
         )
+
+
+def _whole(text: str | None) -> str | None:
+    return None if text is None else text.encode("utf-8", "replace").decode()
 
 
 def _there(verdicts: Iterable[Verdict | None]) -> list[Verdict]:

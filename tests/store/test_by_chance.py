@@ -21,9 +21,11 @@ from zmws.core.states import FAILED, FINAL_STATES
 from zmws.core.writes import (
     AppendToJob,
     Filter,
+    ForgetActs,
     ForgetService,
     PruneJobs,
     ReadAhead,
+    ReadAudit,
     ReadCauses,
     ReadExpired,
     ReadJob,
@@ -36,6 +38,7 @@ from zmws.core.writes import (
     ReadWaiting,
     RememberService,
     Write,
+    WriteAct,
     WriteMark,
     WriteSeries,
 )
@@ -47,7 +50,7 @@ JOBS = 8
 CAUSES_MAX = 4  # that are told apart: fewer than there are
 KINDS = (
     *("insert", "insert", "insert", "update", "start", "finish", "finish", "append", "revive", "delete"),
-    *("service", "series", "mark"),
+    *("service", "series", "mark", "act"),
 )
 MESSAGES = ("no table 'a'", "no table 'b' for row 7", "refused", "grün \ud800", "")
 BODIES = (b"", b"alpha", b"alpha beta", '{"n": "grün \\ud800"}'.encode(), b'{"n": "gr\\u00fcn"}', b"\xff\xfe")
@@ -126,6 +129,16 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
     if kind == "mark":
         service = chance.choice((None, "S", "T"))
         return WriteMark(float(n % 7 * HOUR_S), "mark", f"m{n}", service, chance.choice((None, "me")))
+    if kind == "act":
+        kept = (chance.choice((0.0, 0.0, 3.0)), chance.choice((2, 9, 100)))
+        if chance.random() < 0.2:
+            return ForgetActs(*kept)
+        by, verb, on = (
+            chance.choice(("a", "b")),
+            chance.choice(("cancel", "stop")),
+            chance.choice((None, "S")),
+        )
+        return WriteAct(*kept, float(n % 7), by, verb, on, chance.choice((None, '{"n": 1}')), None, "done")
     if kind == "delete":
         return delete(job_id)
     if kind == "insert" or row is None:
@@ -230,6 +243,10 @@ def everything(store: Store) -> list[Any]:
         for group in (None, "g"):
             for key in (None, (0.0, 0), (2.0, 20), (9.0, 0)):
                 seen.append(store.read(ReadAhead(None, name or "S", group, key, 60.0, 3)))
+    for by, on in ((None, None), ("a", None), ("b", "S")):
+        for since, before, most in ((None, None, 100), (2.0, 5.0, 2), (None, None, 1)):
+            seen.append(store.read(ReadAudit(None, by, None, on, since, before, most)))
+            seen.append(store.read(ReadAudit(None, None, "stop", on, since, before, most, 9)))
     seen.append(sorted(store.read(ReadUsual(None, 1.0 * HOUR_S)).series, key=lambda one: one[:2]))
     return seen
 

@@ -227,7 +227,7 @@ def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
             "ALTER TABLE jobs DROP COLUMN saved; ALTER TABLE services DROP COLUMN defaults; "
             "ALTER TABLE services DROP COLUMN params; ALTER TABLE jobs DROP COLUMN meta; "
             "ALTER TABLE services DROP COLUMN limits; ALTER TABLE jobs DROP COLUMN cause; "
-            "DROP TABLE causes; DROP TABLE caused; DROP TABLE series; DROP TABLE marks; "
+            "DROP TABLE causes; DROP TABLE caused; DROP TABLE series; DROP TABLE marks; DROP TABLE audit; "
             "PRAGMA user_version = 1;"
             "CREATE INDEX jobs_scheduled ON jobs (ready_at, number, service, state) WHERE state = 'scheduled'"
         )

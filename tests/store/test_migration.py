@@ -1,8 +1,9 @@
-"""A file that the version before has written: it is opened, keeps all that it has, and is right afterwards.
+"""A file that a version before has written: it is opened, keeps all that it has, and is right afterwards.
 
-`version_5.db.gz` is such a file, written by a broker of that version (only the folders in its
-tracebacks are others). In it are eight jobs: of MIX one is complete, two have failed, one is scheduled and
-one runs; of LATER, which is paused, two wait and one is cancelled.
+`version_5.db.gz` and `version_6.db.gz` are such files, written by brokers of these versions (only the folders
+in their tracebacks are others). In each are eight jobs: of MIX one is complete, two have failed, one is
+scheduled and one runs; of LATER, which is paused, two wait and one is cancelled. That of version 6 has
+causes, figures and a mark, too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from zmws.core.writes import (
     Pruned,
     PruneJobs,
     ReadAhead,
+    ReadAudit,
     ReadCauses,
     ReadJobs,
     ReadScheduled,
@@ -46,6 +48,7 @@ from zmws.core.writes import (
     ReadSeries,
     ReadUnfinished,
     Row,
+    WriteAct,
     WriteMark,
     WriteSeries,
     job_of,
@@ -57,16 +60,27 @@ from zmws.store.sqlite.disk import SqliteStore
 from zmws.store.sqlite.sql_files import migrations
 from zmws.wire.causes import cause_of
 
-FILE = Path(__file__).parent / "version_5.db.gz"
+HERE = Path(__file__).parent
 COMPLETE, FAILED, OTHER_FAILED, SCHEDULED, FIRST, SECOND, CANCELLED, RUNNING = range(1, 9)
 TABLES = ("jobs", "bodies", "history", "services", "counts")
+OF_6 = (*TABLES, "causes", "caused", "series", "marks")
 
 
 @pytest.fixture
 def old(path: Path) -> Path:
     """The file, not opened yet."""
+    return of_version(5, path)
+
+
+@pytest.fixture
+def of_6(path: Path) -> Path:
+    """The same of version 6."""
+    return of_version(6, path)
+
+
+def of_version(version: int, path: Path) -> Path:
     path.parent.mkdir()
-    path.write_bytes(gzip.decompress(FILE.read_bytes()))
+    path.write_bytes(gzip.decompress((HERE / f"version_{version}.db.gz").read_bytes()))
     return path
 
 
@@ -129,7 +143,52 @@ def test_the_migration_writes_no_job_anew(old: Path) -> None:
     opened(old).close()
     after = old.read_bytes()
     assert after[page] == before[page] and any(before[page])
-    assert len(after) <= len(before) + 12 * size
+    assert len(after) <= len(before) + 15 * size
+
+
+def test_a_file_of_version_6_keeps_every_row_and_has_the_schema_of_a_new_one(
+    of_6: Path, tmp_path: Path
+) -> None:
+    def rows(connection: sqlite3.Connection) -> dict[str, list[Any]]:
+        return {one: connection.execute(f"SELECT * FROM {one} ORDER BY 1, 2").fetchall() for one in OF_6}
+
+    with by_hand(of_6) as connection:
+        assert sqlite_file.version(connection) == 6
+        before = rows(connection)
+    assert upkeep.check(of_6) == []
+    assert [len(before[table]) for table in OF_6] == [8, 8, 1, 2, 3, 1, 2, 6, 2]
+    opened(of_6).close()
+    opened(of_6).close()
+    (tmp_path / "new").mkdir()
+    new = tmp_path / "new" / "zmws.db"
+    opened(new).close()
+    schemas = []
+    for one in (of_6, new):
+        with by_hand(one) as connection:
+            text = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+            schemas.append(connection.execute(text).fetchall())
+    assert schemas[0] == schemas[1]
+    with by_hand(of_6) as connection:
+        assert sqlite_file.version(connection) == migrations()[-1].version == 7
+        assert rows(connection) == before
+    assert upkeep.check(of_6) == []
+
+
+def test_a_file_of_version_6_has_its_causes_and_an_audit_that_begins(of_6: Path) -> None:
+    store = opened(of_6)
+    (cause,) = store.read(ReadCauses(None, None, 10)).causes
+    assert (cause.type, cause.failed, cause.frame) == ("ValueError", 2, "workers/mix.py:10 in work")
+    assert len(listed(store, cause=cause.cause)) == 2
+    marks = store.read(ReadSeries(None, None, 60, 0.0, 1e12, 10)).marks
+    assert [(mark.text, mark.by) for mark in marks][1:] == [("deploy 1.4", "anna")]
+    assert store.read(ReadAudit(None, None, None, None, None, None, 10)).acts == []
+    store.commit([WriteAct(0.0, 9, 1.8e9, "anna", "pause", "MIX", None, None, "done")])
+    store.close()
+    store = opened(of_6)
+    (act,) = store.read(ReadAudit(None, None, None, None, None, None, 10)).acts
+    assert (act.number, act.by, act.verb, act.on) == (1, "anna", "pause", "MIX")
+    store.close()
+    assert upkeep.check(of_6) == []
 
 
 def test_the_jobs_of_an_old_file_are_what_they_were(old: Path) -> None:

@@ -15,6 +15,7 @@ from zmws.cli.names import processes_argument
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
+from zmws.cli.telling import tell
 from zmws.errors import ZmwsError
 from zmws.supervisor.processes import Installation
 from zmws.supervisor.start import ask
@@ -44,7 +45,8 @@ def reload(timeout: float, as_json: bool, config: Path | None, names: tuple[str,
     """
     here = Installation(settings_here(config))
     here.processes(True, True, names)  # an unknown name is told before anything
-    return _change(here, {"verb": "reload", "names": list(names), "timeout_s": timeout}, as_json)
+    command = {"verb": "reload", "names": list(names), "timeout_s": timeout}
+    return _change(here, command, as_json, ", ".join(names) or "everything")
 
 
 def _count(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
@@ -69,10 +71,11 @@ def scale(timeout: float, as_json: bool, config: Path | None, counts: Mapping[st
     are too many finish their jobs. A worker whose count follows what waits stays at this number meanwhile.
     """
     here = Installation(settings_here(config))
-    return _change(here, {"verb": "scale", "counts": dict(counts), "timeout_s": timeout}, as_json)
+    command = {"verb": "scale", "counts": dict(counts), "timeout_s": timeout}
+    return _change(here, command, as_json, ", ".join(counts), counts=dict(counts))
 
 
-def _change(here: Installation, command: Mapping[str, Any], as_json: bool) -> int:
+def _change(here: Installation, command: Mapping[str, Any], as_json: bool, on: str, **asked: Any) -> int:
     if not here.running():
         raise ZmwsError(f"nothing runs in {here.root}: '{zmws()} start' starts it")
     told: Callable[[str], None] = (lambda text: None) if as_json else echo
@@ -96,6 +99,8 @@ def _change(here: Installation, command: Mapping[str, Any], as_json: bool) -> in
                 say(f"zmws: {note}")
             if not any(done.get(what) for what in ("started", "stopped", "rolled", "failed")):
                 told("nothing has changed")
+            names = {what: list(done.get(what) or ()) for what in ("started", "stopped", "rolled", "failed")}
+            tell(here, command["verb"], on, **asked, **names)
     if failed:
         say(f"zmws: not as it should be: {', '.join(failed)}; what ran before goes on")
     return FAILED if failed else 0

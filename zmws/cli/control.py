@@ -14,6 +14,7 @@ from zmws.cli.options import config_option, json_option, settings_here, settings
 from zmws.cli.output import echo, say
 from zmws.cli.status import after, what_is_wrong
 from zmws.cli.tables import show_json
+from zmws.cli.telling import tell, which
 from zmws.errors import SettingsError
 from zmws.supervisor.attached import run_attached
 from zmws.supervisor.broker import look, services_with_workers
@@ -22,6 +23,7 @@ from zmws.supervisor.events import Ended, Event, GivingUp, HadDied, LeftEnded, N
 from zmws.supervisor.processes import BROKER, GATEWAY, NO_GATEWAY, Installation, can_serve_http
 from zmws.supervisor.start import Started
 from zmws.supervisor.start import start as start_processes
+from zmws.supervisor.stop import chosen
 from zmws.supervisor.stop import stop as stop_processes
 
 _servers = click.option("--servers", is_flag=True, help="Only the broker.")
@@ -80,6 +82,7 @@ def start(
     as_json: bool,
     config: Path | None,
     names: tuple[str, ...],
+    tells: bool = True,
 ) -> int:
     """Start the broker and the workers, detached, and wait until they are ready.
 
@@ -97,6 +100,9 @@ def start(
         write = LogLines(installation.settings.logs.format == "json")
         return run_attached(installation, *_parts(servers, workers), names, write, say_event)
     done = start_processes(installation, *_parts(servers, workers), names, timeout, say_event)
+    if tells and (done.new or done.failed):
+        on = which(servers, workers, names)
+        tell(installation, "start", on, started=list(done.new), failed=list(done.failed))
     if as_json:
         already = {name: done.before[name] for name in done.wanted if name in done.before}
         told = {"started": done.new, "already_running": already, "failed": done.failed}
@@ -166,6 +172,7 @@ def stop(
     as_json: bool,
     config: Path | None,
     names: tuple[str, ...],
+    tells: bool = True,
 ) -> int:
     """Stop the workers, then the broker. Workers finish the job in hand.
 
@@ -175,7 +182,7 @@ def stop(
     installation = Installation(settings_in_use(config))
     ended: dict[str, list[str]] = {"stopped": [], "killed": []}
 
-    def tell(event: Event) -> None:
+    def say_ended(event: Event) -> None:
         if not isinstance(event, Ended):
             return say_event(event)
         ended["killed" if event.killed else "stopped"].append(event.name)
@@ -185,7 +192,13 @@ def stop(
             echo(f"{'killed' if event.killed else 'stopped'}: {event.name}{late}")
         return None
 
-    unnoted = stop_processes(installation, *_parts(servers, workers), names, wait_s, tell)
+    on, running = which(servers, workers, names), installation.running()
+    meant = chosen(installation, list(running), *_parts(servers, workers), names)
+    if tells and BROKER in meant:
+        tell(installation, "stop", on, processes=meant)  # as long as it can be told
+    unnoted = stop_processes(installation, *_parts(servers, workers), names, wait_s, say_ended)
+    if tells and BROKER not in meant and any(ended.values()):
+        tell(installation, "stop", on, **ended)
     if as_json:
         show_json(ended)
     elif not any(ended.values()) and unnoted is None:
@@ -223,8 +236,9 @@ def restart(
     here = Installation(settings_here(config))
     for process in here.processes(*_parts(servers, workers), names):
         check_present(process)  # told before anything is stopped
-    which = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
+    given = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
     # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
-    stopped: int = ctx.invoke(stop, wait_s=wait_s, **which)
-    started: int = ctx.invoke(start, timeout=timeout, foreground=False, **which)
+    stopped: int = ctx.invoke(stop, wait_s=wait_s, tells=False, **given)
+    started: int = ctx.invoke(start, timeout=timeout, foreground=False, tells=False, **given)
+    tell(here, "restart", which(servers, workers, names))
     return started or stopped

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "series": ("zmws series REPORT --step minute --since 6h",),
     "lanes": ("zmws lanes --service REPORT",),
     "mark": ('zmws mark "deploy 1.4"',),
+    "audit": ("zmws audit --since 1d", "zmws audit --on REPORT --verb pause"),
     "job cancel": ("zmws job cancel --service REPORT --state waiting",),
     "job retry": ("zmws job retry --service REPORT --state failed",),
     "job delete": ("zmws job delete --state complete --before 7d",),

@@ -13,6 +13,7 @@ import click
 from zmws import settings
 from zmws.cli.durations import moment
 from zmws.cli.output import say
+from zmws.cli.who import OperatorClient
 from zmws.client.synchronous import Client
 from zmws.errors import SettingsError
 from zmws.settings.file import SNAPSHOT
@@ -65,7 +66,7 @@ def _client(broker: tuple[str, ...], config: Path | None) -> Client:
         except ValueError as wrong:
             raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
-    return Client(list(broker), connect_timeout=CONNECT_S)
+    return OperatorClient(list(broker), connect_timeout=CONNECT_S)
 
 
 def settings_here(config: Path | None, flags: Mapping[str, object] | None = None) -> settings.Settings:

@@ -210,6 +210,7 @@ class Broker:
         self.recovered = True
         self.roster.recovered()
         self.series.start()
+        self.desk.audit.start()
         count = len(running) + sum(n for *_, n in left.waiting) + sum(n for _, n in left.scheduled)
         if count:
             self.turn.note("info", f"{count} unfinished jobs recovered, {len(running)} of them running")

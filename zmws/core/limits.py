@@ -45,6 +45,8 @@ class Limits:
     series_hours_keep_s: float = 90 * 86_400.0  # and a row an hour; marks are kept as long
     lanes_s: float = 300.0  # what each worker did is kept for so long; 0: it is not
     lanes_workers_max: int = 200  # workers of which that is kept
+    audit_keep_s: float = 90 * 86_400.0  # of what operators did
+    audit_max: int = 100_000  # and at most so many of it
     history_max: int = 100  # ended jobs that SERVER-HIST lists
     attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
     log_bytes_max: int = 1024 * 1024  # of captured log lines, a job

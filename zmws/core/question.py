@@ -15,7 +15,7 @@ from zmws.core.held import Held
 from zmws.core.job import Caller, Pending
 from zmws.core.service import Service
 from zmws.core.turn import Turn
-from zmws.core.writes import Filter
+from zmws.core.writes import Filter, Write
 from zmws.wire.messages import Answer
 
 FILTER_KEYS = ("service", "state", "group", "since", "before", "cause")
@@ -30,9 +30,12 @@ class Question:
     service: str
     asked: Any
     asks: Asks | None = None  # it may be asked again, under its `ask`
+    audited: Callable[[Question, int, Any], Write | None] | None = None  # somebody acts (desk/audit.py)
 
     def answer(self, status: int, body: Any, after: Pending | None = None) -> None:
         """The answer leaves as soon as `after` is on disk."""
+        if self.audited is not None:
+            after = self.audited(self, status, body) or after  # it is behind all writes before it
         frames = (str(status).encode(), json.dumps(body, default=str).encode())
         if self.asks is not None:
             return self.asks.answer(self.asked["ask"], frames, after)

@@ -24,6 +24,7 @@ from zmws.wire.values import json_in
 
 YEAR_S = 366 * 86400.0
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+VERB_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 KEY_BYTES_MAX = 255
 WORD_CHARS_MAX = 64
 OBJECT_BYTES_MAX = 4096
@@ -33,7 +34,7 @@ NAME_CHARS_MAX = 200  # to compare takes the longer the longer the name is, and 
 
 Kind = Literal[
     "int", "whole", "number", "seconds", "bytes", "time", "page", "flag", "choice", "text", "name", "word",
-    "key", "id", "token", "service", "object", "value", "parsed",
+    "verb", "key", "id", "token", "service", "object", "value", "parsed",
 ]  # fmt: skip
 _RANGED = ("int", "whole", "number", "seconds", "bytes")
 Number = int | float  # written out: compiled, a `float` would round a large int
@@ -242,6 +243,7 @@ _FITS: dict[str, Callable[[Row, Any], bool]] = {
     "text": _is_text,
     "name": _is_name,
     "word": lambda row, value: _is_name(row, value) and 0 < len(value) <= WORD_CHARS_MAX,
+    "verb": lambda _, value: isinstance(value, str) and VERB_PATTERN.match(value) is not None,
     "key": lambda row, value: _is_name(row, value) and 0 < len(value.encode()) <= KEY_BYTES_MAX,
     "id": lambda _, value: isinstance(value, str) and ID_PATTERN.match(value) is not None,
     "token": _is_token,
@@ -262,6 +264,7 @@ _EXPECTED = {
     "text": "a text",
     "name": "a printable text",
     "word": f"a printable text of 1 to {WORD_CHARS_MAX} characters",
+    "verb": "a word of 1 to 32 characters of a-z 0-9 _ -, the first a letter",
     "key": f"a printable text of 1 to {KEY_BYTES_MAX} bytes",
     "id": "an id: 1 to 128 characters of A-Z a-z 0-9 . _ : -",
     "token": "the token that came with the job",

@@ -168,6 +168,29 @@ class WriteMark(Write):
     by: str | None = None
 
 
+@dataclass(slots=True)
+class ForgetActs(Write):
+    """What operators did before wall time `acts_from` is forgotten, and all but the newest `acts_max`; a
+    bounded number of them by one write."""
+
+    acts_from: float
+    acts_max: int
+
+
+@dataclass(slots=True)
+class WriteAct(ForgetActs):
+    """What an operator did, at wall time `at` (desk/audit.py). `on`: a job's id, a service, a worker, a
+    process. `detail`: JSON as text. `count`: jobs or workers that it was done to. None: there is no such."""
+
+    at: float
+    by: str
+    verb: str
+    on: str | None
+    detail: str | None
+    count: int | None
+    outcome: str
+
+
 # But for revivals: nobody waits for them, unless an answer does.
 PATIENT = (UpdateJob, AppendToJob, WriteSeries)
 WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
@@ -354,8 +377,23 @@ class ReadAhead(Read):
     limit: int
 
 
+@dataclass(slots=True)
+class ReadAudit(Read):
+    """What operators did, the newest first: Act after Act in `Rows.acts`. Times are by the wall: `since` is
+    included, `before` is not. Goes on below number `cursor`; `Rows.next` as in ReadMatching."""
+
+    by: str | None
+    verb: str | None
+    on: str | None
+    since: float | None
+    before: float | None
+    limit: int
+    cursor: int | None = None
+
+
 # A fault while these are read is told to whoever asked; of all others the core itself has need.
-FOR_PEOPLE = (ReadJobs, ReadSearch, ReadSeries, ReadCauses, ReadAhead)  # in no order with the writes
+# In no order with the writes.
+FOR_PEOPLE = (ReadJobs, ReadSearch, ReadSeries, ReadCauses, ReadAhead, ReadAudit)
 FOR_QUESTIONS = (ReadJob, ReadMatching, *FOR_PEOPLE)
 SEARCHES = (ReadSearch,)  # of them, by a connection and a thread of their own
 
@@ -378,6 +416,20 @@ class SeriesMark(NamedTuple):
     text: str
     service: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """WriteAct, as it is read."""
+
+    number: int
+    at: float
+    by: str
+    verb: str
+    on: str | None
+    detail: str | None
+    count: int | None
+    outcome: str
 
 
 class Cause(NamedTuple):
@@ -421,6 +473,7 @@ class Rows:
     series: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
     marks: list[SeriesMark] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
     rendered: bytes | None = None
     looked: int = 0
     looked_to: float | None = None

@@ -1,4 +1,4 @@
-"""/api/v1: figures over time, what each worker did, failures by cause, why a job waits, warnings
+"""/api/v1: figures over time, what each worker did, failures by cause, why a job waits, warnings, the audit
 (docs/protocol.md, Insight)."""
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ async def why(visitor: Visitor) -> Response:
 async def warnings(visitor: Visitor) -> Response:
     """GET /warnings."""
     return json_answer(await visitor.ask("zmws.warnings"))
+
+
+async def audit(visitor: Visitor) -> Response:
+    """GET /audit."""
+    return await _asked(visitor, "zmws.audit", {})
 
 
 async def mark(visitor: Visitor) -> Response:

@@ -16,12 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from zmws.client.asynchronous import AsyncClient
-from zmws.core.desk.changes import CHANGES
+from zmws.core.desk.changes import AUDITED, CHANGES
+from zmws.errors import ZmwsError
 from zmws.gateway.guard import Guard, Visit
 from zmws.gateway.problems import Problem, as_json
 from zmws.gateway.tokens import Who
 from zmws.settings import GatewaySettings
 
+TELL_S = 10.0
 WAIT_PART_S = 45.0  # one question of those that wait in the broker
 
 log = logging.getLogger("zmws.gateway")
@@ -43,6 +45,20 @@ class Desk:
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
         self.streams = 0  # that are open, and requests that wait
+        self.telling: set[asyncio.Task[None]] = set()  # what was done here, to the broker
+
+    def tell(self, verb: str, on: str, by: str) -> None:
+        """Tell the broker what was done here, which it keeps. Nobody waits for that, and nothing goes wrong
+        for it."""
+
+        async def told() -> None:
+            with contextlib.suppress(ZmwsError, TimeoutError):
+                asked = {"verb": verb, "on": on, "by": by}
+                await asyncio.wait_for(self.client.ask("zmws.acted", asked), TELL_S)
+
+        task = asyncio.ensure_future(told())
+        self.telling.add(task)
+        task.add_done_callback(self.telling.discard)
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -100,13 +116,13 @@ class Visitor:
     async def ask_status(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> tuple[int, Any]:
-        """The same with its status. `takes_s`: how long the broker itself may wait. What changes something is
-        logged by the broker, with who has asked."""
+        """The same with its status. `takes_s`: how long the broker itself may wait. What changes something
+        says who has asked: the broker logs that, and keeps what operators do."""
         asked = dict(question or {})
         if service not in CHANGES:
             return await self.desk.client.ask_status(service, asked, takes_s)
-        if self.who.name:
-            asked["by"] = f"{self.who.name} (http)"
+        if service in AUDITED or self.who.name:
+            asked["by"] = by_of(self.who)
         try:
             return await self.desk.client.ask_status(service, asked, takes_s)
         finally:
@@ -141,6 +157,11 @@ def closing() -> Problem:
     return Problem(
         503, "closing", "this gateway is about to end; ask again in a moment", {"connection": "close"}
     )
+
+
+def by_of(who: Who) -> str:
+    """Who acts, as the broker is told. Without any token there is nobody to be named."""
+    return f"{who.name or 'anybody'} (http)"
 
 
 Page = Callable[[Visitor], Awaitable[Response]]

@@ -121,6 +121,7 @@ FIXED: dict[str, Door] = {
         Door(f"{API}/lanes", _get(api_insight.lanes, _VIEW)),
         Door(f"{API}/failures", _get(api_insight.failures, _VIEW)),
         Door(f"{API}/warnings", _get(api_insight.warnings, _VIEW)),
+        Door(f"{API}/audit", _get(api_insight.audit, _OPERATE)),
         Door(f"{API}/marks", _post(api_insight.mark, _OPERATE)),
         Door(f"{API}/leases/extend", _post(api_leases.extend, _WORK)),
         Door(f"{API}/leases/report", _post(api_leases.report, _WORK)),

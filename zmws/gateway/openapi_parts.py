@@ -191,6 +191,21 @@ def of_failures() -> list[Told]:
     )
 
 
+def of_audit() -> list[Told]:
+    return _query(
+        "zmws.audit",
+        {
+            "by": "who: acts by this one alone",
+            "verb": "what: cancel, pause, start and so on",
+            "on": "the job, service, worker or process that it was done to",
+            "since": "from this time on: ISO 8601 with its zone",
+            "before": "up to this time",
+            "limit": "how many (100)",
+            "cursor": "the `next` of the page before",
+        },
+    )
+
+
 def body_of(schema: Schema, kinds: Iterable[str] = JSON_TYPES, needed: bool = True) -> Told:
     return {"required": needed, "content": {kind: {"schema": schema} for kind in kinds}}
 

@@ -47,6 +47,7 @@ from zmws.gateway.openapi_parts import (
     body_of,
     header,
     in_path,
+    of_audit,
     of_failures,
     of_lanes,
     of_series,
@@ -331,6 +332,16 @@ _INSIGHT: dict[str, Told] = {
             "What is wrong, and the next step",
             VIEW,
             ok("They.", listed(ref("Warning"))),
+        )
+    },
+    "/audit": {
+        "get": operation(
+            "listAudit",
+            "What operators did, the newest first",
+            OPERATE,
+            ok("The page.", ref("AuditPage")),
+            (429,),
+            *of_audit(),
         )
     },
     "/marks": {

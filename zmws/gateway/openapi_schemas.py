@@ -15,7 +15,15 @@ from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.record import COLUMNS, Column
 from zmws.core.series import SHARES
 from zmws.core.states import STATES
-from zmws.core.table import ID_PATTERN, KEY_BYTES_MAX, OBJECT_BYTES_MAX, WORD_CHARS_MAX, YEAR_S, Row
+from zmws.core.table import (
+    ID_PATTERN,
+    KEY_BYTES_MAX,
+    OBJECT_BYTES_MAX,
+    VERB_PATTERN,
+    WORD_CHARS_MAX,
+    YEAR_S,
+    Row,
+)
 from zmws.wire.names import TOKEN_BYTES_MAX
 
 Schema = dict[str, Any]
@@ -35,6 +43,7 @@ _KINDS: dict[str, Schema] = {
     "name": {"type": "string"},
     "service": {"type": "string"},
     "word": {"type": "string", "minLength": 1, "maxLength": WORD_CHARS_MAX},
+    "verb": {"type": "string", "pattern": f"^{VERB_PATTERN.pattern.removesuffix(chr(92) + 'Z')}$"},
     "key": {"type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX},
     "id": {"type": "string", "pattern": f"^{ID_PATTERN.pattern.removesuffix(chr(92) + 'Z')}$"},
     "token": {"type": "string", "minLength": 1, "maxLength": TOKEN_BYTES_MAX},
@@ -331,6 +340,22 @@ GOING: dict[str, Schema] = {
         id={**_or_null(TEXT), "description": "the job's, where it is one"},
     ),
     "Mark": of("", {"kind": TEXT, "by": _or_null(TEXT)}, at=TIME, text=TEXT, service=_or_null(TEXT)),
+    "AuditPage": of(
+        "It may be short, even empty, and still have a `next`.",
+        entries=listed(ref("Act")),
+        next={**_or_null(TEXT), "description": "the next `cursor`"},
+    ),
+    "Act": of(
+        "What an operator did (docs/protocol.md, zmws.audit).",
+        number=WHOLE,
+        at=TIME,
+        by=TEXT,
+        verb=TEXT,
+        on={**_or_null(TEXT), "description": "a job's id, a service, a worker, a process"},
+        detail={"type": ["object", "null"], "description": "what was asked beside that"},
+        count={**_or_null(WHOLE), "description": "jobs or workers that it was done to"},
+        outcome={**TEXT, "description": "`done`, or the code of the refusal"},
+    ),
     "CausePage": of(causes=listed(ref("Cause")), next={**_or_null(TEXT), "description": "the next `cursor`"}),
     "Cause": of(
         "Why jobs of a service have failed.",

@@ -110,6 +110,8 @@ _BROKER = {
     "series_hours_keep": _seconds("and by the hour, as marks are"),
     "lanes": Row("seconds", "what each worker did is kept in memory for so long; 0: it is not", high=HOUR_S),
     "lanes_workers_max": _count("workers of which that is kept", 1, 2_000),
+    "audit_keep": _seconds("what operators did is kept for so long (`zmws audit`)"),
+    "audit_max": _count("and at most so many of these entries, the newest"),
     "history_max": _count("ended jobs that SERVER-HIST lists"),
     "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
     "log_bytes_max": _bytes("log lines kept per job"),

@@ -14,7 +14,18 @@ from zmws.core.table import YEAR_S
 
 LIMITS = Limits(wait_s_max=100.0, list_rows_max=50)
 TOKEN = "j/1/x"
-NEEDED = {"id": "j", "service": "E", "token": TOKEN, "lease": "l", "seconds": 1, "kind": "log", "text": "t"}
+NEEDED = {
+    "verb": "stop",
+    "on": "hello",
+    "by": "anna",
+    "id": "j",
+    "service": "E",
+    "token": TOKEN,
+    "lease": "l",
+    "seconds": 1,
+    "kind": "log",
+    "text": "t",
+}
 INSTANT = 1_700_000_000.0
 
 
@@ -58,6 +69,8 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.lanes", {"limit": 50, "step": 1.0}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
+        ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna"}),
+        ("zmws.audit", {"limit": 50}),
     ],
 )
 def test_what_a_question_needs_and_what_it_has_if_nothing_is_said(
@@ -77,7 +90,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 31
+    assert len(QUESTIONS) == 33
 
 
 @pytest.mark.parametrize(
@@ -162,7 +175,7 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report"
+    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report acted"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

@@ -1,4 +1,4 @@
-"""A real Chromium, which tells of all that must not happen on a page: errors, other hosts, broken policies."""
+"""A real Chromium, which tells what must not happen on a page: errors, other hosts, broken policies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.peers import skip_unless_possible
 PATIENCE_MS = 15_000
 _VIOLATIONS = """
 window.violations = [];
-addEventListener("securitypolicyviolation", e => window.violations.push(`${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
+addEventListener("securitypolicyviolation",
+    e => window.violations.push(`${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
 window.alert = () => window.violations.push("alert");
 window.stolen = () => window.violations.push("stolen");
 """
@@ -100,9 +101,10 @@ def overflows(page: Page) -> str:
             const wide = document.documentElement.clientWidth;
             if (document.documentElement.scrollWidth <= wide) return "";
             const out = [...document.querySelectorAll("body *")].filter(
-                one => one.getBoundingClientRect().right > wide + 1 && !one.closest(".table-frame, header nav, pre"));
+                one => one.getBoundingClientRect().right > wide + 1
+                    && !one.closest(".table-frame, header nav, pre"));
             return `${document.documentElement.scrollWidth} of ${wide}: ` + out.slice(0, 5).map(
-                one => one.tagName + "." + one.className + " " + (one.textContent || "").slice(0, 40)).join(" | ");
+                one => `${one.tagName}.${one.className} ${(one.textContent || "").slice(0, 40)}`).join(" | ");
         }"""
     )
     return found
@@ -113,4 +115,3 @@ def job_id(page: Page) -> str:
     found = re.search(r"/ui/jobs/([^/?]+)", page.url)
     assert found, page.url
     return found[1]
-

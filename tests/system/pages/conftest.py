@@ -1,4 +1,4 @@
-"""One installation with a gateway that its supervisor keeps, and a real browser, for the tests of a module."""
+"""One installation with a gateway that its supervisor keeps, and a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator does on the pages, in a real browser: submit, watch, cancel, retry, pause, start and stop."""
+"""What an operator does on the pages, in a real browser: submit, watch, cancel, retry, pause, start, stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from zmws import Client
 OTHER = 2**63 + 1  # no double holds it
 
 
-def test_a_job_by_the_form_its_progress_and_its_end(seen: Watched, shop: Installation, client: Client) -> None:
+def test_a_job_by_the_form_its_progress_and_its_end(
+    seen: Watched, shop: Installation, client: Client
+) -> None:
     page = seen.go("/ui/submit?service=STEP")
     page.get_by_label("Parameters, as JSON").fill('{"name": "form", "steps": 2}')
     page.get_by_role("button", name="Submit", exact=True).click()
@@ -34,7 +36,9 @@ def test_a_job_by_the_form_its_progress_and_its_end(seen: Watched, shop: Install
     assert client.job(job_id(page)).status()["params"] == {"name": "form", "steps": 2}
 
 
-def test_fields_come_from_the_schema_and_what_is_wrong_stands_beside_them(seen: Watched, client: Client) -> None:
+def test_fields_come_from_the_schema_and_what_is_wrong_stands_beside_them(
+    seen: Watched, client: Client
+) -> None:
     page = seen.go("/ui/submit")
     page.get_by_role("link", name="ORDER").click()
     page.get_by_label("item").fill("<b>Tee</b>")
@@ -64,7 +68,7 @@ def test_a_form_that_is_sent_twice_is_one_job(seen: Watched, client: Client) -> 
     page.get_by_label("number").fill("1")
     page.get_by_role("button", name="Submit", exact=True).dblclick()
     expect(page.locator(".told")).to_be_visible()
-    made = [job for job in client.ask("zmws.jobs", {"service": "ORDER", "q": "twice"})["jobs"]]
+    made = client.ask("zmws.jobs", {"service": "ORDER", "q": "twice"})["jobs"]
     assert [job["id"] for job in made] == [job_id(page)]
 
 
@@ -158,7 +162,9 @@ def test_a_job_runs_again_with_changes_and_its_secrets(seen: Watched, client: Cl
     assert record["id"] != secret.id
 
 
-def test_a_worker_vanishes_and_another_takes_its_place(seen: Watched, shop: Installation, client: Client) -> None:
+def test_a_worker_vanishes_and_another_takes_its_place(
+    seen: Watched, shop: Installation, client: Client
+) -> None:
     page = seen.go("/ui/workers")
     row = page.locator("tr", has=page.get_by_text("shop_00", exact=True))
     expect(row).to_have_count(1)
@@ -173,7 +179,11 @@ def test_a_worker_is_drained(seen: Watched, shop: Installation, client: Client) 
     page = seen.go("/ui/workers")
     page.get_by_role("button", name="Drain reverse").click()
     expect(page.locator(".told")).to_contain_text("gets no more jobs")
-    wait_until(lambda: client.call("STR-REV", {"str": "ab"}, timeout=20) == "ba", what="its supervisor to start it")
+    wait_until(lambda: "reverse" not in shop.pids(), what="it to leave")
+    page = seen.go("/ui/system")
+    page.get_by_role("button", name="Start reverse").click()
+    expect(page.locator("#process-reverse")).to_contain_text("running")
+    assert client.call("STR-REV", {"str": "ab"}) == "ba"
 
 
 def test_a_process_is_stopped_started_restarted_and_scaled(

@@ -1,6 +1,9 @@
-"""Which questions change something: a client that repeats one says so (asks.py)."""
+"""Which questions change something: a client that repeats one says so (asks.py); and which of them the audit
+has, where they say who acts (audit.py)."""
 
 from __future__ import annotations
 
-_VERBS = "cancel copy delete drain extend forget limit mark pause purge report resume retry"
+_VERBS = "acted cancel copy delete drain extend forget limit mark pause purge report resume retry"
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS.split())
+OF_WORKERS = frozenset({"zmws.extend", "zmws.report"})  # of a leased job: no operator asks these
+AUDITED = CHANGES - OF_WORKERS

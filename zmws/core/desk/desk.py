@@ -5,7 +5,7 @@ Rule 1: whoever looks on never delays a job: what memory knows is answered at on
 Rule 2: an answer about a job waits for the job's last write, so that nobody is told of what a crash
         could undo.
 Rule 3: zmws.* answers a status of three digits and one JSON frame; from 400 on the JSON is an ERROR.
-Rule 4: a family of services is a file: records, lists, insight, submitting, operations, leases.
+Rule 4: a family of services is a file: records, lists, insight, audit, submitting, operations, leases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from zmws.core.asks import Asks
+from zmws.core.desk.audit import Audit
+from zmws.core.desk.changes import AUDITED
 from zmws.core.desk.insight import Inquiry, Insight
 from zmws.core.desk.leases import Leases
 from zmws.core.desk.lists import Lists
@@ -75,6 +77,7 @@ class Desk:
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
         self._lists = lists = Lists(turn, held, watchers, roster, series, self.host)
+        self.audit = Audit(turn, lists)
         self._insight = insight = Insight(turn, held, series, lanes, lists)
         self._submitting = submitting = Submitting(turn, held, watchers, submission, dispatch)
         self._verbs: dict[str, Callable[[Question], None]] = {
@@ -108,6 +111,8 @@ class Desk:
             "zmws.failures": insight.failures,
             "zmws.why": insight.why,
             "zmws.lanes": insight.lanes,
+            "zmws.acted": self.audit.acted,
+            "zmws.audit": self.audit.audit,
             "zmws.metrics": insight.metrics,
             "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
         }
@@ -167,6 +172,8 @@ class Desk:
                 self.turn.note("info", f"{name} by {question.asked['by']}: {str(question.asked)[:500]}")
             if "ask" in question.asked and self._is_repeat(question):
                 return
+            if "by" in question.asked and name in AUDITED and name != "zmws.acted":
+                question.audited = self.audit.answered
         self._verbs[name](question)
 
     def _is_repeat(self, question: Question) -> bool:
@@ -258,7 +265,15 @@ class Desk:
 _LOOKS = {
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
-    *("zmws.series", "zmws.failures", "zmws.why", "zmws.lanes", "zmws.warnings", "zmws.metrics"),
+    *(
+        "zmws.series",
+        "zmws.failures",
+        "zmws.why",
+        "zmws.lanes",
+        "zmws.warnings",
+        "zmws.metrics",
+        "zmws.audit",
+    ),
     *("SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST", "SERVER-WORKERS"),
 }
 

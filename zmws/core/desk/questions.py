@@ -41,7 +41,7 @@ _FILTER = {
     "before": Row("time"),
     "cause": Row("key"),
 }
-# Of all that change something: the asker's id for the question (asks.py), and who acts, for the log.
+# Of all that change something: the asker's id for the question (asks.py), and who acts (audit.py).
 _ASK = {"ask": Row("word"), "by": Row("word")}
 _MANY = {"id": Row("id"), **_FILTER, "all": _FLAG, "dry_run": _FLAG, **_ASK}
 _OF_SERVICE = {"service": _SERVICE, **_ASK}
@@ -134,6 +134,22 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "service": Row("service"),
         "limit": Row("int", default=50, low=1, high=100),
         "step": Row("seconds", default=1.0),
+    },
+    "zmws.acted": {
+        "verb": Row("verb", needed=True),
+        "on": Row("key", needed=True),
+        "detail": Row("object"),
+        **_ASK,
+        "by": Row("word", needed=True),
+    },
+    "zmws.audit": {
+        "by": Row("word"),
+        "verb": Row("verb"),
+        "on": Row("key"),
+        "since": Row("time"),
+        "before": Row("time"),
+        "limit": Row("int", default=100, low=1, high="list_rows_max"),
+        "cursor": Row("page"),
     },
     "zmws.warnings": {},
     "zmws.metrics": {},

@@ -6,7 +6,7 @@ import time
 
 from starlette.responses import RedirectResponse, Response
 
-from zmws.gateway.desk import Visitor
+from zmws.gateway.desk import Visitor, by_of
 from zmws.gateway.given import params_of
 from zmws.gateway.guard import COOKIE, unknown
 from zmws.gateway.pages.forms import own_path
@@ -38,6 +38,7 @@ async def login(visitor: Visitor) -> Response:
         if is_browser(visitor.request):
             return _form(visitor, then, "This is no token of this gateway.")
         raise unknown("this is no token of this gateway")
+    visitor.desk.tell("login", who.name, by_of(who))
     answered = RedirectResponse(visitor.url(own_path(then, "/ui/")), 303, HEADERS)
     answered.set_cookie(
         COOKIE,

@@ -19,11 +19,13 @@ from typing import Any
 
 from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
 from zmws.core.writes import (
+    Act,
     Filter,
     Key,
     KnownService,
     Read,
     ReadAhead,
+    ReadAudit,
     ReadCauses,
     ReadExpired,
     ReadJob,
@@ -40,6 +42,7 @@ from zmws.core.writes import (
     size_of,
 )
 from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
+from zmws.store.sqlite.audit import act_from
 from zmws.store.sqlite.causes import cause_from
 from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
 
@@ -90,6 +93,8 @@ class Reads:
             return self._causes(read)
         if isinstance(read, ReadAhead):
             return self._ahead(read)
+        if isinstance(read, ReadAudit):
+            return self._audit(read)
         if isinstance(read, ReadUsual):
             return Rows(series=[line_from(one) for one in self._all("series_of_all", int(read.since))])
         if isinstance(read, ReadJobs):
@@ -195,6 +200,27 @@ class Reads:
             count = min(read.limit, self._all("ahead", *values)[0][0])
         names = (read.service, "", MINUTE, int(read.since), _NUMBER_MAX, 4 * read.limit)
         return Rows(series=[clocks_from(one) for one in self._all("series", *names)], next=count)
+
+    def _audit(self, read: ReadAudit) -> Rows:
+        """Window after window, as jobs are listed."""
+        where = (read.by, read.verb, read.on, read.since, read.before)
+        below = _NUMBER_MAX if read.cursor is None else read.cursor
+        until = time.monotonic() + PAGE_S
+        acts: list[Act] = []
+        window = min(4 * read.limit, self._rows_max)
+        while True:
+            edges = self._all("acts_edge", below, window)
+            last = edges[0][0] if edges else 0
+            found = self._all("acts", last, below, *where, read.limit + 1 - len(acts))
+            acts += [act_from(one) for one in found]
+            if len(acts) > read.limit:
+                del acts[read.limit :]
+                return Rows(acts=acts, next=acts[-1].number)
+            if not edges:
+                return Rows(acts=acts)
+            if time.monotonic() > until:
+                return Rows(acts=acts, next=last)
+            below, window = last, self._rows_max
 
     # ------------------------------------------------------------ lists
 

@@ -110,6 +110,8 @@ _OF_INSIGHT = frozenset(
     f"check_{what}" for what in ("stray_causes", "unknown_causes", "caused", "hours", "figures", "steps")
 )
 
+AUDIT_VERSION = 7  # and from which on it has an audit
+
 
 def check(path: Path) -> list[str]:
     """What is wrong with the store, in words; nothing if it is whole. Raises StoreError if there is none."""
@@ -149,8 +151,11 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: i
         ("check_hours", "{n} causes have hours that cannot be read, the first is {first}"),
         ("check_figures", "{n} figures of a time cannot be read, the first in entry {first}"),
         ("check_steps", "{n} figures are of no minute and of no hour, the first in entry {first}"),
+        ("check_details", "{n} acts have a detail that cannot be read, the first is number {first}"),
     ):
         if version < INSIGHT_VERSION and name in _OF_INSIGHT:
+            continue
+        if version < AUDIT_VERSION and name == "check_details":
             continue
         n, first = run(said[name]).fetchone()
         if n:

@@ -30,6 +30,7 @@ from zmws.core.writes import (
     AppendToJob,
     DeleteJob,
     FinishJob,
+    ForgetActs,
     ForgetService,
     InsertJob,
     Pruned,
@@ -46,6 +47,7 @@ from zmws.core.writes import (
     units_verdicts,
 )
 from zmws.store.rows import Converters, born_values, converters, event_value, packed, quoted, whole_values
+from zmws.store.sqlite.audit import write_act
 from zmws.store.sqlite.causes import Causes
 from zmws.store.sqlite.series import write_mark, write_series
 
@@ -195,6 +197,8 @@ class Writer:
             write_series(self._connection, self._queries, write)
         elif isinstance(write, WriteMark):
             write_mark(self._connection, self._queries, write)
+        elif isinstance(write, ForgetActs):
+            write_act(self._connection, self._queries, write)
         elif isinstance(write, ForgetService):
             self._execute(self._queries["forget_service"], (write.service,))
         else:

@@ -209,6 +209,28 @@ DELETE FROM marks WHERE entry IN (SELECT entry FROM marks WHERE at < ? ORDER BY 
 SELECT at, kind, text, service, who FROM marks
 WHERE at >= ? AND at < ? AND (? IS NULL OR service IS NULL OR service = ?) ORDER BY at DESC LIMIT ?
 
+-- What operators did.
+
+-- name: add_act
+INSERT INTO audit (at, "by", verb, "on", detail, count, outcome) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: forget_old_acts
+DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < ? ORDER BY at LIMIT ?)
+
+-- name: forget_more_acts
+DELETE FROM audit WHERE number IN (
+    SELECT number FROM audit WHERE number <= (SELECT max(number) FROM audit) - ? ORDER BY number LIMIT ?
+)
+
+-- name: acts_edge
+SELECT number FROM audit WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?
+
+-- name: acts
+SELECT number, at, "by", verb, "on", detail, count, outcome FROM audit
+WHERE number >= ?1 AND number < ?2 AND (?3 IS NULL OR "by" = ?3) AND (?4 IS NULL OR verb = ?4)
+    AND (?5 IS NULL OR "on" = ?5) AND (?6 IS NULL OR +at >= ?6) AND (?7 IS NULL OR +at < ?7)
+ORDER BY number DESC LIMIT ?8
+
 -- Two counts, for the reason that pages have two statements.
 
 -- name: ahead
@@ -277,6 +299,9 @@ SELECT count(*), min(entry) FROM series WHERE NOT is_object(figures)
 
 -- name: check_steps
 SELECT count(*), min(entry) FROM series WHERE step NOT IN (60, 3600) OR at % step <> 0
+
+-- name: check_details
+SELECT count(*), min(number) FROM audit WHERE detail IS NOT NULL AND NOT is_object(detail)
 
 -- name: check_caused
 SELECT count(*), min(id) FROM jobs
