@@ -88,6 +88,7 @@ def picture(bars: list[dict[str, Any]], wide: int = 10, here: tuple[float, float
         ([bar(50, 59.5), bar(59.5, 59.6, jobs=9, failed=1)], "·····▀····"),
         ([bar(50, 56), bar(56, 60, other=1)], "·····█····"),
         ([bar(-50, 5), bar(-50, -5)], "█·········"),
+        ([bar(-50, -5)], "··········"),
         ([bar(99.99, 100.001)], "·········█"),
         ([bar(0, None)], "▒▒▒▒▒▒▒▒▒▒"),
     ],

@@ -132,6 +132,9 @@ def test_no_more_workers_than_so_many_are_kept_and_the_next_has_the_place_of_who
     for name in ("A", "B", "C"):
         scene.ready(name)
     assert set(laned(scene)) == {"a", "b"} and [one.id for one in scene.core.lanes.without] == ["c"]
+    scene.ready("Z")
+    scene.work("Z", mdp.W_DISCONNECT)
+    assert [one.id for one in scene.core.lanes.without] == ["c"], "who has gone waits for none"
     scene.alive |= {"B", "C", "D"}
     scene.work("A", mdp.W_DISCONNECT)
     assert set(laned(scene)) == {"a", "b"}, "one sees that it went"

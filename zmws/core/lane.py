@@ -61,7 +61,6 @@ class Lane:
             if at >= self._room_at - BURST_S:
                 bar = self._begin(start, at, service, job_id, ran_s < STEP_S)
             else:
-                self._short = False  # it covers more than short ones
                 _join(bar, start, at, service)
         else:
             _join(bar, start, at, service)

@@ -134,6 +134,7 @@ def test_slots_are_rows_and_an_attempt_has_the_lowest_that_is_free() -> None:
         (4, None, 2, 1),
         (6, 9, 1, 1),
     ]
+    assert [one[2] for one in drawn([(0, 1), (0, 3), (0, 2), (4, 9), (5, 9), (6, 9)])] == [0, 1, 2, 0, 1, 2]
     scene = Scene()
     scene.ready("W", slots=2)
     scene.submit("a")
@@ -154,6 +155,10 @@ def test_short_bars_nearer_than_the_step_are_one_and_long_ones_stay() -> None:
     assert (one.service, one.job_id) == (None, None)
     again = merged(in_rows([Bar(start, end, "E", "j") for start, end in bars], [(4.3, "E", "r")], 0.5), 8.0)
     assert [(one.start, one.end, one.jobs) for one in again] == [(0.0, 4.2, 5), (4.3, None, 1)]
+    again = merged(
+        in_rows([Bar(0.0, 0.4, "E", "a"), Bar(0.5, 4.0, "E", "b"), Bar(4.1, 4.2, "E", "c")], [], 0.5), 2.0
+    )
+    assert [(one.start, one.job_id) for one in again] == [(0.0, "a"), (0.5, "b"), (4.1, "c")]
 
 
 def busy(jobs: int, takes: float) -> LaneShown:

@@ -82,7 +82,7 @@ def in_rows(bars: list[Bar], running: list[tuple[float, str, str]], step: float)
     have ended, that begin within `step` of the first of them, as one."""
     free: list[int] = []
     taken: list[tuple[float, int]] = []  # until when, which row
-    last: list[Drawn | None] = []  # of each row, the bar that short ones may join
+    last: list[Drawn | None] = []  # of each row the last bar: what is long is over before another joins it
     found: list[Drawn] = []
     for start, end, bar in _by_start(bars, running):
         while taken and taken[0][0] <= start + NEAR_S:
@@ -99,7 +99,7 @@ def in_rows(bars: list[Bar], running: list[tuple[float, str, str]], step: float)
             continue
         ended = None if end == _RUNS else end
         one = Drawn(start, ended, row, bar.service, bar.jobs, bar.failed, bar.other, bar.job_id)
-        last[row] = one if end - start < step else None
+        last[row] = one
         found.append(one)
     return found
 
@@ -120,15 +120,12 @@ def merged(bars: list[Drawn], step: float) -> list[Drawn]:
     last: dict[int, Drawn] = {}
     found: list[Drawn] = []
     for bar in bars:
-        before, end = last.pop(bar.row, None), bar.end
-        if end is None or end - bar.start >= step:
-            found.append(bar)
-        elif before is not None and bar.start < before.start + step:
-            _join(before, end, bar.service, bar.jobs, bar.failed, bar.other)
-            last[bar.row] = before
-        else:
+        before, end = last.get(bar.row), bar.end
+        if before is None or end is None or end - bar.start >= step or bar.start >= before.start + step:
             found.append(bar)
             last[bar.row] = bar
+        else:
+            _join(before, end, bar.service, bar.jobs, bar.failed, bar.other)
     return found
 
 
