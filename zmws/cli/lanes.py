@@ -10,7 +10,8 @@ import click
 
 from zmws.cli.options import Connect, broker_options, json_option
 from zmws.cli.output import can_show, echo, has_colours, painted, say
-from zmws.cli.tables import age, cut, duration, plain, show_json, terminal_width, width
+from zmws.cli.tables import age, cut, plain, show_json, terminal_width, width
+from zmws.core.amounts import duration
 
 NAME_WIDTH_MAX = 28
 PICTURE_WIDTH = (20, 100)

@@ -200,10 +200,10 @@ def test_a_process_is_stopped_started_restarted_and_scaled(
     page.get_by_role("button", name="Restart reverse").click()
     expect(page.locator(".told")).to_have_text("It was stopped, and runs again.")
     assert shop.pids()["reverse"] != before
-    page.get_by_label("Copies of shop").fill("3")
+    page.get_by_role("spinbutton", name="Copies of shop").fill("3")
     page.get_by_role("button", name="Set the copies of shop").click()
     expect(page.locator("#process-shop_02")).to_contain_text("running")
-    page.get_by_label("Copies of shop").fill("2")
+    page.get_by_role("spinbutton", name="Copies of shop").fill("2")
     page.get_by_role("button", name="Set the copies of shop").click()
     expect(page.locator(".told")).to_have_text("So many copies run now.")
     wait_until(lambda: "shop_02" not in shop.pids())

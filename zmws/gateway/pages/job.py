@@ -19,7 +19,7 @@ from zmws.errors import BadJson, Refused
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages.confirm import confirm, is_confirmed
-from zmws.gateway.pages.forms import form_of
+from zmws.gateway.pages.forms import form_of, number_of
 from zmws.gateway.pages.frame import HEADERS, answer, go_on
 from zmws.gateway.pages.life import picture, steps_of
 from zmws.gateway.pages.looks import or_none, patiently
@@ -105,7 +105,7 @@ def _cut(text: str, most: int = 2_000) -> str:
 def _attempt(one: dict[str, Any]) -> dict[str, Any]:
     error = one.get("error")
     trace = str((error or {}).get("traceback") or "")
-    return {**one, "error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace)}
+    return {**one, "error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace), **_named(error)}
 
 
 def own_frames(trace: str) -> list[dict[str, str]]:
@@ -127,7 +127,16 @@ def _error(record: dict[str, Any]) -> dict[str, Any] | None:
     told = (one["error"] for one in record["attempts"] if one.get("error"))
     if any((one.get("error"), one.get("traceback") or "") == (error.get("error"), trace) for one in told):
         return None
-    return {"error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace)}
+    return {"error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace), **_named(error)}
+
+
+def _named(error: dict[str, Any] | None) -> dict[str, str]:
+    """What an ERROR is called, and what it says. It is a worker's, so that anything may stand in it."""
+    error = error or {}
+    return {
+        "name": str(error.get("type") or error.get("code") or "failed"),
+        "said": str(error.get("error") or ""),
+    }
 
 
 def _curl(visitor: Visitor, record: dict[str, Any]) -> str | None:
@@ -264,10 +273,5 @@ def option_in(form: dict[str, str], name: str) -> Any:
     text = form.get(name, "").strip()
     if not text:
         return None
-    row = JOB_OPTIONS[name]
-    if row.kind in ("int", "seconds", "number"):
-        try:
-            return int(text) if row.kind == "int" else float(text)
-        except ValueError:
-            raise Problem(400, "bad_option", f"'{name}' is {text[:80]!a}, but must be a number") from None
-    return text
+    kind = JOB_OPTIONS[name].kind
+    return number_of(form, name) if kind in ("whole", "seconds") else text
