@@ -146,7 +146,7 @@ def settle(page: Page) -> None:
     """Until the page is whole, and has its stream."""
     page.wait_for_load_state("load")
     if page.locator("body[data-live]").count():
-        page.wait_for_function("document.getElementById('fresh').className === 'live'")
+        page.locator("#fresh.live").wait_for()
 
 
 def pages(client: Client) -> Iterator[tuple[str, str]]:

@@ -162,6 +162,7 @@ class Series:
         self.tracks: dict[str, Track] = {}  # of those services that have figures of their own
         self.other = Track(held.other)
         self.all = Track(Figures())
+        self.totals: list[float] = [0] * len(COUNTED)  # of all since the start, as of the last sample
         self.sampled = 0.0  # the steady time of the last sample
         self._commit = [0] * BUCKETS  # at the last minute
         self.minute: int | None = None  # the one that is under way
@@ -260,6 +261,7 @@ class Series:
         gauges = (waiting, running, slots, oldest, *self.host.gauges())
         together = (*both[: -len(COMMITS)], *commits, *gauges)
         self._put(self.all, together, missing)
+        self.totals = [total + more for total, more in zip(self.totals, both[: len(COUNTED)], strict=True)]
         if self.second // 60 * 60 != self.minute:
             self._write(self.minute)
         if self.second % MARK_EACH_S == 0:

@@ -138,6 +138,8 @@ def test_the_statistics_count_what_there_is() -> None:
     limits, counters = stats.pop("limits"), stats.pop("counters")
     rates = stats.pop("rates")
     assert rates["submitted"] == 1.5 and rates["started"] == 0.5, "3 and 1 in 2 seconds"
+    totals = stats.pop("totals")
+    assert (totals["submitted"], totals["started"], totals["complete"]) == (3, 1, 0)
     assert limits == {f.name: getattr(scene.core.turn.limits, f.name) for f in fields(Limits)}
     assert limits["history_max"] == 7 and counters == {"workers_ready": 1}
     assert stats == {

@@ -176,7 +176,7 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     told |= {"store_bytes": 1, "free_bytes": 2, "free_bytes_min": 0, "memory_bytes": 3, "cpu_s": 0.5}
     told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}
     assert {name: stats[name] for name in told} == told and overflow.bytes == 3 * (400 + 64 + 2)
-    assert set(stats) == {*told, "counters", "limits", "rates"}
+    assert set(stats) == {*told, "counters", "limits", "rates", "totals"}
     assert stats["counters"]["strict_requests_held"] == 3 and list(stats["counters"]) == sorted(
         stats["counters"]
     )

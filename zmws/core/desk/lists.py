@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from zmws.core.desk.service_rows import row, whole_row
+from zmws.core.figures import COUNTED
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
@@ -154,6 +155,7 @@ class Lists:
                 "strict_held": held.overflow.count,
                 "strict_held_bytes": held.overflow.bytes,
                 "rates": self._series.rates(),
+                "totals": dict(zip(COUNTED, self._series.totals, strict=True)),
                 "counters": dict(sorted(self._turn.counters.items())),
                 "limits": {f.name: getattr(limits, f.name) for f in fields(limits)},
             },

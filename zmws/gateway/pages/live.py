@@ -24,7 +24,16 @@ PULSE_S = 1.0  # between two looks at the broker
 TICK_S = 10.0  # an open page is looked at anew at least so often: its plots move on
 QUIET_S = 1.0  # and at most so often
 # What of zmws.stats says that something has changed. Sizes and times always do.
-_MARKS = ("counters", "workers", "services", "memory_jobs", "stored_jobs_held", "store_is_full", "started_at")
+_MARKS = (
+    "counters",
+    "workers",
+    "services",
+    "memory_jobs",
+    "stored_jobs_held",
+    "store_is_full",
+    "totals",
+    "started_at",
+)
 
 
 class Pulse:

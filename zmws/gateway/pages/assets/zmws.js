@@ -32,14 +32,16 @@
       if (old.getAttribute(name) !== value && !(name === "open")) old.setAttribute(name, value);
     for (const { name } of [...old.attributes])
       if (!now.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+    // What has an id is found by it, wherever it stands now; all else by its place.
+    const ids = new Set([...now.children].map(one => one.id));
     let at = old.firstChild;
     for (const want of [...now.childNodes]) {
       if (want.id && (!at || at.id !== want.id)) {
         const same = [...old.children].find(one => one.id === want.id);
-        if (same) old.insertBefore(same, at), at = same;
+        if (same) { if (same !== at) old.insertBefore(same, at); at = same; }
         else { old.insertBefore(want.cloneNode(true), at); continue; }
       }
-      if (!at) { old.appendChild(want.cloneNode(true)); continue; }
+      if (!at || (!want.id && at.id && ids.has(at.id))) { old.insertBefore(want.cloneNode(true), at); continue; }
       const next = at.nextSibling;
       morph(at, want);
       at = next;

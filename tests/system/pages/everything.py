@@ -1,0 +1,104 @@
+"""An installation in which everything has happened that a page can show, hostile texts among it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.peers import wait_until
+from tests.system.installation import Installation
+from tests.system.pages.conftest import let
+from zmws import Client
+
+# Each would run a script, were it not shown as text.
+HOSTILE = (
+    "<script>stolen()</script>",
+    "<img src=x onerror=stolen()>",
+    "\"'><svg onload=stolen()>",
+    "javascript:stolen()",
+    "{{ 7*7 }}{% raw %}",
+    "</textarea></pre></title><script>stolen()</script>",
+)
+HOSTILE_NAME = "EVIL\"'><img_src=x_onerror=stolen()>"  # a service: no space, no slash, no bracket
+
+
+@dataclass
+class Everything:
+    """The ids of jobs in it, by what has become of them."""
+
+    jobs: dict[str, str]
+
+    @property
+    def paths(self) -> list[str]:
+        """Every page there is, in all that it can show."""
+        job = self.jobs
+        return [
+            "/ui/",
+            "/ui/services",
+            "/ui/services?q=nothing-like-this",
+            "/ui/services/STEP",
+            "/ui/services/STEP?range=24h",
+            "/ui/services/FLAKY?range=30d",
+            "/ui/services/ORDER",
+            "/ui/jobs",
+            "/ui/jobs?state=failed&service=FLAKY",
+            "/ui/jobs?q=onerror",
+            "/ui/jobs?group=nobody&since=2020-01-01T00:00:00Z",
+            "/ui/jobs?memory=1",
+            f"/ui/jobs/{job['running']}",
+            f"/ui/jobs/{job['failed']}",
+            f"/ui/jobs/{job['complete']}",
+            f"/ui/jobs/{job['complete']}?reveal=1",
+            f"/ui/jobs/{job['waiting']}",
+            f"/ui/jobs/{job['scheduled']}",
+            f"/ui/jobs/{job['cancelled']}",
+            f"/ui/jobs/{job['hostile']}",
+            f"/ui/jobs/{job['hostile']}/again",
+            f"/ui/jobs/{job['running']}/stack",
+            "/ui/failures",
+            "/ui/failures?service=FLAKY",
+            "/ui/workers",
+            "/ui/workers?service=STEP",
+            "/ui/system",
+            "/ui/system/logs/broker",
+            "/ui/system/logs/shop_00",
+            "/ui/submit",
+            "/ui/submit?service=ORDER",
+            "/ui/submit?service=STEP",
+            "/ui/submit?service=ORDER&as=json",
+            "/login",
+            "/ui/no-such-page",
+            "/ui/jobs/no-such-job",
+        ]
+
+
+def make(shop: Installation, client: Client) -> Everything:
+    """Let it all happen."""
+    jobs: dict[str, Any] = {}
+    jobs["complete"] = client.submit(
+        "STEP", {"seconds": 0.05, "steps": 3, "password": "s3cret"}, group="g<i>"
+    )
+    jobs["failed"] = client.submit("FLAKY", {"name": HOSTILE[0]})
+    for job in jobs.values():
+        job.wait(20)
+    params = {text: [text, {"deep": text}] for text in HOSTILE}
+    hostile = {"steps": 1, "seconds": 0.05, "number": 2**60 + 1, **params}
+    jobs["hostile"] = client.submit(
+        "STEP", hostile, group=HOSTILE[1], unique=HOSTILE[2], meta={HOSTILE[0]: 1}
+    )
+    jobs["hostile"].wait(20)
+    client.pause("STR-REV")
+    jobs["waiting"] = client.submit("STR-REV", {"str": HOSTILE[1]}, group=HOSTILE[0])
+    jobs["scheduled"] = client.submit("STR-REV", {"str": "x"}, delay=3600)
+    jobs["cancelled"] = client.submit("STR-REV", {"str": HOSTILE[2]})
+    jobs["cancelled"].cancel()
+    client.call("ORDER", {"item": "x", "number": 1})
+    client.ask("zmws.mark", {"text": HOSTILE[0], "by": HOSTILE[1]})
+    client.ask(
+        "zmws.acted", {"verb": "stop", "on": HOSTILE[2], "by": HOSTILE[0], "detail": {"x": HOSTILE[1]}}
+    )
+    jobs["running"] = client.submit("STEP", {"name": "runs", "steps": 2, "seconds": 600})
+    wait_until(lambda: jobs["running"].status()["state"] == "running")
+    let(shop, "runs.1")
+    wait_until(lambda: jobs["running"].status()["progress"] == 0.5)
+    return Everything({name: job.id for name, job in jobs.items()})
