@@ -105,6 +105,11 @@ class Visitor:
         """The path that was asked for, below where a proxy has the gateway."""
         return page_path(self.request)
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether secrets in parameters and results are not for this visitor."""
+        return self.who.role == "viewer"
+
     def url(self, path: str) -> str:
         """A path of this gateway as the visitor has to ask for it."""
         return self.visit.prefix + path

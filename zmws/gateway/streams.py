@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from zmws.core.states import FINAL_STATES
 from zmws.errors import BrokerUnreachable, JobTimeout, Refused, ZmwsError
 from zmws.gateway.desk import Desk, Visitor, log
+from zmws.gateway.masks import masked
 from zmws.gateway.problems import Problem, problem_of
 
 RETRY_MS = 2_000
@@ -173,7 +174,8 @@ class Watches:
 class Story:
     """How far one stream is."""
 
-    def __init__(self, watch: Watch, last_id: str | None) -> None:
+    def __init__(self, watch: Watch, last_id: str | None, is_masked: bool = False) -> None:
+        self._is_masked = is_masked  # secrets in partial results are not for who looks on
         life, _, n = (last_id or "").rpartition(".")
         self._watch = watch
         self._life = life or None
@@ -203,7 +205,10 @@ class Story:
                 (one for one in watch.events if one["n"] > self._after), key=lambda one: int(one["n"])
             )
             self._after = event["n"]
-            data = json.dumps(event, separators=(",", ":"))
+            told = (
+                {**event, "value": masked(event["value"])} if self._is_masked and "value" in event else event
+            )
+            data = json.dumps(told, separators=(",", ":"))
             yield f"id: {watch.life}.{event['n']}\nevent: {event['kind']}\ndata: {data}\n\n"
 
 
@@ -215,7 +220,7 @@ async def of_job(visitor: Visitor) -> Response:
         place.enter_context(desk.place())
         watch = desk.watches.enter(job_id)
         place.callback(desk.watches.leave, job_id, watch)
-        story = Story(watch, given)
+        story = Story(watch, given, visitor.is_masked)
         while watch.life is None and watch.fault is None:
             await watch.changed.wait()
         if watch.fault is not None and watch.fault.code == "no_broker" and given:

@@ -85,7 +85,7 @@ def watch(context: BrowserContext, base: str) -> Watched:
             one.wrong.append(f"console: {message.text}")
 
     def on_request(url: str) -> None:
-        if not url.startswith((base, "blob:", "about:")):
+        if not url.startswith((one.base, "blob:", "about:")):
             one.wrong.append(f"another host: {url}")
 
     page.on("console", on_console)

@@ -153,6 +153,7 @@ def test_a_search_looks_into_parameters_and_says_how_far(seen: Watched, all_of_i
 def test_what_is_new_comes_by_itself_and_focus_and_selection_stay(
     seen: Watched, all_of_it: Everything, client: Client
 ) -> None:
+    client.submit("ORDER", {"item": "first", "number": 1}).wait(10)
     page = seen.go("/ui/jobs?service=ORDER")
     rows = page.locator("tbody tr")
     before = rows.count()
@@ -162,14 +163,14 @@ def test_what_is_new_comes_by_itself_and_focus_and_selection_stay(
     client.submit("ORDER", {"item": "new", "number": 1}).wait(10)
     expect(rows).to_have_count(before + 1)
     assert page.evaluate("document.activeElement.getAttribute('href')") == focused
-    page.get_by_label("Service").fill("half-typed")
+    page.get_by_role("textbox", name="Service").fill("half-typed")
     page.locator("h1").select_text()
     client.submit("ORDER", {"item": "newer", "number": 1}).wait(10)
     expect(page.locator("#fresh")).to_have_text("held: text is selected")
     expect(rows).to_have_count(before + 1)
     page.evaluate("getSelection().removeAllRanges()")
     expect(rows).to_have_count(before + 2)
-    expect(page.get_by_label("Service")).to_have_value("half-typed")
+    expect(page.get_by_role("textbox", name="Service")).to_have_value("half-typed")
 
 
 def test_a_hidden_tab_holds_no_stream(seen: Watched, shop: Installation) -> None:

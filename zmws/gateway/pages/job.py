@@ -18,12 +18,12 @@ from zmws.core.why import REASONS_TOLD
 from zmws.errors import BadJson, Refused
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Visitor
+from zmws.gateway.masks import PARTS, has_secrets, record_masked, unmasked
 from zmws.gateway.pages.confirm import confirm, is_confirmed
 from zmws.gateway.pages.forms import form_of, number_of
 from zmws.gateway.pages.frame import HEADERS, answer, go_on
 from zmws.gateway.pages.life import picture, steps_of
 from zmws.gateway.pages.looks import or_none, patiently
-from zmws.gateway.pages.masks import PARTS, has_secrets, record_masked, unmasked
 from zmws.gateway.pages.shown import TEXT_MAX, clean, pretty, text_of
 from zmws.gateway.problems import Problem
 from zmws.wire.values import field_of, json_in
