@@ -1,4 +1,4 @@
-"""Secrets in parameters and results: masked on pages until an operator reveals them; for viewers at every door.
+"""Secrets in parameters and results: masked on pages until an operator reveals them, for viewers everywhere.
 
 Rule: what stands under a key that speaks of a secret is masked in whole, whatever it is and however deep.
 """

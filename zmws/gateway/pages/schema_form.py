@@ -55,7 +55,8 @@ def fields_of(schema: Any, form: Mapping[str, str], fault: BadField | None = Non
     properties = shape.get("properties")
     if not isinstance(properties, dict) or not properties or len(properties) > FIELDS_MAX:
         return None
-    needed = shape.get("required", [])
+    needed = shape.get("required")
+    needed = needed if isinstance(needed, list) else []
     return [
         _field(str(name), _resolved(one, schema), str(name) in needed, form, fault)
         for name, one in properties.items()

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 _POINTS_MAX = 200
 _SPARK_POINTS = 48
+_LEAST = 1e-9  # that an axis can end at
 _NICE = (1, 2, 3, 5, 10)
 _NICE_S = (
     *(60 * one for one in (1, 2, 3, 6, 9, 15, 30)),
@@ -45,8 +46,8 @@ class Bar(NamedTuple):
 def nice_top(values: Iterable[float | None], are_seconds: bool = False) -> float:
     """The end of an axis: a round number that no value is above."""
     top = max((one for one in values if one is not None), default=0.0)
-    if top <= 0:
-        return 1.0
+    if top <= _LEAST:
+        return 1.0 if top <= 0 else _LEAST
     if are_seconds and 10 < top <= _NICE_S[-1]:
         return next((30.0 if top <= 30 else one) for one in _NICE_S if one >= top)
     size = 10.0 ** _exponent(top)
