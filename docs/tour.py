@@ -1,8 +1,8 @@
-"""The pictures of docs/pages.md, of an installation that really runs: `python docs/tour.py [FOLDER]`.
+"""The pictures of docs/pages.md, of an installation that really runs: `python docs/tour.py [FOLDER] [--all]`.
 
 It makes an installation in a temporary folder, gives it work for a while, and takes pictures of its pages
 with a headless Chromium (`chromium` on the PATH, and playwright, which the extra `dev` brings). FOLDER is
-where they go; docs/pictures unless given.
+where they go; docs/pictures unless given; `--all` takes whole pages, of every scheme and width.
 """
 
 from __future__ import annotations
@@ -168,27 +168,47 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     yield "submit", "/ui/submit?service=EMAIL"
 
 
-def take(browser: Browser, at: str, client: Client, folder: Path) -> None:
-    """A picture of each page; of some also dark, and as a telephone shows it."""
-    for scheme, width in (("light", 1280), ("dark", 1280), ("dark", 390)):
-        context = browser.new_context(
-            color_scheme=scheme,  # type: ignore[arg-type]
-            viewport={"width": width, "height": 840 if width > 500 else 844},
-            device_scale_factor=1,
-        )
-        page = context.new_page()
-        for name, path in pages(client):
+# The pictures of docs/pages.md: the scheme and the width of each.
+SHOWN = {
+    "overview": [("light", 1280), ("dark", 1280), ("light", 390)],
+    "service": [("light", 1280)],
+    "jobs": [("light", 1280)],
+    "job-running": [("light", 1280), ("dark", 390)],
+    "job-failed": [("dark", 1280)],
+    "failures": [("light", 1280)],
+    "workers": [("dark", 1280)],
+    "system": [("light", 1280)],
+    "submit": [("light", 1280)],
+}
+EVERY = [(scheme, width) for scheme in ("light", "dark") for width in (1440, 390)]
+HEIGHT_MAX = 1_000  # of a picture; `--all` takes whole pages
+
+
+def take(browser: Browser, at: str, client: Client, folder: Path, every: bool) -> None:
+    """The pictures."""
+    for name, path in pages(client):
+        for scheme, width in EVERY if every else SHOWN.get(name, []):
+            context = browser.new_context(
+                color_scheme=scheme,  # type: ignore[arg-type]
+                viewport={"width": width, "height": 844},
+            )
+            page = context.new_page()
             page.goto(f"{at}{path}")
             settle(page)
+            high = min(HEIGHT_MAX, page.evaluate("document.documentElement.scrollHeight"))
+            if not every:
+                page.set_viewport_size({"width": width, "height": high})
             file = folder / f"{name}-{scheme}-{width}.png"
-            page.screenshot(path=file, full_page=True)
+            page.screenshot(path=file, full_page=every)
             print(file)  # noqa: T201
-        context.close()
+            context.close()
 
 
 def main() -> None:
     """Run it."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "pictures"
+    given = [one for one in sys.argv[1:] if one != "--all"]
+    every = "--all" in sys.argv[1:]
+    folder = Path(given[0]) if given else HERE / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium") or sys.exit("there is no 'chromium' on the PATH")
     over = threading.Event()
@@ -198,7 +218,7 @@ def main() -> None:
         try:
             time.sleep(SECONDS)
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            take(browser, http, client, folder)
+            take(browser, http, client, folder, every)
             browser.close()
         finally:
             over.set()

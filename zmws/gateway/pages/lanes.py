@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages import svg
+from zmws.gateway.pages.looks import or_none
 from zmws.gateway.pages.shown import between, span
 
 BARS_MAX = 900  # of all lanes of a page: a bar is about 100 bytes
@@ -37,14 +38,20 @@ class Lanes:
     more: int
 
 
-def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: dict[int, str] | None = None) -> Lanes:
+async def names_of(visitor: Visitor) -> dict[int, str]:
+    """The names of the installation's processes, by their numbers; none where no supervisor keeps them."""
+    rows: list[dict[str, Any]] | None = await or_none(visitor.desk.processes.rows())
+    return {row["pid"]: row["name"] for row in rows or () if row["pid"] is not None}
+
+
+def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: dict[int, str]) -> Lanes:
     """The lanes of an answer. `names`: of processes, by their numbers, where they are known."""
     if told is None:
         return Lanes([], 0.0, 0)
     length_s = max(1.0, between(told["from"], told["now"]) or 0.0)
     rows = told["lanes"]
     most = max(20, BARS_MAX // max(1, len(rows)))
-    shown = [_lane(visitor, row, length_s, most, names or {}) for row in rows]
+    shown = [_lane(visitor, row, length_s, most, names) for row in rows]
     return Lanes(shown, length_s, told["more"])
 
 
@@ -71,16 +78,20 @@ def _lane(visitor: Visitor, row: dict[str, Any], length_s: float, most: int, nam
 
 
 def _bar(visitor: Visitor, bar: dict[str, Any], length_s: float) -> svg.Bar:
-    runs = bar["end"] is None
+    runs, share = bar["end"] is None, 0.0
     end = length_s if runs else bar["end"]
     if runs:
         colour, what = "running", "running"
+    elif bar["failed"] == bar["jobs"]:
+        colour, what = "failed", "failed" if bar["jobs"] == 1 else f"{bar['jobs']} failed"
     elif bar["failed"]:
-        colour, what = "failed", "failed" if bar["jobs"] == 1 else f"{bar['failed']} of {bar['jobs']} failed"
+        colour, what = "complete", f"{bar['failed']} of {bar['jobs']} failed"
+        share = bar["failed"] / bar["jobs"]
     elif bar["other"] and bar["other"] == bar["jobs"]:
         colour, what = "cancelled", "not finished"
     else:
         colour, what = "complete", "complete" if bar["jobs"] == 1 else f"{bar['jobs']} jobs"
-    title = f"{bar['service']}: {what}, {span(end - bar['start'])}"
+    service = f"{bar['service']}: " if bar["service"] else ""
+    title = f"{service}{what}, {span(end - bar['start'])}"
     href = visitor.url(f"/ui/jobs/{bar['id']}") if bar["id"] else None
-    return svg.Bar(max(0.0, bar["start"]), end, colour, title, bar["row"], href)
+    return svg.Bar(max(0.0, bar["start"]), end, colour, title, bar["row"], href, share)

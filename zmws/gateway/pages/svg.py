@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 _POINTS_MAX = 200
 _SPARK_POINTS = 48
+_FAILED_LEAST = 0.3  # of a bar, so that it is seen
 _LEAST = 1e-9  # that an axis can end at
 _NICE = (1, 2, 3, 5, 10)
 _NICE_S = (
@@ -33,7 +34,8 @@ class Curve(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A time in a lane or a life, in seconds from its beginning; `title` is told when one points at it."""
+    """A time in a lane or a life, in seconds from its beginning; `title` is told when one points at it.
+    `failed` is the share of it that has."""
 
     start: float
     end: float
@@ -41,6 +43,7 @@ class Bar(NamedTuple):
     title: str
     row: int = 0
     href: str | None = None
+    failed: float = 0.0
 
 
 def nice_top(values: Iterable[float | None], are_seconds: bool = False) -> float:
@@ -79,8 +82,7 @@ def plot(curves: Sequence[Curve], top: float, marks: Sequence[float] = (), heigh
     """Lines over time, all of equal length. `marks`: where something happened, as shares of the width."""
     width = 600
     parts = [
-        f'<line class="grid" x1="0" x2="{width}" y1="{y:g}" y2="{y:g}"/>'
-        for y in (0, height / 3, 2 * height / 3, height)
+        f'<line class="grid" x1="0" x2="{width}" y1="{y:g}" y2="{y:g}"/>' for y in (0, height / 2, height)
     ]
     parts += [
         f'<line class="mark" x1="{at * width:.1f}" x2="{at * width:.1f}" y1="0" y2="{height}"/>'
@@ -136,7 +138,8 @@ def _path(values: Values, width: float, height: float, top: float) -> str:
 def lane(bars: Sequence[Bar], length_s: float, rows: int = 1) -> Markup:
     """What one worker did: a bar an attempt."""
     width = 1000.0
-    return _svg("lane", width, 10 * rows, (_rect(one, width / length_s, 10) for one in bars))
+    name = f"lane rows-{min(rows, 4)}" if rows > 1 else "lane"
+    return _svg(name, width, 10 * rows, (_rect(one, width / length_s, 10) for one in bars))
 
 
 def life(bars: Sequence[Bar]) -> Markup:
@@ -156,10 +159,17 @@ def life(bars: Sequence[Bar]) -> Markup:
 
 def _rect(bar: Bar, scale: float, height: float) -> str:
     x, wide = bar.start * scale, max(1.2, (bar.end - bar.start) * scale)
+    top, high = bar.row * height + 0.5, height - 1
     rect = (
-        f'<rect class="f-{escape(bar.colour)}" x="{x:.1f}" y="{bar.row * height + 0.5:g}" width="{wide:.1f}" '
-        f'height="{height - 1:g}"><title>{escape(bar.title)}</title></rect>'
+        f'<rect class="f-{escape(bar.colour)}" x="{x:.1f}" y="{top:g}" width="{wide:.1f}" '
+        f'height="{high:g}"><title>{escape(bar.title)}</title></rect>'
     )
+    if bar.failed:
+        part = high * max(_FAILED_LEAST, bar.failed)
+        rect += (
+            f'<rect class="f-failed" x="{x:.1f}" y="{top + high - part:.1f}" width="{wide:.1f}" '
+            f'height="{part:.1f}"/>'
+        )
     return rect if bar.href is None else f'<a href="{escape(bar.href)}" tabindex="-1">{rect}</a>'
 
 
@@ -173,8 +183,8 @@ def _svg(name: str, width: float, height: float, parts: Iterable[str]) -> Markup
 
 
 def ticks(top: float, words: Any) -> list[str]:
-    """What stands beside a plot's four lines, from the top down."""
-    return [words(top * share) for share in (1, 2 / 3, 1 / 3, 0)]
+    """What stands beside a plot's three lines, from the top down."""
+    return [words(top * share) for share in (1, 0.5, 0)]
 
 
 def places(marks: Iterable[Mapping[str, Any]], begin: float, length_s: float) -> list[float]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.responses import Response
 
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.lanes import lanes_shown
+from zmws.gateway.pages.lanes import lanes_shown, names_of
 from zmws.gateway.pages.looks import or_none, patiently
 
 SHOWN = 100
@@ -43,12 +42,6 @@ async def page(visitor: Visitor) -> Response:
 
 # What is wrong comes first.
 _ORDER = {"busy": 1, "idle": 2, "draining": 1}
-
-
-async def names_of(visitor: Visitor) -> dict[int, str]:
-    """The names of the installation's processes, by their numbers; none where no supervisor keeps them."""
-    rows: list[dict[str, Any]] | None = await or_none(visitor.desk.processes.rows())
-    return {row["pid"]: row["name"] for row in rows or () if row["pid"] is not None}
 
 
 async def drain(visitor: Visitor) -> Response:
