@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from zmws.gateway.pages import svg
 from zmws.gateway.pages.looks import or_none
 from zmws.gateway.pages.shown import between, span
 
-BARS_MAX = 900  # of all lanes of a page: a bar is about 100 bytes
+BARS_MAX = 600  # of all lanes of a page, about: a bar is 130 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,20 @@ class Lanes:
     more: int
 
 
+async def lanes_of(visitor: Visitor, most: int, service: str = "") -> Lanes:
+    """The lanes of so many workers, in bars as fine as there is room for on a page."""
+    looks = visitor.desk.looks
+    stats = await looks.ask("zmws.stats")
+    shown = max(1, min(most, stats["workers"]))
+    question: dict[str, Any] = {
+        "limit": most,
+        "step": max(1.0, stats["limits"]["lanes_s"] * shown // BARS_MAX),
+    }
+    question |= {"service": service} if service else {}
+    told, names = await asyncio.gather(or_none(looks.ask("zmws.lanes", question)), names_of(visitor))
+    return lanes_shown(visitor, told, names)
+
+
 async def names_of(visitor: Visitor) -> dict[int, str]:
     """The names of the installation's processes, by their numbers; none where no supervisor keeps them."""
     rows: list[dict[str, Any]] | None = await or_none(visitor.desk.processes.rows())
@@ -50,7 +65,7 @@ def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: dict[int, 
         return Lanes([], 0.0, 0)
     length_s = max(1.0, between(told["from"], told["now"]) or 0.0)
     rows = told["lanes"]
-    most = max(20, BARS_MAX // max(1, len(rows)))
+    most = 2 * BARS_MAX // max(1, len(rows))
     shown = [_lane(visitor, row, length_s, most, names) for row in rows]
     return Lanes(shown, length_s, told["more"])
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages import plots, svg
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.lanes import lanes_shown, names_of
+from zmws.gateway.pages.lanes import lanes_of
 from zmws.gateway.pages.looks import or_none
 from zmws.gateway.pages.shown import number, span
 
@@ -29,14 +29,13 @@ async def root(visitor: Visitor) -> Response:
 async def page(visitor: Visitor) -> Response:
     """GET /ui/."""
     looks = visitor.desk.looks
-    stats, rows, warnings, told, commits, lanes, names = await asyncio.gather(
+    stats, rows, warnings, told, commits, lanes = await asyncio.gather(
         looks.ask("zmws.stats"),
         looks.ask("zmws.services"),
         looks.ask("zmws.warnings"),
         looks.ask("zmws.series", {"figures": _FIGURES}),
         looks.ask("zmws.series", {"step": "minute", "figures": "commit_p99"}, _COMMITS_FRESH_S),
-        or_none(looks.ask("zmws.lanes", {"limit": LANES_SHOWN})),
-        names_of(visitor),
+        lanes_of(visitor, LANES_SHOWN),
     )
     services = sorted(rows, key=urgency)[:SERVICES_SHOWN]
     values = {
@@ -46,7 +45,7 @@ async def page(visitor: Visitor) -> Response:
         "tiles": _tiles(stats, rows, told, commits),
         "warnings": warnings,
         "plots": [plots.ends(told), plots.oldest(told)],
-        "lanes": lanes_shown(visitor, lanes, names),
+        "lanes": lanes,
         "services": await with_sparks(visitor, services),
         "services_more": len(rows) - len(services),
     }

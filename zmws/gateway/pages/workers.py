@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.lanes import lanes_shown, names_of
-from zmws.gateway.pages.looks import or_none, patiently
+from zmws.gateway.pages.lanes import lanes_of, names_of
+from zmws.gateway.pages.looks import patiently
 
 SHOWN = 100
 LANES_SHOWN = 25
@@ -19,10 +19,9 @@ async def page(visitor: Visitor) -> Response:
     """GET /ui/workers?service=."""
     looks = visitor.desk.looks
     service = visitor.request.query_params.get("service", "")
-    of_service = {"service": service} if service else {}
     rows, lanes, names = await asyncio.gather(
         looks.ask("zmws.workers"),
-        or_none(looks.ask("zmws.lanes", {"limit": LANES_SHOWN, **of_service})),
+        lanes_of(visitor, LANES_SHOWN, service),
         names_of(visitor),
     )
     found = [row for row in rows if not service or service in row["services"]]
@@ -34,7 +33,7 @@ async def page(visitor: Visitor) -> Response:
         "workers": [{**row, "name": names.get(row["pid"])} for row in found[:SHOWN]],
         "more": max(0, len(found) - SHOWN),
         "count": len(found),
-        "lanes": lanes_shown(visitor, lanes, names),
+        "lanes": lanes,
         "service": service,
     }
     return answer(visitor, "workers.html", values)
