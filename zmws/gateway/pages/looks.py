@@ -1,6 +1,7 @@
 """Questions that pages ask the broker: those of all who look at the same moment are one.
 
-Rule 1: an answer is shared for a second or so (`fresh_s`), so ten open pages ask as much as one.
+Rule 1: an answer is shared for a second (`FRESH_S`), so ten open pages ask as much as one. Figures that move
+        slowly are shared for longer (`fresh_s`), and also over changes.
 Rule 2: what may differ by who asks is not asked here, and nothing that changes anything.
 Rule 3: a person does not wait for ever: after `PATIENCE_S` the page says that nobody answers.
 """
@@ -28,20 +29,27 @@ class Looks:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._asked: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]] = {}
+        self._slow: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]] = {}
 
     async def ask(
-        self, service: str, question: Mapping[str, Any] | None = None, fresh_s: float = FRESH_S
+        self,
+        service: str,
+        question: Mapping[str, Any] | None = None,
+        fresh_s: float = FRESH_S,
+        mark: str = "",
     ) -> Any:
-        """The answer of a `zmws.*` service, at most so old. Raises as Visitor.ask, and Problem when nobody
-        answers in time."""
-        key = service, json.dumps(question or {}, sort_keys=True)
+        """The answer of a `zmws.*` service, at most so old, and for the same `mark`. Raises as Visitor.ask,
+        and Problem when nobody answers in time."""
+        key = service, json.dumps(question or {}, sort_keys=True) + mark
         now = time.monotonic()
-        known = self._asked.get(key)
+        kept = self._asked if fresh_s <= FRESH_S else self._slow
+        known = kept.get(key)
         if known is None or now - known[0] > fresh_s or _is_bad(known[1]):
             asked = asyncio.ensure_future(self._desk.client.ask_status(service, dict(question or {}), 0.0))
             asked.add_done_callback(_seen)
-            self._forget(now)
-            known = self._asked[key] = now, asked
+            if len(kept) >= _KEPT_MAX:
+                _forget(kept, now)
+            known = kept[key] = now, asked
         told = await patiently(asyncio.shield(known[1]))
         return told[1]
 
@@ -49,12 +57,13 @@ class Looks:
         """Something has changed: whoever asks from now on is told how it is now."""
         self._asked.clear()
 
-    def _forget(self, now: float) -> None:
-        """What nobody would be answered with any more."""
-        if len(self._asked) >= _KEPT_MAX:
-            self._asked = {
-                key: one for key, one in self._asked.items() if now - one[0] <= FRESH_S or not one[1].done()
-            }
+
+def _forget(kept: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]], now: float) -> None:
+    """What nobody would be answered with any more, and if that is little the older half."""
+    for key in [key for key, one in kept.items() if now - one[0] > FRESH_S and one[1].done()][
+        : _KEPT_MAX // 2
+    ]:
+        del kept[key]
 
 
 def _is_bad(asked: asyncio.Future[Any]) -> bool:

@@ -16,8 +16,9 @@ from zmws.gateway.pages.shown import number, span
 
 SERVICES_SHOWN = 15
 LANES_SHOWN = 12
-_SPARK_FRESH_S = 5.0
-_COMMITS_FRESH_S = 10.0
+_SPARK_FRESH_S = 5.0  # of a service that does something
+_IDLE_FRESH_S = 60.0
+_COMMITS_FRESH_S = 60.0  # there is a new one each minute
 _FIGURES = "complete,failed,oldest_s,slots"
 
 
@@ -78,10 +79,13 @@ def _tiles(
 async def with_sparks(visitor: Visitor, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of services, each with a small plot of its ends in the last minutes."""
     looks = visitor.desk.looks
-    asked = [
-        looks.ask("zmws.series", {"service": row["service"], "figures": "complete,failed"}, _SPARK_FRESH_S)
-        for row in rows
-    ]
+    asked = []
+    for row in rows:
+        # Of one that is idle the plot only moves on: what has ended tells whether there is anything new.
+        counted = [row[name] for name in ("complete", "failed", "calls_complete", "calls_failed")]
+        fresh_s = _SPARK_FRESH_S if row["running"] else _IDLE_FRESH_S
+        question = {"service": row["service"], "figures": "complete"}
+        asked.append(looks.ask("zmws.series", question, fresh_s, str(counted)))
     return [
         {**row, "spark": _spark(told, row["service"])}
         for row, told in zip(rows, await asyncio.gather(*map(or_none, asked)), strict=True)

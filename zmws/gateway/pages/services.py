@@ -27,7 +27,7 @@ _SORTS = {
     "failed": "failed",
     "oldest": "oldest",
 }
-_PLOTS_FRESH_S = {"second": 1.0, "minute": 10.0, "hour": 60.0}
+_PLOTS_FRESH_S = {"second": 1.0, "minute": 60.0, "hour": 600.0}
 _PEEKED, _CAUSES = 8, 5
 
 

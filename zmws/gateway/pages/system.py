@@ -27,7 +27,7 @@ async def page(visitor: Visitor) -> Response:
     stats, processes, told = await asyncio.gather(
         or_none(looks.ask("zmws.stats")),
         or_none(desk.processes.rows()),
-        or_none(looks.ask("zmws.series", {"step": "minute", "figures": _FIGURES}, 10.0)),
+        or_none(looks.ask("zmws.series", {"step": "minute", "figures": _FIGURES}, 60.0)),
     )
     audit = None
     if visitor.who.may(()):
