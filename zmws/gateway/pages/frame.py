@@ -173,7 +173,9 @@ def go_on(
     """The answer to a form: the page to look at next, and what to say there."""
     given = {**query, "told": told, "n": n}
     words = urlencode({name: value for name, value in given.items() if value is not None})
-    return RedirectResponse(visitor.url(path) + (f"?{words}" if words else ""), 303, HEADERS)
+    return RedirectResponse(
+        visitor.url(path) + (("&" if "?" in path else "?") + words if words else ""), 303, HEADERS
+    )
 
 
 # ---------------------------------------------------------------- when it cannot be shown

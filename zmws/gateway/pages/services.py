@@ -12,7 +12,7 @@ from zmws.core.options import LIMITS
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages import plots, svg
 from zmws.gateway.pages.confirm import confirm, is_confirmed
-from zmws.gateway.pages.forms import form_of, number_of
+from zmws.gateway.pages.forms import form_of, number_of, own_path
 from zmws.gateway.pages.frame import answer, go_on
 from zmws.gateway.pages.looks import or_none, patiently
 from zmws.gateway.pages.overview import urgency, with_sparks
@@ -132,7 +132,7 @@ async def _act(visitor: Visitor, service: str, told: str) -> Response:
     name = visitor.path["name"]
     form = await form_of(visitor)
     await patiently(visitor.ask(service, {"service": name}))
-    return go_on(visitor, form.get("back") or f"/ui/services/{name}", told)
+    return go_on(visitor, own_path(form.get("back"), f"/ui/services/{name}"), told)
 
 
 async def limits(visitor: Visitor) -> Response:
