@@ -1,9 +1,11 @@
 // What the pages do beyond HTML: they keep fresh, show local times, and take "/" for the jump box.
-// A page works without this file; then it is as of the moment it was loaded.
 "use strict";
 (() => {
-  const body = document.body, fresh = document.getElementById("fresh");
+  const STREAMS = 4, POLL_MS = 5e3, SILENCE_MS = 25e3, ANSWER_MS = 15e3, AGAIN_MS = 3e3, TOLD_MS = 5e3;
+  const body = document.body, fresh = document.getElementById("fresh"), loaded = Date.now();
+  const main = () => document.getElementById("main");
   const two = n => String(n).padStart(2, "0");
+  let live = body.dataset.live; // where its stream is, undefined for a page that does not change
 
   // Times: as here; UTC stays in the title.
   function localize(root) {
@@ -19,17 +21,12 @@
   // Make `old` as `now` is, and leave alone what is the same, so that focus, scroll and selection stay.
   function morph(old, now) {
     if (old.isEqualNode(now)) return;
-    if (old.nodeType !== now.nodeType || old.nodeName !== now.nodeName || old.id !== now.id) {
-      old.replaceWith(now.cloneNode(true));
-      return;
-    }
-    if (old.nodeType !== 1) {
-      if (old.nodeValue !== now.nodeValue) old.nodeValue = now.nodeValue;
-      return;
-    }
-    if (old.hasAttribute("data-still") && now.hasAttribute("data-still")) return;
+    if (old.nodeName !== now.nodeName || old.id !== now.id) return old.replaceWith(now.cloneNode(true));
+    if (old.nodeType !== 1) { old.nodeValue = now.nodeValue; return; }
+    // A form that somebody fills in stays as it is.
+    if (old.hasAttribute("data-still") && (old.dataset.typed || old.contains(document.activeElement))) return;
     for (const { name, value } of now.attributes)
-      if (old.getAttribute(name) !== value && !(name === "open")) old.setAttribute(name, value);
+      if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
     for (const { name } of [...old.attributes])
       if (!now.hasAttribute(name) && name !== "open") old.removeAttribute(name);
     // What has an id is found by it, wherever it stands now; all else by its place.
@@ -49,69 +46,109 @@
     while (at) { const next = at.nextSibling; at.remove(); at = next; }
   }
 
-  const LIVE = "live", states = { live: LIVE, away: "the broker is away", old: "reconnecting", held: "held: text is selected" };
+  const words = { live: "live", away: "the broker is away", old: "reconnecting", held: "held: text is selected" };
   function show(state) {
-    if (!fresh || fresh.textContent === states[state]) return;
+    if (!fresh || fresh.textContent === words[state]) return;
     fresh.className = state === "held" ? "old" : state;
-    fresh.textContent = states[state];
+    fresh.textContent = words[state];
   }
 
-  const path = body.dataset.live;
-  let stream = null, asking = false, again = false, held = false, isAway = false;
+  const selects = () => { const s = getSelection(); return s && !s.isCollapsed && main().contains(s.anchorNode); };
+  let stream = null, poll = null, opening = false, heard = 0, release = null;
+  let asking = false, again = false, held = false, isAway = false;
 
-  const selects = () => { const s = getSelection(); return s && !s.isCollapsed && document.getElementById("main").contains(s.anchorNode); };
+  function plain() {
+    const url = new URL(location.href);
+    for (const name of ["told", "n"]) url.searchParams.delete(name);
+    return url;
+  }
 
   async function look() {
     if (asking) { again = true; return; }
     if (selects()) { held = true; show("held"); return; }
     asking = true;
     try {
-      const url = new URL(location.href);
-      for (const name of ["told", "n"]) url.searchParams.delete(name);
-      const answer = await fetch(url, { headers: { accept: "text/html" }, redirect: "follow" });
+      const answer = await fetch(plain(), { headers: { accept: "text/html" }, signal: AbortSignal.timeout(ANSWER_MS) });
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) { location.assign(answer.url); return; }
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const main = page.getElementById("main");
-      if (!main) return;
+      // What passes by changes no page that was good.
+      if (answer.status === 429 || answer.status >= 500) throw new Error(answer.status);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html"), now = page.getElementById("main");
+      if (!now) return;
       if (selects()) { held = true; show("held"); return; }
-      localize(main);
-      const told = document.querySelector("#main > .told");
-      if (told) main.prepend(told.cloneNode(true));
-      morph(document.getElementById("main"), main);
+      localize(now);
+      const told = document.querySelector("#main > .told"), focus = document.activeElement;
+      if (told && Date.now() - loaded < TOLD_MS) now.prepend(told.cloneNode(true));
+      morph(main(), now);
+      if (focus !== document.activeElement && focus.isConnected) focus.focus({ preventScroll: true });
       document.title = page.title;
-      show(answer.status === 503 ? "away" : "live");
-      if (page.body.dataset.live === undefined) close();
-    } catch { show("old"); }
-    finally {
+      if (!isAway) show("live");
+      if (page.body.dataset.live === undefined) { close(); live = undefined; }
+    } catch {
+      if (!isAway) show("old");
+      if (!document.hidden) setTimeout(look, AGAIN_MS);
+    } finally {
       asking = false;
       if (again) { again = false; setTimeout(look, 300); }
     }
   }
 
-  function open() {
-    if (!path || stream || document.hidden) return;
-    stream = new EventSource(path);
-    stream.onopen = () => { if (!isAway) show("live"); };
+  // A browser has six connections to a host: so many pages have a stream, others ask now and then.
+  async function place() {
+    if (!navigator.locks) return true;
+    for (let n = 0; n < STREAMS; n++) {
+      const has = await new Promise(done => navigator.locks.request(`zmws-stream-${n}`, { ifAvailable: true }, lock => {
+        done(!!lock);
+        return lock && new Promise(free => { release = free; });
+      }));
+      if (has) return true;
+    }
+    return false;
+  }
+
+  async function open() {
+    if (!live || stream || poll || opening || document.hidden) return;
+    opening = true;
+    const has = await place();
+    opening = false;
+    if (document.hidden || !live) return close();
+    if (!has) { poll = setInterval(look, POLL_MS); show("live"); return; }
+    heard = Date.now();
+    stream = new EventSource(live);
+    const on = (name, act) => stream.addEventListener(name, () => { heard = Date.now(); act(); });
+    on("open", () => { if (!isAway) show("live"); });
+    on("changed", look);
+    on("away", () => { isAway = true; show("away"); });
+    on("back", () => { isAway = false; show("live"); look(); });
     stream.onerror = () => {
       show("old");
       // A browser gives up after an answer that is no stream: the gateway is just starting, perhaps.
-      if (stream && stream.readyState === 2) { stream.close(); stream = null; setTimeout(() => { open(); look(); }, 2000); }
+      if (stream && stream.readyState === 2) anew();
     };
-    stream.addEventListener("changed", look);
-    stream.addEventListener("away", () => { isAway = true; show("away"); });
-    stream.addEventListener("back", () => { isAway = false; show("live"); look(); });
   }
   function close() {
     if (stream) stream.close();
-    stream = null;
-    if (fresh && body.dataset.live !== undefined) { fresh.className = "off"; fresh.textContent = "as of now"; }
+    if (poll) clearInterval(poll);
+    if (release) release();
+    stream = poll = release = null;
   }
+  function anew() { close(); setTimeout(() => { open(); look(); }, AGAIN_MS); }
+  setInterval(() => { if (stream && Date.now() - heard > SILENCE_MS) { show("old"); anew(); } }, POLL_MS);
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { if (stream) stream.close(); stream = null; }
-    else if (path) { open(); look(); }
+    if (document.hidden) close();
+    else if (live) { open(); look(); }
+  });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", event => {
+    for (const form of document.forms) delete form.dataset.sent;
+    if (event.persisted) { open(); look(); }
   });
   document.addEventListener("selectionchange", () => { if (held && !selects()) { held = false; look(); } });
+  document.addEventListener("input", event => { const form = event.target.closest("[data-still]"); if (form) form.dataset.typed = 1; });
+  document.addEventListener("submit", event => {
+    if (event.target.dataset.sent) event.preventDefault(); // a second click
+    event.target.dataset.sent = 1;
+  });
   document.addEventListener("keydown", event => {
     const at = event.target;
     if (event.key === "/" && !event.ctrlKey && !event.metaKey && !/^(INPUT|TEXTAREA|SELECT)$/.test(at.nodeName)) {
@@ -122,18 +159,13 @@
   document.addEventListener("click", async event => {
     const button = event.target.closest("button[data-copy]");
     if (!button) return;
-    const text = document.getElementById(button.dataset.copy).textContent;
-    try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; }
-    catch { getSelection().selectAllChildren(document.getElementById(button.dataset.copy)); button.textContent = "Selected: copy it"; }
+    const from = document.getElementById(button.dataset.copy);
+    try { await navigator.clipboard.writeText(from.textContent); button.textContent = "Copied"; }
+    catch { getSelection().selectAllChildren(from); button.textContent = "Selected: copy it"; }
   });
-  addEventListener("pagehide", () => { if (stream) stream.close(); stream = null; });
-  addEventListener("pageshow", event => { if (event.persisted) { open(); look(); } });
 
   localize(document);
-  if (/[?&]told=/.test(location.search)) {
-    const url = new URL(location.href);
-    for (const name of ["told", "n"]) url.searchParams.delete(name);
-    history.replaceState(null, "", url);
-  }
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  if (/[?&]told=/.test(location.search)) history.replaceState(null, "", plain());
   open();
 })();
