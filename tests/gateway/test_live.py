@@ -15,8 +15,9 @@ import pytest
 from tests.gateway.stand import Gateway, Stream, gateway
 from tests.peers import wait_until
 from zmws.errors import Refused
-from zmws.gateway.pages import live, looks
-from zmws.gateway.pages.looks import Looks, or_none, patiently
+from zmws.gateway import looks, pulse
+from zmws.gateway.looks import Looks, or_none, patiently
+from zmws.gateway.pages import live
 from zmws.gateway.problems import Problem
 from zmws.testing import RunningBroker
 
@@ -26,9 +27,9 @@ LIVE = "/ui/live"
 @pytest.fixture
 def own(broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     """A gateway with a quick pulse, and no ticks but the test's."""
-    monkeypatch.setattr(live, "PULSE_S", 0.05)
+    monkeypatch.setattr(pulse, "PULSE_S", 0.05)
     monkeypatch.setattr(live, "QUIET_S", 0.01)
-    monkeypatch.setattr(live, "TICK_S", 3_600.0)
+    monkeypatch.setattr(pulse, "TICK_S", 3_600.0)
     with gateway(broker, tmp_path) as found:
         yield found
 
@@ -40,10 +41,10 @@ def ask(own: Gateway) -> Iterator[httpx.Client]:
 
 
 class Asked:
-    """A desk whose broker answers when it is let, and counts what it was asked."""
+    """A client whose broker answers when it is let, and counts what it was asked."""
 
     def __init__(self) -> None:
-        self.client, self.count, self.let = self, 0, asyncio.Event()
+        self.count, self.let = 0, asyncio.Event()
         self.fault: Exception | None = None
 
     async def ask_status(self, service: str, question: Any, takes_s: float) -> tuple[int, Any]:
@@ -109,6 +110,49 @@ def test_answers_that_nobody_wants_any_more_are_forgotten() -> None:
             await shared.ask("zmws.job", {"n": n}, -1.0)
             shared._asked = {key: (at - 100, one) for key, (at, one) in shared._asked.items()}
         assert len(shared._asked) <= looks._KEPT_MAX
+
+    asyncio.run(run())
+
+
+def test_a_broker_that_hangs_is_asked_once_however_long_it_takes() -> None:
+    async def run() -> None:
+        client = Asked()
+        shared = Looks(client)  # type: ignore[arg-type]
+        asked = []
+        for _ in range(20):
+            asked.append(asyncio.ensure_future(shared.ask("zmws.stats", fresh_s=-1.0)))
+            await asyncio.sleep(0.001)
+        assert client.count == 1
+        client.let.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(run())
+
+
+def test_what_moves_slowly_is_kept_over_changes_and_asked_anew_for_another_mark() -> None:
+    async def run() -> None:
+        client = Asked()
+        client.let.set()
+        shared = Looks(client)  # type: ignore[arg-type]
+        assert (await shared.ask("zmws.series", None, 60.0, "1"))[2] == 1
+        shared.clear()
+        assert (await shared.ask("zmws.series", None, 60.0, "1"))[2] == 1
+        assert (await shared.ask("zmws.series", None, 60.0, "2"))[2] == 2
+
+    asyncio.run(run())
+
+
+def test_a_page_that_opens_as_another_closes_has_a_pulse() -> None:
+    async def run() -> None:
+        client = Asked()
+        one = pulse.Pulse(Looks(client), asyncio.Event())  # type: ignore[arg-type]
+        one.enter()
+        await asyncio.sleep(0)
+        one.leave()
+        one.enter()
+        await asyncio.sleep(0.01)
+        assert one._task is not None and not one._task.done()
+        one.leave()
 
     asyncio.run(run())
 
@@ -181,7 +225,7 @@ def test_a_page_is_told_that_the_broker_is_away_and_that_it_is_back(
 def test_an_open_page_is_looked_at_anew_now_and_then(
     own: Gateway, ask: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "TICK_S", 0.1)
+    monkeypatch.setattr(pulse, "TICK_S", 0.1)
     stream = Stream(ask, LIVE)
     assert stream.next() == ("changed", {})
     stream.close()

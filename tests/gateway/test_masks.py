@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.gateway.stand import TOKENS, gateway
 from tests.peers import wait_until
-from zmws.gateway.masks import MASK, has_secrets, is_secret, masked, unmasked
+from zmws.gateway.masks import MASK, has_secrets, is_secret, marked, masked, unmarked
 from zmws.testing import RunningBroker
 
 API = "/api/v1/jobs"
@@ -22,7 +21,8 @@ SECRET = {"user": "ann", "password": "hush", "deep": [{"apiKey": "hush"}, {"x": 
         *("password", "Password", "db_password", "dbPassword", "PASSWORD", "passwd", "pwd", "passphrase"),
         *("token", "access_token", "accessToken", "X-Auth-Token", "secret", "client_secret", "clientSecret"),
         *("key", "api_key", "apiKey", "API-KEY", "apikey", "private.key", "authorization", "Authorization"),
-        *("cookie", "credentials", "AWSSecretAccessKey", "otp", "jwt"),
+        *("cookie", "credentials", "AWSSecretAccessKey", "otp", "jwt", "pass", "DB_PASS", "userpwd"),
+        *("refreshtoken", "authtoken", "session_id", "dsn", "connection_string", "cvv", "private_key"),
     ],
 )
 def test_a_key_that_speaks_of_a_secret_is_one(key: str) -> None:
@@ -30,7 +30,11 @@ def test_a_key_that_speaks_of_a_secret_is_one(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["monkey", "keyboard", "tokenize", "turkey", "author", "user", "", "pinned", "é", "1"]
+    "key",
+    [
+        *("monkey", "keyboard", "tokenize", "turkey", "author", "user", "", "pinned", "é", "1", "passenger"),
+        *("primary_key", "sortKey", "foreign-keys", "max_tokens", "promptTokens", "compass"),
+    ],
 )
 def test_a_key_that_only_looks_like_it_is_none(key: str) -> None:
     assert not is_secret(key)
@@ -48,22 +52,42 @@ def test_all_below_a_secret_key_is_masked_and_nothing_else() -> None:
     assert has_secrets([[{"deep": {"pwd": 0}}]])
 
 
-@pytest.mark.parametrize(
-    ("changed", "result"),
-    [
-        ({"user": "bob", "password": MASK}, {"user": "bob", "password": "hush"}),
-        ({"password": "new"}, {"password": "new"}),
-        (
-            {"deep": [{"apiKey": MASK}, {"x": {"Authorization": "new"}}]},
-            {"deep": [{"apiKey": "hush"}, {"x": {"Authorization": "new"}}]},
-        ),
-        ({"other": MASK}, {"other": MASK}),
-        ([MASK], [MASK]),
-        (None, None),
-    ],
-)
-def test_a_mask_that_was_left_stands_for_what_it_hides(changed: Any, result: Any) -> None:
-    assert unmasked(changed, SECRET) == result
+def test_each_secret_goes_where_its_mask_stands_however_the_rest_is_changed() -> None:
+    users = [
+        {"name": "ann", "password": "A"},
+        {"name": "bob", "password": "B"},
+        {"name": "cy", "password": ""},
+    ]
+    shown, secrets = marked({"users": users, "url": "postgres://u:pw@h/db"})
+    ann, bob, cy = shown["users"]
+    assert ann == {"name": "ann", "password": f"{MASK}1"} and cy == users[2] and "pw" not in str(shown)
+    turned = unmarked({"users": [bob, ann]}, secrets)
+    assert turned == {"users": [users[1], users[0]]}
+    assert unmarked({"users": [cy, {**bob, "name": "new"}], "url": shown["url"]}, secrets) == {
+        "users": [users[2], {"name": "new", "password": "B"}],
+        "url": "postgres://u:pw@h/db",
+    }
+    assert unmarked({"users": [{**ann, "password": "new"}]}, secrets) == {
+        "users": [{"name": "ann", "password": "new"}]
+    }
+
+
+@pytest.mark.parametrize("left", [MASK, f"{MASK}9", f"{MASK}1x"])
+def test_a_mask_of_nothing_is_refused_and_never_submitted(left: str) -> None:
+    _, secrets = marked(SECRET)
+    with pytest.raises(ValueError, match="mask of no secret"):
+        unmarked({"deep": [{"x": left}]}, secrets)
+
+
+def test_headers_and_addresses_that_hold_a_secret_are_masked() -> None:
+    header = {"name": "Authorization", "value": "Basic hush"}
+    assert masked([header, {"name": "Accept", "value": "text/html"}]) == [
+        {**header, "value": MASK},
+        {"name": "Accept", "value": "text/html"},
+    ]
+    assert masked({"at": "postgres://ann:hush@host/db"}) == {"at": f"postgres://ann:{MASK}@host/db"}
+    assert masked("see https://host/a:b@c") == "see https://host/a:b@c"
+    assert has_secrets([header]) and has_secrets("redis://:hush@host") and not has_secrets("http://host")
 
 
 def test_a_viewer_is_shown_no_secrets_at_any_door_and_others_are(

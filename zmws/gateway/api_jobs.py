@@ -34,7 +34,7 @@ from zmws.gateway.given import (
 )
 from zmws.gateway.guard import joined
 from zmws.gateway.keys import as_id, check_id, check_same, job_id_of, own_id, reused
-from zmws.gateway.masks import masked, record_masked
+from zmws.gateway.masks import masked, record_for_viewers
 from zmws.gateway.problems import Problem, error_members, problem_of, status_of
 from zmws.wire.values import field_of, json_in
 
@@ -207,7 +207,7 @@ def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
 async def show(visitor: Visitor) -> Response:
     """GET /jobs/ID."""
     record = await visitor.ask("zmws.job", {"id": visitor.path["id"]})
-    return with_etag(visitor, record_masked(record) if visitor.is_masked else record, weak=True)
+    return with_etag(visitor, record_for_viewers(record) if visitor.is_masked else record, weak=True)
 
 
 def with_etag(visitor: Visitor, value: Any, weak: bool = False, tag: str | None = None) -> Response:

@@ -27,8 +27,6 @@ from zmws.gateway.desk import Desk, Visitor, closing, log, page_path
 from zmws.gateway.guard import Guard, Visit, joined
 from zmws.gateway.news import Channel
 from zmws.gateway.pages.frame import UI, is_browser, problem_page
-from zmws.gateway.pages.live import Pulse
-from zmws.gateway.pages.looks import Looks
 from zmws.gateway.problems import Problem, problem_of
 from zmws.gateway.processes import Processes
 from zmws.gateway.streams import Watches
@@ -48,12 +46,9 @@ class App:
 
     def __init__(self, client: AsyncClient, known: Settings, tokens: Tokens) -> None:
         settings = known.gateway
-        self.desk = Desk(client, settings, Guard(settings, tokens))
+        self.desk = Desk(client, settings, Guard(settings, tokens), Processes(known))
         self.desk.watches = Watches(self.desk)
         self.desk.channel = Channel(self.desk)
-        self.desk.looks = Looks(self.desk)
-        self.desk.pulse = Pulse(self.desk)
-        self.desk.processes = Processes(known)
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +20,10 @@ from zmws.client.asynchronous import AsyncClient
 from zmws.core.desk.changes import AUDITED, CHANGES
 from zmws.errors import ZmwsError
 from zmws.gateway.guard import Guard, Visit
+from zmws.gateway.looks import Looks
 from zmws.gateway.problems import Problem, as_json
+from zmws.gateway.processes import Processes
+from zmws.gateway.pulse import Pulse
 from zmws.gateway.tokens import Who
 from zmws.settings import GatewaySettings
 
@@ -32,16 +36,18 @@ log = logging.getLogger("zmws.gateway")
 class Desk:
     """One gateway."""
 
-    def __init__(self, client: AsyncClient, settings: GatewaySettings, guard: Guard) -> None:
+    def __init__(
+        self, client: AsyncClient, settings: GatewaySettings, guard: Guard, processes: Processes
+    ) -> None:
         self.client = client
         self.settings = settings
         self.guard = guard
         self.watches: Any = None  # of jobs (streams.py), and
-        self.channel: Any = None  # of all of them (news.py): they stand upon the desk, as do
-        self.looks: Any = None  # what pages ask (pages/looks.py),
-        self.pulse: Any = None  # and what tells them of changes (pages/live.py)
-        self.processes: Any = None  # of the installation (processes.py)
+        self.channel: Any = None  # of all of them (news.py): they stand upon the desk
         self.closing = asyncio.Event()  # it is about to end: whoever waits is answered now
+        self.looks = Looks(client)
+        self.pulse = Pulse(self.looks, self.closing)
+        self.processes = processes
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
         self.streams = 0  # that are open, and requests that wait
@@ -152,8 +158,8 @@ class Visitor:
 
 
 def page_path(request: Request) -> str:
-    """The path of a request, below where a proxy has the gateway."""
-    path: str = request.scope.get("zmws.path", request.scope["path"])
+    """The path of a request as it stands in an address, below where a proxy has the gateway."""
+    path: str = quote(request.scope.get("zmws.path", request.scope["path"]), safe="/:@!$'()*,;~")
     return path
 
 

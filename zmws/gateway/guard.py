@@ -24,7 +24,6 @@ from zmws.gateway.tokens import ANYBODY, Role, Tokens, Who
 from zmws.settings import GatewaySettings
 from zmws.settings.addresses import is_loopback, parse_http, parse_root_path
 
-COOKIE = "zmws"
 _KNOWN_MAX = 1_000
 _FOREIGN = ("cross-site", "same-site")
 
@@ -46,7 +45,8 @@ class Guard:
         self.tokens = tokens
         self._settings = settings
         self._networks = [ipaddress.ip_network(name) for name in settings.trusted_proxies]
-        bound, _ = parse_http(settings.http) if settings.http else ("", 0)
+        bound, port = parse_http(settings.http) if settings.http else ("", 0)
+        self.cookie = f"zmws-{port}"  # a browser sends those of a host to all its ports
         self._needs_no_token = is_loopback(settings.http) and not settings.trusted_proxies
         self._hosts = {"localhost", bound.lower(), *settings.hosts}
         self._origins = frozenset(settings.origins)
@@ -144,7 +144,7 @@ class Guard:
             if who is None:
                 raise unknown("this is no token of this gateway")
             return who
-        cookie = cookies.get(COOKIE)
+        cookie = cookies.get(self.cookie)
         return self.tokens.who_has(cookie, time.time()) if cookie else None
 
     @staticmethod

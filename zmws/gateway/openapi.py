@@ -19,7 +19,6 @@ from zmws import __version__
 from zmws.errors import ZmwsError
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Visitor, json_answer
-from zmws.gateway.guard import COOKIE
 from zmws.gateway.openapi_parts import PROBLEMS
 from zmws.gateway.openapi_paths import PATHS, short_way
 from zmws.gateway.openapi_schemas import SCHEMAS, Schema, ref
@@ -39,7 +38,12 @@ At most {SERVICES_MAX} services are told here by name, with the JSON Schema of t
 workers told it; {API}/services has them all."""
 _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "zmws gateway token new NAME --role ROLE"},
-    "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "what POST /login gives"},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "zmws-5580",
+        "description": "what POST /login gives",
+    },
 }
 
 
@@ -49,7 +53,9 @@ async def page(visitor: Visitor) -> Response:
     known = visitor.desk.told_params
     if time.monotonic() - known[0] >= _FRESH_S:
         known = visitor.desk.told_params = (time.monotonic(), await _told(visitor))
-    return json_answer(document(visitor.visit.prefix, needs_token, known[1]))
+    told = document(visitor.visit.prefix, needs_token, known[1])
+    told["components"]["securitySchemes"]["cookie"]["name"] = visitor.desk.guard.cookie
+    return json_answer(told)
 
 
 def document(prefix: str, needs_token: bool, told: Mapping[str, Schema]) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def document(prefix: str, needs_token: bool, told: Mapping[str, Schema]) -> dict
         "components": {
             "schemas": schemas,
             "responses": {str(status): problem for status, problem in PROBLEMS.items()},
-            "securitySchemes": _SCHEMES,
+            "securitySchemes": {name: dict(one) for name, one in _SCHEMES.items()},
         },
     }
 

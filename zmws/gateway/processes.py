@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +29,9 @@ from zmws.supervisor.status import Disk, disk_of, kept_by_supervisor
 from zmws.supervisor.vitals import vitals
 
 LOG_LINES = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, of terminals
 _READY_S = 30.0
+_FRESH_S = 1.0  # an answer of the supervisor is shared for so long
 _LINE_CHARS_MAX = 1_000  # of a log
 Rows = list[dict[str, Any]]
 
@@ -37,12 +41,18 @@ class Processes:
 
     def __init__(self, settings: Settings) -> None:
         self._installation = Installation(settings)
+        self._last: tuple[float, asyncio.Future[Any]] | None = None  # when, and what is answered
 
     async def rows(self) -> Rows | None:
         """A row a process, as `zmws status` has it, with `memory_bytes`, `uptime_s` and `part`; None where no
         supervisor keeps this gateway. Raises Problem where that does not answer."""
+        now = time.monotonic()
+        if self._last is None or (self._last[1].done() and now - self._last[0] > _FRESH_S):
+            asked = asyncio.ensure_future(asyncio.to_thread(kept_by_supervisor, self._installation))
+            asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._last = now, asked
         try:
-            told = await asyncio.to_thread(kept_by_supervisor, self._installation)
+            told = await asyncio.shield(self._last[1])
         except ZmwsError as wrong:
             raise Problem(503, "no_answer", str(wrong)) from None
         copies: Rows = [] if told is None else told["copies"]
@@ -51,14 +61,16 @@ class Processes:
             return None
         return [{**row, **_vitals(row["pid"]), "part": _part(row["name"])} for row in copies]
 
-    def disk(self) -> Disk | None:
+    async def disk(self) -> Disk | None:
         """What the store takes up here; None where it is in memory."""
-        return disk_of(self._installation)
+        return await asyncio.to_thread(disk_of, self._installation)
 
     async def act(self, verb: str, name: str, count: int = 0) -> None:
         """`start`, `stop` or `restart` a process or a worker by its name, or `scale` a worker. Returns when
         it is done. Raises Problem where that cannot be done."""
+        self._last = None
         rows = await self.rows()
+        self._last = None
         if rows is None:
             raise Problem(409, "not_possible", "no supervisor keeps this gateway, so it steers no processes")
         names = {row["name"] for row in rows} | {row["group"] for row in rows}
@@ -77,10 +89,12 @@ class Processes:
                 "failed"
             ]
             _check(failed)
+        self._last = None
         if verb == "scale":
             if not 0 <= count <= COPIES_MAX:
                 raise Problem(400, "bad_request", f"there may be 0 to {COPIES_MAX} copies")
             done = await self._carry_out({"verb": "scale", "counts": {name: count}, "timeout_s": _READY_S})
+            self._last = None
             _check(done["failed"])
 
     def _workers(self) -> set[str]:
@@ -117,7 +131,7 @@ class Processes:
     def _last_lines(self, name: str) -> list[str]:
         try:
             with contextlib.closing(Log(self._installation.log_file(name))) as log:
-                return [line[:_LINE_CHARS_MAX] for line in log.last_lines(LOG_LINES)]
+                return [_COLOURS.sub("", line)[:_LINE_CHARS_MAX] for line in log.last_lines(LOG_LINES)]
         except OSError:
             return []
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from zmws.gateway.pages import shown
+from zmws.gateway.pages.rows import job_row
 from zmws.gateway.pages.shown import NO_VALUE
 
 THIN = "\u202f"
@@ -63,6 +64,8 @@ def test_sizes_and_shares() -> None:
     assert (shown.size(None), shown.size(0)) == (NO_VALUE, f"0{THIN}B")
     assert shown.size(17 * 1024 * 1024) == f"17{THIN}MiB"
     assert (shown.percent(None), shown.percent(0.646)) == (NO_VALUE, f"65{THIN}%")
+    assert shown.percent(0.9991) == f"99{THIN}%", "it is not done"
+    assert (shown.percent(1.0), shown.percent(0.0)) == (f"100{THIN}%", f"0{THIN}%")
 
 
 def test_a_time_says_what_it_is_in_utc_wherever_it_came_from() -> None:
@@ -101,7 +104,7 @@ def test_whatever_a_worker_calls_an_error_is_one_line(error: Any, line: str) -> 
 
 def row(**changes: Any) -> dict[str, Any]:
     told = {"state": "waiting", "ready_at": ago(9), "started_at": None, "ended_at": None}
-    return shown.job_row({**told, **changes})
+    return job_row({**told, **changes})
 
 
 def test_the_age_of_a_state_and_how_long_it_ran_are_two_things() -> None:

@@ -1,6 +1,7 @@
 """The page that says exactly what will be done to how many, before it is done.
 
-Rule: who confirms confirms a count. If there are others by then, it is asked again.
+Rule: who confirms confirms a count. Where many more are meant by then it is asked again; a few more, or less,
+      come and go while a service works, and how many it was is told afterwards.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from starlette.responses import Response
 from zmws.gateway.desk import Visitor
 from zmws.gateway.pages.frame import answer
 
+MORE_LEAST = 5
+
 
 def is_confirmed(form: Mapping[str, str], count: int) -> bool:
-    """Whether this form confirms just so many."""
-    return form.get("confirmed") == str(count)
+    """Whether this form confirms so many: what it says, or a tenth more, or five."""
+    said = form.get("confirmed", "")
+    if not (said.isascii() and said.isdigit() and len(said) < 10):
+        return False
+    return count <= int(said) + max(MORE_LEAST, int(said) // 10)
 
 
 def confirm(
@@ -31,7 +37,7 @@ def confirm(
         "verb": verb,
         "fields": {name: value for name, value in form.items() if name != "confirmed"},
         "count": count,
-        "changed": had is not None and had != str(count),
+        "changed": had is not None,
         "back": back,
         "action": visitor.page_path,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -54,19 +55,20 @@ NAV = (
 )
 _FOR_OPERATORS = ("Submit",)
 # What is said on the page that follows something that was done. `n`: of how many.
-TOLD = {
+TOLD: dict[str, str | tuple[str, str]] = {
     "cancelled": "The job is cancelled.",
     "retried": "The job waits again, with all its retries.",
     "deleted": "The record of the job is deleted.",
     "submitted": "The job is accepted.",
     "existing": "There was such a job already: this is it.",
-    "many_cancelled": "{n} jobs are cancelled.",
-    "many_retried": "{n} jobs wait again, with all their retries.",
-    "many_deleted": "The records of {n} jobs are deleted.",
+    "many_cancelled": ("1 job is cancelled.", "{n} jobs are cancelled."),
+    "many_retried": ("1 job waits again.", "{n} jobs wait again, with all their retries."),
+    "many_deleted": ("The record of 1 job is deleted.", "The records of {n} jobs are deleted."),
+    "goes_on": "It is being done: there are so many that it takes a while. The list shows how far it is.",
     "paused": "The service is paused: no more of its jobs start.",
     "resumed": "The service goes on.",
     "limits": "The limits hold from now on.",
-    "purged": "{n} waiting jobs are cancelled.",
+    "purged": ("1 waiting job is cancelled.", "{n} waiting jobs are cancelled."),
     "forgotten": "The service is forgotten.",
     "draining": "The worker gets no more jobs; it leaves when it has done what it holds.",
     "marked": "The moment is marked.",
@@ -123,7 +125,9 @@ async def asset(visitor: Visitor) -> Response:
     found = ASSETS.get(visitor.path["name"])
     if found is None:
         raise Problem(404, "no_such_page", "there is no such file of the pages")
-    kept = {"cache-control": "public, max-age=31536000, immutable"}
+    # During an upgrade an older gateway may be asked for the file of a newer one: nobody is to keep that.
+    is_it = visitor.request.query_params.get("v") == found.version
+    kept = {"cache-control": "public, max-age=31536000, immutable" if is_it else "no-cache"}
     return Response(found.data, 200, {**HEADERS, **kept}, found.kind)
 
 
@@ -147,24 +151,40 @@ def _rendered(
     here = {
         "url": url,
         "asset": lambda name: f"{visit.prefix}/ui/assets/{name}?v={ASSETS[name].version}",
-        "path": page_path(request),
+        "here": _here(request),
         "who": who,
         "operator": is_operator,
         "needs_login": desk.guard.needs_token,
         "told": _told(request),
         "live": None,
+        "now": datetime.now(UTC).isoformat(),
         "hidden_nav": () if is_operator else _FOR_OPERATORS,
         "current": None,
     }
     return clean(_TEMPLATES.get_template(template).render({**here, **values}))
 
 
+def _here(request: Request) -> str:
+    """The address of the page, to come back to."""
+    left = [(name, one) for name, one in request.query_params.multi_items() if name not in ("told", "n")]
+    return page_path(request) + (f"?{urlencode(left)}" if left else "")
+
+
+def service_path(name: str) -> str:
+    """Where a service has its page."""
+    return f"{UI}/services/{quote(name, safe='')}"
+
+
 def _told(request: Request) -> str | None:
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return None  # no form of ours led here
     text = TOLD.get(request.query_params.get("told", ""))
     count = request.query_params.get("n", "")
-    if text is None or ("{n}" in text and not (count.isascii() and count.isdigit() and len(count) < 19)):
+    if text is None or isinstance(text, str):
+        return text
+    if not (count.isascii() and count.isdigit() and len(count) < 19):
         return None
-    return text.replace("{n}", f"{int(count):,}" if count else "")
+    return text[int(count) != 1].replace("{n}", f"{int(count):,}")
 
 
 def go_on(
@@ -188,6 +208,7 @@ _HEADLINES = {
     "unknown_worker": "There is no such worker",
     "not_allowed": "This is not for your token",
     "wrong_origin": "Another page has asked for this",
+    "no_token": "You are not logged in any more",
     "closing": "The gateway is about to end",
     "tokens_unreadable": "The tokens cannot be read",
 }
@@ -197,6 +218,7 @@ _NEXT = {
     "unknown_job": "Its record may be over: records are kept for a while only (option 'keep' of a job).",
     "unknown_service": "A service is there as soon as a worker registers it, or the configuration names it.",
     "not_allowed": "Log in with another token; 'zmws gateway token new NAME --role operator' makes one.",
+    "no_token": "Log in in another tab, then come back and load this page again: it sends the same again.",
     "wrong_origin": "Go to this gateway by its own address, and do it there.",
     "no_such_page": "The pages there are stand in the line at the top.",
     "changed": "Somebody has changed it since you looked. Look again, then decide.",
@@ -212,15 +234,17 @@ def problem_page(
     visit = visit or Visit("", "http", "")
     if problem.status == 401 and request.method in ("GET", "HEAD"):
         return _to_login(desk, request, visit)
+    was_sent = request.method == "POST"
     headline = _HEADLINES.get(problem.code, f"{HTTPStatus(problem.status).phrase}")
     values = {
         "title": headline,
-        "text": str(problem),
-        "next": _NEXT.get(problem.code),
+        "text": str(problem) if problem.code != "no_token" else "",
+        "next": _NEXT.get(problem.code) if not (was_sent and problem.code in LIVES_AGAIN) else None,
         "code": problem.code,
         "status": problem.status,
-        "live": "" if problem.code in LIVES_AGAIN else None,
-        "back": request.method == "POST",
+        "live": "" if problem.code in LIVES_AGAIN and not was_sent else None,
+        "was_sent": was_sent,
+        "maybe": was_sent and problem.code in LIVES_AGAIN,
     }
     page = _rendered(desk, request, visit, who, "problem.html", values)
     return HTMLResponse(page, problem.status, {**HEADERS, **problem.headers})

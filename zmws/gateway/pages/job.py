@@ -12,27 +12,30 @@ from typing import Any
 from starlette.responses import Response
 
 from zmws import ids
-from zmws.core.options import JOB_OPTIONS
 from zmws.core.states import FINAL_STATES, REVIVABLE, RUNNING
 from zmws.core.why import REASONS_TOLD
-from zmws.errors import BadJson, Refused
+from zmws.errors import ZmwsError
 from zmws.gateway.answers import API
-from zmws.gateway.desk import Visitor
-from zmws.gateway.masks import PARTS, has_secrets, record_masked, unmasked
+from zmws.gateway.desk import Visitor, by_of
+from zmws.gateway.looks import or_none, patiently
+from zmws.gateway.masks import PARTS, has_secrets, marked, record_for_viewers, record_masked, unmarked
 from zmws.gateway.pages.confirm import confirm, is_confirmed
-from zmws.gateway.pages.forms import form_of, number_of
+from zmws.gateway.pages.forms import fault_of, form_of, option_in, params_in
 from zmws.gateway.pages.frame import HEADERS, answer, go_on
 from zmws.gateway.pages.life import picture, steps_of
-from zmws.gateway.pages.looks import or_none, patiently
-from zmws.gateway.pages.shown import TEXT_MAX, clean, pretty, text_of
+from zmws.gateway.pages.shown import TEXT_MAX, clean, cut, pretty, text_of
 from zmws.gateway.problems import Problem
-from zmws.wire.values import field_of, json_in
+from zmws.wire.values import field_of
 
 ENTRIES_SHOWN = 100  # partial results, and lines of the log: the last
 _COPIED = ("priority", "ttr", "retries", "keep", "group", "delay", "expires", "unique")
-_PARTS = ("params", "result", "error", "log", "partials", "meta")
+_PARTS = ("params", "result", "error", "attempts", "log", "partials", "meta")
 _OWN = re.compile(r'^\s*> File "(.+?)", line (\d+), in (.*)$')
 _STACK_S = 5.0
+EDITABLE_MAX = 200_000  # characters of parameters that a form shows
+ENTRIES_CHARS_MAX = 8_000  # of all partial results, and of the log
+TRACE_MAX = 4_000  # characters of a traceback: the last
+TRACES_SHOWN = 3  # attempts with their tracebacks: the last
 
 
 async def page(visitor: Visitor) -> Response:
@@ -46,20 +49,38 @@ async def _record(visitor: Visitor) -> dict[str, Any]:
     return found
 
 
+def _reveals(visitor: Visitor) -> bool:
+    return visitor.request.query_params.get("reveal") == "1" and visitor.who.may(())
+
+
+def _seen(visitor: Visitor, record: dict[str, Any]) -> dict[str, Any]:
+    """The record as this visitor may see it. That secrets were revealed is kept, with who has seen them."""
+    if _reveals(visitor):
+        if has_secrets([record[name] for name in PARTS]):
+            visitor.desk.tell("reveal", record["id"], by_of(visitor.who))
+        return record
+    return record_for_viewers(record) if visitor.is_masked else record_masked(record)
+
+
 async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any] | None = None) -> Response:
     job_id = record["id"]
     events, why = await asyncio.gather(
         or_none(patiently(visitor.ask("zmws.events", {"id": job_id}))),
         or_none(patiently(visitor.ask("zmws.why", {"id": job_id}))),
     )
-    reveals = visitor.request.query_params.get("reveal") == "1" and visitor.who.may(())
+    reveals = _reveals(visitor)
     secret = has_secrets([record[name] for name in PARTS])
-    seen = record if reveals else record_masked(record)
+    seen = _seen(visitor, record)
     steps = steps_of(record, events or [])
     values = {
         "title": f"{record['service']} {job_id}",
         "current": "/ui/jobs",
-        "live": f"job={job_id}" if record["state"] not in FINAL_STATES and stack is None else None,
+        # One that has ended can still be retried, or deleted: that is looked at now and then.
+        "live": None
+        if stack is not None
+        else f"job={job_id}"
+        if record["state"] not in FINAL_STATES
+        else "slow=1",
         "job": seen,
         "steps": steps,
         "life": picture(steps),
@@ -69,9 +90,10 @@ async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any]
         "reveals": reveals,
         "parts": {name: _part(seen, name) for name in ("params", "result", "meta")},
         "attempts": [_attempt(one) for one in reversed(record["attempts"])],
+        "traces": TRACES_SHOWN,
         "error": _error(record),
-        "log": record["log"][-ENTRIES_SHOWN:],
-        "partials": [_cut(text_of(one)) for one in seen["partials"][-ENTRIES_SHOWN:]],
+        "log": _last(record["log"]),
+        "partials": _last(seen["partials"]),
         "may_cancel": record["state"] not in FINAL_STATES,
         "may_retry": record["state"] in REVIVABLE and record["kind"] == "stored",
         "may_delete": record["state"] in FINAL_STATES and record["kind"] == "stored",
@@ -98,14 +120,25 @@ def _part(record: dict[str, Any], name: str) -> dict[str, Any] | None:
     return {"text": text[:TEXT_MAX], "is_cut": len(text) > TEXT_MAX, "note": note, "chars": len(text)}
 
 
-def _cut(text: str, most: int = 2_000) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _last(entries: list[Any]) -> list[str]:
+    """The last of many entries, as texts, within bounds."""
+    found: list[str] = []
+    room = ENTRIES_CHARS_MAX
+    for one in reversed(entries[-ENTRIES_SHOWN:]):
+        text = cut(text_of(one), 1_000)
+        room -= len(text)
+        if room < 0:
+            break
+        found.append(text)
+    return found[::-1]
 
 
 def _attempt(one: dict[str, Any]) -> dict[str, Any]:
     error = one.get("error")
     trace = str((error or {}).get("traceback") or "")
-    return {**one, "error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace), **_named(error)}
+    return {**one, "error": error, "trace": trace[-TRACE_MAX:], "own": own_frames(trace), **_named(error)} | {
+        "is_cut": len(trace) > TRACE_MAX
+    }
 
 
 def own_frames(trace: str) -> list[dict[str, str]]:
@@ -127,7 +160,9 @@ def _error(record: dict[str, Any]) -> dict[str, Any] | None:
     told = (one["error"] for one in record["attempts"] if one.get("error"))
     if any((one.get("error"), one.get("traceback") or "") == (error.get("error"), trace) for one in told):
         return None
-    return {"error": error, "trace": trace[-TEXT_MAX:], "own": own_frames(trace), **_named(error)}
+    return {"error": error, "trace": trace[-TRACE_MAX:], "own": own_frames(trace), **_named(error)} | {
+        "is_cut": len(trace) > TRACE_MAX
+    }
 
 
 def _named(error: dict[str, Any] | None) -> dict[str, str]:
@@ -160,9 +195,7 @@ async def part(visitor: Visitor) -> Response:
     name = visitor.path["part"]
     if name not in _PARTS:
         raise Problem(404, "no_such_page", f"a job's record has {', '.join(_PARTS)}, and not {name[:40]!a}")
-    reveals = visitor.request.query_params.get("reveal") == "1" and visitor.who.may(())
-    record = await _record(visitor)
-    value = (record if reveals else record_masked(record))[name]
+    value = _seen(visitor, await _record(visitor))[name]
     text = "\n".join(map(text_of, value)) if name in ("log", "partials") else pretty(value)
     return Response(clean(text), 200, HEADERS, "text/plain; charset=utf-8")
 
@@ -201,6 +234,7 @@ async def delete(visitor: Visitor) -> Response:
 async def stack(visitor: Visitor) -> Response:
     """GET /ui/jobs/ID/stack: where its work() is at this moment."""
     job_id = visitor.path["id"]
+    await _record(visitor)  # where there is none, that is what is told
     asked = visitor.ask("zmws.stack", {"id": job_id, "timeout": _STACK_S}, _STACK_S)
     told = await visitor.patiently(asked, None)
     return await _shown(visitor, await _record(visitor), told or {"stack": "", "worker": None, "at": None})
@@ -212,7 +246,7 @@ async def again(visitor: Visitor) -> Response:
 
 
 def _again(visitor: Visitor, record: dict[str, Any], form: dict[str, str], fault: str | None) -> Response:
-    params = _editable(record)
+    params, _ = _editable(record)
     known = {name: "" if record.get(name) is None else str(record.get(name)) for name in _COPIED[:5]}
     values = {
         "title": "Run again with changes",
@@ -222,26 +256,31 @@ def _again(visitor: Visitor, record: dict[str, Any], form: dict[str, str], fault
         "options": {name: form.get(name, known.get(name, "")) for name in _COPIED},
         "service": form.get("service", record["service"]),
         "secret": has_secrets(record["params"]),
+        "new_id": form.get("new_id") or ids.new_id(),
         "fault": fault,
     }
     return answer(visitor, "again_form.html", values, 400 if fault else 200)
 
 
-def _editable(record: dict[str, Any]) -> str | None:
-    """Its parameters as a text to change, with the secrets masked; None where that cannot be."""
+def _editable(record: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Its parameters as a text to change, with the secrets masked, and these; None where that cannot be."""
     if record["params_kind"] not in (None, "json"):
-        return None
-    return pretty(record_masked(record)["params"]) if record["params"] is not None else ""
+        return None, {}
+    if record["params"] is None:
+        return "", {}
+    shown, secrets = marked(record["params"])
+    text = pretty(shown)
+    return (text, secrets) if len(text) <= EDITABLE_MAX else (None, {})
 
 
 async def run_again(visitor: Visitor) -> Response:
     """POST /ui/jobs/ID/again: what is left as it is stays as it was, secrets too."""
     record, form = await _record(visitor), await form_of(visitor)
-    question: dict[str, Any] = {"id": record["id"], "new_id": ids.new_id()}
-    known = _editable(record)
+    question: dict[str, Any] = {"id": record["id"], "new_id": form.get("new_id") or ids.new_id()}
+    known, secrets = _editable(record)
     try:
         if known is not None and form.get("params", known).strip() != known.strip():
-            question |= field_of("params", unmasked(params_in(form["params"]), record["params"]))
+            question |= field_of("params", unmarked(params_in(form["params"]), secrets))
         if (service := form.get("service", "").strip()) and service != record["service"]:
             question["service"] = service
         for name in _COPIED:
@@ -249,29 +288,6 @@ async def run_again(visitor: Visitor) -> Response:
             if value is not None and value != record.get(name):
                 question[name] = value
         told = await patiently(visitor.ask("zmws.copy", question))
-    except Refused as refused:
-        return _again(visitor, record, form, str(refused))
-    except Problem as wrong:
-        if wrong.status != 400:
-            raise
-        return _again(visitor, record, form, str(wrong))
+    except (Problem, ZmwsError, ValueError) as wrong:
+        return _again(visitor, record, form, fault_of(wrong))
     return go_on(visitor, f"/ui/jobs/{told['id']}", "existing" if told["existing"] else "submitted")
-
-
-def params_in(text: str) -> Any:
-    """The parameters that a field brings, None for an empty one. Raises Problem."""
-    if not text.strip():
-        return None
-    try:
-        return json_in(text.encode())
-    except BadJson as wrong:
-        raise Problem(400, "bad_request", f"the parameters are not JSON: {wrong}") from None
-
-
-def option_in(form: dict[str, str], name: str) -> Any:
-    """An option of a job as a field has it, None for an empty one. Raises Problem."""
-    text = form.get(name, "").strip()
-    if not text:
-        return None
-    kind = JOB_OPTIONS[name].kind
-    return number_of(form, name) if kind in ("whole", "seconds") else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -12,11 +13,11 @@ from zmws.core.states import FINAL_STATES, REVIVABLE, STATES
 from zmws.core.table import ID_PATTERN
 from zmws.errors import Refused
 from zmws.gateway.desk import Visitor
+from zmws.gateway.looks import PATIENCE_S, patiently, within
 from zmws.gateway.pages.confirm import confirm, is_confirmed
-from zmws.gateway.pages.forms import form_of
-from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.looks import patiently
-from zmws.gateway.pages.shown import job_row
+from zmws.gateway.pages.forms import form_of, own_path, time_of
+from zmws.gateway.pages.frame import answer, go_on, service_path
+from zmws.gateway.pages.rows import job_row
 from zmws.gateway.problems import Problem
 
 SHOWN = 50  # on a page
@@ -30,6 +31,7 @@ _TEXTS = {
     "q": "text",
 }
 _MANY_S = 600.0
+UNKNOWN = 999_999_999  # jobs: more than could be counted in time
 _VERBS = {
     "cancel": ("Cancel", "many_cancelled", tuple(one for one in STATES if one not in FINAL_STATES)),
     "retry": ("Retry", "many_retried", REVIVABLE),
@@ -52,7 +54,15 @@ async def page(visitor: Visitor) -> Response:
     query = visitor.request.query_params
     where = _where(query)
     in_memory = query.get("memory") == "1"
-    question: dict[str, Any] = {**where, "limit": SHOWN}
+    fault = None
+    try:
+        times: dict[str, str] = {
+            name: time_of(name, where[name]) for name in ("since", "before") if name in where
+        }
+    except Problem as wrong:
+        fault, times = str(wrong), {}
+        where = {name: one for name, one in where.items() if name not in ("since", "before")}
+    question: dict[str, Any] = {**where, **times, "limit": SHOWN}
     if cursor := query.get("cursor"):
         question["cursor"] = cursor
     if in_memory:
@@ -62,6 +72,7 @@ async def page(visitor: Visitor) -> Response:
     found = await patiently(visitor.ask("zmws.jobs", question))
     values = {
         "title": "Jobs",
+        "fault": fault,
         "current": "/ui/jobs",
         "live": "" if not cursor else None,  # who pages back does not want the page to move
         "jobs": [job_row(one) for one in found["jobs"]],
@@ -81,7 +92,10 @@ async def page(visitor: Visitor) -> Response:
 
 
 def _where(given: Any) -> dict[str, str]:
-    return {name: text.strip() for name in _TEXTS if (text := given.get(name, "")).strip()}
+    """The filters that are given. Spaces may be part of a group and of a text that is searched for."""
+    texts = {name: given.get(name, "") for name in _TEXTS}
+    texts |= {name: texts[name].strip() for name in _TEXTS if name not in ("group", "q")}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _without(where: dict[str, str], name: str, in_memory: bool) -> dict[str, str]:
@@ -106,21 +120,22 @@ async def act(visitor: Visitor) -> Response:
     where = {name: one for name in FILTER_KEYS if (one := form.get(name, ""))}
     if not where:
         raise Problem(400, "bad_request", "a filter must name the jobs that are meant")
-    count = (await visitor.ask(f"zmws.{verb}", {**where, "dry_run": True}, _MANY_S))["count"]
+    back = own_path(form.get("back"), "/ui/jobs")
     said = ", ".join(f"{_TEXTS[name]} {one}" for name, one in where.items())
+    where |= {name: time_of(name, where[name]) for name in ("since", "before") if name in where}
+    # Those that are there now are meant, and not what comes while somebody reads.
+    where.setdefault("before", datetime.now(UTC).isoformat())
+    counting = visitor.ask(f"zmws.{verb}", {**where, "dry_run": True}, _MANY_S)
+    counted = await within(counting, PATIENCE_S)
+    count = UNKNOWN if counted is None else counted["count"]
     if not count:
         raise Problem(409, "not_possible", f"there is no job to {verb} ({said})")
     if not is_confirmed(form, count):
-        jobs = "1 job" if count == 1 else f"{count:,} jobs"
-        return confirm(
-            visitor, f"{text} {jobs}?", f"{text} {jobs}", form, count, _back(form), f"Those with {said}."
-        )
-    done = await visitor.ask(f"zmws.{verb}", where, _MANY_S)
-    return go_on(visitor, _back(form).partition("?")[0], told, done["count"])
-
-
-def _back(form: dict[str, str]) -> str:
-    return "/ui/failures" if form.get("cause") else "/ui/jobs"
+        jobs = "1 job" if count == 1 else f"{count:,} jobs" if count != UNKNOWN else "very many jobs"
+        fields, note = {**form, **where, "back": back}, f"Those with {said}."
+        return confirm(visitor, f"{text} {jobs}?", f"{text} {jobs}", fields, count, back, note)
+    done = await within(visitor.ask(f"zmws.{verb}", where, _MANY_S), PATIENCE_S)
+    return go_on(visitor, back, "goes_on") if done is None else go_on(visitor, back, told, done["count"])
 
 
 async def find(visitor: Visitor) -> Response:
@@ -152,5 +167,5 @@ async def find(visitor: Visitor) -> Response:
     rows = await visitor.desk.looks.ask("zmws.services")
     same = next((row["service"] for row in rows if row["service"].lower() == text.lower()), None)
     if same is not None:
-        return go_on(visitor, f"/ui/services/{same}")
+        return go_on(visitor, service_path(same))
     return go_on(visitor, "/ui/jobs", q=text)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from zmws.gateway.desk import Visitor
+from zmws.gateway.looks import or_none
 from zmws.gateway.pages import svg
-from zmws.gateway.pages.looks import or_none
 from zmws.gateway.pages.shown import between, span
+
+Names = dict[tuple[str | None, int | None], str]  # by host and number
 
 BARS_MAX = 600  # of all lanes of a page, about: a bar is 130 bytes
 
@@ -53,13 +56,15 @@ async def lanes_of(visitor: Visitor, most: int, service: str = "") -> Lanes:
     return lanes_shown(visitor, told, names)
 
 
-async def names_of(visitor: Visitor) -> dict[int, str]:
-    """The names of the installation's processes, by their numbers; none where no supervisor keeps them."""
+async def names_of(visitor: Visitor) -> Names:
+    """The names of the installation's processes, by their hosts and numbers; none where no supervisor keeps
+    them."""
     rows: list[dict[str, Any]] | None = await or_none(visitor.desk.processes.rows())
-    return {row["pid"]: row["name"] for row in rows or () if row["pid"] is not None}
+    host = socket.gethostname()
+    return {(host, row["pid"]): row["name"] for row in rows or () if row["pid"] is not None}
 
 
-def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: dict[int, str]) -> Lanes:
+def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: Names) -> Lanes:
     """The lanes of an answer. `names`: of processes, by their numbers, where they are known."""
     if told is None:
         return Lanes([], 0.0, 0)
@@ -70,9 +75,12 @@ def lanes_shown(visitor: Visitor, told: dict[str, Any] | None, names: dict[int, 
     return Lanes(shown, length_s, told["more"])
 
 
-def _lane(visitor: Visitor, row: dict[str, Any], length_s: float, most: int, names: dict[int, str]) -> Lane:
+def _lane(visitor: Visitor, row: dict[str, Any], length_s: float, most: int, names: Names) -> Lane:
     bars = row["bars"][-most:]
-    label = names.get(row["pid"]) or f"{'+'.join(row['services'])} {row['pid'] or row['worker'][-6:]}"
+    label = (
+        names.get((row["host"], row["pid"]))
+        or f"{'+'.join(row['services'])} {row['pid'] or row['worker'][-6:]}"
+    )
     rows = 1 + max((bar["row"] for bar in bars), default=0)
     jobs, failed = sum(bar["jobs"] for bar in bars), sum(bar["failed"] for bar in bars)
     runs = sum(bar["end"] is None for bar in bars)

@@ -6,9 +6,9 @@ import time
 
 from starlette.responses import RedirectResponse, Response
 
-from zmws.gateway.desk import Visitor, by_of
+from zmws.gateway.desk import Visitor, by_of, log
 from zmws.gateway.given import params_of
-from zmws.gateway.guard import COOKIE, unknown
+from zmws.gateway.guard import unknown
 from zmws.gateway.pages.forms import own_path
 from zmws.gateway.pages.frame import HEADERS, answer, is_browser
 from zmws.gateway.problems import Problem
@@ -35,13 +35,15 @@ async def login(visitor: Visitor) -> Response:
     guard, settings = visitor.desk.guard, visitor.desk.settings
     who = guard.tokens.who(token.strip()) if isinstance(token, str) else None
     if who is None:
+        client = visitor.request.scope.get("client") or ("somewhere", 0)
+        log.warning("a login with what is no token, from %s", client[0])
         if is_browser(visitor.request):
             return _form(visitor, then, "This is no token of this gateway.")
         raise unknown("this is no token of this gateway")
     visitor.desk.tell("login", who.name, by_of(who))
     answered = RedirectResponse(visitor.url(own_path(then, "/ui/")), 303, HEADERS)
     answered.set_cookie(
-        COOKIE,
+        guard.cookie,
         guard.tokens.cookie(who, settings.login_for, time.time()),
         max_age=int(settings.login_for),
         path=visitor.visit.prefix or "/",
@@ -55,5 +57,5 @@ async def login(visitor: Visitor) -> Response:
 async def logout(visitor: Visitor) -> Response:
     """POST /logout."""
     answered = RedirectResponse(visitor.url("/login"), 303, HEADERS)
-    answered.delete_cookie(COOKIE, path=visitor.visit.prefix or "/")
+    answered.delete_cookie(visitor.desk.guard.cookie, path=visitor.visit.prefix or "/")
     return answered

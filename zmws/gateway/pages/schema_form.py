@@ -9,6 +9,7 @@ Rule 3: whole numbers are read here, in whole: no browser makes 2^53 of them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ _PREFIX = "p."
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of them. `kind`: text, lines, integer, number, flag, choice or json; `hint`: what it must be."""
+    """One of them. `kind`: text, integer, number, flag, choice or json; `hint`: what it must be."""
 
     name: str
     label: str
@@ -144,13 +145,15 @@ def _value(field: Field, text: str) -> Any:
         return text == "true"
     try:
         if field.kind == "integer":
-            return int(text.strip().replace("_", ""))
+            return int(text.strip())
         value = json_in(text.strip().encode())
     except (ValueError, BadJson) as wrong:
         what = _WORDS[field.kind]
         raise BadField(
             field.name, f"this must be {what}" + (f": {wrong}" if what == "JSON" else "")
         ) from None
-    if field.kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadField(field.name, "this must be a number")
+    if field.kind == "number":
+        is_one = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_one or not math.isfinite(value):
+            raise BadField(field.name, "this must be a number")
     return value

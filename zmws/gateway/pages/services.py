@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from zmws.core.options import LIMITS
 from zmws.gateway.desk import Visitor
-from zmws.gateway.pages import plots, svg
+from zmws.gateway.looks import PATIENCE_S, or_none, patiently, within
+from zmws.gateway.pages import plots
 from zmws.gateway.pages.confirm import confirm, is_confirmed
 from zmws.gateway.pages.forms import form_of, number_of, own_path
-from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.looks import or_none, patiently
-from zmws.gateway.pages.overview import urgency, with_sparks
-from zmws.gateway.pages.shown import job_row
+from zmws.gateway.pages.frame import answer, go_on, service_path
+from zmws.gateway.pages.rows import causes_shown, job_row, urgency, with_sparks
 from zmws.gateway.problems import Problem
 
 SHOWN = 40  # on a page
@@ -98,6 +97,7 @@ async def show(visitor: Visitor) -> Response:
         "next_jobs": [job_row(job) for job in (next_jobs or {}).get("jobs", ())],
         "causes": causes_shown(causes)[:_CAUSES],
         "warnings": [one for one in warnings or () if one["service"] == name],
+        "known": _known(row),
         "limits": {limit: row["options"].get(limit) for limit in LIMITS},
         "options": {key: one for key, one in row["options"].items() if key not in LIMITS},
     }
@@ -107,12 +107,6 @@ async def show(visitor: Visitor) -> Response:
 def _series(name: str, step: str, back_s: int, figures: str) -> dict[str, Any]:
     asked: dict[str, Any] = {"service": name, "step": step, "figures": figures}
     return asked | (plots.since(back_s) if step == "hour" else {})
-
-
-def causes_shown(told: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Causes for which jobs are failed now, each with a picture of its last 24 hours."""
-    causes = [] if told is None else told["causes"]
-    return [{**one, "picture": svg.columns(one["trend"], "failed")} for one in causes if one["count"]]
 
 
 # ---------------------------------------------------------------- act
@@ -132,17 +126,24 @@ async def _act(visitor: Visitor, service: str, told: str) -> Response:
     name = visitor.path["name"]
     form = await form_of(visitor)
     await patiently(visitor.ask(service, {"service": name}))
-    return go_on(visitor, own_path(form.get("back"), f"/ui/services/{name}"), told)
+    return go_on(visitor, own_path(form.get("back"), service_path(name)), told)
 
 
 async def limits(visitor: Visitor) -> Response:
     """POST /ui/services/NAME/limits: a field that is empty is as configured."""
     name, form = visitor.path["name"], await form_of(visitor)
     question: dict[str, Any] = {limit: number_of(form, limit) for limit in LIMITS if limit in form}
-    version = form.get("version")
-    more = {"version": version} if version else {}
-    await patiently(visitor.ask("zmws.limit", {"service": name, **question, **more}))
-    return go_on(visitor, f"/ui/services/{name}", "limits")
+    row = await patiently(visitor.ask("zmws.service", {"service": name}))
+    if form.get("known", _known(row)) != _known(row):
+        raise Problem(412, "changed", f"the limits of {name} are {_known(row)} by now")
+    await patiently(visitor.ask("zmws.limit", {"service": name, **question, "version": row["version"]}))
+    return go_on(visitor, service_path(name), "limits")
+
+
+def _known(row: dict[str, Any]) -> str:
+    """The limits that the form of a page is of, in words."""
+    options = row["options"]
+    return ", ".join(f"{limit} {(options.get(limit) or {}).get('value')}" for limit in LIMITS)
 
 
 async def purge(visitor: Visitor) -> Response:
@@ -153,10 +154,12 @@ async def purge(visitor: Visitor) -> Response:
     if not count:
         raise Problem(409, "not_possible", f"no job of {name} waits, so there is nothing to purge")
     if not is_confirmed(form, count):
-        text = f"Cancel {count:,} waiting and scheduled jobs of {name}?"
-        return confirm(visitor, text, "Purge", form, count, back=f"/ui/services/{name}")
-    done = await visitor.ask("zmws.purge", {"service": name}, 600.0)
-    return go_on(visitor, f"/ui/services/{name}", "purged", done["count"])
+        jobs = "1 waiting or scheduled job" if count == 1 else f"{count:,} waiting and scheduled jobs"
+        text = f"Cancel {jobs} of {name}?"
+        return confirm(visitor, text, "Purge", form, count, service_path(name))
+    done = await within(visitor.ask("zmws.purge", {"service": name}, 600.0), PATIENCE_S)
+    at = service_path(name)
+    return go_on(visitor, at, "goes_on") if done is None else go_on(visitor, at, "purged", done["count"])
 
 
 async def forget(visitor: Visitor) -> Response:

@@ -15,7 +15,6 @@ from typing import Any
 from markupsafe import Markup
 
 from zmws.core.amounts import duration_short, size_shown
-from zmws.core.states import RUNNING, SCHEDULED, WAITING
 
 TEXT_MAX = 6_000  # characters of a value on a page; a link leads to all of it
 WORD_MAX = 200
@@ -68,8 +67,10 @@ def size(count: int | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1."""
-    return NO_VALUE if share is None else f"{share:.0%}".replace("%", f"{_THIN}%")
+    """A share of 1; what is not all is less than 100 %."""
+    if share is None:
+        return NO_VALUE
+    return f"{100 if share >= 1 else min(99, round(share * 100))}{_THIN}%"
 
 
 def moment(text: str) -> datetime:
@@ -157,13 +158,6 @@ def error_line(error: Any) -> str:
     said = str(error.get("error") or "")
     first = said.strip().partition("\n")[0]
     return f"{kind}: {first}" if kind and first else str(kind) or first
-
-
-def job_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What a list says of a job beside its record: how long it has been in its state, and how long it ran."""
-    ran = between(row["started_at"], row["ended_at"]) if row["ended_at"] or row["state"] == RUNNING else None
-    began = {RUNNING: "started_at", WAITING: "ready_at", SCHEDULED: None}.get(row["state"], "ended_at")
-    return {**row, "state_since": row[began] if began else None, "ran_s": ran}
 
 
 FILTERS = {

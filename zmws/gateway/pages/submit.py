@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from starlette.responses import Response
 
 from zmws import ids
-from zmws.errors import Refused
+from zmws.errors import ZmwsError
 from zmws.gateway.desk import Visitor
 from zmws.gateway.given import check_service
-from zmws.gateway.pages.forms import Form, form_of
+from zmws.gateway.keys import check_id
+from zmws.gateway.looks import patiently
+from zmws.gateway.pages.forms import Form, fault_of, form_of, option_in, params_in
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.job import option_in, params_in
-from zmws.gateway.pages.looks import patiently
 from zmws.gateway.pages.schema_form import BadField, Field, fields_of, params_of
+from zmws.gateway.pages.shown import pretty
 from zmws.gateway.problems import Problem
 
 OPTIONS = ("id", "priority", "delay", "ttr", "retries", "expires", "unique", "group")
@@ -78,22 +80,32 @@ def _default(row: dict[str, Any], option: str) -> str:
     )
 
 
+def _typed(row: dict[str, Any], form: Form) -> str:
+    """What stands in the fields of a form, as JSON, as far as it can be."""
+    found: dict[str, Any] = {}
+    for field in fields_of(row["params"], form) or ():
+        with contextlib.suppress(BadField):
+            found |= params_of([field], form)
+    return pretty(found) if any(form.get(key) for key in form if key.startswith("p.")) else ""
+
+
 async def submit(visitor: Visitor) -> Response:
     """POST /ui/submit?service=."""
     name, form = visitor.request.query_params.get("service", ""), await form_of(visitor)
     check_service(name)
     row = await patiently(visitor.ask("zmws.service", {"service": name}))
+    if form.get("show") == "json":  # what was typed goes along
+        return await _form(visitor, name, {**form, "as": "json", "params": _typed(row, form)}, None, None)
     fields: list[Field] | None = None if _as_json(visitor, form) else fields_of(row["params"], form)
     try:
         params = params_in(form.get("params", "")) if fields is None else params_of(fields, form)
         given = {option: option_in(form, option) for option in OPTIONS}
         options = {option: value for option, value in given.items() if value is not None}
+        check_id(visitor, options.get("id"))
         options.setdefault("id", form.get("new_id") or ids.new_id())
         job = await visitor.desk.client.submit(name, params, **options)
     except BadField as wrong:
         return await _form(visitor, name, form, None, wrong)
-    except Refused as refused:
-        return await _form(visitor, name, form, str(refused), None)
-    except Problem as wrong:
-        return await _form(visitor, name, form, str(wrong), None)
+    except (Problem, ZmwsError) as wrong:
+        return await _form(visitor, name, form, fault_of(wrong), None)
     return go_on(visitor, f"/ui/jobs/{job.id}", "existing" if job.existing else "submitted")

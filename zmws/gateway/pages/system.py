@@ -8,10 +8,11 @@ from typing import Any
 from starlette.responses import Response
 
 from zmws.gateway.desk import Visitor, log
+from zmws.gateway.looks import or_none, patiently
 from zmws.gateway.pages import plots
+from zmws.gateway.pages.confirm import confirm, is_confirmed
 from zmws.gateway.pages.forms import form_of, number_of
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.looks import or_none, patiently
 from zmws.gateway.pages.shown import size, span
 from zmws.gateway.problems import Problem
 from zmws.supervisor.processes import BROKER, SUPERVISOR
@@ -24,9 +25,14 @@ _DONE_S = 5.0  # the broker is told of it
 async def page(visitor: Visitor) -> Response:
     """GET /ui/system. It is there without a broker too: its process can be started here."""
     looks, desk = visitor.desk.looks, visitor.desk
-    stats, processes, told = await asyncio.gather(
+    hangs, processes = None, None
+    try:
+        processes = await desk.processes.rows()
+    except Problem as wrong:  # the supervisor hangs
+        hangs = str(wrong)
+    stats, warnings, told = await asyncio.gather(
         or_none(looks.ask("zmws.stats")),
-        or_none(desk.processes.rows()),
+        or_none(looks.ask("zmws.warnings")),
         or_none(looks.ask("zmws.series", {"step": "minute", "figures": _FIGURES}, 60.0)),
     )
     audit = None
@@ -39,7 +45,9 @@ async def page(visitor: Visitor) -> Response:
         "stats": stats,
         "processes": processes,
         "groups": _groups(processes),
-        "disk": desk.processes.disk() if processes is not None else None,
+        "disk": await desk.processes.disk() if processes is not None else None,
+        "hangs": hangs,
+        "warnings": [one for one in warnings or () if one["service"] is None and one["worker"] is None],
         "plots": _plots(told),
         "audit": audit,
         "supervisor": SUPERVISOR,
@@ -102,6 +110,11 @@ async def act(visitor: Visitor) -> Response:
         if not isinstance(given, int):
             raise Problem(400, "bad_request", "say how many copies, a whole number")
         count = given
+    if verb in ("stop", "restart") and name == BROKER and not is_confirmed(form, 1):
+        note = "Jobs that run go on in their workers; until it is back nothing starts, and nobody can submit."
+        return confirm(
+            visitor, f"{verb.capitalize()} the broker?", verb.capitalize(), form, 1, "/ui/system", note
+        )
     if verb in ("stop", "restart") and name == BROKER:
         await _tell(visitor, verb, name, count)
         await visitor.desk.processes.act(verb, name, count)

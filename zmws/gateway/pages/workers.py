@@ -7,9 +7,9 @@ import asyncio
 from starlette.responses import Response
 
 from zmws.gateway.desk import Visitor
+from zmws.gateway.looks import patiently
 from zmws.gateway.pages.frame import answer, go_on
 from zmws.gateway.pages.lanes import lanes_of, names_of
-from zmws.gateway.pages.looks import patiently
 
 SHOWN = 100
 LANES_SHOWN = 25
@@ -30,7 +30,7 @@ async def page(visitor: Visitor) -> Response:
         "title": "Workers",
         "current": "/ui/workers",
         "live": "",
-        "workers": [{**row, "name": names.get(row["pid"])} for row in found[:SHOWN]],
+        "workers": [{**row, "name": names.get((row["host"], row["pid"]))} for row in found[:SHOWN]],
         "more": max(0, len(found) - SHOWN),
         "count": len(found),
         "lanes": lanes,

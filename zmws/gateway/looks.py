@@ -14,8 +14,8 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+from zmws.client.asynchronous import AsyncClient
 from zmws.errors import ZmwsError
-from zmws.gateway.desk import Desk
 from zmws.gateway.problems import Problem
 
 PATIENCE_S = 8.0
@@ -26,8 +26,8 @@ _KEPT_MAX = 500  # answers
 class Looks:
     """What was asked lately, and the answers."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
         self._asked: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]] = {}
         self._slow: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]] = {}
 
@@ -44,8 +44,8 @@ class Looks:
         now = time.monotonic()
         kept = self._asked if fresh_s <= FRESH_S else self._slow
         known = kept.get(key)
-        if known is None or now - known[0] > fresh_s or _is_bad(known[1]):
-            asked = asyncio.ensure_future(self._desk.client.ask_status(service, dict(question or {}), 0.0))
+        if known is None or (known[1].done() and (now - known[0] > fresh_s or _is_bad(known[1]))):
+            asked = asyncio.ensure_future(self._client.ask_status(service, dict(question or {}), 0.0))
             asked.add_done_callback(_seen)
             if len(kept) >= _KEPT_MAX:
                 _forget(kept, now)
@@ -91,3 +91,16 @@ async def or_none(asked: Awaitable[Any]) -> Any:
         return await asked
     except (ZmwsError, Problem, TimeoutError):
         return None
+
+
+_going_on: set[asyncio.Future[Any]] = set()
+
+
+async def within(asked: Awaitable[Any], most_s: float) -> Any:
+    """What is answered in time, else None: then it goes on, and nobody waits for it any more."""
+    task = asyncio.ensure_future(asked)
+    _going_on.add(task)
+    task.add_done_callback(_going_on.discard)
+    task.add_done_callback(_seen)
+    done, _ = await asyncio.wait((task,), timeout=most_s)
+    return await task if done else None
