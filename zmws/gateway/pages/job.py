@@ -134,10 +134,21 @@ def _last(entries: list[Any]) -> list[str]:
 
 
 def _attempt(one: dict[str, Any]) -> dict[str, Any]:
-    error = one.get("error")
-    trace = str((error or {}).get("traceback") or "")
-    return {**one, "error": error, "trace": trace[-TRACE_MAX:], "own": own_frames(trace), **_named(error)} | {
-        "is_cut": len(trace) > TRACE_MAX
+    return {**one, **_told_error(one.get("error"))}
+
+
+def _told_error(error: dict[str, Any] | None) -> dict[str, Any]:
+    """What an ERROR is called, what it says, and its traceback. It is a worker's, so anything may stand in
+    it."""
+    known = error or {}
+    trace = str(known.get("traceback") or "")
+    return {
+        "error": error,
+        "name": str(known.get("type") or known.get("code") or "failed"),
+        "said": str(known.get("error") or ""),
+        "trace": trace[-TRACE_MAX:],
+        "is_cut": len(trace) > TRACE_MAX,
+        "own": own_frames(trace),
     }
 
 
@@ -154,24 +165,14 @@ def own_frames(trace: str) -> list[dict[str, str]]:
 def _error(record: dict[str, Any]) -> dict[str, Any] | None:
     """Its ERROR, where no attempt shows it."""
     error = record["error"]
-    if error is None:
+    shown = (one["error"] for one in record["attempts"] if one.get("error"))
+    if error is None or any(_essence(one) == _essence(error) for one in shown):
         return None
-    trace = str(error.get("traceback") or "")
-    told = (one["error"] for one in record["attempts"] if one.get("error"))
-    if any((one.get("error"), one.get("traceback") or "") == (error.get("error"), trace) for one in told):
-        return None
-    return {"error": error, "trace": trace[-TRACE_MAX:], "own": own_frames(trace), **_named(error)} | {
-        "is_cut": len(trace) > TRACE_MAX
-    }
+    return _told_error(error)
 
 
-def _named(error: dict[str, Any] | None) -> dict[str, str]:
-    """What an ERROR is called, and what it says. It is a worker's, so that anything may stand in it."""
-    error = error or {}
-    return {
-        "name": str(error.get("type") or error.get("code") or "failed"),
-        "said": str(error.get("error") or ""),
-    }
+def _essence(error: dict[str, Any]) -> tuple[Any, Any]:
+    return error.get("error"), error.get("traceback") or ""
 
 
 def _curl(visitor: Visitor, record: dict[str, Any]) -> str | None:
