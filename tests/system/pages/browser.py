@@ -47,7 +47,9 @@ class Watched:
 
     def go(self, path: str) -> Page:
         """Open a page, and wait until it is live, if it is to be."""
-        self.page.goto(self.base + path)
+        answer = self.page.goto(self.base + path)
+        assert answer is not None and (answer.status < 400 or self.may_fail), (path, answer)
+        assert answer.status < 500 or answer.status == 503, (path, answer.status)
         if self.page.locator("body[data-live]").count():
             self.page.locator("#fresh:not(.plain)").wait_for()  # no function: the policy knows no eval
         return self.page
