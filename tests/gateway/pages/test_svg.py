@@ -143,3 +143,63 @@ def test_whatever_stands_in_a_title_a_colour_or_a_link_stays_a_text() -> None:
     ):
         assert not list(parsed(picture).iter("script")) and "<script" not in picture
         assert "style=" not in picture and parsed(picture).get("aria-hidden") == "true"
+
+
+@pytest.mark.parametrize(
+    ("picture", "inner"),
+    [
+        (
+            svg.plot([Curve("complete", [0, None, 2, 1])], 2, [0.25], height=60),
+            'plot 0 0 600 60|<line class="grid" x1="0" x2="600" y1="0" y2="0"/>'
+            '<line class="grid" x1="0" x2="600" y1="30" y2="30"/>'
+            '<line class="grid" x1="0" x2="600" y1="60" y2="60"/>'
+            '<line class="mark" x1="150.0" x2="150.0" y1="0" y2="60"/>'
+            '<path class="line c-complete" d="M0.0 60.0h3M400.0 0.0L600.0 30.0"/>',
+        ),
+        (
+            svg.plot([Curve("failed", [None])], 1),
+            'plot 0 0 600 120|<line class="grid" x1="0" x2="600" y1="0" y2="0"/>'
+            '<line class="grid" x1="0" x2="600" y1="60" y2="60"/>'
+            '<line class="grid" x1="0" x2="600" y1="120" y2="120"/>',
+        ),
+        (
+            svg.spark([1, 2], "failed"),
+            'spark 0 0 110 22|<path class="line c-failed" d="M0.0 11.0L110.0 0.0"/>',
+        ),
+        (svg.spark([None, 0], "failed"), 'spark 0 0 110 22|<path class="line c-failed" d="M110.0 22.0h3"/>'),
+        (
+            svg.columns([1, 0, 4, 0.01], "failed"),
+            'spark 0 0 20 22|<rect class="f-failed" x="0" y="16.5" width="4" height="5.5"/>'
+            '<rect class="f-failed" x="10" y="0.0" width="4" height="22.0"/>'
+            '<rect class="f-failed" x="15" y="20.5" width="4" height="1.5"/>',
+        ),
+        (
+            svg.lane([Bar(0, 3, "complete", "t", 0, None, 0.5), Bar(6, 6, "failed", "u", 1, "/x")], 12, 5),
+            'lane rows-4 0 0 1000 50|<rect class="f-complete" x="0.0" y="0.5" width="250.0" height="9">'
+            '<title>t</title></rect><rect class="f-failed" x="0.0" y="5.0" width="250.0" height="4.5"/>'
+            '<a href="/x" tabindex="-1"><rect class="f-failed" x="500.0" y="10.5" width="1.2" height="9">'
+            "<title>u</title></rect></a>",
+        ),
+        (
+            svg.lane([Bar(0, 12, "complete", "t", 0, None, 0.01)], 12),
+            'lane 0 0 1000 10|<rect class="f-complete" x="0.0" y="0.5" width="1000.0" height="9">'
+            '<title>t</title></rect><rect class="f-failed" x="0.0" y="6.8" width="1000.0" height="2.7"/>',
+        ),
+        (
+            svg.life([Bar(0, 1, "waiting", "a"), Bar(1, 4, "running", "b")]),
+            'life 0 0 1000 10|<rect class="f-waiting" x="0.0" y="0.5" width="251.5" height="9">'
+            '<title>a</title></rect><rect class="f-running" x="253.0" y="0.5" width="745.5" height="9">'
+            "<title>b</title></rect>",
+        ),
+        (svg.life([]), "life 0 0 1000 10|"),
+    ],
+)
+def test_each_picture_is_just_this(picture: str, inner: str) -> None:
+    head, _, parts = inner.partition("|")
+    name, _, box = head.partition(" 0 0 ")
+    frame = 'preserveAspectRatio="none" aria-hidden="true" focusable="false"'
+    assert str(picture) == f'<svg class="{name}" viewBox="0 0 {box}" {frame}>{parts}</svg>'
+
+
+def test_ticks_stand_at_the_top_the_middle_and_the_bottom() -> None:
+    assert svg.ticks(8, str) == ["8", "4.0", "0"]
