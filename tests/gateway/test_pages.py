@@ -374,3 +374,7 @@ def test_a_lane_has_the_name_of_a_process_of_this_machine_alone() -> None:
     told["lanes"] = [row, {**row, "host": "elsewhere"}]
     lanes = lanes_shown(None, told, {("here", 7): "mail_00"})  # type: ignore[arg-type]
     assert [lane.label for lane in lanes.lanes] == ["mail_00", "A 7"] and lanes.length_s == 300
+
+
+def test_a_page_that_is_not_there_has_the_frame_of_who_looks(see: httpx.Client) -> None:
+    assert 'href="/ui/submit"' in see.get("/ui/no-such-page").text

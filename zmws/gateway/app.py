@@ -89,8 +89,19 @@ class App:
         elif problem.status >= 500:
             log.debug("%s %s: %d %s", request.method, request.url.path, problem.status, problem)
         if self._is_of_pages(request):
-            return problem_page(self.desk, request, request.visit, request.who, problem)
+            return problem_page(self.desk, request, request.visit, self._who(request), problem)
         return problem.response()
+
+    def _who(self, request: _Request) -> Who | None:
+        """Who is to read it, if that is known."""
+        if request.who is None and request.visit is not None:
+            with contextlib.suppress(Problem):
+                return self._guard_who(request)
+        return request.who
+
+    def _guard_who(self, request: _Request) -> Who | None:
+        headers = request.headers
+        return self.desk.guard.who(headers, cookie_parser(joined(headers, "cookie", "; ") or ""))
 
     def _is_of_pages(self, request: _Request) -> bool:
         """Whether a person is to read what went wrong."""
@@ -131,7 +142,7 @@ class App:
         page, roles = method
         if door.submits or request.method not in _READS:
             guard.check_page(headers, visit)
-        who = guard.who(headers, cookie_parser(joined(headers, "cookie", "; ") or ""))
+        who = self._guard_who(request)
         request.who = who
         if roles is not None:
             guard.check_role(who, roles)

@@ -11,7 +11,7 @@ from zmws.gateway.looks import patiently
 from zmws.gateway.pages.frame import answer, go_on
 from zmws.gateway.pages.lanes import lanes_of, names_of
 
-SHOWN = 100
+SHOWN = 80
 LANES_SHOWN = 25
 
 
