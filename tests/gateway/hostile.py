@@ -133,7 +133,7 @@ HEADERS = [
         "Authorization: Bearer x",
         "Authorization: Basic",
         "Authorization: " + "x" * 3_000,
-        "Cookie: zmws=a.1.b",
+        "Cookie: zmws-5580=a.1.b",
         "Cookie: =;=;",
     ),
     *(

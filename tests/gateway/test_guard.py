@@ -293,9 +293,17 @@ def test_a_cookie_that_was_changed_or_is_over_is_none(closed: Gateway) -> None:
     ]
     with closed.client() as ask:
         for cookie in bad:
-            answer = ask.get(f"{API}/services", headers={"cookie": f"zmws={cookie}".encode("latin-1")})
+            answer = ask.get(
+                f"{API}/services",
+                headers={"cookie": f"{closed.desk.guard.cookie}={cookie}".encode("latin-1")},
+            )
             assert answer.status_code == 401, cookie
-        assert ask.get(f"{API}/services", headers={"cookie": f"a=b; zmws={good}"}).status_code == 200
+        assert (
+            ask.get(
+                f"{API}/services", headers={"cookie": f"a=b; {closed.desk.guard.cookie}={good}"}
+            ).status_code
+            == 200
+        )
 
 
 # ---------------------------------------------------------------- proxies
@@ -452,7 +460,13 @@ def test_headers_in_several_lines_are_read_as_one(closed: Gateway, http: Gateway
     cookie = closed.tokens.cookie(who, 100, time.time()).encode()
     lines = b"Host: localhost\r\nConnection: close\r\n"
     answer = closed.raw(
-        b"GET /api/v1/services HTTP/1.1\r\n" + lines + b"Cookie: a=1\r\nCookie: zmws=" + cookie + b"\r\n\r\n"
+        b"GET /api/v1/services HTTP/1.1\r\n"
+        + lines
+        + b"Cookie: a=1\r\nCookie: "
+        + closed.desk.guard.cookie.encode()
+        + b"="
+        + cookie
+        + b"\r\n\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 200 ")
     answer = http.raw(b"GET /ECHO HTTP/1.1\r\n" + lines + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n")
@@ -478,13 +492,18 @@ def test_other_cookies_of_the_host_do_no_harm(closed: Gateway) -> None:
     good = closed.tokens.cookie(who, 100, time.time())
     with closed.client() as ask:
         for other in ('other={"a":1}', "a[0]=x", "theme=dark mode", "=x", "x"):
-            assert ask.get(f"{API}/services", headers={"cookie": f"{other}; zmws={good}"}).status_code == 200
+            assert (
+                ask.get(
+                    f"{API}/services", headers={"cookie": f"{other}; {closed.desk.guard.cookie}={good}"}
+                ).status_code
+                == 200
+            )
 
 
 def test_with_a_login_a_get_submits_only_for_ones_own_page(closed: Gateway) -> None:
     who = closed.tokens.who(TOKENS["operator"])
     assert who is not None
-    cookie = {"cookie": f"zmws={closed.tokens.cookie(who, 100, time.time())}"}
+    cookie = {"cookie": f"{closed.desk.guard.cookie}={closed.tokens.cookie(who, 100, time.time())}"}
     with closed.client() as ask:
         assert problem(ask.get("/ECHO", headers=cookie)) == (403, "wrong_origin"), "by plain HTTP nobody says"
         assert ask.get("/ECHO", headers={**cookie, "sec-fetch-site": "same-origin"}).status_code == 202
