@@ -68,12 +68,12 @@ def expected() -> dict[tuple[str, str], Any]:
 
 
 def test_it_names_every_door_and_every_method_and_no_other() -> None:
-    told = operations(document("", True, {}))
+    told = operations(document("", True, {}, "zmws-0"))
     assert set(told) == set(expected())
 
 
 def test_it_names_the_roles_that_a_door_is_for() -> None:
-    told = operations(document("", True, {}))
+    told = operations(document("", True, {}, "zmws-0"))
     assert {at: operation.get("x-roles") for at, operation in told.items()} == expected()
     for operation in told.values():
         assert ("x-roles" in operation) != (operation.get("security") == [])
@@ -81,7 +81,7 @@ def test_it_names_the_roles_that_a_door_is_for() -> None:
 
 
 def test_it_is_valid_openapi_3_1_with_the_schemas_of_workers_too() -> None:
-    told = document("/jobs", True, {"MAIL": TOLD, "é{a}": {"type": "integer"}, "e__a_": {}})
+    told = document("/jobs", True, {"MAIL": TOLD, "é{a}": {"type": "integer"}, "e__a_": {}}, "zmws-0")
     schema = schemathesis.openapi.from_dict(json.loads(json.dumps(told)))
     schema.validate()
     assert all(hasattr(found, "ok") for found in schema.get_all_operations())
@@ -90,7 +90,7 @@ def test_it_is_valid_openapi_3_1_with_the_schemas_of_workers_too() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    told = document("", False, {"MAIL": TOLD})
+    told = document("", False, {"MAIL": TOLD}, "zmws-0")
 
     def references(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
@@ -112,8 +112,8 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_a_service_of_the_name_of_a_door_changes_no_door() -> None:
-    told = document("", True, {"healthz": TOLD})
-    assert told["paths"]["/healthz"] == document("", True, {})["paths"]["/healthz"]
+    told = document("", True, {"healthz": TOLD}, "zmws-0")
+    assert told["paths"]["/healthz"] == document("", True, {}, "zmws-0")["paths"]["/healthz"]
     assert "/SYNC-healthz" in told["paths"]
 
 
@@ -158,7 +158,7 @@ def test_what_a_worker_told_of_its_parameters_is_in_it(tmp_path: Path) -> None:
 def test_without_a_broker_what_the_gateway_knows_is_told_all_the_same(tmp_path: Path) -> None:
     with gateway("tcp://127.0.0.1:9", tmp_path) as http, http.client() as ask:
         answer = ask.get(WHERE)
-        assert answer.status_code == 200 and answer.json() == document("", False, {})
+        assert answer.status_code == 200 and answer.json() == document("", False, {}, "zmws-0")
 
 
 def test_its_server_is_where_the_visitor_asks_and_a_token_is_needed_if_there_is_one(tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ _SCHEMES = {
     "cookie": {
         "type": "apiKey",
         "in": "cookie",
-        "name": "zmws-5580",
         "description": "what POST /login gives",
     },
 }
@@ -53,14 +52,13 @@ async def page(visitor: Visitor) -> Response:
     known = visitor.desk.told_params
     if time.monotonic() - known[0] >= _FRESH_S:
         known = visitor.desk.told_params = (time.monotonic(), await _told(visitor))
-    told = document(visitor.visit.prefix, needs_token, known[1])
-    told["components"]["securitySchemes"]["cookie"]["name"] = visitor.desk.guard.cookie
-    return json_answer(told)
+    cookie = visitor.desk.guard.cookie
+    return json_answer(document(visitor.visit.prefix, needs_token, known[1], cookie))
 
 
-def document(prefix: str, needs_token: bool, told: Mapping[str, Schema]) -> dict[str, Any]:
+def document(prefix: str, needs_token: bool, told: Mapping[str, Schema], cookie: str) -> dict[str, Any]:
     """The document. `prefix`: what the visitor has to put before paths; `needs_token`: nobody may come in
-    without one; `told`: the schemas of parameters by service."""
+    without one; `told`: the schemas of parameters by service; `cookie`: the name of the login's."""
     paths, schemas = dict(PATHS), dict(SCHEMAS)
     for name, schema in told.items():
         key = _key(name, schemas)
@@ -75,7 +73,7 @@ def document(prefix: str, needs_token: bool, told: Mapping[str, Schema]) -> dict
         "components": {
             "schemas": schemas,
             "responses": {str(status): problem for status, problem in PROBLEMS.items()},
-            "securitySchemes": {name: dict(one) for name, one in _SCHEMES.items()},
+            "securitySchemes": {**_SCHEMES, "cookie": {**_SCHEMES["cookie"], "name": cookie}},
         },
     }
 
