@@ -24,8 +24,9 @@ file = "workers/reverse.py"
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of a module alone: while it is there, a loop of asyncio runs in this thread, which other tests need."""
     with chromium() as found:
         yield found
 
