@@ -242,13 +242,13 @@ def stats(as_json: bool, connect: Connect) -> int:
         return 0
     counters, limits = told.pop("counters"), told.pop("limits")
     told["uptime"] = duration(told.pop("uptime_s"))
-    rates = told.pop("rates")
+    rates, totals = told.pop("rates"), told.pop("totals", {})
     show_table(("BROKER", ""), [(name.replace("_", " "), _short(value)) for name, value in told.items()])
     echo()
     a_second = [(name.replace("_", " "), f"{rate:.1f}") for name, rate in rates.items()]
     show_table(("A SECOND, IN THE LAST MINUTE", ""), a_second)
     echo()
-    show_table(("COUNTED SINCE IT STARTED", ""), list(counters.items()))
+    show_table(("COUNTED SINCE IT STARTED", ""), [*totals.items(), *counters.items()])
     say(f"{len(limits)} limits: --json shows them")
     return 0
 

@@ -274,7 +274,7 @@ def test_a_login_is_for_the_gateway_alone_and_never_without_tls(site: Site) -> N
         assert ask.get(f"{site.prefix}{API}/services").status_code == 401
         assert ask.get(f"{site.prefix}/login").status_code == 200
         answer = ask.post(f"{site.prefix}/login", data={"token": site.token}, headers=ORIGIN)
-        assert (answer.status_code, answer.headers["location"]) == (303, f"{site.prefix}/")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{site.prefix}/ui/")
         said = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
         assert {f"path={site.prefix or '/'}", "httponly", "samesite=strict", "secure"} <= said
         assert ask.get(f"{site.prefix}{API}/services").status_code == 200
@@ -286,7 +286,7 @@ def test_what_a_client_says_of_proxies_is_not_believed(site: Site) -> None:
     evil = {"x-forwarded-host": "evil.example", "x-forwarded-prefix": "/evil", "x-forwarded-proto": "http"}
     with site.client(with_token=False) as ask:
         answer = ask.post(f"{site.prefix}/login", data={"token": site.token}, headers={**ORIGIN, **evil})
-        assert (answer.status_code, answer.headers["location"]) == (303, f"{site.prefix}/")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{site.prefix}/ui/")
         assert "; Secure" in answer.headers["set-cookie"]
 
 
