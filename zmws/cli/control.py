@@ -137,7 +137,7 @@ def _show_started(installation: Installation, done: Started) -> None:
         echo(f"logs in {installation.logs_dir}")
     else:
         http = installation.settings.gateway.http
-        at = f", http://{http}" if GATEWAY in installation.running() else ""
+        at = f", pages at http://{http}/ui/" if GATEWAY in installation.running() else ""
         echo(f"broker at {broker.address}{at}, logs in {installation.logs_dir}")
         if http and GATEWAY not in done.wanted and not can_serve_http():
             say(f"no HTTP: {NO_GATEWAY}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from tests.peers import wait_until
 from tests.system.installation import Installation
@@ -19,7 +20,7 @@ HOSTILE = (
     "{{ 7*7 }}{% raw %}",
     "</textarea></pre></title><script>stolen()</script>",
 )
-HOSTILE_NAME = "EVIL\"'><img_src=x_onerror=stolen()>"  # a service: no space, no slash, no bracket
+HOSTILE_NAME = "EVIL\"'><img_src=x_onerror=stolen()>"  # a service of shop.py
 
 
 @dataclass
@@ -53,6 +54,12 @@ class Everything:
             f"/ui/jobs/{job['scheduled']}",
             f"/ui/jobs/{job['cancelled']}",
             f"/ui/jobs/{job['hostile']}",
+            f"/ui/jobs/{job['evil']}",
+            f"/ui/services/{quote(HOSTILE_NAME, safe='')}",
+            f"/ui/submit?{urlencode({'service': HOSTILE_NAME})}",
+            f"/ui/failures?{urlencode({'service': HOSTILE_NAME})}",
+            f"/ui/workers?{urlencode({'service': HOSTILE_NAME})}",
+            f"/ui/jobs?{urlencode({'service': HOSTILE_NAME, 'group': HOSTILE[0], 'q': HOSTILE[1]})}",
             f"/ui/jobs/{job['hostile']}/again",
             f"/ui/jobs/{job['running']}/stack",
             "/ui/failures",
@@ -87,6 +94,8 @@ def make(shop: Installation, client: Client) -> Everything:
         "STEP", hostile, group=HOSTILE[1], unique=HOSTILE[2], meta={HOSTILE[0]: 1}
     )
     jobs["hostile"].wait(20)
+    jobs["evil"] = client.submit(HOSTILE_NAME, {"text": HOSTILE[1]}, group=HOSTILE[0])
+    jobs["evil"].wait(20)
     client.pause("STR-REV")
     jobs["waiting"] = client.submit("STR-REV", {"str": HOSTILE[1]}, group=HOSTILE[0])
     jobs["scheduled"] = client.submit("STR-REV", {"str": "x"}, delay=3600)

@@ -31,6 +31,20 @@ class Step(WorkerBase):
         return {"steps": steps}
 
 
+class Evil(WorkerBase):
+    """Says hostile texts wherever a worker can say something."""
+
+    service_name = "EVIL\"'><img_src=x_onerror=stolen()>"
+    retries = 0
+
+    def work(self, job_id: str, params: Any) -> Any:
+        text = params["text"]
+        self.job.progress(0.5, text)
+        self.job.log(text)
+        self.job.partial({text: text})
+        raise type("<script>stolen()<!--", (Exception,), {})(text)
+
+
 @worker("FLAKY", retries=0)
 def flaky(name: str) -> str:
     """Fails until `run/NAME.ok` is there."""

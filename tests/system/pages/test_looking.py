@@ -13,7 +13,7 @@ from tests.peers import wait_until
 from tests.system.installation import Installation
 from tests.system.pages import everything
 from tests.system.pages.browser import Watched, overflows, watched
-from tests.system.pages.everything import HOSTILE, Everything
+from tests.system.pages.everything import HOSTILE, HOSTILE_NAME, Everything
 from zmws import Client
 
 BYTES_MAX = 100_000  # of a page
@@ -64,7 +64,7 @@ def test_whatever_a_job_a_mark_or_an_operator_says_is_shown_as_text(
             page.evaluate("document.querySelectorAll('main script, main img, main svg[onload]').length") == 0
         )
         shown += page.locator("main").inner_text()
-    for text in HOSTILE[:3]:
+    for text in (*HOSTILE[:3], HOSTILE_NAME, "<script>stolen()<!--"):
         assert text in shown, text
     assert str(2**60 + 1) in shown, "in whole"
 
