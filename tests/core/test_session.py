@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.stage import WALL_AT_START, Scene
@@ -144,6 +146,16 @@ def test_a_request_tells_the_job_and_its_service_where_there_are_several() -> No
     assert request[4] == (
         b'JOB-JSON: {"id": "j", "service": "E", "attempt": 2, "ttr": 8.0, "saved": {"line": 7}}'
     )
+
+
+@pytest.mark.parametrize("service", ['A"B', "A\\B", '"', "é'>", 'x","attempt":9,"y":"'])
+def test_whatever_a_service_is_called_a_request_tells_it_to_the_letter(service: str) -> None:
+    scene = Scene()
+    scene.ready("W", service, services={service: {}, "OTHER": {}})
+    scene.submit("j", service)
+    (request,) = scene.requests("W")
+    told = json.loads(request[4].removeprefix(b"JOB-JSON: "))
+    assert (told["service"], told["attempt"], told["id"]) == (service, 1, "j")
 
 
 def test_a_slot_hangs_when_its_job_has_been_over_for_the_grace() -> None:

@@ -14,8 +14,10 @@ Rule 6: a slot of ours whose job is over and that has not let go of it within `c
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 
 from zmws.core.job import STORED, Job
 from zmws.core.limits import Limits
@@ -172,7 +174,9 @@ class Session(Taker):
         return True
 
     def _send(self, assignment: Assignment, job: Job) -> None:
-        several = f'"service": "{job.service}", ' if self.info is not None and self.info.services else ""
+        several = (
+            f'"service": {_as_json(job.service)}, ' if self.info is not None and self.info.services else ""
+        )
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         meta = f', "meta": {job.meta}' if job.meta is not None else ""
         described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}{meta}}}'
@@ -381,6 +385,12 @@ class Session(Taker):
         if state != self._was and state in _COUNTED:
             self.turn.counters[f"workers_{state}"] += 1
         self._was = state
+
+
+@lru_cache(maxsize=1_024)
+def _as_json(text: str) -> str:
+    """A text in JSON: a name may hold quotes. The same few come again and again."""
+    return json.dumps(text)
 
 
 _COUNTED = ("deaf", "draining", "silent")
