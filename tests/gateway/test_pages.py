@@ -378,3 +378,21 @@ def test_a_lane_has_the_name_of_a_process_of_this_machine_alone() -> None:
 
 def test_a_page_that_is_not_there_has_the_frame_of_who_looks(see: httpx.Client) -> None:
     assert 'href="/ui/submit"' in see.get("/ui/no-such-page").text
+
+
+def test_of_many_warnings_a_few_are_shown_and_the_rest_behind_a_word(
+    see: httpx.Client, http: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = http.desk.looks.ask
+
+    async def asked(service: str, *given: Any) -> Any:
+        if service != "zmws.warnings":
+            return await ask(service, *given)
+        told = {"code": "no_worker", "next": "start one", "worker": None, "job": None}
+        return [{**told, "text": f"S{n} has no worker", "service": f"S{n}"} for n in range(100)]
+
+    monkeypatch.setattr(http.desk.looks, "ask", asked)
+    page = see.get("/ui/").text
+    first, rest = page.split("96 more warnings</summary>")
+    assert first.count('class="warn bad"') == 4 and rest.count('class="warn bad"') == 56
+    assert "and 40 more" in rest and len(page) < 60_000

@@ -418,7 +418,7 @@ class SeriesMark(NamedTuple):
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Act:
     """WriteAct, as it is read."""
 
