@@ -33,6 +33,13 @@ def test_short_attempts_that_begin_within_the_step_share_a_bar_and_the_next_begi
     assert (second.failed, second.other) == (0, 1)
 
 
+def test_an_attempt_that_took_less_than_nothing_begins_with_its_end() -> None:
+    lane = Lane(300.0)
+    lane.ended(100.0, -2.5, "E", "a", COMPLETE)  # the clock was set back meanwhile
+    lane.ended(102.4, 0.1, "E", "b", COMPLETE)
+    assert told(lane) == [(100.0, 100.0, 1, "a"), (102.3, 102.4, 1, "b")]
+
+
 def test_what_takes_longer_than_the_step_is_a_bar_of_its_own_and_none_joins_it() -> None:
     lane = Lane(300.0)
     lane.ended(100.1, 0.1, "E", "short", COMPLETE)
