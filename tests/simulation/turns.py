@@ -32,6 +32,7 @@ class Before:
     sessions: dict[Session, Held]
     sends: int
     expired: int
+    ahead: set[str]  # jobs that were sent ahead: a worker had them
     unsent: list[tuple[Job, int]]  # jobs whose REQUEST waits for the disk, each with its attempt
 
 
@@ -72,6 +73,7 @@ class Turns:
             {session: {t: a.job for t, a in session.holding.items()} for session in sessions},
             len(core.turn.sends),
             core.turn.counters["jobs_expired"],
+            {a.job_id for a in core.held.assignments.values() if a.ahead},
             [(a.job, a.job.attempt) for a in core.held.assignments.values() if a.unsent and a.job],
         )
 
@@ -93,7 +95,7 @@ class Turns:
             if not start.ahead:
                 self._waited_longest(start.taker, service, job, before.rings[service.name])
             if job.id not in before.parked:
-                self._first_of_its_group(core, service, job, disk)
+                self._first_of_its_group(core, service, job, before.ahead, disk)
         self._groups(core, before, starts)
         for name, service in core.held.services.items():
             self._nothing_idle(service)
@@ -228,14 +230,17 @@ class Turns:
                 )
         self._turn[name, group] = self._tick()
 
-    def _first_of_its_group(self, core: Broker, service: Service, job: Job, disk: ModelStore) -> None:
-        """Within a group the smallest rank goes first, wherever it stands."""
+    def _first_of_its_group(
+        self, core: Broker, service: Service, job: Job, ahead: set[str], disk: ModelStore
+    ) -> None:
+        """Within a group the smallest rank goes first, wherever it stands. What was sent `ahead` had gone
+        first: it is taken back only when nothing else waits for who is free, so after the start."""
         held, key = core.held, (job.rank, job.number)
         group = service.groups.get(job.group)
         if group is not None:
             for queue in (group.memory, group.stored):
                 for other in queue:
-                    first = (other.rank, other.number) > key or suspect(job)
+                    first = (other.rank, other.number) > key or suspect(job) or other.id in ahead
                     demand(first, f"{job.id} of {service.name} was started before {other.id}")
         if suspect(job):
             return
