@@ -58,7 +58,7 @@ class Asked:
 def test_those_who_ask_the_same_at_once_ask_once() -> None:
     async def run() -> None:
         desk = Asked()
-        shared = Looks(desk)  # type: ignore[arg-type]
+        shared = Looks(desk)
         asked = [asyncio.ensure_future(shared.ask("zmws.stats")) for _ in range(10)]
         other = asyncio.ensure_future(shared.ask("zmws.stats", {"a": 1}))
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ def test_a_refusal_is_told_to_all_who_wait_and_is_asked_anew_by_the_next() -> No
         desk = Asked()
         desk.let.set()
         desk.fault = Refused("queue_full", "no")
-        shared = Looks(desk)  # type: ignore[arg-type]
+        shared = Looks(desk)
         told = await asyncio.gather(*(shared.ask("zmws.stats") for _ in range(3)), return_exceptions=True)
         assert all(isinstance(one, Refused) for one in told) and desk.count == 1
         assert await or_none(shared.ask("zmws.stats")) is None and desk.count == 2
@@ -90,7 +90,7 @@ def test_a_refusal_is_told_to_all_who_wait_and_is_asked_anew_by_the_next() -> No
 def test_one_who_leaves_takes_nothing_from_the_others() -> None:
     async def run() -> None:
         desk = Asked()
-        shared = Looks(desk)  # type: ignore[arg-type]
+        shared = Looks(desk)
         first, second = (asyncio.ensure_future(shared.ask("zmws.stats")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
@@ -105,7 +105,7 @@ def test_answers_that_nobody_wants_any_more_are_forgotten() -> None:
     async def run() -> None:
         desk = Asked()
         desk.let.set()
-        shared = Looks(desk)  # type: ignore[arg-type]
+        shared = Looks(desk)
         for n in range(2 * looks._KEPT_MAX):
             await shared.ask("zmws.job", {"n": n}, -1.0)
             shared._asked = {key: (at - 100, one) for key, (at, one) in shared._asked.items()}
@@ -117,7 +117,7 @@ def test_answers_that_nobody_wants_any_more_are_forgotten() -> None:
 def test_a_broker_that_hangs_is_asked_once_however_long_it_takes() -> None:
     async def run() -> None:
         client = Asked()
-        shared = Looks(client)  # type: ignore[arg-type]
+        shared = Looks(client)
         asked = []
         for _ in range(20):
             asked.append(asyncio.ensure_future(shared.ask("zmws.stats", fresh_s=-1.0)))
@@ -133,7 +133,7 @@ def test_what_moves_slowly_is_kept_over_changes_and_asked_anew_for_another_mark(
     async def run() -> None:
         client = Asked()
         client.let.set()
-        shared = Looks(client)  # type: ignore[arg-type]
+        shared = Looks(client)
         assert (await shared.ask("zmws.series", None, 60.0, "1"))[2] == 1
         shared.clear()
         assert (await shared.ask("zmws.series", None, 60.0, "1"))[2] == 1
@@ -145,7 +145,7 @@ def test_what_moves_slowly_is_kept_over_changes_and_asked_anew_for_another_mark(
 def test_a_page_that_opens_as_another_closes_has_a_pulse() -> None:
     async def run() -> None:
         client = Asked()
-        one = pulse.Pulse(Looks(client), asyncio.Event())  # type: ignore[arg-type]
+        one = pulse.Pulse(Looks(client), asyncio.Event())
         one.enter()
         await asyncio.sleep(0)
         one.leave()

@@ -292,6 +292,8 @@ def test_every_address_of_ours_is_one_that_a_login_leads_to(path: str) -> None:
             "//x",
             "/ui//x",
             "/ui/../api",
+            "/ui/..",
+            "/ui/jobs/..",
             "/ui/\\x",
             "/ui/ x",
             "/ui/\nx",
@@ -372,7 +374,7 @@ def test_a_lane_has_the_name_of_a_process_of_this_machine_alone() -> None:
     row |= {"gone_at": None, "why": None, "bars": []}
     told = {"now": "2026-01-31T00:05:00Z", "from": "2026-01-31T00:00:00Z", "more": 0}
     told["lanes"] = [row, {**row, "host": "elsewhere"}]
-    lanes = lanes_shown(None, told, {("here", 7): "mail_00"})  # type: ignore[arg-type]
+    lanes = lanes_shown(None, told, {("here", 7): "mail_00"})
     assert [lane.label for lane in lanes.lanes] == ["mail_00", "A 7"] and lanes.length_s == 300
 
 
@@ -396,3 +398,13 @@ def test_of_many_warnings_a_few_are_shown_and_the_rest_behind_a_word(
     first, rest = page.split("96 more warnings</summary>")
     assert first.count('class="warn bad"') == 4 and rest.count('class="warn bad"') == 56
     assert "and 40 more" in rest and len(page) < 60_000
+
+
+def test_secrets_are_revealed_once_and_not_again_with_each_change(
+    see: httpx.Client, held: threading.Event
+) -> None:
+    job_id = made(see, "HOLD", params={"password": "hush"})
+    assert f'data-live="/ui/live?job={job_id}"' in see.get(f"/ui/jobs/{job_id}").text
+    page = see.get(f"/ui/jobs/{job_id}?reveal=1").text
+    assert "hush" in page and "data-live" not in page.split("<main")[0]
+    held.set()

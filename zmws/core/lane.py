@@ -55,8 +55,8 @@ class Lane:
         self._room_at = float("-inf")  # rule 2: another bar may be made BURST_S before this
 
     def ended(self, at: float, ran_s: float, service: str, job_id: str, how: str) -> None:
-        """An attempt is over, as COMPLETE, FAILED or NEITHER. Less than nothing, after a step of the clock, is
-        nothing: it has not begun after its end."""
+        """An attempt is over, as COMPLETE, FAILED or NEITHER. Less than nothing, after a step of the clock,
+        is nothing: it has not begun after its end."""
         start, bar = at - ran_s if ran_s > 0.0 else at, self._last
         if ran_s >= STEP_S or not self._short or start >= bar.start + STEP_S:
             if at >= self._room_at - BURST_S:

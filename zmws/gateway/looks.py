@@ -59,10 +59,9 @@ class Looks:
 
 
 def _forget(kept: dict[tuple[str, str], tuple[float, asyncio.Future[Any]]], now: float) -> None:
-    """What nobody would be answered with any more, and if that is little the older half."""
-    for key in [key for key, one in kept.items() if now - one[0] > FRESH_S and one[1].done()][
-        : _KEPT_MAX // 2
-    ]:
+    """Half of those that are not shared at this very moment, the oldest first."""
+    old = [key for key, one in kept.items() if now - one[0] > FRESH_S and one[1].done()]
+    for key in old[: _KEPT_MAX // 2]:
         del kept[key]
 
 

@@ -21,7 +21,7 @@ from zmws.errors import ZmwsError
 from zmws.gateway.problems import Problem
 from zmws.settings import Settings
 from zmws.settings.table import COPIES_MAX
-from zmws.supervisor.door import Asked, NoSupervisor
+from zmws.supervisor.door import Asked
 from zmws.supervisor.logs import Log
 from zmws.supervisor.processes import BROKER, GATEWAY, SUPERVISOR, Installation
 from zmws.supervisor.start import whole_command
@@ -68,34 +68,27 @@ class Processes:
     async def act(self, verb: str, name: str, count: int = 0) -> None:
         """`start`, `stop` or `restart` a process or a worker by its name, or `scale` a worker. Returns when
         it is done. Raises Problem where that cannot be done."""
-        self._last = None
         rows = await self.rows()
-        self._last = None
         if rows is None:
             raise Problem(409, "not_possible", "no supervisor keeps this gateway, so it steers no processes")
         names = {row["name"] for row in rows} | {row["group"] for row in rows}
         if name not in names and not (verb in ("start", "scale") and name in self._workers()):
-            raise Problem(
-                404, "unknown_process", no_such(name, "process of this installation", sorted(names))
-            )
+            raise _unknown(name, names)
         if name == GATEWAY:
-            raise Problem(
-                409, "not_possible", "the gateway is what you look at; 'zmws restart gateway' does it"
-            )
-        if verb in ("stop", "restart"):
-            await self._carry_out({"verb": "stop", **_these(name), "wait_s": None})
-        if verb in ("start", "restart"):
-            failed = (await self._carry_out({"verb": "start", **_these(name), "timeout_s": _READY_S}))[
-                "failed"
-            ]
-            _check(failed)
-        self._last = None
-        if verb == "scale":
-            if not 0 <= count <= COPIES_MAX:
-                raise Problem(400, "bad_request", f"there may be 0 to {COPIES_MAX} copies")
-            done = await self._carry_out({"verb": "scale", "counts": {name: count}, "timeout_s": _READY_S})
-            self._last = None
-            _check(done["failed"])
+            text = "the gateway is what you look at; 'zmws restart gateway' does it"
+            raise Problem(409, "not_possible", text)
+        if verb == "scale" and not 0 <= count <= COPIES_MAX:
+            raise Problem(400, "bad_request", f"there may be 0 to {COPIES_MAX} copies")
+        try:
+            if verb in ("stop", "restart"):
+                await self._carry_out({"verb": "stop", **_these(name), "wait_s": None})
+            if verb in ("start", "restart"):
+                _check(await self._carry_out({"verb": "start", **_these(name), "timeout_s": _READY_S}))
+            if verb == "scale":
+                asked = {"verb": "scale", "counts": {name: count}, "timeout_s": _READY_S}
+                _check(await self._carry_out(asked))
+        finally:
+            self._last = None  # who looks sees what was done
 
     def _workers(self) -> set[str]:
         return {worker.name for worker in self._installation.settings.workers}
@@ -113,8 +106,6 @@ class Processes:
                     if "done" in answer:
                         done: dict[str, Any] = answer["done"]
                         return done
-        except NoSupervisor as gone:
-            raise Problem(503, "no_answer", str(gone)) from None
         except ZmwsError as wrong:
             raise Problem(503, "no_answer", str(wrong)) from None
         raise AssertionError("the last answer is done, or an error")
@@ -123,9 +114,7 @@ class Processes:
         """The last lines that a process has written. Raises Problem for one that there is not."""
         known = {row["name"] for row in await self.rows() or ()} | {SUPERVISOR}
         if name not in known:
-            raise Problem(
-                404, "unknown_process", no_such(name, "process of this installation", sorted(known))
-            )
+            raise _unknown(name, known)
         return await asyncio.to_thread(self._last_lines, name)
 
     def _last_lines(self, name: str) -> list[str]:
@@ -140,8 +129,12 @@ def _these(name: str) -> dict[str, Any]:
     return {"servers": False, "workers": False, "names": [name]}
 
 
-def _check(failed: Mapping[str, str]) -> None:
-    if failed:
+def _unknown(name: str, known: set[str]) -> Problem:
+    return Problem(404, "unknown_process", no_such(name, "process of this installation", sorted(known)))
+
+
+def _check(done: Mapping[str, Any]) -> None:
+    if failed := done["failed"]:
         text = "; ".join(f"{name} {why}" for name, why in failed.items())
         raise Problem(409, "not_possible", text)
 

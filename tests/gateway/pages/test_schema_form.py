@@ -120,7 +120,7 @@ def test_a_shape_behind_a_reference_or_beside_null_is_found() -> None:
         "$ref": "#/$defs/P",
         "$defs": {"P": {"properties": {"n": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/N"}]}}}},
     }
-    schema["$defs"]["N"] = {"type": ["null", "integer"]}  # type: ignore[index]
+    schema["$defs"]["N"] = {"type": ["null", "integer"]}
     assert [(one.name, one.kind) for one in fields(schema)] == [("n", "integer")]
     endless = {"properties": {"a": {"$ref": "#/properties/a"}}}
     assert [one.kind for one in fields(endless)] == ["json"]

@@ -70,9 +70,10 @@ def fault_of(wrong: Exception) -> str:
 def own_path(text: str | None, otherwise: str) -> str:
     """A path of the pages that a form or an address names; anything else is `otherwise`: nobody is led
     elsewhere by a link to here."""
-    if text and _OWN_PATH.match(text) and not {"", ".", ".."} & {*text.partition("?")[0].split("/")[1:-1]}:
-        return text
-    return otherwise
+    if not text or not _OWN_PATH.match(text):
+        return otherwise
+    parts = text.partition("?")[0].split("/")
+    return otherwise if {".", ".."} & {*parts} or "" in parts[1:-1] else text
 
 
 def params_in(text: str) -> Any:

@@ -22,10 +22,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from zmws import __version__
 from zmws.gateway.desk import Desk, Visitor, page_path
 from zmws.gateway.guard import Visit
-from zmws.gateway.pages import svg
 from zmws.gateway.pages.shown import FILTERS, clean
 from zmws.gateway.problems import Problem
 from zmws.gateway.tokens import Who
@@ -113,7 +111,7 @@ def _environment() -> Environment:
     )
     made.filters.update(FILTERS)
     made.filters["path"] = lambda text: quote(text, safe="")
-    made.globals.update(svg=svg, version=__version__, nav=NAV, zip=zip)
+    made.globals.update(nav=NAV)
     return made
 
 
@@ -193,9 +191,8 @@ def go_on(
     """The answer to a form: the page to look at next, and what to say there."""
     given = {**query, "told": told, "n": n}
     words = urlencode({name: value for name, value in given.items() if value is not None})
-    return RedirectResponse(
-        visitor.url(path) + (("&" if "?" in path else "?") + words if words else ""), 303, HEADERS
-    )
+    more = ("&" if "?" in path else "?") + words if words else ""
+    return RedirectResponse(visitor.url(path) + more, 303, HEADERS)
 
 
 # ---------------------------------------------------------------- when it cannot be shown
@@ -243,7 +240,6 @@ def problem_page(
         "code": problem.code,
         "status": problem.status,
         "live": "" if problem.code in LIVES_AGAIN and not was_sent else None,
-        "was_sent": was_sent,
         "maybe": was_sent and problem.code in LIVES_AGAIN,
     }
     page = _rendered(desk, request, visit, who, "problem.html", values)

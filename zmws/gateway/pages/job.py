@@ -28,7 +28,8 @@ from zmws.gateway.problems import Problem
 from zmws.wire.values import field_of
 
 ENTRIES_SHOWN = 100  # partial results, and lines of the log: the last
-_COPIED = ("priority", "ttr", "retries", "keep", "group", "delay", "expires", "unique")
+_OF_THE_JOB = ("priority", "ttr", "retries", "keep", "group")  # options that the form has from it
+_COPIED = (*_OF_THE_JOB, "delay", "expires", "unique")
 _PARTS = ("params", "result", "error", "attempts", "log", "partials", "meta")
 _OWN = re.compile(r'^\s*> File "(.+?)", line (\d+), in (.*)$')
 _STACK_S = 5.0
@@ -75,12 +76,8 @@ async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any]
     values = {
         "title": f"{record['service']} {job_id}",
         "current": "/ui/jobs",
-        # One that has ended can still be retried, or deleted: that is looked at now and then.
-        "live": None
-        if stack is not None
-        else f"job={job_id}"
-        if record["state"] not in FINAL_STATES
-        else "slow=1",
+        # What is revealed, or was asked of the worker, is of one moment: each look would be one more.
+        "live": None if stack is not None or reveals else _stream_of(record),
         "job": seen,
         "steps": steps,
         "life": picture(steps),
@@ -102,6 +99,12 @@ async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any]
         "curl": _curl(visitor, seen),
     }
     return answer(visitor, "job.html", values)
+
+
+def _stream_of(record: dict[str, Any]) -> str:
+    """The query of the page's stream. A job that has ended can still be retried, or deleted: that is looked
+    at now and then."""
+    return "slow=1" if record["state"] in FINAL_STATES else f"job={record['id']}"
 
 
 def _part(record: dict[str, Any], name: str) -> dict[str, Any] | None:
@@ -248,7 +251,7 @@ async def again(visitor: Visitor) -> Response:
 
 def _again(visitor: Visitor, record: dict[str, Any], form: dict[str, str], fault: str | None) -> Response:
     params, _ = _editable(record)
-    known = {name: "" if record.get(name) is None else str(record.get(name)) for name in _COPIED[:5]}
+    known = {name: "" if record.get(name) is None else str(record.get(name)) for name in _OF_THE_JOB}
     values = {
         "title": "Run again with changes",
         "current": "/ui/jobs",
