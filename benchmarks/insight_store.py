@@ -25,23 +25,10 @@ from typing import Any
 from harness import Verdict, as_json, disk, exit_code, judge, note, parser, table, verdict_table
 
 from zmws.core.job import Job
+from zmws.core.reads import Filter, Read, ReadAhead, ReadCauses, ReadJobs, ReadSearch, ReadSeries, ReadUsual
+from zmws.core.rows import Rows, row_of
 from zmws.core.series import COLUMNS, HISTOGRAMS
-from zmws.core.writes import (
-    Filter,
-    FinishJob,
-    PruneJobs,
-    Read,
-    ReadAhead,
-    ReadCauses,
-    ReadJobs,
-    ReadSearch,
-    ReadSeries,
-    ReadUsual,
-    Rows,
-    Write,
-    WriteSeries,
-    row_of,
-)
+from zmws.core.writes import FinishJob, PruneJobs, Write, WriteSeries
 from zmws.store.rows import BORN, born_values, names, packed
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zmws.core.job import Job
-from zmws.core.writes import FinishJob, InsertJob, UpdateJob, Write, row_of
+from zmws.core.rows import row_of
+from zmws.core.writes import FinishJob, InsertJob, UpdateJob, Write
 from zmws.store.sqlite.disk import SqliteStore
 from zmws.store.sqlite.memory import MemoryStore
 

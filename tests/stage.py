@@ -15,9 +15,11 @@ from zmws.core.job import Job
 from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
 from zmws.core.options import ServiceOptions, service_options
+from zmws.core.reads import Read, ReadJob
+from zmws.core.rows import Rows
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.core.writes import Read, ReadJob, Rows, Write
+from zmws.core.writes import Write
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.wire import mdp, values

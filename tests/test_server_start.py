@@ -9,7 +9,8 @@ import pytest
 
 from tests.peers import wait_until
 from zmws import settings
-from zmws.core.writes import Read, ReadUnfinished, Rows
+from zmws.core.reads import Read, ReadUnfinished
+from zmws.core.rows import Rows
 from zmws.errors import StoreError
 from zmws.server import BrokerServer
 from zmws.store.sqlite.memory import MemoryStore

@@ -10,7 +10,9 @@ import zmq
 
 from zmws.core.gate import Batch
 from zmws.core.host import Commits
-from zmws.core.writes import NEW, Read, ReadUnfinished, Rows, Verdict, Write
+from zmws.core.reads import Read, ReadUnfinished
+from zmws.core.rows import Rows
+from zmws.core.writes import NEW, Verdict, Write
 from zmws.errors import StoreError
 from zmws.server.storekeeper import AT_ONCE_ROWS, Report, Storekeeper
 from zmws.store.sqlite.memory import MemoryStore

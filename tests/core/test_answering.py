@@ -11,7 +11,8 @@ from tests.stage import Stage
 from zmws.core import watchers
 from zmws.core.desk import records
 from zmws.core.options import service_options
-from zmws.core.writes import Read, ReadJob, ReadJobs, Rows
+from zmws.core.reads import Read, ReadJob, ReadJobs
+from zmws.core.rows import Rows
 from zmws.errors import Refused
 from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing.fixtures import BrokerFactory

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stage import WALL_AT_START, Scene
 from zmws.core.backlog import AHEAD_S, LOOK_ROWS_MAX, PAGE_ROWS_MAX, PAGE_ROWS_MIN
-from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting
+from zmws.core.reads import ReadExpired, ReadScheduled, ReadWaiting
 
 
 class Reading(Scene):

@@ -7,19 +7,8 @@ import random
 import pytest
 
 from zmws.core.gate import Gate, Send
-from zmws.core.writes import (
-    AppendToJob,
-    DeleteJob,
-    Filter,
-    FinishJob,
-    InsertJob,
-    Read,
-    ReadJob,
-    ReadJobs,
-    ReviveJob,
-    UpdateJob,
-    Write,
-)
+from zmws.core.reads import Filter, Read, ReadJob, ReadJobs
+from zmws.core.writes import AppendToJob, DeleteJob, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 
 PEER = ("client", b"c")
 

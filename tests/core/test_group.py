@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.jobs import a_job
 from zmws.core.group import ALL_IN_STORE, LOOK_BACK, Group, Queue
-from zmws.core.writes import Key
+from zmws.core.rows import Key
 
 
 def order(queue: Queue) -> list[int]:

@@ -9,9 +9,10 @@ from zmws import ids
 from zmws.core.held import Held
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
+from zmws.core.rows import KnownService
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
-from zmws.core.writes import ForgetService, KnownService, RememberService
+from zmws.core.writes import ForgetService, RememberService
 
 
 def held(**limits: Any) -> Held:

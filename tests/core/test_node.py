@@ -11,7 +11,9 @@ from zmws import ids
 from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
 from zmws.core.options import service_options
-from zmws.core.writes import InsertJob, ReadUnfinished, Rows, Unfinished, Verdict
+from zmws.core.reads import ReadUnfinished
+from zmws.core.rows import Rows, Unfinished
+from zmws.core.writes import InsertJob, Verdict
 from zmws.wire import mdp
 
 C = ("client", b"C")

@@ -9,8 +9,9 @@ from zmws import ids
 from zmws.core.job import Caller
 from zmws.core.limits import Limits
 from zmws.core.question import Question
+from zmws.core.reads import Filter
 from zmws.core.turn import Turn
-from zmws.core.writes import DeleteJob, Filter
+from zmws.core.writes import DeleteJob
 from zmws.wire.messages import NATIVE, ReplyTo
 
 

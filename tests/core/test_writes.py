@@ -5,21 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.core.jobs import a_job
+from zmws.core.reads import Filter, ReadJob, ReadJobs
 from zmws.core.record import NAMES
+from zmws.core.rows import Rows, job_of, row_of, size_of
 from zmws.core.writes import (
     AppendToJob,
     DeleteJob,
-    Filter,
     InsertJob,
-    ReadJob,
-    ReadJobs,
-    Rows,
     UpdateJob,
     Verdict,
-    job_of,
     refuses,
-    row_of,
-    size_of,
     units,
     units_verdicts,
 )

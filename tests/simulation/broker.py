@@ -12,8 +12,9 @@ from zmws.core.gate import Batch, Send
 from zmws.core.limits import Limits
 from zmws.core.node import Node
 from zmws.core.options import ServiceOptions
+from zmws.core.reads import FOR_QUESTIONS, Read
+from zmws.core.rows import Rows
 from zmws.core.turn import NEWS_PEER, Suppliers
-from zmws.core.writes import FOR_QUESTIONS, Read, Rows
 from zmws.errors import ProtocolError
 from zmws.wire import mdp, messages
 from zmws.wire.messages import Heartbeat, WorkerRequest

@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.simulation.violation import demand
 from tests.store.model import ModelStore
+from zmws.core.reads import ReadCauses
 from zmws.core.states import FAILED
-from zmws.core.writes import FinishJob, ReadCauses, Write
+from zmws.core.writes import FinishJob, Write
 from zmws.wire.causes import cause_of
 
 

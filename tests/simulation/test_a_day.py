@@ -18,10 +18,10 @@ from tests.stage import WALL_AT_START, Scene
 from zmws.core.figures import BOUNDS_S, COUNTED
 from zmws.core.job import Job
 from zmws.core.options import service_options
+from zmws.core.reads import ReadJob, ReadSeries
 from zmws.core.reasons import REASONS
 from zmws.core.series import ALL
 from zmws.core.states import FINAL_STATES, RUNNING, WAITING
-from zmws.core.writes import ReadJob, ReadSeries
 from zmws.store.sqlite.memory import MemoryStore
 
 DAY_S = 86_400.0

@@ -8,25 +8,10 @@ from itertools import count
 from typing import Any
 
 from zmws.core.job import Job
+from zmws.core.reads import Filter, ReadJob, ReadJobs, ReadMatching, ReadUnfinished, ReadWaiting
+from zmws.core.rows import Row, Unfinished, row_of
 from zmws.core.states import STATES
-from zmws.core.writes import (
-    DeleteJob,
-    Filter,
-    FinishJob,
-    InsertJob,
-    ReadJob,
-    ReadJobs,
-    ReadMatching,
-    ReadUnfinished,
-    ReadWaiting,
-    ReviveJob,
-    Row,
-    Unfinished,
-    UpdateJob,
-    Verdict,
-    Write,
-    row_of,
-)
+from zmws.core.writes import DeleteJob, FinishJob, InsertJob, ReviveJob, UpdateJob, Verdict, Write
 from zmws.store.base import Store
 
 NUMBERS = count(1)

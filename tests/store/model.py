@@ -16,28 +16,8 @@ from typing import Any
 
 from zmws.core.job import Event, listed_error
 from zmws.core.options import KEEP_S
-from zmws.core.series import CLOCKS, added
-from zmws.core.states import FINAL_STATES, REVIVABLE
-from zmws.core.writes import (
-    DELETED,
-    EXISTING,
-    FULL,
-    NEW,
-    UNIQUE_CONFLICT,
-    UNKNOWN,
-    Act,
-    AppendToJob,
-    Cause,
-    DeleteJob,
+from zmws.core.reads import (
     Filter,
-    FinishJob,
-    ForgetActs,
-    ForgetService,
-    InsertJob,
-    Key,
-    KnownService,
-    Pruned,
-    PruneJobs,
     Read,
     ReadAhead,
     ReadAudit,
@@ -52,12 +32,27 @@ from zmws.core.writes import (
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
+)
+from zmws.core.rows import Act, Cause, Key, KnownService, Row, Rows, SeriesMark, Unfinished, size_of
+from zmws.core.series import CLOCKS, added
+from zmws.core.states import FINAL_STATES, REVIVABLE
+from zmws.core.writes import (
+    DELETED,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    UNKNOWN,
+    AppendToJob,
+    DeleteJob,
+    FinishJob,
+    ForgetActs,
+    ForgetService,
+    InsertJob,
+    Pruned,
+    PruneJobs,
     RememberService,
     ReviveJob,
-    Row,
-    Rows,
-    SeriesMark,
-    Unfinished,
     UpdateJob,
     Verdict,
     Write,
@@ -65,7 +60,6 @@ from zmws.core.writes import (
     WriteMark,
     WriteSeries,
     refuses,
-    size_of,
     units,
     units_verdicts,
 )

@@ -9,7 +9,9 @@ import pytest
 
 from tests.store.contract import insert, unit
 from tests.store.disk import by_hand, opened
-from zmws.core.writes import FULL, Act, ForgetActs, ReadAudit, WriteAct
+from zmws.core.reads import ReadAudit
+from zmws.core.rows import Act
+from zmws.core.writes import FULL, ForgetActs, WriteAct
 from zmws.store.base import Store
 from zmws.store.sqlite import reads, upkeep
 from zmws.store.sqlite.memory import MemoryStore

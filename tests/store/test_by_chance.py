@@ -17,13 +17,8 @@ from tests.store.disk import opened
 from tests.store.model import ModelStore
 from tests.store.test_lists import FILTERS
 from zmws.core.options import KEEP_S
-from zmws.core.states import FAILED, FINAL_STATES
-from zmws.core.writes import (
-    AppendToJob,
+from zmws.core.reads import (
     Filter,
-    ForgetActs,
-    ForgetService,
-    PruneJobs,
     ReadAhead,
     ReadAudit,
     ReadCauses,
@@ -36,6 +31,13 @@ from zmws.core.writes import (
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
+)
+from zmws.core.states import FAILED, FINAL_STATES
+from zmws.core.writes import (
+    AppendToJob,
+    ForgetActs,
+    ForgetService,
+    PruneJobs,
     RememberService,
     Write,
     WriteAct,

@@ -23,20 +23,10 @@ from tests.store.contract import (
 from tests.store.disk import by_hand, opened
 from tests.store.model import ModelStore
 from zmws.core.options import KEEP_S
+from zmws.core.reads import Filter, ReadCauses, ReadJobs, ReadMatching
+from zmws.core.rows import Cause
 from zmws.core.states import FAILED
-from zmws.core.writes import (
-    EXISTING,
-    NEW,
-    UNIQUE_CONFLICT,
-    Cause,
-    Filter,
-    FinishJob,
-    PruneJobs,
-    ReadCauses,
-    ReadJobs,
-    ReadMatching,
-    Write,
-)
+from zmws.core.writes import EXISTING, NEW, UNIQUE_CONFLICT, FinishJob, PruneJobs, Write
 from zmws.store.base import Store
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore

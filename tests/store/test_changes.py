@@ -17,16 +17,7 @@ from tests.store.contract import (
     update,
     waiting,
 )
-from zmws.core.writes import (
-    DELETED,
-    NEW,
-    UNIQUE_CONFLICT,
-    UNKNOWN,
-    AppendToJob,
-    Pruned,
-    PruneJobs,
-    Verdict,
-)
+from zmws.core.writes import DELETED, NEW, UNIQUE_CONFLICT, UNKNOWN, AppendToJob, Pruned, PruneJobs, Verdict
 from zmws.store.base import Store
 from zmws.wire.causes import cause_of
 

@@ -10,7 +10,7 @@ from tests.store.contract import insert, job
 from zmws.core import record
 from zmws.core.job import Job
 from zmws.core.record import COLUMNS, Column, Frames, Object, State, marked
-from zmws.core.writes import job_of, row_of
+from zmws.core.rows import job_of, row_of
 from zmws.store import rows
 from zmws.store.base import Store
 from zmws.store.sqlite.sql_files import migrations

@@ -8,12 +8,8 @@ import pytest
 
 from tests.store.contract import finish, insert, listed, matching, unfinished, update
 from tests.store.disk import MIB, by_hand, opened
-from zmws.core.writes import (
-    ReadExpired,
-    ReadScheduled,
-    ReadWaiting,
-    RememberService,
-)
+from zmws.core.reads import ReadExpired, ReadScheduled, ReadWaiting
+from zmws.core.writes import RememberService
 from zmws.errors import StoreError
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.sql_files import queries

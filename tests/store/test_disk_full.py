@@ -14,13 +14,7 @@ import pytest
 
 from tests.store.contract import delete, finish, insert, said, unfinished, unit, update
 from tests.store.disk import MIB, opened
-from zmws.core.writes import (
-    DISK_FULL,
-    EXISTING,
-    FULL,
-    NEW,
-    UNIQUE_CONFLICT,
-)
+from zmws.core.writes import DISK_FULL, EXISTING, FULL, NEW, UNIQUE_CONFLICT
 from zmws.errors import StoreError
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.disk import SqliteStore

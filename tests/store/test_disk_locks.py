@@ -18,11 +18,8 @@ import pytest
 from tests.peers import wait_until
 from tests.store.contract import finish, insert, listed, said, unfinished
 from tests.store.disk import by_hand, opened
-from zmws.core.writes import (
-    NEW,
-    ReadJob,
-    ReadUnfinished,
-)
+from zmws.core.reads import ReadJob, ReadUnfinished
+from zmws.core.writes import NEW
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep

@@ -12,16 +12,8 @@ import pytest
 
 from tests.store.contract import finish, insert, listed, said, update
 from tests.store.disk import MIB, by_hand, opened
-from zmws.core.writes import (
-    EXISTING,
-    NEW,
-    UNIQUE_CONFLICT,
-    AppendToJob,
-    ReadJob,
-    ReadScheduled,
-    ReadUnfinished,
-    RememberService,
-)
+from zmws.core.reads import ReadJob, ReadScheduled, ReadUnfinished
+from zmws.core.writes import EXISTING, NEW, UNIQUE_CONFLICT, AppendToJob, RememberService
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep

@@ -14,16 +14,9 @@ from tests.store.contract import (
     update,
     waiting,
 )
-from zmws.core.writes import (
-    AppendToJob,
-    ForgetService,
-    KnownService,
-    Pruned,
-    PruneJobs,
-    ReadUnfinished,
-    RememberService,
-    Unfinished,
-)
+from zmws.core.reads import ReadUnfinished
+from zmws.core.rows import KnownService, Unfinished
+from zmws.core.writes import AppendToJob, ForgetService, Pruned, PruneJobs, RememberService
 from zmws.store.base import Store
 
 

@@ -12,13 +12,10 @@ from tests.store.contract import (
     listed,
     matching,
 )
+from zmws.core.reads import Filter, ReadJobs
+from zmws.core.rows import Row
 from zmws.core.states import FINAL_STATES, STATES
-from zmws.core.writes import (
-    Filter,
-    ReadJobs,
-    Row,
-    Write,
-)
+from zmws.core.writes import Write
 from zmws.store.base import Store
 
 

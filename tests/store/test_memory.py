@@ -6,17 +6,8 @@ import threading
 import time
 
 from tests.store.contract import finish, insert, listed, said
-from zmws.core.writes import (
-    FULL,
-    NEW,
-    AppendToJob,
-    Filter,
-    FinishJob,
-    Pruned,
-    PruneJobs,
-    ReadJob,
-    ReadJobs,
-)
+from zmws.core.reads import Filter, ReadJob, ReadJobs
+from zmws.core.writes import FULL, NEW, AppendToJob, FinishJob, Pruned, PruneJobs
 from zmws.store.sqlite.memory import MemoryStore
 
 

@@ -30,15 +30,8 @@ from tests.store.contract import (
     waiting,
 )
 from tests.store.disk import MIB, by_hand, opened
-from zmws.core.record import COLUMNS
-from zmws.core.writes import (
-    DELETED,
-    NEW,
-    UNIQUE_CONFLICT,
+from zmws.core.reads import (
     Filter,
-    KnownService,
-    Pruned,
-    PruneJobs,
     ReadAhead,
     ReadAudit,
     ReadCauses,
@@ -47,12 +40,18 @@ from zmws.core.writes import (
     ReadSearch,
     ReadSeries,
     ReadUnfinished,
-    Row,
+)
+from zmws.core.record import COLUMNS
+from zmws.core.rows import KnownService, Row, job_of, row_of
+from zmws.core.writes import (
+    DELETED,
+    NEW,
+    UNIQUE_CONFLICT,
+    Pruned,
+    PruneJobs,
     WriteAct,
     WriteMark,
     WriteSeries,
-    job_of,
-    row_of,
 )
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep

@@ -11,15 +11,9 @@ from tests.store.contract import (
     said,
     update,
 )
-from zmws.core.writes import (
-    EXISTING,
-    FULL,
-    NEW,
-    UNIQUE_CONFLICT,
-    ReadUnfinished,
-    job_of,
-    row_of,
-)
+from zmws.core.reads import ReadUnfinished
+from zmws.core.rows import job_of, row_of
+from zmws.core.writes import EXISTING, FULL, NEW, UNIQUE_CONFLICT
 from zmws.store.base import Store
 
 

@@ -9,10 +9,7 @@ from tests.store.contract import (
     update,
     waiting,
 )
-from zmws.core.writes import (
-    ReadExpired,
-    ReadScheduled,
-)
+from zmws.core.reads import ReadExpired, ReadScheduled
 from zmws.store.base import Store
 
 

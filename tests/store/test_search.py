@@ -13,7 +13,9 @@ from tests.store.contract import finish, ids, insert, job
 from tests.store.disk import opened
 from tests.store.model import ModelStore
 from zmws.core.job import listed_error
-from zmws.core.writes import Filter, InsertJob, ReadSearch, Rows
+from zmws.core.reads import Filter, ReadSearch
+from zmws.core.rows import Rows
+from zmws.core.writes import InsertJob
 from zmws.store.base import Store
 from zmws.store.sqlite import search
 from zmws.store.sqlite.memory import MemoryStore

@@ -10,15 +10,9 @@ import pytest
 
 from tests.store.contract import finish, insert, unit, update
 from tests.store.disk import by_hand, opened
-from zmws.core.writes import (
-    FULL,
-    ReadAhead,
-    ReadSeries,
-    ReadUsual,
-    SeriesMark,
-    WriteMark,
-    WriteSeries,
-)
+from zmws.core.reads import ReadAhead, ReadSeries, ReadUsual
+from zmws.core.rows import SeriesMark
+from zmws.core.writes import FULL, WriteMark, WriteSeries
 from zmws.store.base import Store
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore

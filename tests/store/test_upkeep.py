@@ -9,10 +9,7 @@ import pytest
 
 from tests.store.contract import delete, finish, insert, listed, revive
 from tests.store.disk import by_hand, opened
-from zmws.core.writes import (
-    AppendToJob,
-    PruneJobs,
-)
+from zmws.core.writes import AppendToJob, PruneJobs
 from zmws.errors import StoreError
 from zmws.store.sqlite import upkeep
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 
 from zmws.core.group import ALL_IN_STORE, Group
 from zmws.core.job import Job
+from zmws.core.reads import ReadExpired, ReadScheduled, ReadWaiting
+from zmws.core.rows import Row, Rows, job_of
 from zmws.core.service import Service
 from zmws.core.states import SCHEDULED, WAITING
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import ReadExpired, ReadScheduled, ReadWaiting, Row, Rows, job_of
 
 PAGE_ROWS_MIN, PAGE_ROWS_MAX = 4, 500
 LOOK_INTERVAL_S = 1.0

@@ -20,29 +20,18 @@ from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions, job_options, job_options_of
+from zmws.core.reads import Read, ReadExpired, ReadScheduled, ReadUnfinished, ReadUsual, ReadWaiting
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.rows import Rows
 from zmws.core.series import Series
 from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Suppliers, Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import (
-    WITH_VERDICT,
-    FinishJob,
-    InsertJob,
-    Read,
-    ReadExpired,
-    ReadScheduled,
-    ReadUnfinished,
-    ReadUsual,
-    ReadWaiting,
-    Rows,
-    Verdict,
-    Write,
-)
+from zmws.core.writes import WITH_VERDICT, FinishJob, InsertJob, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
 from zmws.wire import names, values
 from zmws.wire.messages import (

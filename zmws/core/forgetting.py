@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 from zmws.core.held import Held
 from zmws.core.job import MEMORY, Job
+from zmws.core.rows import size_of
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import Pruned, PruneJobs, Verdict, size_of
+from zmws.core.writes import Pruned, PruneJobs, Verdict
 
 JOB_BYTES = 2_000  # what a kept job weighs beside its body and result, about
 PRUNE_ROWS_MAX = 500

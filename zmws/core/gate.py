@@ -17,18 +17,9 @@ from itertools import zip_longest
 from typing import Any
 
 from zmws.core.job import Pending
+from zmws.core.reads import FOR_PEOPLE, Read, ReadJob
 from zmws.core.states import RUNNING
-from zmws.core.writes import (
-    FOR_PEOPLE,
-    PATIENT,
-    FinishJob,
-    InsertJob,
-    Read,
-    ReadJob,
-    ReviveJob,
-    UpdateJob,
-    Write,
-)
+from zmws.core.writes import PATIENT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 from zmws.wire.messages import Link
 
 

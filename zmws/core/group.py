@@ -18,8 +18,8 @@ from itertools import chain
 from operator import itemgetter
 
 from zmws.core.job import MEMORY, Job
+from zmws.core.rows import Key
 from zmws.core.states import WAITING
-from zmws.core.writes import Key
 
 # Rank, number, when it came into the queue, job. A stale entry may have the rank and number of the very job
 # that stands there anew (Rule 3), and jobs are not to be compared.

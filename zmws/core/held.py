@@ -18,10 +18,11 @@ from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
 from zmws.core.reasons import NOTHING, Clocks
+from zmws.core.rows import KnownService
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
-from zmws.core.writes import ForgetService, KnownService, RememberService, Write
+from zmws.core.writes import ForgetService, RememberService, Write
 from zmws.errors import OptionError
 
 

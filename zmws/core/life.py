@@ -19,6 +19,7 @@ from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Job
 from zmws.core.lane import NEITHER
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S
+from zmws.core.rows import Rows, size_of
 from zmws.core.service import Service
 from zmws.core.states import CANCELLED, COMPLETE, FAILED, RUNNING, SCHEDULED, WAITING
 from zmws.core.taker import Assignment, Taker
@@ -26,16 +27,7 @@ from zmws.core.timers import Reminder
 from zmws.core.tokens import make_token
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import (
-    NEW,
-    FinishJob,
-    ReviveJob,
-    Rows,
-    Told,
-    UpdateJob,
-    Verdict,
-    size_of,
-)
+from zmws.core.writes import NEW, FinishJob, ReviveJob, Told, UpdateJob, Verdict
 
 Error = dict[str, Any]
 REPORTED, TTR, LOST = "reported", "ttr", "lost"  # why an attempt failed

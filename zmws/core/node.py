@@ -28,8 +28,10 @@ from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
+from zmws.core.reads import Read
+from zmws.core.rows import Rows
 from zmws.core.turn import Peer, Suppliers
-from zmws.core.writes import Read, Rows, Verdict
+from zmws.core.writes import Verdict
 from zmws.errors import ProtocolError
 from zmws.wire.messages import FromPeer
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 from zmws.core.job import STORED, Job, iso
+from zmws.core.rows import size_of
 from zmws.core.states import RUNNING
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import AppendToJob, UpdateJob, Write, size_of
+from zmws.core.writes import AppendToJob, UpdateJob, Write
 
 _COLUMNS = ("progress", "progress_text", "progress_at", "progress_n", "events")
 

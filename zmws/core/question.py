@@ -13,9 +13,10 @@ from typing import Any
 from zmws.core.asks import Asks
 from zmws.core.held import Held
 from zmws.core.job import Caller, Pending
+from zmws.core.reads import Filter
 from zmws.core.service import Service
 from zmws.core.turn import Turn
-from zmws.core.writes import Filter, Write
+from zmws.core.writes import Write
 from zmws.wire.messages import Answer
 
 FILTER_KEYS = ("service", "state", "group", "since", "before", "cause")

@@ -14,13 +14,14 @@ from dataclasses import replace
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.life import LOST, STARTED, Life, error
+from zmws.core.rows import Row, Unfinished, job_of
 from zmws.core.session import Session
 from zmws.core.states import CANCELLED, WAITING
 from zmws.core.taker import Assignment
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of, make_token
 from zmws.core.turn import Turn
-from zmws.core.writes import Row, Unfinished, UpdateJob, job_of
+from zmws.core.writes import UpdateJob
 
 NONCE_CHARS_MAX = 64
 

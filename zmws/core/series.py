@@ -20,13 +20,15 @@ from zmws.core.dispatch import why_waits
 from zmws.core.figures import BUCKETS, COUNTED, OTHER, Figures, quantile
 from zmws.core.held import Held
 from zmws.core.host import COMMITS, HOST_GAUGES, Host
+from zmws.core.reads import ReadUsual
 from zmws.core.reasons import REASONS
 from zmws.core.roster import Roster
+from zmws.core.rows import Rows
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import ReadUsual, Rows, WriteMark, WriteSeries
+from zmws.core.writes import WriteMark, WriteSeries
 
 SAMPLE_S = 1.0
 EARLY_S = 0.01  # so much, by a rounding error, a sample may come before its second is over

@@ -21,8 +21,8 @@ from zmws.core.group import Group
 from zmws.core.job import MEMORY, Job
 from zmws.core.options import ServiceOptions, with_defaults
 from zmws.core.reasons import Clocks
+from zmws.core.rows import Key
 from zmws.core.taker import Ring
-from zmws.core.writes import Key
 
 # With ageing off a point of priority outweighs any difference of times.
 STRICT_HEAD_START_S = 1e10

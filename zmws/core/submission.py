@@ -16,22 +16,13 @@ from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Caller, Job
 from zmws.core.life import Life
 from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
+from zmws.core.rows import row_of, size_of
 from zmws.core.service import Service
 from zmws.core.states import SCHEDULED
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import (
-    DISK_FULL,
-    EXISTING,
-    FULL,
-    NEW,
-    UNIQUE_CONFLICT,
-    InsertJob,
-    Verdict,
-    row_of,
-    size_of,
-)
+from zmws.core.writes import DISK_FULL, EXISTING, FULL, NEW, UNIQUE_CONFLICT, InsertJob, Verdict
 from zmws.wire import names
 from zmws.wire.messages import MDP01, STRICT
 

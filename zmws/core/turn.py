@@ -16,8 +16,9 @@ from typing import Any
 from zmws.core.gate import Send
 from zmws.core.job import MEMORY, Job, Pending
 from zmws.core.limits import Limits
+from zmws.core.reads import Read
 from zmws.core.timers import Timers
-from zmws.core.writes import Read, Told, Write
+from zmws.core.writes import Told, Write
 from zmws.wire.messages import Link, ToWorker
 
 Peer = tuple[str, bytes]

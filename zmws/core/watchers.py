@@ -13,11 +13,11 @@ from typing import Any
 from zmws.core.host import Host
 from zmws.core.job import STORED, Caller, Job, Pending, error_json, events, iso, record
 from zmws.core.question import Question
+from zmws.core.reads import ReadJob
 from zmws.core.states import COMPLETE
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
-from zmws.core.writes import ReadJob
 from zmws.wire.messages import Accepted, ClientPartial, Completed, Failed
 
 

@@ -21,7 +21,9 @@ import zmq
 from zmws import sockets
 from zmws.core.gate import Batch
 from zmws.core.host import Commits, Host
-from zmws.core.writes import FOR_QUESTIONS, SEARCHES, Read, Rows, Verdict
+from zmws.core.reads import FOR_QUESTIONS, SEARCHES, Read
+from zmws.core.rows import Rows
+from zmws.core.writes import Verdict
 from zmws.store.base import Store
 
 REST, REST_S_MAX = 3.0, 1.0  # of the reader, after each answer

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from zmws.core.writes import Read, Rows, Verdict, Write
+from zmws.core.reads import Read
+from zmws.core.rows import Rows
+from zmws.core.writes import Verdict, Write
 
 
 class Store(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 
 from zmws.core.job import listed_error
 from zmws.core.record import COLUMNS, Frames, Object, State, marked
-from zmws.core.writes import Row
+from zmws.core.rows import Row
 
 RECORD = tuple(column.name for column in COLUMNS if "apart" not in column.marks)
 BORN = tuple(name for name in RECORD if name in marked("born"))

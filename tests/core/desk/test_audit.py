@@ -10,7 +10,8 @@ import pytest
 from tests.stage import Scene
 from zmws.core.desk.audit import DETAIL_BYTES_MAX, FORGET_EACH_S
 from zmws.core.desk.changes import AUDITED, CHANGES, OF_WORKERS
-from zmws.core.writes import FOR_PEOPLE, ForgetActs, WriteAct
+from zmws.core.reads import FOR_PEOPLE
+from zmws.core.writes import ForgetActs, WriteAct
 
 NOW = "2023-11-14T22:13:20.000Z"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
-from zmws.core.writes import Read, ReadJob, ReadJobs, ReadMatching
+from zmws.core.reads import Read, ReadJob, ReadJobs, ReadMatching
 from zmws.wire import mdp
 
 

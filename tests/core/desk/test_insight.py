@@ -11,8 +11,8 @@ import pytest
 from tests.stage import Scene
 from zmws.core.desk.insight import POINTS_MAX
 from zmws.core.figures import COUNTED
+from zmws.core.reads import FOR_PEOPLE, ReadAhead
 from zmws.core.series import SECONDS_KEPT
-from zmws.core.writes import FOR_PEOPLE, ReadAhead
 from zmws.wire import mdp
 
 

@@ -10,8 +10,8 @@ from zmws.core.ahead import JOBS_MIN
 from zmws.core.desk import lanes_page
 from zmws.core.desk.lanes_page import BARS_MAX, LaneShown, LanesPage, in_rows, merged
 from zmws.core.lane import Bar, Lane
+from zmws.core.rows import Rows
 from zmws.core.states import COMPLETE, FAILED
-from zmws.core.writes import Rows
 from zmws.wire import mdp
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stage import Scene
 from zmws.core.desk.operations import CHUNK_ROWS
-from zmws.core.writes import ReadJob, ReadMatching
+from zmws.core.reads import ReadJob, ReadMatching
 
 
 def ended(scene: Scene, *job_ids: str, **options: Any) -> None:

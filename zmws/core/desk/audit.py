@@ -16,9 +16,11 @@ from zmws.core.desk.lists import Lists
 from zmws.core.desk.questions import QUESTIONS
 from zmws.core.job import iso
 from zmws.core.question import Question
+from zmws.core.reads import ReadAudit
+from zmws.core.rows import Act, Rows
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
-from zmws.core.writes import Act, ForgetActs, ReadAudit, Rows, WriteAct
+from zmws.core.writes import ForgetActs, WriteAct
 
 DONE = "done"
 FORGET_EACH_S = 3600.0  # what is old goes, also where nobody acts

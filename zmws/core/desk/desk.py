@@ -32,21 +32,14 @@ from zmws.core.job import Caller
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.question import Question
+from zmws.core.reads import FOR_PEOPLE, Read, ReadAhead, ReadJob, ReadMatching, rendered
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.rows import Rows
 from zmws.core.series import Series
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Waiters, Watch, Watchers
-from zmws.core.writes import (
-    FOR_PEOPLE,
-    Read,
-    ReadAhead,
-    ReadJob,
-    ReadMatching,
-    Rows,
-    rendered,
-)
 from zmws.wire.messages import Answer, ClientRequest
 from zmws.wire.values import without_raw
 

@@ -22,6 +22,8 @@ from zmws.core.job import STORED, Job, iso
 from zmws.core.lane import STEP_S
 from zmws.core.lanes import Laned, Lanes
 from zmws.core.question import Question, known_service
+from zmws.core.reads import ReadAhead, ReadCauses, ReadJob, ReadSeries, rendered
+from zmws.core.rows import Cause, Rows, job_of
 from zmws.core.series import GAUGES, SECONDS_KEPT, TIMES, Series, Track
 from zmws.core.service import Service
 from zmws.core.session import Session
@@ -29,7 +31,6 @@ from zmws.core.states import RUNNING, SCHEDULED, WAITING
 from zmws.core.table import no_such
 from zmws.core.turn import Turn
 from zmws.core.why import waits_of, why_it_waits
-from zmws.core.writes import Cause, ReadAhead, ReadCauses, ReadJob, ReadSeries, Rows, job_of, rendered
 
 STEPS = {"second": 1, "minute": 60, "hour": 3600}
 POINTS_MAX = 3_000  # of one answer

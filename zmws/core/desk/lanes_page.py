@@ -14,7 +14,7 @@ from typing import Any
 
 from zmws.core.job import iso
 from zmws.core.lane import Bar
-from zmws.core.writes import Rows
+from zmws.core.rows import Rows
 
 BARS_MAX = 10_000
 IN_HAND_MAX = 100  # of what a worker runs at once, so much is shown

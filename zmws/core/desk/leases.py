@@ -17,13 +17,14 @@ from zmws.core.job import Job, leased
 from zmws.core.lease import Lease
 from zmws.core.life import Life
 from zmws.core.question import Question
+from zmws.core.reads import ReadJob
 from zmws.core.results import Results
+from zmws.core.rows import Rows, job_of
 from zmws.core.states import COMPLETE
 from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of, make_token
 from zmws.core.turn import Peer, Turn
-from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson
 from zmws.wire.messages import Log, Note, Partial, Progress, Report
 from zmws.wire.values import frames_of, json_object

@@ -18,12 +18,13 @@ from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
 from zmws.core.question import Question, known_service
+from zmws.core.reads import Filter, Read, ReadJobs, ReadSearch
 from zmws.core.roster import Roster
+from zmws.core.rows import Rows, job_of
 from zmws.core.series import Series
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import Filter, Read, ReadJobs, ReadSearch, Rows, job_of
 
 HOST_FIGURES = ("store_bytes", "free_bytes", "free_bytes_min", "memory_bytes", "cpu_s")
 PLACES = ("id", "error", "params", "result")  # where a search looks

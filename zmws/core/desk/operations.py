@@ -21,23 +21,14 @@ from zmws.core.job import MEMORY, Job, Pending
 from zmws.core.life import Life, error
 from zmws.core.options import LIMITS
 from zmws.core.question import FILTER_KEYS, Question, known_service
+from zmws.core.reads import Filter, ReadJob, ReadMatching
 from zmws.core.roster import Roster
+from zmws.core.rows import Rows, job_of
 from zmws.core.series import Series
 from zmws.core.service import Service
 from zmws.core.states import FAILED, FINAL_STATES, REVIVABLE, RUNNING, SCHEDULED, STATES, WAITING
 from zmws.core.turn import Turn
-from zmws.core.writes import (
-    DELETED,
-    NEW,
-    UNIQUE_CONFLICT,
-    DeleteJob,
-    Filter,
-    ReadJob,
-    ReadMatching,
-    Rows,
-    Verdict,
-    job_of,
-)
+from zmws.core.writes import DELETED, NEW, UNIQUE_CONFLICT, DeleteJob, Verdict
 from zmws.wire.messages import Failed
 
 CHUNK_ROWS = 250

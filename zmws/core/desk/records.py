@@ -9,11 +9,12 @@ from __future__ import annotations
 from zmws.core.held import Held
 from zmws.core.job import Job, events, record
 from zmws.core.question import Question
+from zmws.core.reads import ReadJob
+from zmws.core.rows import Row, Rows, job_of
 from zmws.core.session import Session
 from zmws.core.states import RUNNING
 from zmws.core.turn import Turn
 from zmws.core.watchers import Waiters, Watch, Watchers
-from zmws.core.writes import ReadJob, Row, Rows, job_of
 from zmws.wire.messages import Heartbeat
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from zmws.core.figures import BUCKETS
 from zmws.core.job import iso
+from zmws.core.rows import Rows
 from zmws.core.series import ALL, COLUMNS, HISTOGRAMS, SHARES, Line, added, shares_of
-from zmws.core.writes import Rows
 
 QUANTILES = tuple(f"{name}_{share}" for name in HISTOGRAMS for share in SHARES)  # of minutes and hours
 NAMES = (*COLUMNS, *QUANTILES)

@@ -13,10 +13,11 @@ from zmws.core.held import Held
 from zmws.core.job import MEMORY, Caller, Job, Pending
 from zmws.core.options import JOB_OPTIONS, JobOptions, job_options_of
 from zmws.core.question import Question
+from zmws.core.reads import ReadJob
+from zmws.core.rows import Rows, job_of
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import ReadJob, Rows, job_of
 from zmws.errors import BadJson, OptionError
 from zmws.wire.messages import Answer
 from zmws.wire.values import frames_of

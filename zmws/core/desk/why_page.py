@@ -12,9 +12,9 @@ from typing import Any
 
 from zmws.core.desk.series_page import by_time
 from zmws.core.reasons import REASONS
+from zmws.core.rows import Rows
 from zmws.core.series import ALL, CLOCKS, COLUMNS, Line
 from zmws.core.why import NOT_KEPT, UNKNOWN, Span, Wait, seconds_of
-from zmws.core.writes import Rows
 
 AHEAD_MAX = 10_000  # jobs before another are counted up to here
 _FIRST_CLOCK = COLUMNS.index(CLOCKS[0])

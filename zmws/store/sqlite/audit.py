@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from zmws.core.writes import Act, ForgetActs, WriteAct
+from zmws.core.rows import Act
+from zmws.core.writes import ForgetActs, WriteAct
 
 FORGOTTEN_MAX = 1_000  # rows of each kind, by one write
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zmws.core.options import KEEP_S
+from zmws.core.rows import Cause
 from zmws.core.states import FAILED
-from zmws.core.writes import Cause
 from zmws.wire.causes import FailureCause, cause_of
 
 HOURS_KEPT = 24

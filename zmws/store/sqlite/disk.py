@@ -18,7 +18,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from zmws.core.writes import FOR_PEOPLE, FOR_QUESTIONS, Read, ReadSearch, Rows, Verdict, Write
+from zmws.core.reads import FOR_PEOPLE, FOR_QUESTIONS, Read, ReadSearch
+from zmws.core.rows import Rows
+from zmws.core.writes import Verdict, Write
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite.patience import Patience, is_locked, locked

@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from zmws.core.writes import FOR_PEOPLE, FinishJob, Pruned, Read, ReadSearch, Rows, Verdict, Write
+from zmws.core.reads import FOR_PEOPLE, Read, ReadSearch
+from zmws.core.rows import Rows
+from zmws.core.writes import FinishJob, Pruned, Verdict, Write
 from zmws.errors import StoreError
 from zmws.store.sqlite.reads import Reads
 from zmws.store.sqlite.search import Search

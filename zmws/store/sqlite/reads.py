@@ -17,12 +17,8 @@ from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
-from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
-from zmws.core.writes import (
-    Act,
+from zmws.core.reads import (
     Filter,
-    Key,
-    KnownService,
     Read,
     ReadAhead,
     ReadAudit,
@@ -36,11 +32,9 @@ from zmws.core.writes import (
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
-    Row,
-    Rows,
-    Unfinished,
-    size_of,
 )
+from zmws.core.rows import Act, Key, KnownService, Row, Rows, Unfinished, size_of
+from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
 from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
 from zmws.store.sqlite.audit import act_from
 from zmws.store.sqlite.causes import cause_from

@@ -17,7 +17,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from zmws.core.writes import Filter, ReadSearch, Row, Rows
+from zmws.core.reads import Filter, ReadSearch
+from zmws.core.rows import Row, Rows
 from zmws.store.rows import LISTED, listed_row, quoted
 from zmws.store.sqlite.reads import path_of, terms_of
 

@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from zmws.core.rows import SeriesMark
 from zmws.core.series import CLOCKS, added
-from zmws.core.writes import SeriesMark, WriteMark, WriteSeries
+from zmws.core.writes import WriteMark, WriteSeries
 
 MINUTE, HOUR = 60, 3600
 _CLOCK = re.compile(rf'"({"|".join(("seconds", *CLOCKS))})":([0-9.e+-]+)')
