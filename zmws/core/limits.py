@@ -59,6 +59,16 @@ class Limits:
     asks_max: int = 10_000  # answers that are kept for repeats of questions, and such questions under way
     json_depth_max: int = 200  # levels of a question's JSON
     submit_many_max: int = 1_000  # jobs of one message of zmws.submit
+    follow_ups_max: int = 1_000  # jobs that may follow from the end of one
+    chain_steps_max: int = 1_000
+    tree_depth_max: int = 100  # generations of jobs that follow from each other's ends
+    batches_open_max: int = 10_000
+    schedules_max: int = 1_000
+    schedule_missed_max: int = 1_000  # times of one schedule that may be caught up with
+    schedule_grace_s: float = 60.0  # a time that is past by no more is late, and not missed
+    schedule_back_s: float = (
+        10_800.0  # fired for a time so far ahead: the clock was wrong, and does not count
+    )
     lease_ttr_s: float = 60.0  # of zmws.lease, where it gives none
 
     message_bytes_max: int = 8 * 1024 * 1024  # of one frame; our workers are told

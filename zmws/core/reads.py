@@ -65,7 +65,7 @@ class ReadScheduled(Read):
 @dataclass(slots=True)
 class ReadExpired(Read):
     """Jobs that wait or are scheduled, were never dispatched, and whose expires_at is `at` or before; the
-    earliest first; light."""
+    earliest first; light, but those with `on_failed` with their bodies and `meta`."""
 
     at: float
     limit: int
@@ -81,6 +81,9 @@ class Filter:
     since: float | None = None
     before: float | None = None
     cause: str | None = None  # why they have failed (ReadCauses)
+    parent: str | None = None
+    chain: str | None = None
+    batch: str | None = None
 
 
 @dataclass(slots=True)
@@ -178,10 +181,47 @@ class ReadAudit(Read):
     cursor: int | None = None
 
 
+@dataclass(slots=True)
+class ReadBatch(Read):
+    """One batch, in order with the writes: `Rows.batches` has it, or is empty."""
+
+    batch: str
+
+
+@dataclass(slots=True)
+class ReadBatches(Read):
+    """Batches, the newest first, in `Rows.batches`; `state` is one of BATCH_STATES. Goes on below number
+    `cursor`; `Rows.next` as in ReadMatching."""
+
+    state: str | None
+    limit: int
+    cursor: int | None = None
+
+
+@dataclass(slots=True)
+class ReadFamily(Read):
+    """A job's family, as ReadJobs has records: the job that has no parent (as far as there are records), then
+    those that it made, and so on; each after its parent, siblings in the order of their numbers. At most
+    `limit`; `Rows.next` is not None where there are more."""
+
+    job_id: str
+    limit: int
+
+
+@dataclass(slots=True)
+class ReadSchedules(Read):
+    """Schedules by name, in `Rows.schedules`: all, or the one of that name."""
+
+    name: str | None = None
+
+
 # A fault while these are read is told to whoever asked; of all others the core itself has need.
 # In no order with the writes.
-FOR_PEOPLE = (ReadJobs, ReadSearch, ReadSeries, ReadCauses, ReadAhead, ReadAudit)
-FOR_QUESTIONS = (ReadJob, ReadMatching, *FOR_PEOPLE)
+FOR_PEOPLE = (
+    *(ReadJobs, ReadSearch, ReadSeries, ReadCauses, ReadAhead, ReadAudit),
+    *(ReadBatches, ReadFamily, ReadSchedules),
+)
+FOR_QUESTIONS = (ReadJob, ReadMatching, ReadBatch, *FOR_PEOPLE)
 SEARCHES = (ReadSearch,)  # of them, by a connection and a thread of their own
 
 

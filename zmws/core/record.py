@@ -19,8 +19,9 @@ State = tuple[int, float, str, int]  # number of the event, wall time, state, at
 Object = dict[str, Any]  # as JSON has it
 
 # shown: in lists. apart: kept beside the record, so that a row stays small. large: it may be, so no list
-# reads it. bulk: nor does who acts on the job: a "light" row is without it.
-Mark = Literal["shown", "apart", "large", "bulk"]
+# reads it. bulk: nor does who acts on the job: a "light" row is without it. kin: how it stands to other jobs;
+# most have nothing of it, and then the insert does not write it.
+Mark = Literal["shown", "apart", "large", "bulk", "kin"]
 
 
 def born(kind: Any, *marks: Mark) -> dict[str, Any]:
@@ -57,6 +58,13 @@ class Record:
     progress: float | None = field(default=None, metadata=later(float | None, "shown"))
     progress_text: str | None = field(default=None, metadata=later(str | None, "shown"))
     error: Object | None = field(default=None, metadata=later(Object | None, "shown"))
+    parent: str | None = field(default=None, metadata=born(str | None, "shown", "kin"))  # whose end made it
+    batch: str | None = field(
+        default=None, metadata=born(str | None, "shown", "kin")
+    )  # of which it is a member
+    chain: str | None = field(
+        default=None, metadata=born(str | None, "shown", "kin")
+    )  # of which it is a step
 
     number: int = field(default=0, metadata=born(int))  # the order of creation, and of jobs of one rank
     durability: str = field(default="disk", metadata=born(str))
@@ -91,6 +99,17 @@ class Record:
     saved: str | None = field(default=None, metadata=later(str | None, "large", "bulk"))
     # of a failed job: why, as others have failed too; the store says it (wire/causes.py)
     cause: str | None = field(default=None, metadata=later(str | None))
+    # how many generations of follow-ups it is away from a job that a client asked for
+    depth: int = field(default=0, metadata=born(int, "kin"))
+    # of a step: which of how many, and those after it: JSON, as they were given
+    step: int = field(default=0, metadata=born(int, "kin"))
+    steps: int = field(default=0, metadata=born(int, "kin"))
+    rest: str | None = field(default=None, metadata=born(str | None, "large", "bulk", "kin"))
+    # the services that are given a job when it completes, and when it fails or expires
+    on_complete: str | None = field(default=None, metadata=born(str | None, "kin"))
+    on_failed: str | None = field(default=None, metadata=born(str | None, "kin"))
+    # the batch whose end made it, as it was then
+    concludes: Object | None = field(default=None, metadata=born(Object | None, "large", "kin"))
     body: Frames = field(metadata=born(Frames, "apart"))
 
 

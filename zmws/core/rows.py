@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from zmws.core.job import Job
-from zmws.core.record import NAMES
+from zmws.core.record import NAMES, Frames
 
 Row = dict[str, Any]
 Key = tuple[float, int]  # what jobs are ordered by: rank or ready_at, then number
@@ -64,6 +64,78 @@ class Cause(NamedTuple):
     hours: dict[int, int]
 
 
+@dataclass(slots=True, kw_only=True)
+class BatchRow:
+    """A batch of jobs: how many members it has, and how they have ended. Times are by the wall, but for
+    `forget_at`, which goes by the steady clock."""
+
+    number: int = 0  # the order in which they were opened; the store gives it out
+    id: str
+    created_at: float
+    closed: bool = False  # no client adds to it any more
+    total: int = 0
+    complete: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    first: tuple[str, ...] = ()  # ids of those that ended first without completing, and have not since
+    then_service: str | None = None  # of the job that follows when all are complete
+    failed_service: str | None = None  # and when all have ended, and one at least otherwise
+    then_id: str | None = None  # that job, once it has been made
+    then_at: float | None = None
+    failed_id: str | None = None
+    failed_at: float | None = None
+    ended_at: float | None = None  # when the last of them ended, of a closed one
+    keep: float | None = None
+    forget_at: float | None = None
+    meta: str | None = None  # JSON as text
+    by: str | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """Members that have not ended."""
+        return self.total - self.complete - self.failed - self.cancelled - self.expired
+
+    @property
+    def state(self) -> str:
+        """One of BATCH_STATES."""
+        if not self.closed:
+            return "open"
+        if self.unfinished:
+            return "running"
+        return "complete" if self.complete == self.total else "failed"
+
+
+BATCH_STATES = ("open", "running", "complete", "failed")
+BATCH_FIRST_MAX = 10  # ids that a batch keeps of members that did not complete
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleRow:
+    """A recurring job: what is submitted when, and what became of it. Times are by the wall."""
+
+    name: str
+    service: str
+    body: Frames = ()
+    options: str = "{}"  # of its jobs: JSON as text
+    cron: str | None = None  # or
+    every: float | None = None  # seconds
+    zone: str = "UTC"
+    missed: str = "once"
+    missed_max: int = 100
+    overlap: str = "allow"
+    jitter: float = 0.0
+    until: float | None = None
+    paused: bool = False
+    fixed: bool = False  # it stands in the settings
+    anchor: float  # from when `every` counts
+    last_at: float | None = None  # the time for which it fired last
+    fired_at: float | None = None  # when that was
+    last_id: str | None = None  # the job of it
+    fired: int = 0  # how often
+    by: str | None = None
+
+
 @dataclass(slots=True)
 class Unfinished:
     """What an earlier run left, beside its running jobs."""
@@ -73,7 +145,9 @@ class Unfinished:
     scheduled: list[tuple[str, int]] = field(default_factory=list)  # service, how many
     ended: dict[tuple[str, str], int] = field(default_factory=dict)  # records by service and final state
     number: int = 0  # the highest ever given out, of the jobs that there are
-    forget_at: float | None = None  # when the first ended job is to be forgotten
+    forget_at: float | None = None  # when the first ended job or batch is to be forgotten
+    batches: list[str] = field(default_factory=list)  # those that are open
+    schedules: list[ScheduleRow] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -89,6 +163,9 @@ class Rows:
     marks: list[SeriesMark] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
+    batches: list[BatchRow] = field(default_factory=list)
+    # each with the record of its last job, as lists have it, if there is one still
+    schedules: list[tuple[ScheduleRow, Row | None]] = field(default_factory=list)
     rendered: bytes | None = None
     looked: int = 0
     looked_to: float | None = None
@@ -107,7 +184,7 @@ def job_of(row: Row) -> Job:
     """A stored job from its record."""
     job = Job(kind="stored", **{name: row[name] for name in NAMES})
     job.history = row.get("history", ())
-    job.body_bytes = size_of(job.body) + len(job.saved or "") + len(job.meta or "")
+    job.body_bytes = size_of(job.body) + len(job.saved or "") + len(job.meta or "") + len(job.rest or "")
     return job
 
 

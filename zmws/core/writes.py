@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zmws.core.job import Job
-from zmws.core.rows import Row
+from zmws.core.rows import Row, ScheduleRow
 
 NEW, EXISTING, UNIQUE_CONFLICT, FULL = "new", "existing", "unique_conflict", "full"
 DISK_FULL = "disk_full"  # no room on the host's disk, for now
@@ -45,6 +45,17 @@ class Pruned(Verdict):
     next_at: float | None = None
 
 
+@dataclass(slots=True)
+class Counted(Verdict):
+    """What a batch is after the end of a member, or after it was closed, at the end of that commit. `job_id`:
+    the member; of a close "". `ended`: it is closed, and all have ended. `concluded`: the job that has
+    followed from that in this commit; of several verdicts of one commit one alone has it."""
+
+    batch: str = ""
+    ended: bool = False
+    concluded: Row | None = None
+
+
 Told = Callable[["Verdict"], None]  # what is to be done with a verdict
 
 
@@ -63,11 +74,18 @@ class Write:
 @dataclass(slots=True)
 class InsertJob(Write):
     """A new job. Has a verdict. `only_if_known`: the service is full, so anything but a repeat is FULL.
-    `together`: of the same message as the write before it, and so in the same commit; but no unit."""
+    `together`: of the same message as the write before it, and so in the same commit; but no unit.
+
+    `spare_id` (not ""): it follows from a job's end or from a schedule, so no lack of room refuses it, and the
+    job that holds its unique key, or one of its id and its own parent, stands for it (UNIQUE_CONFLICT,
+    EXISTING). Where another job has its id, it is given the spare one: the verdict is NEW, with that.
+
+    If `row["batch"]` is set and the verdict NEW, the batch has one member more."""
 
     row: Row
     only_if_known: bool = False
     together: bool = False
+    spare_id: str = ""
 
 
 @dataclass(slots=True)
@@ -87,9 +105,20 @@ class FinishJob(UpdateJob):
 
 
 @dataclass(slots=True)
+class FinishMember(FinishJob):
+    """A member of a batch reaches a final state: FinishJob, and its batch counts it. Has a verdict: Counted.
+    `number`, `at` (wall) and `steady` are for the job that follows if it was the last (conclusion.py)."""
+
+    batch: str
+    number: int
+    at: float
+    steady: float
+
+
+@dataclass(slots=True)
 class ReviveJob(UpdateJob):
     """A job that failed, expired or was cancelled waits again. Has a verdict: its unique key may be taken by
-    now."""
+    now. If it is a member of a batch, that counts it as unfinished again."""
 
 
 @dataclass(slots=True)
@@ -187,9 +216,64 @@ class WriteAct(ForgetActs):
     outcome: str
 
 
+@dataclass(slots=True)
+class OpenBatch(Write):
+    """A new batch, opened at wall time `at`. Has a verdict: NEW or EXISTING. `then` and `failed`: the record
+    of the job that follows (conclusion.py, `template`). `meta`: JSON as text."""
+
+    batch: str
+    at: float
+    keep: float | None
+    then: Row | None
+    failed: Row | None
+    meta: str | None
+    by: str | None
+
+
+@dataclass(slots=True)
+class CloseBatch(Write):
+    """No client adds to a batch any more. Has a verdict: Counted; or UNKNOWN. The rest as in FinishMember."""
+
+    batch: str
+    number: int
+    at: float
+    steady: float
+
+
+@dataclass(slots=True)
+class WriteSchedule(Write):
+    """A schedule is as it stands here, whatever it was before."""
+
+    schedule: ScheduleRow
+
+
+@dataclass(slots=True)
+class RemoveSchedule(Write):
+    """A schedule is no more. The records of its jobs stay as they are."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class FireSchedule(Write):
+    """A schedule fires at wall time `at` for its time `nominal`: the insert of its job follows as a unit. Has
+    a verdict: NEW, or UNKNOWN where there is no such schedule, or where it has fired for this time or a later
+    one (but not for one that is more than `back_s` later: then the clock was wrong). `nominal` None: by
+    hand, and `last_at` stays."""
+
+    name: str
+    nominal: float | None
+    at: float
+    job_id: str
+    back_s: float
+
+
 # But for revivals: nobody waits for them, unless an answer does.
 PATIENT = (UpdateJob, AppendToJob, WriteSeries)
-WITH_VERDICT = (InsertJob, ReviveJob, DeleteJob, PruneJobs)
+WITH_VERDICT = (
+    *(InsertJob, ReviveJob, DeleteJob, PruneJobs),
+    *(FinishMember, OpenBatch, CloseBatch, FireSchedule),
+)
 _REFUSALS = frozenset({UNIQUE_CONFLICT, FULL, DISK_FULL, UNKNOWN})
 
 
@@ -207,6 +291,8 @@ def units(writes: Iterable[Write]) -> list[list[Write]]:
 def refuses(verdict: Verdict, write: Write) -> bool:
     """Whether the write did not happen, and so no other of its unit may. A repeat is no refusal, for what it
     asks for is there; but it is one if the id is that of another service's job."""
+    if isinstance(write, InsertJob) and write.spare_id:
+        return False
     if verdict.verdict == EXISTING:
         return isinstance(write, InsertJob) and verdict.service != write.row["service"]
     return verdict.verdict in _REFUSALS
