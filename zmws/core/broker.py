@@ -9,29 +9,42 @@ Rule 4: after each input every service that it woke is dispatched, once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from zmws.core.batches import BatchEnd, Batches
 from zmws.core.desk.desk import Desk
 from zmws.core.dispatch import Dispatch
+from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Caller
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.limits import Limits
+from zmws.core.making import Making
 from zmws.core.options import ServiceOptions, job_options, job_options_of
-from zmws.core.reads import Read, ReadExpired, ReadScheduled, ReadUnfinished, ReadUsual, ReadWaiting
+from zmws.core.reads import (
+    Read,
+    ReadBatch,
+    ReadExpired,
+    ReadScheduled,
+    ReadUnfinished,
+    ReadUsual,
+    ReadWaiting,
+)
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
-from zmws.core.rows import Rows
+from zmws.core.rows import Rows, ScheduleRow
+from zmws.core.schedules import Firing, Schedules
 from zmws.core.series import Series
 from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
 from zmws.core.turn import Peer, Suppliers, Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import WITH_VERDICT, FinishJob, InsertJob, Verdict, Write
+from zmws.core.writes import WITH_VERDICT, Counted, FinishJob, InsertJob, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
 from zmws.wire import names, values
 from zmws.wire.messages import (
@@ -60,13 +73,16 @@ class Broker:
         services: dict[str, ServiceOptions],
         suppliers: Suppliers,
         durability: str,
+        schedules: Sequence[ScheduleRow] = (),
     ) -> None:
-        """`durability`: what a stored job's acknowledgement may promise, from the store."""
+        """`durability`: what a stored job's acknowledgement may promise, from the store. `schedules`: those
+        that the settings name."""
         self.turn = turn = Turn(limits, suppliers)
         self.host = Host()
         self.held = held = Held(turn, services, durability)
         self.watchers = Watchers(turn, self.host)
-        self.life = Life(turn, held, self.watchers)
+        making = Making(turn, held)
+        self.life = Life(turn, held, self.watchers, FollowUps(turn, held, making))
         self.dispatch = Dispatch(turn, held, self.life)
         self.strangers = Strangers(turn)
         self.results = Results(turn, held, self.life, self.watchers, self.strangers)
@@ -76,10 +92,12 @@ class Broker:
             *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, self.lanes)
         )
         self.series = Series(turn, held, self.roster, self.host)
-        self.submission = Submission(turn, held, self.life, self.watchers)
+        self.submission = Submission(turn, held, self.life, self.watchers, making)
+        self.batches = Batches(turn, held, self.life)
+        self.schedules = Schedules(turn, held, self.life, making, schedules)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers, self.roster, self.submission),
-            *(self.dispatch, self.series, self.lanes, self.host),
+            *(self.dispatch, self.series, self.lanes, self.host, making, self.batches, self.schedules),
         )
         self.recovered = False
         self._probe = Reminder[None](lambda _: self._on_probe())
@@ -166,8 +184,11 @@ class Broker:
             if isinstance(write, InsertJob):
                 assert verdict is not None, write
                 self.submission.inserted(job, verdict)
+                self.schedules.inserted(job, verdict)
             elif isinstance(write, FinishJob):
                 self.life.finished(job)
+                if isinstance(verdict, Counted):
+                    self.batches.counted(verdict)
             else:
                 self.results.progress.written(job, write)
                 if job.last_write is None:
@@ -179,6 +200,10 @@ class Broker:
         """What a read brought."""
         if isinstance(read, ReadUnfinished):
             self._recover(rows)
+        elif isinstance(read.asker, Firing):
+            self.schedules.loaded(read.asker, rows)
+        elif isinstance(read, ReadBatch) and isinstance(read.asker, BatchEnd):
+            self.batches.ended(read.asker, rows)
         elif isinstance(read, ReadWaiting):
             self.turn.wake(self.life.backlog.waiting_loaded(read, rows).name)
         elif isinstance(read, ReadScheduled):
@@ -195,6 +220,8 @@ class Broker:
         left, running = rows.unfinished, rows.rows
         assert left is not None, rows
         self.recovery.recover(left, running)
+        self.held.open_batches.update(left.batches)
+        self.schedules.recover(left.schedules)
         self.desk.leases.recover()
         self.recovered = True
         self.roster.recovered()

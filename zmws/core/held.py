@@ -40,6 +40,8 @@ class Held:
         self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
         self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
         self.assignments: dict[bytes, Assignment] = {}  # by live token
+        self.open_batches: set[str] = set()  # to which clients may add
+        self.scheduled_services: set[str] = set()  # of which schedules make jobs
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own
         # Of these, those of services that are here no more, until they are written (series.py).
@@ -187,6 +189,8 @@ class Held:
         """What keeps a service from being forgotten, None if nothing does."""
         if service.name in self._configured:
             return "the settings name it"
+        if service.name in self.scheduled_services:
+            return "a schedule makes jobs of it"
         if service.ring.workers or service.ring:
             return "a worker serves it, or somebody waits for a lease of its jobs"
         if service.unfinished_count or service.name in self.overflow:

@@ -43,6 +43,7 @@ class Job(Record):
     partials_bytes: int = 0
     stacks_bytes: int = 0  # of the log
     token: bytes | None = None  # live while running, else None
+    refusal: tuple[str, str] | None = None  # why its insert is refused if it is no repeat: code, text
     callers: list[Caller] = field(default_factory=list)
     deadline_mono: float = 0.0
     last_write: Pending | None = None  # what an answer about this job has to wait for
@@ -120,6 +121,7 @@ class Caller:
     named: bool = False  # the request gave the id
     bundle: Bundle | None = None  # one of many that are answered together
     place: int = 0  # and its place among them
+    chain: str | None = None  # it asked for a chain, and this is its id
     tells_life: bool = False  # its answer says of which life of the broker the events are
 
     def same_as(self, other: Caller) -> bool:
@@ -181,6 +183,12 @@ def record(job: Job, lead: float) -> dict[str, Any]:
         "result": result,
         "result_kind": result_kind,
         "error": job.error,
+        **{name: getattr(job, name) for name in ("parent", "batch", "chain")},
+        "step": job.step or None,
+        "steps": job.steps or None,
+        "on_complete": job.on_complete,
+        "on_failed": job.on_failed,
+        "concludes": job.concludes,
         "cause": job.cause,
         "attempts": [
             {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}
@@ -191,6 +199,14 @@ def record(job: Job, lead: float) -> dict[str, Any]:
         "log": [value for _, _, kind, value in job.history if kind == "log"],
         "log_cut": job.log_cut,
     }
+
+
+def kin_json(job: Job) -> str:
+    """How it stands to other jobs, as JOB-JSON has it: behind what stands there, and "" for most."""
+    if job.parent is None and job.batch is None and job.chain is None and job.concludes is None:
+        return ""
+    told = {name: getattr(job, name) for name in ("parent", "batch", "chain", "step", "concludes")}
+    return ", " + json.dumps({name: value for name, value in told.items() if value})[1:-1]
 
 
 def leased(job: Job, lead: float, now: float) -> dict[str, Any]:

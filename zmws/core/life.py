@@ -11,9 +11,11 @@ Rule 4: what may let a job start wakes its service. Nothing is dispatched here (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from zmws.core.backlog import Backlog
+from zmws.core.follow_ups import FollowUps
 from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
 from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Job
@@ -27,7 +29,7 @@ from zmws.core.timers import Reminder
 from zmws.core.tokens import make_token
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.core.writes import NEW, FinishJob, ReviveJob, Told, UpdateJob, Verdict
+from zmws.core.writes import NEW, FinishJob, FinishMember, ReviveJob, Told, UpdateJob, Verdict
 
 Error = dict[str, Any]
 REPORTED, TTR, LOST = "reported", "ttr", "lost"  # why an attempt failed
@@ -36,10 +38,11 @@ REPORTED, TTR, LOST = "reported", "ttr", "lost"  # why an attempt failed
 class Life:
     """What happens to jobs."""
 
-    def __init__(self, turn: Turn, held: Held, watchers: Watchers) -> None:
+    def __init__(self, turn: Turn, held: Held, watchers: Watchers, follow_ups: FollowUps) -> None:
         self.turn = turn
         self.held = held
         self.watchers = watchers
+        self.follow_ups = follow_ups
         self.backlog = Backlog(turn, held.services, held.stored, self._take_in)
         self.kept = Kept(turn, held)
         self.prune = Prune(turn, held)
@@ -70,7 +73,7 @@ class Life:
         self.watchers.announce(job, None)
         if job.state == SCHEDULED:
             self._schedule(service, job)
-        else:
+        elif job.state == WAITING:  # else it has ended in the commit that made it
             self.backlog.arrived(service, job)
             self.turn.wake(service.name)
 
@@ -226,12 +229,14 @@ class Life:
 
     # ------------------------------------------------------------ an attempt ends
 
-    def complete(self, job: Job, result: tuple[bytes, ...], plain: bool) -> None:
-        """The attempt is done."""
+    def complete(
+        self, job: Job, result: tuple[bytes, ...], plain: bool, asked_for: Sequence[Job] = ()
+    ) -> None:
+        """The attempt is done. `asked_for`: the jobs that are to follow."""
         job.result, job.result_plain = result, plain
         self._attempt_over(job, None, COMPLETE)
         job.move("complete", self.turn.wall)
-        self._end(job, None)
+        self._end(job, None, asked_for)
 
     def fail(
         self,
@@ -380,7 +385,8 @@ class Life:
 
     # ------------------------------------------------------------ a job ends
 
-    def _end(self, job: Job, why: Error | None) -> None:
+    def _end(self, job: Job, why: Error | None, asked_for: Sequence[Job] = (), unit: bool = False) -> None:
+        """`unit`: one with the write before it."""
         turn, held = self.turn, self.held
         job.ended_at = turn.wall
         if why is not None:
@@ -397,8 +403,10 @@ class Life:
         else:
             figures.expired += 1
         if job.kind == STORED:
-            self._finish(job, service)
+            self._finish(job, service, unit)
+            self._follow(job, asked_for)
         else:
+            self._follow(job, asked_for)
             held.unfinished_memory_bytes -= job.body_bytes + JOB_BYTES
             self.kept.keep(job)
             service.calls_complete += job.state == COMPLETE
@@ -409,7 +417,25 @@ class Life:
         self.watchers.announce(job, job.last_write)
         self.watchers.answer_waits(job)
 
-    def _finish(self, job: Job, service: Service) -> None:
+    def _follow(self, job: Job, asked_for: Sequence[Job]) -> None:
+        """Write what follows from its end. An answer about a memory job waits for that."""
+        told = self.follow_ups.told(job) if job.on_complete or job.on_failed else None
+        for child in asked_for if told is None else (*asked_for, told):
+            self._insert(child, job)
+        found = self.follow_ups.next_step(job) if job.rest is not None else None
+        if found is not None:
+            step, why = found
+            self._insert(step, job)
+            if why is not None:
+                step.move("reject", self.turn.wall)
+                self._end(step, why, unit=True)
+
+    def _insert(self, child: Job, job: Job) -> None:
+        write = self.follow_ups.insert(child, job)
+        if job.kind == MEMORY:
+            job.last_write = write
+
+    def _finish(self, job: Job, service: Service, unit: bool) -> None:
         changes = {"state": job.state, "ended_at": job.ended_at, **_attempt_changes(job)}
         # What is as a new job has it is not written again.
         changes |= {name: value for name in _ENDED if (value := getattr(job, name))}
@@ -417,9 +443,17 @@ class Life:
             job.saved = changes["saved"] = None  # no attempt follows that could need it
         if job.state == COMPLETE:
             del changes["nonce"]  # by it a repeated report is known, also after a restart
-        forget_at = self.turn.steady + (job.keep if job.keep is not None else KEEP_S[job.state])
+            if job.rest is not None:
+                changes["rest"] = None  # the next step has it
+        turn = self.turn
+        forget_at = turn.steady + (job.keep if job.keep is not None else KEEP_S[job.state])
         size = 400 + size_of(job.result)
-        self.turn.write(FinishJob(job.id, changes, job.service, forget_at, size=size), job)
+        write = FinishJob(job.id, changes, job.service, forget_at, size=size, unit=unit)
+        if job.batch is not None:
+            number, times = self.held.next_number(), (turn.wall, turn.steady)
+            given = (job.id, changes, job.service, forget_at, job.batch, number, *times)
+            write = FinishMember(*given, size=size, unit=unit)
+        turn.write(write, job)
         service.ended[job.state] += 1
         self.prune.ended(forget_at)
 

@@ -22,6 +22,7 @@ Rule 3: one batch is under way at a time; the next is handed out when `committed
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmws.core.broker import Broker
@@ -29,7 +30,7 @@ from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.reads import Read
-from zmws.core.rows import Rows
+from zmws.core.rows import Rows, ScheduleRow
 from zmws.core.turn import Peer, Suppliers
 from zmws.core.writes import Verdict
 from zmws.errors import ProtocolError
@@ -56,9 +57,11 @@ class Node:
         services: dict[str, ServiceOptions],
         suppliers: Suppliers,
         durability: str,
+        schedules: Sequence[ScheduleRow] = (),
     ) -> None:
-        """`durability`: what a stored job's acknowledgement may promise, from the store."""
-        self.broker = Broker(limits, services, suppliers, durability)
+        """`durability`: what a stored job's acknowledgement may promise, from the store. `schedules`: those
+        that the settings name."""
+        self.broker = Broker(limits, services, suppliers, durability, schedules)
         in_memory = durability == "memory"
         patience_s = limits.memory_commit_patience_s if in_memory else limits.commit_patience_s
         self._gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, patience_s)

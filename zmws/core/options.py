@@ -12,7 +12,18 @@ from typing import Any
 
 from zmws.core.table import YEAR_END, Row, Unfit, checked, no_such
 from zmws.errors import BadJson, OptionError
+from zmws.wire import names
 from zmws.wire.values import json_in
+
+
+def _service_name(value: Any) -> str:
+    fault = "the name of a service" if not isinstance(value, str) else names.service_name_fault(value, False)
+    if fault is None and names.is_reserved(value):
+        fault = "the name of a service that workers serve"
+    if fault is not None:
+        raise ValueError(fault)
+    return str(value)
+
 
 JOB_OPTIONS: dict[str, Row] = {
     "id": Row("id", "the caller's own job id; submitting it twice is one job"),
@@ -30,6 +41,11 @@ JOB_OPTIONS: dict[str, Row] = {
     ),
     "group": Row("key", "fairness key: groups with waiting jobs take turns"),
     "meta": Row("object", "a JSON object of the caller's own, which its worker and its record show"),
+    "batch": Row("id", "the open batch of which it is a member"),
+    "on_complete": Row(
+        "parsed", "service that is given a job with the record when it completes", parse=_service_name
+    ),
+    "on_failed": Row("parsed", "the same when it fails or expires", parse=_service_name),
 }
 
 SERVICE_ONLY_OPTIONS: dict[str, Row] = {
@@ -46,7 +62,7 @@ SERVICE_ONLY_OPTIONS: dict[str, Row] = {
 }
 
 # What a job's own options make no sense of as a service's default.
-_OF_ONE_JOB = {"id", "at", "unique", "group", "meta"}
+_OF_ONE_JOB = {"id", "at", "unique", "group", "meta", "batch"}
 SERVICE_OPTIONS: dict[str, Row] = {
     **{name: row for name, row in JOB_OPTIONS.items() if name not in _OF_ONE_JOB},
     **SERVICE_ONLY_OPTIONS,
@@ -79,6 +95,9 @@ class JobOptions:
     durability: str | None = None
     group: str | None = None
     meta: dict[str, Any] | None = None
+    batch: str | None = None
+    on_complete: str | None = None
+    on_failed: str | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +112,8 @@ class ServiceOptions:
     expires: float | None = None
     keep: float | None = None  # None: KEEP_S, by the state it ended in
     durability: str = "disk"
+    on_complete: str | None = None
+    on_failed: str | None = None
     ageing: float | None = 60.0  # None: off, strict priority
     max_running: int | None = None
     rate: float | None = None

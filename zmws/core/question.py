@@ -19,7 +19,7 @@ from zmws.core.turn import Turn
 from zmws.core.writes import Write
 from zmws.wire.messages import Answer
 
-FILTER_KEYS = ("service", "state", "group", "since", "before", "cause")
+FILTER_KEYS = ("service", "state", "group", "since", "before", "cause", "parent", "chain", "batch")
 
 
 @dataclass(slots=True)

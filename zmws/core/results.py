@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from zmws.core.confirmations import Confirmations
 from zmws.core.held import Held
+from zmws.core.items import BadItem
 from zmws.core.job import STORED, Job
-from zmws.core.life import REPORTED, Life
+from zmws.core.life import REPORTED, Life, error
 from zmws.core.progress import Progress
 from zmws.core.session import Session
 from zmws.core.states import COMPLETE
@@ -110,8 +111,15 @@ class Results:
             self.confirmations.remember(token, not report.failed)
         if report.failed:
             self.life.fail(job, report.error, REPORTED, report.retry, report.delay_s, report.count)
-        else:
+        elif not report.jobs:
             self.life.complete(job, report.value, report.plain)
+        else:
+            try:
+                asked_for = self.life.follow_ups.planned(job, report.jobs)
+            except BadItem as wrong:
+                return self.life.fail(job, error(wrong.code, str(wrong)), REPORTED)
+            self.life.complete(job, report.value, report.plain, asked_for)
+        return None
 
     def note(self, job: Job, note: Note) -> None:
         """A running job says something."""

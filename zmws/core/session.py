@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 
-from zmws.core.job import STORED, Job
+from zmws.core.job import STORED, Job, kin_json
 from zmws.core.limits import Limits
 from zmws.core.taker import Assignment, Ring, Taker
 from zmws.core.timers import Reminder
@@ -179,7 +179,10 @@ class Session(Taker):
         )
         saved = f', "saved": {job.saved}' if job.saved is not None else ""
         meta = f', "meta": {job.meta}' if job.meta is not None else ""
-        described = f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}{meta}}}'
+        kin = kin_json(job)
+        described = (
+            f'{{"id": "{job.id}", {several}"attempt": {job.attempt}, "ttr": {job.ttr}{saved}{meta}{kin}}}'
+        )
         request = WorkerRequest(assignment.token, job.service, described.encode(), job.body)
         self.turn.command(self.peer, request, self.link)
 

@@ -9,6 +9,7 @@
         +------------------|---------------------------+
      cancel: scheduled, waiting, running --> cancelled
      expire: scheduled, waiting          --> expired
+     reject: scheduled, waiting          --> failed
      revive: failed, cancelled, expired  --> waiting
 
 Rule: a state changes by `Job.move` alone (job.py), and only as TRANSITIONS says.
@@ -22,8 +23,9 @@ STATES = (SCHEDULED, WAITING, RUNNING, COMPLETE, FAILED, CANCELLED, EXPIRED)
 FINAL_STATES = frozenset({COMPLETE, FAILED, CANCELLED, EXPIRED})
 
 TRANSITIONS: dict[str, dict[str, str]] = {
-    SCHEDULED: {"due": WAITING, "cancel": CANCELLED, "expire": EXPIRED},
-    WAITING: {"dispatch": RUNNING, "cancel": CANCELLED, "expire": EXPIRED},
+    # reject: a step of a chain for which no parameters could be made
+    SCHEDULED: {"due": WAITING, "cancel": CANCELLED, "expire": EXPIRED, "reject": FAILED},
+    WAITING: {"dispatch": RUNNING, "cancel": CANCELLED, "expire": EXPIRED, "reject": FAILED},
     RUNNING: {
         "complete": COMPLETE,
         "give_back": WAITING,  # no failure: a restart, a drain, a job that never arrived

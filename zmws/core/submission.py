@@ -9,16 +9,13 @@ Rule 3: RFC 7 and RFC 18 know no refusal: what such a peer asks beyond a limit i
 
 from __future__ import annotations
 
-import json
-from typing import NamedTuple
-
 from zmws.core.held import Held
-from zmws.core.job import MEMORY, STORED, Caller, Job
+from zmws.core.job import Caller, Job
 from zmws.core.life import Life
-from zmws.core.options import NO_OPTIONS, JobOptions, ServiceOptions
+from zmws.core.making import Making
+from zmws.core.options import NO_OPTIONS, JobOptions
 from zmws.core.rows import row_of, size_of
 from zmws.core.service import Service
-from zmws.core.states import SCHEDULED
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
@@ -31,21 +28,14 @@ LOOK_MAX = 100  # services that are looked at for room in one turn
 LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
 
 
-class _Start(NamedTuple):
-    """The earliest start of a job."""
-
-    at: float  # by the wall or by the steady clock
-    by_wall: bool
-    wait_s: float  # from now on
-
-
 class Submission:
     """Makes jobs of requests."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life, watchers: Watchers) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life, watchers: Watchers, making: Making) -> None:
         self.turn = turn
         self.held = held
         self.life = life
+        self._making = making
         self.watchers = watchers
         self._let_in = Reminder[None](lambda _: None)  # Broker.take does it
         self._look_at = 0.0  # when more services are looked at for room
@@ -70,42 +60,69 @@ class Submission:
     ) -> None:
         """Make the job, or answer why not. The caller is answered now or out of `committed`. `together`: it
         is of the same message as the one before."""
-        defaults = service.options
-        start, expires = self._times(service, options, expires_s_default)
-        if expires is not None and start.wait_s >= expires:
-            text = f"it can only expire: it may start in {start.wait_s:g} s, and expires in {expires:g} s"
-            return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
-        durability = "memory" if sync else (options.durability or defaults.durability)
+        if options.on_complete is not None or options.on_failed is not None:
+            fault = self._end_fault(options)
+            if fault is not None:
+                return self.watchers.refuse(caller, service.name, options.id, "unknown_service", fault)
+        start = self._making.start(service, options, expires_s_default)
+        if start.fault is not None:
+            return self.watchers.refuse(caller, service.name, options.id, "bad_option", start.fault)
+        durability = "memory" if sync else (options.durability or service.options.durability)
         if durability == "memory":
-            if options.unique is not None:
-                text = "option 'unique' needs a stored job: asynchronous, with durability 'disk'"
-                return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
+            for name in ("unique", "batch"):
+                if getattr(options, name) is not None:
+                    text = f"option '{name}' needs a stored job: asynchronous, with durability 'disk'"
+                    return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
             if options.id is not None and self._attached(caller, service, sync, options.id):
                 return None
             text_or_none = self._memory_limit(service, body) or self._group_limit(service, options)
             if self._is_kept(caller, service, body, expires_s_default, text_or_none):
                 return None
-        else:
-            if options.id is not None and self._repeated(caller, service, options.id):
-                return None
-            text_or_none = self._stored_limit(service, options)
-        if text_or_none is not None and (durability == "memory" or options.id is None):
-            self.turn.counters["refused_queue_full"] += 1
-            return self.watchers.refuse(caller, service.name, options.id, "queue_full", text_or_none)
-        job = self._new_job(service, sync, durability, options, body, start, expires)
-        job.callers.append(caller)
-        if durability == "memory":
-            self.life.accept_memory(job)
-        else:
-            self._insert(job, text_or_none is not None, together)
+            if text_or_none is not None:
+                return self._refuse(caller, service, options.id, ("queue_full", text_or_none))
+            job = self._making.job(service, options, body, start, sync=sync, durability=durability)
+            job.callers.append(caller)
+            return self.life.accept_memory(job)
+        if options.id is not None and self._repeated(caller, service, options.id):
+            return None
+        refusal = self._stored_limit(service, options)
+        if refusal is not None and options.id is None:
+            return self._refuse(caller, service, None, refusal)
+        job = self._making.job(service, options, body, start)
+        return self.insert(caller, job, refusal, together)
+
+    def _end_fault(self, options: JobOptions) -> str | None:
+        """Why a service that is to be told of the end cannot be."""
+        for option in ("on_complete", "on_failed"):
+            name = getattr(options, option)
+            service = self.held.services.get(name) if name is not None else None
+            if name is not None and (service is None or not service.registered):
+                text = f"option '{option}': no worker ever registered the service '{name}'"
+                return f"{text} and no configuration names it"
         return None
 
-    def _insert(self, job: Job, only_if_known: bool, together: bool) -> None:
-        """A stored job goes to the store, whose verdict decides. `only_if_known`: a limit is reached, so
-        anything but a repeat of a known job is refused. `together`: in one commit with the one before."""
+    def submit_made(self, caller: Caller, job: Job, together: bool) -> None:
+        """As `submit`, of a stored job that has been made: the first step of a chain."""
+        service = self.held.services[job.service]
+        if self._repeated(caller, service, job.id):
+            return None
+        options = JobOptions(group=job.group, batch=job.batch)
+        return self.insert(caller, job, self._stored_limit(service, options), together)
+
+    def _refuse(self, caller: Caller, service: Service, job_id: str | None, refusal: tuple[str, str]) -> None:
+        code, text = refusal
+        self.turn.counters["refused_queue_full"] += code == "queue_full"
+        self.watchers.refuse(caller, service.name, job_id, code, text)
+
+    def insert(self, caller: Caller, job: Job, refusal: tuple[str, str] | None, together: bool) -> None:
+        """A stored job goes to the store, whose verdict decides. `refusal`: why anything but a repeat of a
+        known job is refused. `together`: in one commit with the one before."""
+        job.callers.append(caller)
+        job.refusal = refusal
         self.held.inserting[job.id] = job
         self.held.services[job.service].inserting += 1
-        self.turn.write(InsertJob(row_of(job), only_if_known, together, size=600 + job.body_bytes), job)
+        write = InsertJob(row_of(job), refusal is not None, together, size=600 + job.body_bytes)
+        self.turn.write(write, job)
 
     # ------------------------------------------------------------ what the store has decided
 
@@ -117,6 +134,7 @@ class Submission:
         if held.inserting.get(job.id) is job:  # else another of the same id came after it
             del held.inserting[job.id]
         if answer.verdict == NEW:
+            job.id = answer.job_id  # of what follows from an end it may be the spare one
             self.life.stored(job)
             for n, caller in enumerate(callers):
                 watchers.accepted(job, caller, existing=n > 0)
@@ -133,9 +151,11 @@ class Submission:
                 watchers.accepted_as(job.service, answer.job_id, held.durability, caller, after)
             else:
                 assert answer.verdict in (FULL, DISK_FULL), answer
-                self.turn.counters["refused_queue_full"] += answer.verdict == FULL
                 code = "queue_full"
                 text = f"{job.service} takes no more jobs: its limit or the store's is reached"
+                if answer.verdict == FULL and job.refusal is not None:
+                    code, text = job.refusal
+                self.turn.counters["refused_queue_full"] += answer.verdict == FULL and code == "queue_full"
                 if answer.verdict == DISK_FULL:
                     code, text = "disk_full", "the disk of the job store is full; nothing was accepted"
                 watchers.refuse(caller, job.service, job.id if caller.named else None, code, text)
@@ -217,8 +237,8 @@ class Submission:
             while left and (kept := overflow.first(name)) and self._memory_limit(service, kept[0]) is None:
                 left -= 1
                 peer, (body, reply_to, since, expires_s) = overflow.take(name)
-                start, expires = self._times(service, NO_OPTIONS, expires_s)
-                job = self._new_job(service, True, "memory", NO_OPTIONS, body, start, expires)
+                start = self._making.start(service, NO_OPTIONS, expires_s)
+                job = self._making.job(service, NO_OPTIONS, body, start, sync=True, durability="memory")
                 if job.expires_at is not None:
                     job.expires_at -= self.turn.steady - since  # it counts from the request
                 job.callers.append(Caller(peer, reply_to))
@@ -238,11 +258,16 @@ class Submission:
             return f"unfinished memory jobs hold {self.held.unfinished_memory_bytes} bytes already"
         return None
 
-    def _stored_limit(self, service: Service, options: JobOptions) -> str | None:
+    def _stored_limit(self, service: Service, options: JobOptions) -> tuple[str, str] | None:
+        """Why it is refused, as a code and a text, unless it is a repeat."""
+        if options.batch is not None and options.batch not in self.held.open_batches:
+            text = f"there is no open batch '{options.batch}': it was closed, or never opened (zmws.open)"
+            return "batch_closed", text
         most = service.options.max_waiting
         if most is not None and service.waiting_count + service.inserting >= most:
-            return f"{most} jobs wait for {service.name} already (max_waiting)"
-        return self._group_limit(service, options)
+            return "queue_full", f"{most} jobs wait for {service.name} already (max_waiting)"
+        text_or_none = self._group_limit(service, options)
+        return None if text_or_none is None else ("queue_full", text_or_none)
 
     def _group_limit(self, service: Service, options: JobOptions) -> str | None:
         limits, group = self.turn.limits, options.group
@@ -254,69 +279,3 @@ class Submission:
             # Each group's first job is held in memory, however large.
             return f"the first jobs of the groups of {service.name} fill its memory (window_bytes_max)"
         return None
-
-    def _times(
-        self, service: Service, options: JobOptions, expires_s_default: float | None
-    ) -> tuple[_Start, float | None]:
-        """When the job may start, and how many seconds it may wait for that."""
-        turn, defaults = self.turn, service.options
-        expires = options.expires if options.expires is not None else defaults.expires
-        if expires is None:
-            expires = expires_s_default
-        if options.at is not None and options.at > turn.wall:
-            return _Start(options.at, True, options.at - turn.wall), expires
-        delay = options.delay if options.delay is not None else defaults.delay
-        if options.at is not None:
-            delay = 0.0
-        return _Start(turn.steady + delay, False, delay), expires
-
-    def _new_job(
-        self,
-        service: Service,
-        sync: bool,
-        durability: str,
-        options: JobOptions,
-        body: tuple[bytes, ...],
-        start: _Start,
-        expires: float | None,
-    ) -> Job:
-        turn, defaults = self.turn, service.options
-        priority = options.priority if options.priority is not None else defaults.priority
-        job = Job(
-            id=options.id or turn.suppliers.new_id(),
-            service=service.name,
-            kind=MEMORY if durability == "memory" else STORED,
-            body=body,
-            created_at=turn.wall,
-            ready_at=start.at,
-            rank=service.rank(start.at, priority),
-            by_wall=start.by_wall,
-            sync=sync,
-        )
-        if start.wait_s > 0:
-            job.state = SCHEDULED
-        job.durability = durability if durability == "memory" else self.held.durability
-        job.priority = priority
-        job.retries, job.ttr, job.backoff, job.keep = _those_given(options, defaults)
-        job.group, job.unique = options.group, options.unique
-        job.body_bytes = size_of(body)
-        if options.meta is not None:
-            job.meta = json.dumps(options.meta)
-            job.body_bytes += len(job.meta)
-        if expires is not None:
-            job.expires_at = turn.steady + expires
-        job.number = self.held.next_number()
-        job.enter(turn.wall)
-        return job
-
-
-def _those_given(options: JobOptions, defaults: ServiceOptions) -> tuple[int, float, float, float | None]:
-    """retries, ttr, backoff and keep: the job's own, else the service's."""
-    if options is NO_OPTIONS:
-        return defaults.retries, defaults.ttr, defaults.backoff, defaults.keep
-    return (
-        options.retries if options.retries is not None else defaults.retries,
-        options.ttr if options.ttr is not None else defaults.ttr,
-        options.backoff if options.backoff is not None else defaults.backoff,
-        options.keep if options.keep is not None else defaults.keep,
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from zmws.core.gate import Send
 from zmws.core.job import MEMORY, Job, Pending
@@ -35,6 +35,31 @@ class News:
     body: dict[str, Any]
 
 
+class Calendar(Protocol):
+    """Knows dates and zones; `zmws/cron.py` is the one of the program."""
+
+    def next_time(self, cron: str, zone: str, after: float) -> float | None:
+        """The first wall time after `after` at which this fires in a zone; None: there is none."""
+
+    def fault_of(self, cron: str, zone: str) -> str | None:
+        """What is wrong with the two, None if nothing is."""
+
+
+class NoCalendar:
+    """For a broker that is given none."""
+
+    def next_time(self, cron: str, zone: str, after: float) -> float | None:
+        """None."""
+        return None
+
+    def fault_of(self, cron: str, zone: str) -> str | None:
+        """What there is not."""
+        return "this broker has no calendar; give 'every'"
+
+
+_NO_CALENDAR = NoCalendar()
+
+
 @dataclass(frozen=True, slots=True)
 class Suppliers:
     """Chance and ids come from outside, so that a seed repeats a history exactly."""
@@ -43,6 +68,7 @@ class Suppliers:
     nonce: Callable[[], str]  # 64 random bits, printable
     jitter: Callable[[], float]  # 0 <= x < 1
     secret: bytes  # up to 64 bytes that nobody outside knows; as long as one broker lives, the same
+    calendar: Calendar = _NO_CALENDAR
 
 
 class Turn:

@@ -81,6 +81,8 @@ class Watchers:
         """This job stands for the one that was asked for, perhaps another."""
         if caller.bundle is not None:
             told = {"id": job_id, "existing": existing, "durability": durability}
+            if caller.chain is not None:
+                told["chain"] = caller.chain
             caller.bundle.put(caller.place, told, after)
             return
         message = Accepted(service, job_id, durability, existing, caller.reply_to)

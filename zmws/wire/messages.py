@@ -211,6 +211,7 @@ class Report:
     retry: bool = True
     delay_s: float | None = None
     count: bool = True
+    jobs: list[Any] = field(default_factory=list)  # of a result: what is to follow, as items of zmws.submit
 
 
 @dataclass(slots=True)

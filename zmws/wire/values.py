@@ -23,6 +23,7 @@ from zmws.wire import php_values
 PARAM_JSON, JSON_PARAM, PARAM, PARAM_PHP = b"PARAM-JSON: ", b"JSON-PARAM: ", b"PARAM: ", b"PARAM-PHP: "
 PARAM_RAW = b"PARAM-RAW: "
 OPTS_JSON = b"OPTS-JSON: "  # the options of a job, beside its parameters
+JOBS_JSON = b"JOBS-JSON: "  # what is to follow, behind a result
 _JSON = (PARAM_JSON, JSON_PARAM)
 _PARAMS = (*_JSON, PARAM, PARAM_PHP, PARAM_RAW)
 # Bytes that begin so could be taken for a frame of the protocol.

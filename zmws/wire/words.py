@@ -31,7 +31,7 @@ from zmws.wire.messages import (
     WorkerPartial,
 )
 from zmws.wire.names import TOKEN_BYTES_MAX
-from zmws.wire.values import DEPTH_MAX, PARAM_JSON, json_in, json_object, with_raw
+from zmws.wire.values import DEPTH_MAX, JOBS_JSON, PARAM_JSON, json_in, json_object, with_raw
 
 WORKER_ID_MAX = 128
 SLOTS_MAX = 1_000  # jobs that one worker may hold at once
@@ -124,11 +124,30 @@ def report_of(final: WorkerFinal, ours: bool) -> Report:
         return Report(False, body, plain=final.failed is not None)
     verb = body[0] if body else b""
     if verb == b"COMPLETE":
+        if body[-1].startswith(JOBS_JSON):
+            return with_jobs(body[1:-1], body[-1][len(JOBS_JSON) :])
         return Report(False, body[1:])
     report = failure(body[1:])
     if body and verb != b"FAIL":
         report.error = {"code": "bad_reply", "error": f"the worker's FINAL begins with {verb[:40]!r}"}
     return report
+
+
+def with_jobs(value: tuple[bytes, ...], jobs: bytes) -> Report:
+    """A result, and what is to follow: JSON, a list of items as zmws.submit takes them."""
+    try:
+        items = json_in(jobs)
+    except BadJson as wrong:
+        return Report(
+            True, error={"code": "bad_follow_up", "error": f"what is to follow is no JSON: {wrong}"}
+        )
+    if not isinstance(items, list):
+        return Report(True, error={"code": "bad_follow_up", "error": "what is to follow is no list of jobs"})
+    return Report(False, value, jobs=items)
+
+
+def _no_follow_up(why: str) -> Report:
+    return Report(True, error={"code": "bad_follow_up", "error": why})
 
 
 def failure(frames: tuple[bytes, ...]) -> Report:

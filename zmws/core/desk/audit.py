@@ -26,7 +26,7 @@ DONE = "done"
 FORGET_EACH_S = 3600.0  # what is old goes, also where nobody acts
 DETAIL_BYTES_MAX = 2_000
 TEXT_CHARS_MAX = 200  # of one value in it, and of what was acted on
-_ON = ("id", "worker", "service")  # the first of these that is given
+_ON = ("id", "worker", "name", "service")  # the first of these that is given
 _LEFT_OUT = frozenset({"ask", "by", "params", "params_base64", "meta"})
 
 
@@ -51,6 +51,9 @@ class Audit:
         on = None if name is None else str(asked[name])
         fields = {key: value for key, value in asked.items() if key != name and key not in _LEFT_OUT}
         rows = QUESTIONS[question.service]
+        for key in ("then", "failed"):
+            if isinstance(fields.get(key), dict):
+                fields[key] = str(fields[key].get("service"))
         fields |= {key: iso(value) for key, value in fields.items() if rows[key].kind == "time"}
         if status >= 400:
             outcome, count = str(body["code"]), None

@@ -3,7 +3,10 @@ has, where they say who acts (audit.py)."""
 
 from __future__ import annotations
 
-_VERBS = "acted cancel copy delete drain extend forget limit mark pause purge report resume retry"
-CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS.split())
+_VERBS = (
+    *("acted", "cancel", "close", "copy", "delete", "drain", "extend", "forget", "limit", "mark", "open"),
+    *("pause", "purge", "report", "resume", "retry", "schedule"),
+)
+CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS)
 OF_WORKERS = frozenset({"zmws.extend", "zmws.report"})  # of a leased job: no operator asks these
 AUDITED = CHANGES - OF_WORKERS

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from zmws.core.asks import Asks
+from zmws.core.batches import Batches
 from zmws.core.desk.audit import Audit
+from zmws.core.desk.batching import Batching
 from zmws.core.desk.changes import AUDITED
 from zmws.core.desk.insight import Inquiry, Insight
 from zmws.core.desk.leases import Leases
@@ -23,6 +25,7 @@ from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operation, Operations
 from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.desk.records import Records
+from zmws.core.desk.scheduling import Scheduling
 from zmws.core.desk.submitting import Submitting
 from zmws.core.desk.warnings import Warnings
 from zmws.core.dispatch import Dispatch
@@ -31,11 +34,23 @@ from zmws.core.host import Host
 from zmws.core.job import Caller
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
+from zmws.core.making import Making
 from zmws.core.question import Question
-from zmws.core.reads import FOR_PEOPLE, Read, ReadAhead, ReadJob, ReadMatching, rendered
+from zmws.core.reads import (
+    FOR_PEOPLE,
+    Read,
+    ReadAhead,
+    ReadBatch,
+    ReadFamily,
+    ReadJob,
+    ReadMatching,
+    ReadSchedules,
+    rendered,
+)
 from zmws.core.results import Results
 from zmws.core.roster import Roster
 from zmws.core.rows import Rows
+from zmws.core.schedules import Schedules
 from zmws.core.series import Series
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
@@ -60,6 +75,9 @@ class Desk:
         series: Series,
         lanes: Lanes,
         host: Host,
+        making: Making,
+        batches: Batches,
+        schedules: Schedules,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -72,7 +90,11 @@ class Desk:
         self._lists = lists = Lists(turn, held, watchers, roster, series, self.host)
         self.audit = Audit(turn, lists)
         self._insight = insight = Insight(turn, held, series, lanes, lists)
-        self._submitting = submitting = Submitting(turn, held, watchers, submission, dispatch)
+        self._submitting = submitting = Submitting(
+            *(turn, held, watchers, submission, dispatch, life.follow_ups)
+        )
+        self._batching = batching = Batching(*(turn, held, watchers, lists, making, life.follow_ups, batches))
+        self._scheduling = scheduling = Scheduling(turn, held, lists, schedules)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,
             "zmws.job": records.job,
@@ -94,6 +116,13 @@ class Desk:
             "zmws.extend": self.leases.extend,
             "zmws.report": self.leases.report,
             "zmws.jobs": lists.jobs,
+            "zmws.open": batching.open,
+            "zmws.close": batching.close,
+            "zmws.batch": batching.batch,
+            "zmws.batches": batching.batches,
+            "zmws.family": lists.family,
+            "zmws.schedules": scheduling.schedules,
+            "zmws.schedule": scheduling.schedule,
             "zmws.services": lists.services,
             "zmws.service": lists.service,
             "zmws.peek": lists.peek,
@@ -201,7 +230,7 @@ class Desk:
         asker = read.asker
         if isinstance(read, FOR_PEOPLE):
             self._lists.read_done()
-        elif isinstance(asker, Question) and asker.service not in ("zmws.report", "zmws.copy"):
+        elif isinstance(asker, Question) and asker.service not in _READ_APART:
             self._records.read_done()
         for question in self._askers(asker):
             if rows.fault is not None:
@@ -247,6 +276,12 @@ class Desk:
     def _read_for(self, question: Question, read: Read, rows: Rows) -> None:
         if read.render is not None:
             return question.answer_made(rendered(read, rows))
+        if isinstance(read, ReadBatch):
+            return self._batching.loaded(question, rows)
+        if isinstance(read, ReadSchedules):
+            return self._scheduling.loaded(question, rows)
+        if isinstance(read, ReadFamily):
+            return self._lists.family_loaded(question, rows)
         if question.service == "zmws.report":
             return self.leases.loaded(question, rows)
         if question.service == "zmws.copy":
@@ -254,8 +289,11 @@ class Desk:
         return self._records.loaded(question, _job_id(read), rows)
 
 
+# What reads a record for something else than to show it.
+_READ_APART = ("zmws.report", "zmws.copy", "zmws.open", "zmws.close", "zmws.batch")
 # What changes nothing.
 _LOOKS = {
+    *("zmws.batch", "zmws.batches", "zmws.family", "zmws.schedules"),
     *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
     *(

@@ -193,7 +193,10 @@ def report_in(asked: dict[str, Any]) -> Report | Note | None:
             raise BadQuestion(f"'value' must be JSON of at most {SAVE_BYTES_MAX} bytes")
         return saved
     if kind == "complete":
-        return Report(False, _frames(asked, "result"))
+        jobs = asked.get("enqueue") or []
+        if not isinstance(jobs, list):
+            raise BadQuestion("'enqueue' must be a list of jobs, as zmws.submit takes them")
+        return Report(False, _frames(asked, "result"), jobs=jobs)
     return failure_of(asked, "the job failed") if kind == "fail" else None
 
 

@@ -18,7 +18,7 @@ from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
 from zmws.core.question import Question, known_service
-from zmws.core.reads import Filter, Read, ReadJobs, ReadSearch
+from zmws.core.reads import Filter, Read, ReadFamily, ReadJobs, ReadSearch
 from zmws.core.roster import Roster
 from zmws.core.rows import Rows, job_of
 from zmws.core.series import Series
@@ -85,6 +85,23 @@ class Lists:
         page = [summary(job, self._turn.lead) for job in matching[:limit]]
         after = matching[limit - 1].number if len(matching) > limit else None
         return question.answer(200, {"jobs": page, "next": _cursor(after)})
+
+    def family(self, question: Question) -> None:
+        """zmws.family: the jobs that followed from each other's ends, of which one is this."""
+        read = ReadFamily(question, question.asked["id"], question.asked["limit"])
+        self.read(question, read)
+
+    def family_loaded(self, question: Question, rows: Rows) -> None:
+        """It was read."""
+        if not rows.rows:
+            text = f"there is no job '{question.asked['id']}', or its record has been forgotten"
+            return question.refuse(404, "unknown_job", text)
+        jobs = []
+        for one in rows.rows:
+            job = job_of(one)
+            more = {"depth": job.depth, "step": job.step or None, "steps": job.steps or None}
+            jobs.append(summary(job, self._turn.lead) | more)
+        return question.answer(200, {"jobs": jobs, "next": None if rows.next is None else "more"})
 
     def services(self, question: Question) -> None:
         """zmws.services."""
@@ -238,4 +255,7 @@ def _matches(job: Job, where: Filter, below: int | None) -> bool:
         and (where.since is None or job.created_at >= where.since)
         and (where.before is None or job.created_at < where.before)
         and where.cause is None  # only the store says one
+        and where.parent is None
+        and where.chain is None
+        and where.batch is None  # no memory job has one
     )

@@ -49,6 +49,7 @@ class Operation:
     count: int = 0
     passed_over: int = 0  # that could not be done after all: a unique key is taken, a record is gone
     pending: int = 0  # verdicts that are not in yet
+    grown: bool = False  # of a chain or a batch: a job ended meanwhile, and may have made another
     read_all: bool = False
     after: Pending | None = None  # its last write
 
@@ -163,6 +164,8 @@ class Operations:
             return "it is being retried already"
         if operation.verb != "cancel" and job.kind == MEMORY:
             return "it is a memory job, which is forgotten by itself"
+        if operation.verb == "retry" and (job.error or {}).get("code") == "bad_previous":
+            return "its parameters could not be made of the result before it; copy it with other 'params'"
         if job.state not in operation.states:
             hint = {
                 "retry": f", and only a job that is {' or '.join(REVIVABLE)} is retried",
@@ -186,11 +189,15 @@ class Operations:
             final_here = held is not None and held.final
             job = held if held is not None and not final_here else job_of(row)
             if final_here and operation.verb == "cancel":
+                operation.grown = True
                 continue  # it has ended since
             if self._not_possible(operation, job) is None:
                 self._do(operation, job, held is not None and not final_here)
         if rows.next is not None:
             self._read_on(operation, rows.next)
+        elif operation.grown and (operation.where.chain or operation.where.batch):
+            operation.grown, operation.last = False, 0
+            self._read_on(operation, 0)
         else:
             operation.read_all = True
             self._finish(operation)

@@ -15,12 +15,15 @@ from zmws.core import table
 from zmws.core.desk.changes import CHANGES
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, LIMITS
+from zmws.core.rows import BATCH_STATES
+from zmws.core.schedule import SCHEDULE
 from zmws.core.states import STATES
 from zmws.core.table import Row
 from zmws.errors import BadJson
 from zmws.wire.values import json_in
 
 WHOLE_MAX = 2**63 - 1
+SCHEDULE_VERBS = ("add", "pause", "resume", "run", "remove")
 REPORTS = ("progress", "partial", "log", "save", "complete", "fail", "release")
 
 
@@ -40,6 +43,9 @@ _FILTER = {
     "since": Row("time"),
     "before": Row("time"),
     "cause": Row("key"),
+    "parent": Row("id"),
+    "chain": Row("id"),
+    "batch": Row("id"),
 }
 # Of all that change something: the asker's id for the question (asks.py), and who acts (audit.py).
 _ASK = {"ask": Row("word"), "by": Row("word")}
@@ -112,8 +118,33 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "cause": _VALUE,
         "retry": Row("flag", default=True),
         "delay": Row("seconds"),
+        "enqueue": _VALUE,
         **_ASK,
     },
+    "zmws.open": {
+        "id": Row("id"),
+        "then": _VALUE,
+        "failed": _VALUE,
+        "keep": Row("seconds"),
+        "meta": Row("object"),
+        **_ASK,
+    },
+    "zmws.close": {"id": _ID, **_ASK},
+    "zmws.batch": {"id": _ID, "timeout": Row("seconds", default=0.0, high="wait_s_max")},
+    "zmws.batches": {
+        "state": Row("choice", choices=BATCH_STATES),
+        "limit": Row("int", default=100, low=1, high="list_rows_max"),
+        "cursor": Row("page"),
+    },
+    "zmws.schedules": {"name": Row("name")},
+    "zmws.schedule": {
+        "do": Row("choice", needed=True, choices=SCHEDULE_VERBS),
+        "replace": _FLAG,
+        **SCHEDULE,
+        "name": replace(SCHEDULE["name"], needed=True),
+        **_ASK,
+    },
+    "zmws.family": {"id": _ID, "limit": Row("int", default=1000, low=1, high="list_rows_max")},
     "zmws.series": {
         "service": Row("service"),
         "step": Row("choice", choices=("second", "minute", "hour"), default="second"),

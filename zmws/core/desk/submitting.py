@@ -9,20 +9,20 @@ from typing import Any
 
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.dispatch import Dispatch
+from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
+from zmws.core.items import BadItem, Item, item_of
 from zmws.core.job import MEMORY, Caller, Job, Pending
-from zmws.core.options import JOB_OPTIONS, JobOptions, job_options_of
+from zmws.core.options import JOB_OPTIONS, JobOptions
 from zmws.core.question import Question
 from zmws.core.reads import ReadJob
 from zmws.core.rows import Rows, job_of
 from zmws.core.submission import Submission
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
-from zmws.errors import BadJson, OptionError
+from zmws.errors import BadJson
 from zmws.wire.messages import Answer
 from zmws.wire.values import frames_of
-
-_NOT_OPTIONS = ("service", "params", "params_base64")
 
 
 class Bundle:
@@ -76,13 +76,20 @@ class Submitting:
     """Makes jobs of a list, or of another job."""
 
     def __init__(
-        self, turn: Turn, held: Held, watchers: Watchers, submission: Submission, dispatch: Dispatch
+        self,
+        turn: Turn,
+        held: Held,
+        watchers: Watchers,
+        submission: Submission,
+        dispatch: Dispatch,
+        follow_ups: FollowUps,
     ) -> None:
         self._turn = turn
         self._held = held
         self._watchers = watchers
         self._submission = submission
         self._dispatch = dispatch
+        self._follow_ups = follow_ups
 
     def submit(self, question: Question) -> None:
         """zmws.submit: many jobs in one message, one commit, one answer with a verdict for each."""
@@ -100,25 +107,30 @@ class Submitting:
             self._dispatch.settle()  # each is as an input of its own: room that it made is there for the next
         return None
 
-    def _submit_item(self, caller: Caller, item: Any, together: bool) -> None:
+    def _submit_item(self, caller: Caller, given: Any, together: bool) -> None:
         answers = self._watchers
-        if not isinstance(item, dict) or not isinstance(item.get("service"), str):
-            return answers.refuse(caller, "", None, "bad_request", "each job is an object with a 'service'")
-        name = item["service"]
-        given = {key: value for key, value in item.items() if key not in _NOT_OPTIONS}
+        name = given.get("service") if isinstance(given, dict) else None
+        name = name if isinstance(name, str) else ""
         try:
-            options = job_options_of(given)
-            body = _body_of(item)
-        except OptionError as wrong:
-            job_id = given.get("id")
-            return answers.refuse(
-                caller, name, job_id if isinstance(job_id, str) else None, wrong.code, str(wrong)
-            )
-        caller.named = options.id is not None
+            item = item_of(given, self._turn.limits)
+            if item.chain is not None:
+                return self._submit_chain(caller, item, together)
+        except BadItem as wrong:
+            return answers.refuse(caller, name, wrong.job_id, wrong.code, str(wrong))
+        caller.named = item.options.id is not None
         service = self._held.services.get(name)
         if service is None or not service.registered:
-            return self._submission.unknown(caller, name, options.id)
-        return self._submission.submit(caller, service, False, options, body, None, together)
+            return self._submission.unknown(caller, name, item.options.id)
+        return self._submission.submit(caller, service, False, item.options, item.body, None, together)
+
+    def _submit_chain(self, caller: Caller, item: Item, together: bool) -> None:
+        """Raises BadItem."""
+        self._follow_ups.require_known(item)
+        caller.named = bool(item.chain)
+        chain = item.chain or self._turn.suppliers.new_id()
+        caller.chain = chain
+        job = self._follow_ups.first_step(item, 0, chain)
+        self._submission.submit_made(caller, job, together)
 
     # ------------------------------------------------------------ a job once more
 
@@ -161,12 +173,4 @@ class Submitting:
 
 
 # What a copy has of the other job, unless it is given. `unique` it cannot have, and times are over.
-_COPIED = ("priority", "ttr", "retries", "backoff", "keep", "group")
-
-
-def _body_of(item: dict[str, Any]) -> tuple[bytes, ...]:
-    """The frames of a job out of a list. Raises OptionError."""
-    try:
-        return frames_of(item, "params")
-    except BadJson as wrong:
-        raise OptionError("params_base64", str(wrong)) from None
+_COPIED = ("priority", "ttr", "retries", "backoff", "keep", "group", "on_complete", "on_failed")
