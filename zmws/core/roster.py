@@ -50,7 +50,7 @@ from zmws.wire.words import beat_of
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 DRAIN = Heartbeat((b"DRAIN",))
-TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK"]  # words that a worker of ours may say
+TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK", "JOBS-JSON"]  # words that a worker of ours may say
 
 _Process = tuple[str, str, int | None]
 

@@ -52,7 +52,7 @@ from zmws.dialog.worker_states import (
 from zmws.errors import ProtocolError
 from zmws.wire import mdp
 from zmws.wire.messages import Disconnect, Heartbeat, WorkerRequest
-from zmws.wire.values import PARAM_JSON, json_object
+from zmws.wire.values import JOBS_JSON, PARAM_JSON, json_object
 
 QUICK_TRY_S = 0.1
 QUICK_TRIES_S = 2.0
@@ -216,7 +216,8 @@ class WorkerDialog:
         if isinstance(message, Disconnect):
             self._on_disconnect(now)
             return
-        if self.state is GREETING:
+        first = self.state is GREETING
+        if first:
             self._move("hear")
             self._lost_since, self._backoff_s, self._home = None, BACKOFF_FIRST_S, None
             self._plan_visit(now)
@@ -225,6 +226,10 @@ class WorkerDialog:
             self._on_request(now, message)
         else:
             self._on_heartbeat(now, message)
+        if first and self.state in OPEN:
+            for token in self._results_of_this_broker():
+                if self.unconfirmed[token][-1].startswith(JOBS_JSON):
+                    self._say_final(token)
 
     def partial(self, now: float, token: bytes, body: tuple[bytes, ...]) -> None:
         """work() says something: CONT, PROGRESS, LOG, TOUCH or SAVE; or its stack is told. Of what is said
@@ -263,7 +268,7 @@ class WorkerDialog:
                 if self.stopping or self._unconfirmed_bytes > self.settings.unconfirmed_bytes_max:
                     # Before the FINAL, so that the broker gives us nothing more when that arrives.
                     self._ask_to_confirm(now)
-                self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, body))
+                self._say_final(token)
         if self.stopping and not self.holding:
             self._leave(now)
 
@@ -387,7 +392,20 @@ class WorkerDialog:
         if mine and (self.stopping or self._unconfirmed_bytes > self.settings.unconfirmed_bytes_max):
             self._ask_to_confirm(now)
         for token in mine:
-            self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, self.unconfirmed[token]))
+            self._say_final(token)
+
+    def _say_final(self, token: bytes) -> None:
+        """One that says what is to follow goes to a broker that takes that; whether it does, its first message
+        tells. To any other the attempt has failed, for what it asked for would not happen."""
+        body = self.unconfirmed[token]
+        if body[-1].startswith(JOBS_JSON) and body[0] == b"COMPLETE":
+            if self.state is GREETING:
+                return
+            if "JOBS-JSON" not in self._takes:
+                text = "work() enqueued jobs, and this broker is too old to take them (JOBS-JSON)"
+                said = {"code": "bad_follow_up", "error": text, "retry": False}
+                self.unconfirmed[token] = body = (b"FAIL", PARAM_JSON + json.dumps(said).encode())
+        self._transmit(mdp.encode_from_worker(mdp.W_FINAL, token, body))
 
     def _results_of_this_broker(self) -> list[bytes]:
         """Not yet confirmed, the oldest first."""

@@ -13,7 +13,7 @@ from typing import Any
 from zmws import ids
 from zmws.client.answers import body_of
 from zmws.wire.messages import WorkerRequest
-from zmws.wire.values import json_object, value_of
+from zmws.wire.values import JOBS_JSON, json_object, value_of
 from zmws.work import JobInHand, WorkerBase
 from zmws.work.attempt import Final
 from zmws.work.command import flags_given
@@ -40,6 +40,8 @@ class JobOutcome:
     log: list[str] = field(default_factory=list)  # the text of each `job.log`
     extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
     saved: list[Any] = field(default_factory=list)  # what `job.save` was given
+    # of a complete one: what `job.enqueue` and `job.enqueue_chain` asked for, as items of zmws.submit
+    enqueued: list[dict[str, Any]] = field(default_factory=list)
     delay: float | None = None  # of a failed one: seconds to the next attempt, None: the job's backoff
     counted: bool = True  # of a failed one: whether it uses up one of the job's retries
 
@@ -78,6 +80,8 @@ class _Ear:
         error = final.error
         if error is None:
             self.heard.state, self.heard.result = "complete", value_of(final.result)
+            if final.jobs is not None:
+                self.heard.enqueued = json.loads(final.jobs[len(JOBS_JSON) :])
             return
         self.heard.state, self.heard.code, self.heard.message = "failed", error["code"], error["error"]
         self.heard.type, self.heard.traceback = error.get("type"), error.get("traceback")

@@ -17,6 +17,8 @@ from typing import Any
 from zmws.errors import BadParams
 from zmws.wire.values import PARAM_JSON, decode_params
 from zmws.work.fault import asked_of, bad_params, encode_fault, exceptions_of, is_a
+from zmws.work.job import follow_ups_of
+from zmws.work.job_log import current
 from zmws.work.raised import Fail, Retry
 from zmws.work.results import encode_result
 
@@ -28,12 +30,13 @@ class Final:
     result: tuple[bytes, ...] = ()
     error: dict[str, Any] | None = None
     is_retry: bool = False  # the exception was a Retry: asked for, and no fault to be looked into
+    jobs: bytes | None = None  # what is to follow, as JOBS-JSON
 
     @property
     def body(self) -> tuple[bytes, ...]:
         """As FINAL has it."""
         if self.error is None:
-            return (b"COMPLETE", *self.result)
+            return (b"COMPLETE", *self.result, *(() if self.jobs is None else (self.jobs,)))
         return (b"FAIL", PARAM_JSON + json.dumps(self.error).encode())
 
 
@@ -113,7 +116,7 @@ async def attempt_of_coroutine(
 def _returned(result: Any) -> Final:
     if result is False:
         return Final(error={"code": "job_failed", "error": "work() returned False"})
-    return Final(encode_result(result, "the result"))
+    return Final(encode_result(result, "the result"), jobs=follow_ups_of(current()))
 
 
 def _raised(fault: BaseException, rules: Rules) -> Final:

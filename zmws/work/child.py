@@ -168,7 +168,7 @@ class Child:
         assert final is not None, request
         self._recycling.jobs += 1
         why = self._recycling.why(time.monotonic())
-        line.send(("final", request.token, final.result, final.error, final.is_retry, why))
+        line.send(("final", request.token, final.result, final.error, final.is_retry, final.jobs, why))
         self._put_back()  # nobody waits for that
 
     def _guarded(self, what: Any) -> None:

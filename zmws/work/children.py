@@ -381,6 +381,7 @@ class Children:
         result: tuple[bytes, ...],
         error: dict[str, Any] | None,
         is_retry: bool,
+        jobs: bytes | None,
         enough: str | None,
     ) -> None:
         with self._lock:
@@ -396,7 +397,7 @@ class Children:
         assert attempt is not None and attempt.request.token == token, token
         if child.has_begun_a_line:
             self._printer.put(child.last_of_line())
-        attempt.ended(Final(result, error, is_retry))
+        attempt.ended(Final(result, error, is_retry, jobs))
         with self._lock:
             self._assign()
 

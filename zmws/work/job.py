@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from zmws.client.items import Step, chain_of, item_of
 from zmws.errors import BadJson, BadResult, BadValue, ZmwsError
 from zmws.wire.messages import WorkerRequest
-from zmws.wire.values import DEPTH_MAX, PARAM_JSON, json_in, json_object
+from zmws.wire.values import DEPTH_MAX, JOBS_JSON, PARAM_JSON, json_in, json_object
 from zmws.wire.words import SAVE_BYTES_MAX, SECONDS_MAX
 from zmws.work.results import encode_result
 
@@ -27,6 +29,13 @@ def service_of(request: WorkerRequest, alone: str) -> str:
     return str((json_object(request.job) or {}).get("service") or alone)
 
 
+def follow_ups_of(job: JobInHand | None) -> bytes | None:
+    """What the job has asked for, as FINAL has it; None if nothing."""
+    if job is None or not job._follow_ups:
+        return None
+    return JOBS_JSON + json.dumps(job._follow_ups).encode()
+
+
 def relay(job: JobInHand, body: tuple[bytes, ...]) -> None:
     """Say for a job what its child has said. Raises what `JobLine.say` raises."""
     job._line.say(job._token, body)
@@ -37,8 +46,10 @@ class JobInHand:
 
     `id` (str), `service` (str), `attempt` (int, from 1), `deadline` (float, `time.monotonic()` seconds at
     which its `ttr` passes), `saved` (what an earlier attempt saved last, None if none did), `meta` (the
-    object that the caller gave with the option of that name, else None). All else is for the worker's own
-    process: in a forked child it raises ZmwsError.
+    object that the caller gave with the option of that name, else None); `parent`, `batch` and `chain` (ids,
+    None where it has none), `step` (int, of a chain, from 1), `concludes` (of the job that follows a batch:
+    what became of that, docs/workflows.md). All else is for the worker's own process: in a forked child it
+    raises ZmwsError.
     """
 
     def __init__(self, line: JobLine, request: WorkerRequest, service: str = "") -> None:
@@ -48,7 +59,13 @@ class JobInHand:
         self.service: str = str(told.get("service") or service)
         self.saved: Any = told.get("saved")
         self.meta: dict[str, Any] | None = told.get("meta")
+        self.parent: str | None = told.get("parent")
+        self.batch: str | None = told.get("batch")
+        self.chain: str | None = told.get("chain")
+        self.step: int | None = told.get("step")
+        self.concludes: dict[str, Any] | None = told.get("concludes")
         self.attempt: int = int(told.get("attempt", 1))
+        self._follow_ups: list[dict[str, Any]] = []
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._line = line
         self._token = request.token
@@ -97,6 +114,20 @@ class JobInHand:
             raise BadValue(f"what is saved is {wrong}") from None
         self._say("save()", (b"SAVE", said))
         self.saved = saved  # as the next attempt has it, and not what work() goes on to change
+
+    def enqueue(self, service: str, params: Any = None, **options: Any) -> None:
+        """A job that follows: it is submitted by what ends this attempt, if that completes, and then exactly
+        once. A failed attempt leaves none. `options` as those of `Client.submit`. What the broker does not
+        take (an unknown service, say) fails the attempt. Raises BadValue, OptionError, Refused."""
+        self._follow(item_of(service, params, options))
+
+    def enqueue_chain(self, steps: Sequence[Step], *, id: Any = None, batch: Any = None) -> None:
+        """The same with a chain of jobs; `steps` as those of `Client.chain`."""
+        self._follow(chain_of(steps, id, batch))
+
+    def _follow(self, item: dict[str, Any]) -> None:
+        self._refuse_in_child("enqueue()")
+        self._follow_ups.append(item)
 
     @property
     def cancelled(self) -> bool:
