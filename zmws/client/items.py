@@ -37,8 +37,8 @@ def item_of(service: str, params: Any, options: Mapping[str, Any]) -> dict[str, 
 
 def chain_of(steps: Sequence[Step], chain_id: Any = None, batch: Any = None) -> dict[str, Any]:
     """A chain as one item. Each step is (service,), (service, params), (service, params, options), or a
-    mapping of `service`, `params` and options. Raises ValueError for no steps, BadValue, OptionError, Refused,
-    TypeError."""
+    mapping of `service`, `params` and options. Raises ValueError for no steps, BadValue, OptionError,
+    Refused, TypeError."""
     if not steps:
         raise ValueError("a chain has one step at least")
     told = [_step_of(n, step) for n, step in enumerate(steps, 1)]

@@ -395,8 +395,8 @@ class WorkerDialog:
             self._say_final(token)
 
     def _say_final(self, token: bytes) -> None:
-        """One that says what is to follow goes to a broker that takes that; whether it does, its first message
-        tells. To any other the attempt has failed, for what it asked for would not happen."""
+        """One that says what is to follow goes to a broker that takes that; whether it does, its first
+        message tells. To any other the attempt has failed, for what it asked for would not happen."""
         body = self.unconfirmed[token]
         if body[-1].startswith(JOBS_JSON) and body[0] == b"COMPLETE":
             if self.state is GREETING:
