@@ -136,7 +136,7 @@ def batch_from(values: Sequence[Any]) -> BatchRow:
 def schedule_values(schedule: ScheduleRow) -> list[Any]:
     """The values for SCHEDULE."""
     texts = {"options": storable(schedule.options), "by": storable(schedule.by)}
-    known = {"body": packed(schedule.body)} | texts
+    known: dict[str, Any] = {"body": packed(schedule.body)} | texts
     known |= {"paused": int(schedule.paused), "fixed": int(schedule.fixed)}
     return [known[name] if name in known else getattr(schedule, name) for name in SCHEDULE]
 

@@ -1,11 +1,11 @@
 """Batches of jobs, counted with the transaction that moves their members, and what follows from their ends.
 
-Rule 1: what happens to members is noted as it happens, and counted once a batch at the end of the transaction:
-        so many members cost one row. A unit that is undone has its notes cut off.
+Rule 1: what happens to members is noted as it happens, and counted at the end of the transaction: one row is
+        written, however many members of a batch have moved. A unit that is undone has its notes cut off.
 Rule 2: a batch has ended when it is closed and no member is unfinished at the end of a transaction. That one
         inserts the job which follows from it, whatever room there is.
-Rule 3: of a batch that has been forgotten nothing is counted. Members that an earlier batch of the same id has
-        left may still end or be revived: that never takes a counter below 0, nor above the total.
+Rule 3: of a batch that has been forgotten nothing is counted. Members that an earlier batch of the same id
+        has left may be revived and end: that takes no counter below 0, and no sum above the total.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from zmws.core.conclusion import THEN, conclusion, job_id_for
-from zmws.core.conclusion import FAILED as FAILED_JOB
+from zmws.core.conclusion import FAILED, THEN, conclusion, job_id_for
 from zmws.core.options import KEEP_S
 from zmws.core.rows import BATCH_FIRST_MAX, BatchRow
-from zmws.core.states import COMPLETE, FAILED
+from zmws.core.states import COMPLETE
 from zmws.core.writes import EXISTING, NEW, UNKNOWN, CloseBatch, Counted, FinishMember, OpenBatch, Verdict
 from zmws.store.rows import batch_from, job_kept, kept_job, packed, storable, whole_values
 
@@ -64,7 +63,7 @@ class Batches:
         services = [None if row is None else row["service"] for row in (write.then, write.failed)]
         texts = (storable(write.meta), storable(write.by))
         self._execute(self._queries["open_batch"], (write.batch, write.at, *services, write.keep, *texts))
-        for kind, row in ((THEN, write.then), (FAILED_JOB, write.failed)):
+        for kind, row in ((THEN, write.then), (FAILED, write.failed)):
             if row is not None:
                 self._execute(self._queries["add_conclusion"], (kind, kept_job(row), write.batch))
         return Verdict(NEW, write.batch)
@@ -149,7 +148,7 @@ class Batches:
 
     def _conclude(self, row: BatchRow, last: FinishMember | CloseBatch, verdict: Counted) -> None:
         """Insert the job that follows, if one does and it has not been made."""
-        kind = THEN if row.state == COMPLETE else FAILED_JOB
+        kind = THEN if row.state == COMPLETE else FAILED
         service, made = (
             (row.then_service, row.then_id) if kind == THEN else (row.failed_service, row.failed_id)
         )

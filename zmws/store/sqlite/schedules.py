@@ -27,9 +27,9 @@ def fire(connection: sqlite3.Connection, queries: Mapping[str, str], write: Fire
     found = connection.execute(queries["last_of_schedule"], (write.name,)).fetchone()
     if found is None:
         return Verdict(UNKNOWN, write.job_id)
-    (last_at,) = found
+    (last_at,), nominal = found, write.nominal
     # Far ahead of its time it fired by a clock that was wrong.
-    if None not in (write.nominal, last_at) and write.nominal <= last_at <= write.nominal + write.back_s:
+    if nominal is not None and last_at is not None and nominal <= last_at <= nominal + write.back_s:
         return Verdict(UNKNOWN, write.job_id)
     values = (write.nominal, write.at, write.job_id, write.name)
     connection.execute(queries["fire_schedule"], values)
