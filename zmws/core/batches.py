@@ -40,6 +40,7 @@ class Batches:
         self._life = life
         self._waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.batch: who, until when
         self.waits_count = 0
+        self._over: dict[str, None] = {}  # that have ended by the commit of which the verdicts are taken
         self._wait_over = Reminder(
             self._timed_out,
             lambda batch, at: any(until == at for _, until in self._waits.get(batch, ())),
@@ -51,11 +52,18 @@ class Batches:
             job = job_of(verdict.concluded)
             self._held.known(job.service)
             self._life.stored(job)
-        if verdict.ended and (self._turn.news_wanted or verdict.batch in self._waits):
-            waiting = self._waits.pop(verdict.batch, [])
+        if verdict.ended:
+            self._over[verdict.batch] = None
+
+    def settle(self) -> None:
+        """All verdicts of a commit are taken: tell of the batches that have ended by it, once of each."""
+        for batch in self._over:
+            waiting = self._waits.pop(batch, [])
             self.waits_count -= len(waiting)
-            end = BatchEnd([(caller, 200) for caller, _ in waiting], news=True)
-            self._turn.reads.append(ReadBatch(end, verdict.batch))
+            if waiting or self._turn.news_wanted:
+                end = BatchEnd([(caller, 200) for caller, _ in waiting], news=True)
+                self._turn.reads.append(ReadBatch(end, batch))
+        self._over.clear()
 
     def wait_for(self, batch: str, caller: Caller, until: float) -> None:
         """Answer when it has ended, or at monotonic time `until`."""

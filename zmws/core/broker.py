@@ -193,6 +193,7 @@ class Broker:
                 self.results.progress.written(job, write)
                 if job.last_write is None:
                     self.life.settled(job)
+        self.batches.settle()
         self.results.on_disk(seq)
         self.dispatch.settle()
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import struct
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
 from zmws.core.job import listed_error
 from zmws.core.record import COLUMNS, Frames, Object, State, marked
-from zmws.core.rows import Row
+from zmws.core.rows import BatchRow, Row, ScheduleRow
 
 RECORD = tuple(column.name for column in COLUMNS if "apart" not in column.marks)
-BORN = tuple(name for name in RECORD if name in marked("born"))
+_KIN = marked("kin")
+BORN = tuple(name for name in RECORD if name in marked("born") and name not in _KIN)
+BORN_AS_KIN = (*BORN, *_KIN)  # of a job that stands to others, as most do not
 # What is read of a job that an operator acts on, or that has expired.
 LIGHT = tuple(name for name in RECORD if name not in marked("bulk"))
 LISTED = tuple(name for name in RECORD if name not in marked("large"))
@@ -26,6 +29,17 @@ _LATER = marked("later")
 _born = itemgetter(*BORN)
 _later = itemgetter(*_LATER)
 _later_blank = _later(_BLANK)
+_kin = itemgetter(*_KIN)
+_kin_blank = _kin(_BLANK)
+BATCH = (
+    *("number", "id", "created_at", "closed", "total", "complete", "failed", "cancelled", "expired"),
+    *("first", "then_service", "failed_service", "then_id", "then_at", "failed_id", "failed_at"),
+    *("ended_at", "keep", "forget_at", "meta", "by"),
+)
+SCHEDULE = (
+    *("name", "service", "body", "options", "cron", "every", "zone", "missed", "missed_max", "overlap"),
+    *("jitter", "until", "paused", "fixed", "anchor", "last_at", "fired_at", "last_id", "fired", "by"),
+)
 
 Converter = Callable[[Any], Any]
 Converters = list[tuple[int, Converter]]  # of a row of values: where, and how
@@ -39,12 +53,18 @@ def names(columns: Iterable[str]) -> str:
 
 def quoted(column: str) -> str:
     """One column as SQL names it."""
-    return f'"{column}"' if column in ("group", "unique") else column
+    return f'"{column}"' if column in ("group", "unique", "by") else column
 
 
-def born_values(row: Row) -> Sequence[Any] | None:
+def born_values(row: Row) -> list[Any] | None:
     """The values for BORN, None if the row is more than a new job: the table has the rest by default."""
     return None if _later(row) != _later_blank else _converted(_born(row), _BORN_IN)
+
+
+def kin_values(row: Row) -> list[Any] | None:
+    """What BORN_AS_KIN has beside BORN, None if the row has nothing of it."""
+    kin = _kin(row)
+    return None if kin == _kin_blank else _converted(kin, _KIN_IN)
 
 
 def whole_values(row: Row) -> list[Any]:
@@ -89,6 +109,45 @@ def listed_row(values: Sequence[Any]) -> Row:
     return row
 
 
+def kept_job(row: Row) -> str:
+    """A record, its body too, as one JSON text: that of a job which is not made yet."""
+    values = dict(zip(RECORD, whole_values(row), strict=True)) | {"body": packed(row["body"])}
+    there = {name: value for name, value in values.items() if value is not None}
+    coded = [name for name, value in there.items() if isinstance(value, bytes)]
+    return json.dumps(there | {name: b64encode(there[name]).decode() for name in coded})
+
+
+def job_kept(text: str) -> Row:
+    """The record again."""
+    values = json.loads(text)
+    body = unpacked(b64decode(values.pop("body")))
+    for name in _CODED & values.keys():
+        values[name] = b64decode(values[name])
+    return row_of_columns([*values.values()], tuple(values)) | {"body": body}
+
+
+def batch_from(values: Sequence[Any]) -> BatchRow:
+    """A batch from the values of BATCH."""
+    told = dict(zip(BATCH, values, strict=True))
+    told |= {"closed": bool(told["closed"]), "first": tuple(json.loads(told["first"]))}
+    return BatchRow(**told)
+
+
+def schedule_values(schedule: ScheduleRow) -> list[Any]:
+    """The values for SCHEDULE."""
+    texts = {"options": storable(schedule.options), "by": storable(schedule.by)}
+    known: dict[str, Any] = {"body": packed(schedule.body)} | texts
+    known |= {"paused": int(schedule.paused), "fixed": int(schedule.fixed)}
+    return [known[name] if name in known else getattr(schedule, name) for name in SCHEDULE]
+
+
+def schedule_from(values: Sequence[Any]) -> ScheduleRow:
+    """A schedule from the values of SCHEDULE."""
+    told = dict(zip(SCHEDULE, values, strict=True))
+    told |= {"body": unpacked(told["body"]), "paused": bool(told["paused"]), "fixed": bool(told["fixed"])}
+    return ScheduleRow(**told)
+
+
 def packed(frames: tuple[bytes, ...]) -> bytes:
     """Frames as one value."""
     if len(frames) == 1:
@@ -118,8 +177,9 @@ def event_from(values: Sequence[Any]) -> tuple[int, float, str, Any]:
     return n, at, kind, unpacked(value) if kind == "partial" else value.decode("utf-8", "surrogatepass")
 
 
-def _said(value: str | None) -> str | None:
-    """A peer's text: JSON lets half a surrogate pair through, which has no bytes in UTF-8."""
+def storable(value: str | None) -> str | None:
+    """A peer's text as a database can hold it: JSON lets half a surrogate pair through, which has no bytes in
+    UTF-8."""
     if value is None or value.isascii():
         return value
     return value.encode("utf-8", "replace").decode()
@@ -167,8 +227,9 @@ def _by_name(types: list[tuple[Any, Converter]]) -> dict[str, Converter]:
     }
 
 
-_SAID = [column.name for column in COLUMNS if column.type is str and column.name in _LATER]
+_CODED = {column.name for column in COLUMNS if column.type == Frames and column.name in RECORD}
+_SAID = [column.name for column in COLUMNS if column.type is str and column.name in (*_LATER, "rest")]
 # '' and not null, so that the index of the waiting jobs finds those without a group.
-_IN = _by_name(_TYPES_IN) | {"group": lambda value: value or ""} | dict.fromkeys(_SAID, _said)
+_IN = _by_name(_TYPES_IN) | {"group": lambda value: value or ""} | dict.fromkeys(_SAID, storable)
 _OUT = _by_name(_TYPES_OUT) | {"group": lambda value: value or None}
-_BORN_IN, _RECORD_IN = converters(BORN), converters(RECORD)
+_BORN_IN, _KIN_IN, _RECORD_IN = converters(BORN), converters(_KIN), converters(RECORD)

@@ -18,7 +18,7 @@ from operator import attrgetter
 
 from zmws.core.reads import FOR_PEOPLE, Read, ReadSearch
 from zmws.core.rows import Rows
-from zmws.core.writes import FinishJob, Pruned, Verdict, Write
+from zmws.core.writes import FinishJob, FinishMember, Pruned, Verdict, Write
 from zmws.errors import StoreError
 from zmws.store.sqlite.reads import Reads
 from zmws.store.sqlite.search import Search
@@ -29,6 +29,7 @@ LIST_ROWS = 100  # that one statement of a list looks at
 LOOK_BYTES = 1024 * 1024  # that come in before the size is looked at again
 
 _size = attrgetter("size")
+_ENDS = frozenset({FinishJob, FinishMember})
 
 
 class MemoryStore:
@@ -81,7 +82,7 @@ class MemoryStore:
         """Apply the writes; verdicts of those that have one, in order."""
         with self._turn, self._told():
             verdicts = self._writer.commit(writes, room=self._room_for(writes))
-            if FinishJob in map(type, writes):
+            if not _ENDS.isdisjoint(map(type, writes)):
                 more = sum(self._writer.counts.values()) - self._ended_max
                 if more > 0:
                     self._dropped += self._writer.drop_oldest(more)

@@ -22,20 +22,35 @@ from zmws.core.reads import (
     Read,
     ReadAhead,
     ReadAudit,
+    ReadBatch,
+    ReadBatches,
     ReadCauses,
     ReadExpired,
+    ReadFamily,
     ReadJob,
     ReadJobs,
     ReadMatching,
     ReadScheduled,
+    ReadSchedules,
     ReadSeries,
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
 )
-from zmws.core.rows import Act, Key, KnownService, Row, Rows, Unfinished, size_of
+from zmws.core.rows import Key, KnownService, Row, Rows, ScheduleRow, Unfinished, size_of
 from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
-from zmws.store.rows import LIGHT, LISTED, event_from, listed_row, names, row_from, row_of_columns
+from zmws.store.rows import (
+    LIGHT,
+    LISTED,
+    batch_from,
+    event_from,
+    listed_row,
+    names,
+    row_from,
+    row_of_columns,
+    schedule_from,
+    unpacked,
+)
 from zmws.store.sqlite.audit import act_from
 from zmws.store.sqlite.causes import cause_from
 from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
@@ -43,6 +58,8 @@ from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
 PAGE_S = 0.04  # and for how long it goes on to the next window
+PARENTS = 2_000  # that a family is followed up, at most
+EXPIRED_BYTES = 32 * 1024 * 1024  # of the bodies of one page of expired jobs
 
 _NUMBER_MAX = (1 << 63) - 1
 
@@ -89,6 +106,15 @@ class Reads:
             return self._ahead(read)
         if isinstance(read, ReadAudit):
             return self._audit(read)
+        if isinstance(read, ReadBatch):
+            return Rows(batches=[batch_from(one) for one in self._all("batch", read.batch)])
+        if isinstance(read, ReadBatches):
+            found, more = self._newest("batches", (read.state,), read.limit, read.cursor)
+            return Rows(batches=[batch_from(one) for one in found], next=more)
+        if isinstance(read, ReadFamily):
+            return self._family(read)
+        if isinstance(read, ReadSchedules):
+            return Rows(schedules=[self._with_last(schedule) for schedule in self._schedules(read.name)])
         if isinstance(read, ReadUsual):
             return Rows(series=[line_from(one) for one in self._all("series_of_all", int(read.since))])
         if isinstance(read, ReadJobs):
@@ -141,13 +167,21 @@ class Reads:
         return Rows(rows)
 
     def _expired(self, read: ReadExpired) -> Rows:
-        rows = [
-            row_of_columns(values, LIGHT) for values in self._all("expired_page", read.at, read.limit + 1)
-        ]
-        more = _key(rows[read.limit], "expires_at") if len(rows) > read.limit else None
-        return Rows(rows[: read.limit], more=more)
+        """A job with `on_failed` has all that a record is made of which is given to another."""
+        rows: list[Row] = []
+        size = 0
+        found = self._execute(self._queries["expired_page"], (read.at, read.limit + 1))
+        with contextlib.closing(found):
+            for *values, meta, body in found:
+                row = row_of_columns(values, LIGHT) | {"meta": meta, "body": unpacked(body)}
+                size += size_of(row["body"])
+                if len(rows) == read.limit or (rows and size > EXPIRED_BYTES):
+                    return Rows(rows, more=_key(row, "expires_at"))
+                rows.append(row)
+        return Rows(rows)
 
     def _unfinished(self) -> Rows:
+        due = [at for name in ("first_due", "first_batch_due") for (at,) in self._all(name) if at is not None]
         unfinished = Unfinished(
             services=[
                 KnownService(name, None if paused is None else bool(paused), *more)
@@ -157,7 +191,9 @@ class Reads:
             scheduled=[(service, n) for service, n in self._all("scheduled_by_service")],
             ended={key: n for key, n in self._counts.items() if n},
             number=self._all("highest_number")[0][0] or 0,
-            forget_at=self._all("first_due")[0][0],
+            forget_at=min(due, default=None),
+            batches=[batch for (batch,) in self._all("open_batches")],
+            schedules=self._schedules(None),
         )
         running = [row_from(one) for one in self._all("running")]
         for row in running:
@@ -196,25 +232,72 @@ class Reads:
         return Rows(series=[clocks_from(one) for one in self._all("series", *names)], next=count)
 
     def _audit(self, read: ReadAudit) -> Rows:
-        """Window after window, as jobs are listed."""
         where = (read.by, read.verb, read.on, read.since, read.before)
-        below = _NUMBER_MAX if read.cursor is None else read.cursor
+        found, more = self._newest("acts", where, read.limit, read.cursor)
+        return Rows(acts=[act_from(one) for one in found], next=more)
+
+    def _newest(
+        self, name: str, where: tuple[Any, ...], limit: int, cursor: int | None
+    ) -> tuple[list[Any], int | None]:
+        """Rows below a number, the highest first, and where to go on: window after window, as jobs are
+        listed. Their number is the first of their columns."""
+        below = _NUMBER_MAX if cursor is None else cursor
         until = time.monotonic() + PAGE_S
-        acts: list[Act] = []
-        window = min(4 * read.limit, self._rows_max)
+        rows: list[Any] = []
+        window = min(4 * limit, self._rows_max)
         while True:
-            edges = self._all("acts_edge", below, window)
+            edges = self._all(f"{name}_edge", below, window)
             last = edges[0][0] if edges else 0
-            found = self._all("acts", last, below, *where, read.limit + 1 - len(acts))
-            acts += [act_from(one) for one in found]
-            if len(acts) > read.limit:
-                del acts[read.limit :]
-                return Rows(acts=acts, next=acts[-1].number)
+            rows += self._all(name, last, below, *where, limit + 1 - len(rows))
+            if len(rows) > limit:
+                del rows[limit:]
+                return rows, rows[-1][0]
             if not edges:
-                return Rows(acts=acts)
+                return rows, None
             if time.monotonic() > until:
-                return Rows(acts=acts, next=last)
+                return rows, last
             below, window = last, self._rows_max
+
+    # ------------------------------------------------------------ families and schedules
+
+    def _family(self, read: ReadFamily) -> Rows:
+        """Up to the first of them, then down, generation after generation."""
+        until = time.monotonic() + PAGE_S
+        rows = self._made(self._queries["listed_job"], (self._first_of(read.job_id, until),), LISTED)
+        seen = {row["id"] for row in rows}
+        for row in rows:  # which grows meanwhile
+            missing = read.limit + 1 - len(rows)
+            if missing <= 0 or time.monotonic() > until:
+                return Rows(rows[: read.limit], next=rows[: read.limit][-1]["number"])
+            # One more: this job may be its own child's, by an id that was given twice.
+            children = self._made(self._queries["children"], (row["id"], missing + 1), LISTED)
+            rows += [child for child in children if child["id"] not in seen]
+            seen.update(child["id"] for child in children)
+        more = rows[read.limit - 1]["number"] if len(rows) > read.limit else None
+        return Rows(rows[: read.limit], next=more)
+
+    def _first_of(self, job_id: str, until: float) -> str:
+        """Of its family, as far as there are records."""
+        seen: set[str] = set()
+        found = self._all("parent", job_id)
+        while found:
+            seen.add(job_id)
+            parent = found[0][0]
+            if parent is None or parent in seen or len(seen) == PARENTS or time.monotonic() > until:
+                break
+            found = self._all("parent", parent)
+            if found:
+                job_id = parent
+        return job_id
+
+    def _schedules(self, name: str | None) -> list[ScheduleRow]:
+        return [schedule_from(one) for one in self._all("schedules", name)]
+
+    def _with_last(self, schedule: ScheduleRow) -> tuple[ScheduleRow, Row | None]:
+        if schedule.last_id is None:
+            return schedule, None
+        found = self._made(self._queries["listed_job"], (schedule.last_id,), LISTED)
+        return schedule, found[0] if found else None
 
     # ------------------------------------------------------------ lists
 
@@ -243,7 +326,7 @@ class Reads:
             states = [state for state in states if self._may_have(where, state)]
             if not states:
                 return Rows()
-            numbers = self._few(where, states)
+            numbers = None if self._has_few_kin(where) else self._few(where, states)
             if numbers is not None:
                 wanted = sorted((n for n in numbers if above < n < below), reverse=order == "DESC")
                 return self._rows_of(wanted, where, states, limit, columns)
@@ -289,6 +372,14 @@ class Reads:
         if where.service is not None:
             return counts.get((where.service, state), 0) > 0
         return any(n > 0 and of == state for (_, of), n in counts.items())
+
+    def _has_few_kin(self, where: Filter) -> bool:
+        """Whether it names one batch, chain or parent, whose jobs are few: then they are walked."""
+        kin = _kin_of(where)
+        if kin is None:
+            return False
+        name, value = kin
+        return not self._fetch(f"SELECT 1 FROM jobs WHERE {name} = ? LIMIT 1 OFFSET {FEW}", (value,))
 
     def _few(self, where: Filter, states: Sequence[str]) -> list[int] | None:
         """The numbers of all jobs of these states, None if they are many."""
@@ -380,11 +471,23 @@ class Reads:
 
 def path_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
     """Along which index the numbers are walked: its terms, written so that no other will do."""
+    kin = _kin_of(where)
+    if kin is not None:
+        name, value = kin
+        return [f"{name} = ?"], [value]
     if states is not None and tuple(states) == (FAILED,):
         return ["state = 'failed'"], []
     if where.service is not None:
         return ["service = ?"], [where.service]
     return [], []
+
+
+def _kin_of(where: Filter) -> tuple[str, str] | None:
+    """The column by whose index there are the fewest jobs, and its value."""
+    for name, value in (("parent", where.parent), ("chain", where.chain), ("batch", where.batch)):
+        if value is not None:
+            return name, value
+    return None
 
 
 def terms_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
@@ -397,6 +500,9 @@ def terms_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], li
         ("+created_at >= ?", where.since),
         ("+created_at < ?", where.before),
         ("+cause = ?", where.cause),
+        ("+parent = ?", where.parent),
+        ("+chain = ?", where.chain),
+        ("+batch = ?", where.batch),
     )
     for term, value in wanted:
         if value is not None:

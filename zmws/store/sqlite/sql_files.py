@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.store.rows import BORN, LIGHT, RECORD, names
+from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, LIGHT, LISTED, RECORD, SCHEDULE, names
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 
@@ -46,11 +46,21 @@ def queries() -> dict[str, str]:
     columns = {
         "job": names(RECORD),
         "light": names(LIGHT),
-        "job_values": ", ".join("?" * len(RECORD)),
+        "job_values": _marks(RECORD),
+        "listed": names(LISTED),
         "born": names(BORN),
-        "born_values": ", ".join("?" * len(BORN)),
+        "born_values": _marks(BORN),
+        "kin": names(BORN_AS_KIN),
+        "kin_values": _marks(BORN_AS_KIN),
+        "batch": names(BATCH),
+        "schedule": names(SCHEDULE),
+        "schedule_values": _marks(SCHEDULE),
     }
     return {
         name: statement.strip().format_map(columns)
         for name, statement in zip(parts[::2], parts[1::2], strict=True)
     }
+
+
+def _marks(columns: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(columns))

@@ -111,6 +111,14 @@ _OF_INSIGHT = frozenset(
 )
 
 AUDIT_VERSION = 7  # and from which on it has an audit
+WORKFLOWS_VERSION = 8  # batches and schedules
+_OF_WORKFLOWS = frozenset(
+    f"check_{what}"
+    for what in (
+        *("batches", "ended_batches", "first", "batch_meta", "conclusions", "stray_conclusions"),
+        *("concludes", "schedules"),
+    )
+)
 
 
 def check(path: Path) -> list[str]:
@@ -133,6 +141,7 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: i
     """What zmws relies on beside what SQLite does, as far as a file of this version has it."""
     run = connection.execute
     connection.create_function("is_object", 1, _is_object, deterministic=True)
+    connection.create_function("is_list", 1, _is_list, deterministic=True)
     for state, n in run(said["check_states"]):
         yield f"{n} jobs are in the state {state!r}, which there is not"
     for service, unique, n in run(said["check_unique"]):
@@ -152,10 +161,27 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: i
         ("check_figures", "{n} figures of a time cannot be read, the first in entry {first}"),
         ("check_steps", "{n} figures are of no minute and of no hour, the first in entry {first}"),
         ("check_details", "{n} acts have a detail that cannot be read, the first is number {first}"),
+        # (Of those that have ended, the records may have been forgotten: they cannot be counted.)
+        ("check_batches", "{n} batches count more ends than members, or fewer than none; one is {first}"),
+        ("check_ended_batches", "{n} batches have ended and are not kept as such, or the reverse: {first}"),
+        ("check_first", "{n} batches name members in a way that cannot be read, one is {first}"),
+        ("check_batch_meta", "{n} batches have a meta that cannot be read, one is {first}"),
+        (
+            "check_conclusions",
+            "{n} batches are without the job that is to follow, or keep it; one is {first}",
+        ),
+        (
+            "check_stray_conclusions",
+            "{n} jobs that are to follow belong to no batch or cannot be read, one to number {first}",
+        ),
+        ("check_concludes", "{n} jobs tell of their batch what cannot be read, one is {first}"),
+        ("check_schedules", "{n} schedules cannot be read or have no time, one is {first}"),
     ):
         if version < INSIGHT_VERSION and name in _OF_INSIGHT:
             continue
         if version < AUDIT_VERSION and name == "check_details":
+            continue
+        if version < WORKFLOWS_VERSION and name in _OF_WORKFLOWS:
             continue
         n, first = run(said[name]).fetchone()
         if n:
@@ -172,8 +198,16 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: i
 
 def _is_object(text: Any) -> bool:
     """Whether it is an object of JSON, which who reads it takes for granted. (SQLite may be without JSON.)"""
+    return _is(dict, text)
+
+
+def _is_list(text: Any) -> bool:
+    return _is(list, text)
+
+
+def _is(kind: type, text: Any) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text), kind)
     except (TypeError, ValueError):
         return False
 

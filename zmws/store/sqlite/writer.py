@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
+from zmws.core.rows import Row
 from zmws.core.states import FAILED, FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
     DELETED,
@@ -28,27 +29,44 @@ from zmws.core.writes import (
     UNIQUE_CONFLICT,
     UNKNOWN,
     AppendToJob,
+    CloseBatch,
     DeleteJob,
     FinishJob,
+    FinishMember,
+    FireSchedule,
     ForgetActs,
     ForgetService,
     InsertJob,
+    OpenBatch,
     Pruned,
     PruneJobs,
     RememberService,
+    RemoveSchedule,
     ReviveJob,
     UpdateJob,
     Verdict,
     Write,
     WriteMark,
+    WriteSchedule,
     WriteSeries,
     refuses,
     units,
     units_verdicts,
 )
-from zmws.store.rows import Converters, born_values, converters, event_value, packed, quoted, whole_values
+from zmws.store.rows import (
+    Converters,
+    born_values,
+    converters,
+    event_value,
+    kin_values,
+    packed,
+    quoted,
+    whole_values,
+)
 from zmws.store.sqlite.audit import write_act
+from zmws.store.sqlite.batches import Batches
 from zmws.store.sqlite.causes import Causes
+from zmws.store.sqlite.schedules import fire, write_schedule
 from zmws.store.sqlite.series import write_mark, write_series
 
 INSERT_ROWS = (64, 16, 4, 1)  # that one statement inserts
@@ -63,11 +81,13 @@ class Writer:
         self, connection: sqlite3.Connection, queries: Mapping[str, str], causes_max: int = CAUSES_MAX
     ) -> None:
         self.causes = Causes(connection, queries, causes_max)
+        self.batches = Batches(connection, queries)
         self._connection = connection
         self._execute = connection.execute
         self._many = connection.executemany
         self._queries = queries
-        self._inserts = {name: _inserts_of_many(queries[name]) for name in ("insert_born", "insert_body")}
+        inserts = ("insert_born", "insert_kin", "insert_body")
+        self._inserts = {name: _inserts_of_many(queries[name]) for name in inserts}
         self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
         self.counts: Counter[tuple[str, str]] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
@@ -106,7 +126,7 @@ class Writer:
             found = self._execute(self._queries["oldest_ends"], (count,)).fetchall()
             self._many(self._queries["delete_history"], [(number,) for number, *_ in found])
             self._forget([number for number, *_ in found])
-            for number, _, _, cause in found:
+            for number, _, _, cause in found:  # (their batches have counted them, and go on as they are)
                 self.causes.no_longer(cause, number)
             dropped = Counter((service, state) for _, service, state, _ in found)
             self._ended.subtract(dropped)
@@ -118,10 +138,12 @@ class Writer:
     def _transaction(self) -> Iterator[None]:
         self._ended = Counter()
         self.causes.begin()
+        self.batches.begin()
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
             self.causes.write()
+            self.batches.write()
             for service, state in self._ended:
                 n = self.counts[service, state] + self._ended[service, state]
                 self._execute(self._queries["set_count"], (service, state, n))
@@ -142,7 +164,7 @@ class Writer:
             if kind is UpdateJob:
                 self._update_all(list(run))
             elif kind is FinishJob:
-                self._finish_all(list(run))
+                verdicts += self._finish_all(list(run))
             elif kind is InsertJob and at_a_run:
                 self._insert_all(list(run), verdicts)
             else:
@@ -156,7 +178,8 @@ class Writer:
 
     def _apply_unit(self, unit: Sequence[Write]) -> list[Verdict]:
         """All of it or none."""
-        before, causes = (self._ended.copy(), self._room), self.causes.so_far()
+        before = (self._ended.copy(), self._room)
+        causes, batches = self.causes.so_far(), self.batches.so_far()
         verdicts: list[Verdict] = []
         self._execute("SAVEPOINT unit")
         for write in unit:
@@ -167,6 +190,7 @@ class Writer:
                     self._execute("ROLLBACK TO unit")
                     self._ended, self._room = before
                     self.causes.back_to(causes)
+                    self.batches.back_to(batches)
                     verdicts = units_verdicts(unit, write, verdict)
                     break
         self._execute("RELEASE unit")
@@ -184,8 +208,14 @@ class Writer:
         if isinstance(write, PruneJobs):
             return self._prune(write)
         if isinstance(write, FinishJob):
-            self._finish_all([write])
-        elif isinstance(write, UpdateJob):
+            return next(iter(self._finish_all([write])), None)
+        if isinstance(write, OpenBatch):
+            return self.batches.open(write)
+        if isinstance(write, CloseBatch):
+            return self.batches.close(write)
+        if isinstance(write, FireSchedule):
+            return fire(self._connection, self._queries, write)
+        if isinstance(write, UpdateJob):
             self._update_all([write])
         elif isinstance(write, AppendToJob):
             value = event_value(write.kind, write.value)
@@ -199,6 +229,8 @@ class Writer:
             write_mark(self._connection, self._queries, write)
         elif isinstance(write, ForgetActs):
             write_act(self._connection, self._queries, write)
+        elif isinstance(write, WriteSchedule | RemoveSchedule):
+            write_schedule(self._connection, self._queries, write)
         elif isinstance(write, ForgetService):
             self._execute(self._queries["forget_service"], (write.service,))
         else:
@@ -210,20 +242,31 @@ class Writer:
 
     def _insert_all(self, writes: Sequence[Write], verdicts: list[Verdict]) -> None:
         """A run of new jobs. Raises _NotAtARun if one of them is not new, or may not be taken."""
-        born, bodies = [], []
+        born, born_as_kin, bodies = [], [], []
+        members: Counter[str] = Counter()
         for write in writes:
             assert isinstance(write, InsertJob)
             row = write.row
             values = born_values(row)
-            if values is None or write.only_if_known:
+            if values is None or (write.only_if_known and not write.spare_id):
                 raise _NotAtARun
-            born.append(values)
+            kin = kin_values(row)
+            if kin is None:
+                born.append(values)
+            else:
+                born_as_kin.append(values + kin)
+                if row["batch"] is not None:
+                    members[row["batch"]] += 1
             bodies.append((row["number"], packed(row["body"])))
             verdicts.append(Verdict(NEW, row["id"], row["service"]))
             self._room -= write.size
         if self._room < 0 or self._insert_rows("insert_born", born) != len(born):
             raise _NotAtARun
+        if self._insert_rows("insert_kin", born_as_kin) != len(born_as_kin):
+            raise _NotAtARun
         self._insert_rows("insert_body", bodies)
+        for batch, more in members.items():
+            self.batches.joined(batch, more)
 
     def _insert_rows(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
         """Insert rows, many with one statement: each step of SQLite lets go of Python's lock, and getting
@@ -241,18 +284,31 @@ class Writer:
         job_id, service = row["id"], row["service"]
         known = self._find(job_id)
         if known is not None:
-            return Verdict(EXISTING, job_id, known[1])
+            if not write.spare_id or known.parent == row["parent"]:
+                return Verdict(EXISTING, job_id, known.service)
+            job_id = write.spare_id
         if row["unique"] is not None and (holder := self._holder(service, row["unique"])) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, service)
+        if write.spare_id:
+            return self._insert_new(row, job_id, write.size)
         if write.only_if_known or write.size > self._room:
             return Verdict(FULL, job_id, service)
         if self._refusing:
             return Verdict(DISK_FULL, job_id, service)
+        return self._insert_new(row, job_id, write.size)
+
+    def _insert_new(self, row: Row, job_id: str, size: int) -> Verdict:
+        """Under this id, whatever room there is."""
         assert row["state"] not in FINAL_STATES, f"job {job_id}: new, and {row['state']} already"
-        self._room -= write.size
+        if job_id != row["id"]:
+            assert self._find(job_id) is None, f"job {row['id']}: its spare id {job_id} is taken, too"
+            row = {**row, "id": job_id}
+        self._room -= size
         self._execute(self._queries["insert_whole"], whole_values(row))
         self._execute(self._queries["insert_body"], (row["number"], packed(row["body"])))
-        return Verdict(NEW, job_id, service)
+        if row["batch"] is not None:
+            self.batches.joined(row["batch"], 1)
+        return Verdict(NEW, job_id, row["service"])
 
     def _update_all(self, writes: Sequence[Any]) -> None:
         """A run of updates of the same columns."""
@@ -271,8 +327,8 @@ class Writer:
             done += self._many(update.text, rows[at:]).rowcount
         _require(done == len(rows), ", ".join(str(row[-1]) for row in rows[:10]))
 
-    def _finish_all(self, writes: Sequence[Any]) -> None:
-        """A run of ends with the same columns."""
+    def _finish_all(self, writes: Sequence[Any]) -> list[Verdict]:
+        """A run of ends with the same columns; the verdicts of those that have one."""
         unfinished = " AND " + self._queries["unfinished"]
         failed = any(write.changes["state"] == FAILED for write in writes)
         if failed:
@@ -291,6 +347,7 @@ class Writer:
             state = write.changes["state"]
             assert state in FINAL_STATES, f"job {write.job_id} ends and is {state}"
             self._ended[write.service, state] += 1
+        return [self.batches.ended(write) for write in writes if isinstance(write, FinishMember)]
 
     def _cause(self, write: FinishJob) -> str | None:
         """Why it has failed, if it has."""
@@ -301,26 +358,27 @@ class Writer:
 
     def _revive(self, write: ReviveJob) -> Verdict:
         known = self._find(write.job_id)
-        if known is None or known[2] not in REVIVABLE:
+        if known is None or known.state not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
-        number, service, was, unique, cause = known
+        service, unique = known.service, known.unique
         if unique is not None and (holder := self._holder(service, unique)) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, service)
-        self._change(number, write.changes, None)
-        self.causes.no_longer(cause, number)
-        self._ended[service, was] -= 1
+        self._change(known.number, write.changes, None)
+        self.causes.no_longer(known.cause, known.number)
+        self._ended[service, known.state] -= 1
+        if known.batch is not None:
+            self.batches.revived(known.batch, write.job_id, known.state)
         return Verdict(NEW, write.job_id, service)
 
     def _delete(self, write: DeleteJob) -> Verdict:
         known = self._find(write.job_id)
-        if known is None or known[2] not in FINAL_STATES:
+        if known is None or known.state not in FINAL_STATES:
             return Verdict(UNKNOWN, write.job_id)
-        number, service, state, _, cause = known
-        self.causes.no_longer(cause, number)
-        self._execute(self._queries["delete_history"], (number,))
-        self._forget([number])
-        self._ended[service, state] -= 1
-        return Verdict(DELETED, write.job_id, service, state)
+        self.causes.no_longer(known.cause, known.number)
+        self._execute(self._queries["delete_history"], (known.number,))
+        self._forget([known.number])
+        self._ended[known.service, known.state] -= 1
+        return Verdict(DELETED, write.job_id, known.service, known.state)
 
     def _prune(self, write: PruneJobs) -> Verdict:
         counts: Counter[tuple[str, str]] = Counter()
@@ -332,6 +390,7 @@ class Writer:
             if left <= pieces:
                 # More than the rest of the step: this step takes a part, the oldest, and the next goes on.
                 self._execute(self._queries["delete_oldest_history"], (number, left))
+                left = 0
                 break
             if pieces:
                 self._execute(self._queries["delete_history"], (number,))
@@ -342,17 +401,17 @@ class Writer:
         self._forget(numbers)
         self._ended.subtract(counts)
         self.causes.forget_old(write.at, write.limit)
-        (next_at,) = self._execute(self._queries["first_due"]).fetchone()
+        self.batches.forget(write.at, left)
+        (first_due,) = self._execute(self._queries["first_due"]).fetchone()
+        due = [at for at in (first_due, self.batches.next_at()) if at is not None]
+        next_at = min(due, default=None)
         return Pruned("pruned", "", counts=dict(counts), next_at=next_at)
 
     # ------------------------------------------------------------ rows
 
-    def _find(self, job_id: str) -> tuple[int, str, str, str | None, str | None] | None:
-        """Number, service, state, unique key and cause."""
-        found: tuple[int, str, str, str | None, str | None] | None = self._execute(
-            self._queries["find"], (job_id,)
-        ).fetchone()
-        return found
+    def _find(self, job_id: str) -> _Known | None:
+        found = self._execute(self._queries["find"], (job_id,)).fetchone()
+        return None if found is None else _Known._make(found)
 
     def _holder(self, service: str, unique: str) -> str | None:
         """The job that holds a unique key."""
@@ -377,6 +436,18 @@ class Writer:
             of_many = [(count, _update_of_many(columns, key, also, count)) for count in UPDATE_ROWS]
             update = self._updates[(*columns, key, also)] = _Update(text, of_many, converters(columns))
         return update
+
+
+class _Known(NamedTuple):
+    """What is looked up of a job."""
+
+    number: int
+    service: str
+    state: str
+    unique: str | None
+    cause: str | None
+    parent: str | None
+    batch: str | None
 
 
 @dataclass(slots=True)
@@ -413,8 +484,10 @@ class _NotAtARun(Exception):
 
 
 def _shape(write: Write) -> tuple[type[Write], tuple[str, ...]]:
-    """What writes of a run have in common."""
+    """What writes of a run have in common. Members of batches end as all jobs do."""
     kind = type(write)
+    if kind is FinishMember:
+        kind = FinishJob
     return kind, tuple(write.changes) if kind in (UpdateJob, FinishJob) else ()  # type: ignore[attr-defined]
 
 

@@ -1,9 +1,13 @@
 -- Every statement of the store, by name. {job} stands for the columns of a record, {light} for those but its
--- result, {born} for those that a new job fills, {values} for as many question marks; see sql_files.py. State
--- names are written out where a partial index depends on them.
+-- result, {listed} for those that lists show, {born} for those that a new job fills, {kin} for those and how it
+-- stands to other jobs, {values} for as many question marks; see sql_files.py. State names are written out where
+-- a partial index depends on them.
 
 -- name: insert_born
 INSERT OR IGNORE INTO jobs ({born}) VALUES ({born_values})
+
+-- name: insert_kin
+INSERT OR IGNORE INTO jobs ({kin}) VALUES ({kin_values})
 
 -- name: insert_whole
 INSERT INTO jobs ({job}) VALUES ({job_values})
@@ -12,7 +16,7 @@ INSERT INTO jobs ({job}) VALUES ({job_values})
 INSERT INTO bodies (number, body) VALUES (?, ?)
 
 -- name: find
-SELECT number, service, state, "unique", cause FROM jobs WHERE id = ?
+SELECT number, service, state, "unique", cause, parent, batch FROM jobs WHERE id = ?
 
 -- name: unfinished
 state IN ('scheduled', 'waiting', 'running')
@@ -114,7 +118,10 @@ WHERE state = 'scheduled' AND by_wall = ? AND ready_at > ?
 ORDER BY ready_at, number LIMIT ?
 
 -- name: expired_page
-SELECT {light} FROM jobs
+SELECT {light},
+    CASE WHEN on_failed IS NOT NULL THEN meta END,
+    CASE WHEN on_failed IS NOT NULL THEN (SELECT body FROM bodies WHERE bodies.number = jobs.number) END
+FROM jobs
 WHERE expires_at IS NOT NULL AND attempt = 0 AND state IN ('scheduled', 'waiting') AND expires_at <= ?
 ORDER BY expires_at, number LIMIT ?
 
@@ -245,6 +252,87 @@ SELECT (
     )
 )
 
+-- A job's family.
+
+-- name: parent
+SELECT parent FROM jobs WHERE id = ?
+
+-- name: listed_job
+SELECT {listed} FROM jobs WHERE id = ?
+
+-- name: children
+SELECT {listed} FROM jobs WHERE parent = ? AND parent IS NOT NULL ORDER BY number LIMIT ?
+
+-- Batches.
+
+-- name: open_batch
+INSERT INTO batches (id, created_at, then_service, failed_service, keep, meta, "by") VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_conclusion
+INSERT INTO conclusions (batch, kind, job) SELECT number, ?, ? FROM batches WHERE id = ?
+
+-- name: conclusion
+SELECT job FROM conclusions WHERE batch = ? AND kind = ?
+
+-- name: delete_conclusion
+DELETE FROM conclusions WHERE batch = ? AND kind = ?
+
+-- name: close_batch
+UPDATE batches SET closed = 1 WHERE id = ?
+
+-- name: batch
+SELECT {batch} FROM batches WHERE id = ?
+
+-- name: set_batch
+UPDATE batches SET total = ?, complete = ?, failed = ?, cancelled = ?, expired = ?, first = ?,
+    then_id = ?, then_at = ?, failed_id = ?, failed_at = ?, ended_at = ?, forget_at = ?
+WHERE number = ?
+
+-- name: batches_due
+SELECT number FROM batches WHERE forget_at IS NOT NULL AND forget_at <= ? ORDER BY forget_at, number LIMIT ?
+
+-- name: first_batch_due
+SELECT min(forget_at) FROM batches WHERE forget_at IS NOT NULL
+
+-- name: forget_batch
+DELETE FROM batches WHERE number = ?
+
+-- name: forget_conclusions
+DELETE FROM conclusions WHERE batch = ?
+
+-- name: open_batches
+SELECT id FROM batches WHERE closed = 0 ORDER BY number
+
+-- name: batches_edge
+SELECT number FROM batches WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?
+
+-- name: batches
+SELECT {batch} FROM batches
+WHERE number >= ?1 AND number < ?2 AND (?3 IS NULL OR ?3 = CASE
+    WHEN closed = 0 THEN 'open'
+    WHEN total > complete + failed + cancelled + expired THEN 'running'
+    WHEN total = complete THEN 'complete'
+    ELSE 'failed'
+END)
+ORDER BY number DESC LIMIT ?4
+
+-- Schedules.
+
+-- name: add_schedule
+INSERT INTO schedules ({schedule}) VALUES ({schedule_values})
+
+-- name: remove_schedule
+DELETE FROM schedules WHERE name = ?
+
+-- name: last_of_schedule
+SELECT last_at FROM schedules WHERE name = ?
+
+-- name: fire_schedule
+UPDATE schedules SET last_at = coalesce(?, last_at), fired_at = ?, last_id = ?, fired = fired + 1 WHERE name = ?
+
+-- name: schedules
+SELECT {schedule} FROM schedules WHERE ?1 IS NULL OR name = ?1 ORDER BY name
+
 -- name: integrity_check
 PRAGMA integrity_check
 
@@ -308,6 +396,39 @@ SELECT count(*), min(id) FROM jobs
 WHERE cause IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM caused WHERE caused.cause = jobs.cause AND caused.number = jobs.number
 )
+
+-- name: check_batches
+SELECT count(*), min(id) FROM batches
+WHERE complete < 0 OR failed < 0 OR cancelled < 0 OR expired < 0
+    OR total < complete + failed + cancelled + expired
+
+-- name: check_ended_batches
+SELECT count(*), min(id) FROM batches
+WHERE (ended_at IS NOT NULL) <> (closed = 1 AND total = complete + failed + cancelled + expired)
+    OR (ended_at IS NULL) <> (forget_at IS NULL)
+
+-- name: check_first
+SELECT count(*), min(id) FROM batches WHERE NOT is_list(first)
+
+-- name: check_batch_meta
+SELECT count(*), min(id) FROM batches WHERE meta IS NOT NULL AND NOT is_object(meta)
+
+-- name: check_conclusions
+SELECT count(*), min(id) FROM batches
+WHERE (then_service IS NOT NULL AND then_id IS NULL)
+        <> EXISTS (SELECT 1 FROM conclusions WHERE batch = batches.number AND kind = 'then')
+    OR (failed_service IS NOT NULL AND failed_id IS NULL)
+        <> EXISTS (SELECT 1 FROM conclusions WHERE batch = batches.number AND kind = 'failed')
+
+-- name: check_stray_conclusions
+SELECT count(*), min(batch) FROM conclusions
+WHERE NOT is_object(job) OR NOT EXISTS (SELECT 1 FROM batches WHERE batches.number = conclusions.batch)
+
+-- name: check_concludes
+SELECT count(*), min(id) FROM jobs WHERE concludes IS NOT NULL AND NOT is_object(concludes)
+
+-- name: check_schedules
+SELECT count(*), min(name) FROM schedules WHERE NOT is_object(options) OR (cron IS NULL) = (every IS NULL) OR fired < 0
 
 -- Of the store in memory alone, which keeps so many ended jobs and no more.
 
