@@ -30,8 +30,8 @@ JITTER_S_MAX = 86_400.0
 
 
 def check_name(value: Any) -> None:
-    """Whether it can be the name of a schedule: ids of jobs are made of it. Raises ValueError that says what it
-    must be."""
+    """Whether it can be the name of a schedule: ids of jobs are made of it. Raises ValueError that says what
+    it must be."""
     if not isinstance(value, str) or NAME_PATTERN.match(value) is None:
         raise ValueError("a name of 1 to 64 characters of A-Z a-z 0-9 . _ -")
 
@@ -78,8 +78,8 @@ def schedule_field(name: str, value: Any, limits: Limits) -> Any:
 def schedule_of(
     given: Mapping[str, Any], limits: Limits, *, anchor: float, fixed: bool = False, by: str | None = None
 ) -> ScheduleRow:
-    """The schedule that these fields define, each of which has been checked by its row (`schedule_field`); null
-    is not given. `anchor`: the wall time from which `every` counts; `fixed`: it stands in the settings.
+    """The schedule that these fields define. Each has been checked by its row (`schedule_field`); null is not
+    given. `anchor`: the wall time from which `every` counts; `fixed`: it stands in the settings.
 
     Raises OptionError; of what is wrong with an option, `option` is `options.NAME`.
     """
