@@ -2,7 +2,7 @@
 
     L0 errors  wire/*
     L1 dialog/*  core/*
-    L2 settings/*  store/*  tracing/*  sockets  ipc_files  ids  log_file  service_manager  real_threads
+    L2 settings/*  store/*  tracing/*  sockets  ipc_files  ids  cron  log_file  service_manager  real_threads
     L3 line/*  server/*
     L4 work/*  client/*
     L5 gateway/*  supervisor/*  testing/*
@@ -38,6 +38,7 @@ LAYERS = {
     "zmws.sockets": 2,
     "zmws.ipc_files": 2,
     "zmws.ids": 2,
+    "zmws.cron": 2,
     "zmws.log_file": 2,
     "zmws.service_manager": 2,
     "zmws.real_threads": 2,

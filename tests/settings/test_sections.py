@@ -31,6 +31,7 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
         logs=LogsSettings(),
         supervisor=SupervisorSettings(),
         services={},
+        schedules=(),
         workers=(),
         path=site / "etc" / "zmws.toml",
         root=site,

@@ -14,6 +14,7 @@ from tests.peers import REPOSITORY
 from tests.settings.site import loaded, problem
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS, ServiceOptions
+from zmws.core.schedule import SCHEDULE
 from zmws.settings import (
     BrokerSettings,
     GatewaySettings,
@@ -31,8 +32,8 @@ MIB = 1024 * 1024
 
 
 def uncommented(text: str) -> str:
-    """The file with each `# key = value` and `# [table]` put to work."""
-    return re.sub(r"^# ((?:\w+ = )|(?:\[[\w.]+\]$))", r"\1", text, flags=re.MULTILINE)
+    """The file with each `# key = value`, `# [table]` and `# [[table]]` put to work."""
+    return re.sub(r"^# ((?:\w+ = )|(?:\[+[\w.]+\]+$))", r"\1", text, flags=re.MULTILINE)
 
 
 def test_the_shipped_file_names_every_setting() -> None:
@@ -51,7 +52,12 @@ def test_the_shipped_file_says_the_defaults_with_and_without_its_comments(tmp_pa
     as_shipped = loaded(root, SHIPPED)
     assert as_shipped.services == {}
     whole = loaded(root, uncommented(SHIPPED))
-    assert whole.services == {"EMAIL": ServiceOptions(retries=5, max_running=4)}
+    assert as_shipped.schedules == ()
+    assert whole.services == {
+        "EMAIL": ServiceOptions(retries=5, max_running=4),
+        "REPORT": ServiceOptions(),  # it is known, for there is a schedule of it
+    }
+    assert [(one.name, one.service) for one in whole.schedules] == [("nightly", "REPORT")]
     for settings in (as_shipped, whole):
         assert settings.broker == BrokerSettings()
         assert settings.store == StoreSettings()
@@ -70,7 +76,17 @@ def test_the_comments_of_the_shipped_file_are_the_tables() -> None:
     assert {name: row.help for name, row in SETTINGS.items()} == {
         name: comment for name, comment in shown.items() if name in SETTINGS
     }
-    assert {"services.EMAIL.retries", "services.EMAIL.max_running"} == shown.keys() - SETTINGS.keys()
+    examples = shown.keys() - SETTINGS.keys()
+    assert {one for one in examples if one.startswith("services.")} == {
+        "services.EMAIL.retries",
+        "services.EMAIL.max_running",
+    }
+    assert {one.removeprefix("schedules.") for one in examples if not one.startswith("services.")} < set(
+        SCHEDULE
+    )
+    of_schedules = SHIPPED[SHIPPED.index("# Recurring jobs") : SHIPPED.index("# The worker processes")]
+    for name in SCHEDULE:
+        assert re.search(rf"\b{name}\b", of_schedules), name
     for name in SERVICE_OPTIONS:
         assert re.search(rf"\b{name}\b", SHIPPED[SHIPPED.index("# What holds for a service") :]), name
 

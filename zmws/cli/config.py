@@ -35,6 +35,10 @@ def check(as_json: bool, config: Path | None) -> int:
     broker = known.broker
     echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
     echo(f"  store {known.store.url}, services {len(known.services)} configured")
+    for schedule in known.schedules:
+        when = schedule.cron if schedule.cron is not None else f"every {schedule.every:g} s"
+        when += f" in {schedule.zone}" if schedule.cron is not None else ""
+        echo(f"  schedule {schedule.name}: {schedule.service}, {when}{', paused' if schedule.paused else ''}")
     for worker in known.workers:
         count = str(worker.count) if worker.scale is None else f"{worker.scale.min} to {worker.scale.max}"
         echo(f"  worker {worker.name}: {worker.what} x {count}")

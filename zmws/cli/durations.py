@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import click
 
+from zmws.core.amounts import seconds_in
 from zmws.core.table import YEAR_S
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|min|[smhdw])")
 
 
 def seconds_of(text: str | float) -> float | None:
@@ -18,15 +15,7 @@ def seconds_of(text: str | float) -> float | None:
     try:
         return float(text)
     except ValueError:
-        return _with_units(str(text))
-
-
-def _with_units(text: str) -> float | None:
-    text = text.strip().replace(" ", "").lower()
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        return seconds_in(str(text))
 
 
 def wait_time(text: str | float) -> float:
@@ -47,7 +36,7 @@ def wait_time_above_0(text: str) -> float:
 
 def moment(text: str) -> str:
     """The time that a flag says, in ISO 8601 or as how long ago that is: ISO 8601. Raises BadParameter."""
-    ago = _with_units(text)
+    ago = seconds_in(text)
     if ago is not None and ago <= YEAR_S:
         return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
     try:

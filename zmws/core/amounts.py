@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|min|[smhdw])", re.ASCII)
+
 
 def duration(seconds: float | None) -> str | None:
     """Seconds in the unit that a person would use: 0.5 s, 12 s, 5 min, 3 h, 9 d; None of None."""
@@ -30,3 +35,12 @@ def size_shown(count: int | None) -> str | None:
         if count >= of:
             return f"{count / of:.1f} {unit}" if count < 10 * of else f"{count / of:.0f} {unit}"
     return f"{count} B"
+
+
+def seconds_in(text: str) -> float | None:
+    """The seconds of numbers with their units: 90s, 10 min, 1h30m, 2d; None where it is something else."""
+    text = text.strip().replace(" ", "").lower()
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))

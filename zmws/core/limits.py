@@ -67,7 +67,7 @@ class Limits:
     schedule_missed_max: int = 1_000  # times of one schedule that may be caught up with
     schedule_grace_s: float = 60.0  # a time that is past by no more is late, and not missed
     schedule_back_s: float = (
-        10_800.0  # fired for a time so far ahead: the clock was wrong, and does not count
+        10_800.0  # fired for a time so far ahead: the clock was wrong, and it is forgotten
     )
     lease_ttr_s: float = 60.0  # of zmws.lease, where it gives none
 

@@ -16,7 +16,9 @@ from typing import Literal
 from zmws.settings.addresses import CLIENT, WORKER, check_endpoint, connectable, place_taken
 from zmws.settings.file import place_of
 
-_SECTIONS = frozenset({"broker", "store", "gateway", "logs", "supervisor", "services", "workers"})
+_SECTIONS = frozenset(
+    {"broker", "store", "gateway", "logs", "supervisor", "services", "schedules", "workers"}
+)
 _DEFAULTS = {"client": CLIENT, "worker": WORKER}
 _VARIABLES = {which: f"ZMWS_BROKER_{which.upper()}" for which in _DEFAULTS}
 

@@ -4,7 +4,7 @@ Rule 1: a flag beats the environment, the environment beats the file, the file b
 Rule 2: the whole file is checked, also where a flag overrides it, and every problem is told in one go.
 Rule 3: an installation is a folder. Relative paths in the settings are relative to it.
 Rule 4: who only connects reads no more than he needs: no file where the environment gives the address, and of
-        a file neither services nor workers, whose files another machine need not have.
+        a file neither services nor schedules, nor workers, whose files another machine need not have.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
+from zmws.core.rows import ScheduleRow
 from zmws.core.table import Unfit, checked, did_you_mean, no_such, unfit, value_in
 from zmws.settings.addresses import connectable, place_taken, unknowable, within
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
+from zmws.settings.schedules import schedules_in
 from zmws.settings.sections import (
     BrokerSettings,
     GatewaySettings,
@@ -62,16 +64,20 @@ def load(
     given.take_flags(flags or {})
     given.check_together()
     services = services_in(tree.get("services", {}), problems)
+    limits = given.limits()
+    schedules = schedules_in(tree.get("schedules", []), limits, problems)
     if "workers" in tree:
         workers = workers_in(tree["workers"], place.root, problems)
     else:
         workers = workers_found(place.root, problems)
     problems.raise_if_any()
-    # Jobs of a service wait for copies that need not run yet.
+    # Jobs wait for workers that need not have come yet.
+    for schedule in schedules:
+        services.setdefault(schedule.service, ServiceOptions())
     for worker in workers:
         if worker.scale is not None and worker.service is not None:
             services.setdefault(worker.service, ServiceOptions())
-    return _built(given.values, services, workers, place)
+    return _built(given.values, limits, services, schedules, workers, place)
 
 
 def root_of(path: Path | None = None) -> Path:
@@ -114,11 +120,11 @@ class _Given:
         self._problems = problems
 
     def take_file(self, tree: dict[str, Any]) -> None:
-        """What the file says, but for services and workers."""
+        """What the file says, but for services, schedules and workers."""
         for section, table in tree.items():
             if section not in SECTIONS:
                 self._problems.in_file((section,), _no_section(section, table))
-            elif section in ("services", "workers"):
+            elif section in ("services", "schedules", "workers"):
                 continue
             elif not isinstance(table, dict):
                 self._problems.in_file((section,), f"'{section}' must be a table: [{section}]")
@@ -191,6 +197,10 @@ class _Given:
         if self.values[outbox] < self.values[message]:
             self._wrong_of((outbox, message), f"{outbox} must not be smaller than {message}")
 
+    def limits(self) -> Limits:
+        """What the core is bounded by."""
+        return Limits(**{field: self.values[full] for full, field in LIMIT_FIELDS.items()})
+
     def check_to_connect(self, name: str) -> None:
         """It is known where to connect to."""
         if place_taken(self.values[name]) is None:
@@ -216,7 +226,9 @@ def _no_section(name: str, value: Any) -> str:
 
 def _built(
     values: dict[str, Any],
+    limits: Limits,
     services: dict[str, ServiceOptions],
+    schedules: tuple[ScheduleRow, ...],
     workers: tuple[WorkerSettings, ...],
     place: Place,
 ) -> Settings:
@@ -227,7 +239,6 @@ def _built(
         section, _, name = full.partition(".")
         if full not in LIMIT_FIELDS:
             sections[section][name] = value
-    limits = Limits(**{field: values[full] for full, field in LIMIT_FIELDS.items()})
     return Settings(
         broker=BrokerSettings(limits=limits, **sections["broker"]),
         store=StoreSettings(**sections["store"]),
@@ -235,6 +246,7 @@ def _built(
         logs=LogsSettings(**sections["logs"]),
         supervisor=SupervisorSettings(**sections["supervisor"]),
         services=services,
+        schedules=schedules,
         workers=workers,
         path=place.path,
         root=place.root,

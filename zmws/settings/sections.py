@@ -14,6 +14,8 @@ from typing import Any
 
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
+from zmws.core.rows import ScheduleRow
+from zmws.core.schedule import definition
 from zmws.settings.addresses import CLIENT, WORKER, names_in, parse_store_url
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -168,6 +170,7 @@ class Settings:
     logs: LogsSettings
     supervisor: SupervisorSettings
     services: dict[str, ServiceOptions]
+    schedules: tuple[ScheduleRow, ...]  # those that stand in the file
     workers: tuple[WorkerSettings, ...]
     path: Path | None
     root: Path
@@ -183,6 +186,7 @@ class Settings:
             "logs": keys_of(self.logs),
             "supervisor": keys_of(self.supervisor),
             "services": {name: options.values() for name, options in self.services.items()},
+            "schedules": [definition(schedule) for schedule in self.schedules],
             "workers": [worker.as_shown() for worker in self.workers],
         }
 

@@ -2,7 +2,8 @@
 
 Rule 1: a setting stands once, here, and etc/zmws.toml shows it with the same default and comment. The default
         is that of the class that holds it (sections.py, core/limits.py).
-Rule 2: the options of services are the core's table (core/options.py), and core/table.py checks all of them.
+Rule 2: the options of services and what defines a schedule are tables of the core (core/options.py,
+        core/schedule.py), and core/table.py checks all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from zmws.core.limits import Limits
 from zmws.core.options import SERVICE_OPTIONS
+from zmws.core.schedule import SCHEDULE
 from zmws.core.table import Row
 from zmws.settings.addresses import (
     check_endpoint,
@@ -125,6 +127,16 @@ _BROKER = {
     # What comes in must be able to go out again, deeper in the stack; Python ends at 1,000 levels.
     "json_depth_max": _count("levels of lists and objects in a question's JSON", 8, 400),
     "submit_many_max": _count("jobs of one message of zmws.submit"),
+    "follow_ups_max": _count("jobs that may follow from the end of one"),
+    "chain_steps_max": _count("steps of a chain"),
+    "tree_depth_max": _count("generations of jobs that follow from each other's ends"),
+    "batches_open_max": _count("batches that are open"),
+    "schedules_max": _count("schedules"),
+    "schedule_missed_max": _count("missed times of one schedule that may be made up for"),
+    "schedule_grace": Row("seconds", "a time that is past by no more than this is late, and not missed"),
+    "schedule_back": Row(
+        "seconds", "fired for a time so far ahead: the clock was wrong, and it is forgotten"
+    ),
     "lease_ttr": _seconds("time to run of a lease that says nothing itself"),
     "commit_patience": _seconds("what nobody waits for gathers for this long before a commit"),
     "memory_commit_patience": _seconds('the same with url "memory:", where waiting costs no safety'),
@@ -221,7 +233,7 @@ SCALE_KEYS = {
 }
 
 
-# What may stand in each section; of services and workers there are several, each by its name.
+# What may stand in each section; of services, schedules and workers there are several, each by its name.
 SECTIONS: dict[str, dict[str, Row]] = {
     "broker": _BROKER,
     "store": _STORE,
@@ -229,6 +241,7 @@ SECTIONS: dict[str, dict[str, Row]] = {
     "logs": _LOGS,
     "supervisor": _SUPERVISOR,
     "services": SERVICE_OPTIONS,
+    "schedules": SCHEDULE,
     "workers": WORKER_KEYS,
 }
 _HELD: dict[str, Section] = {
