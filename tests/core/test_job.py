@@ -134,7 +134,7 @@ def test_a_summary_has_the_times_as_the_wall_has_them() -> None:
     assert list(shown) == [
         *("id", "service", "state", "kind", "attempt", "failures", "retries", "priority", "group", "unique"),
         *("created_at", "ready_at", "started_at", "ended_at", "expires_at", "ttr", "worker"),
-        *("progress", "progress_text", "error"),
+        *("progress", "progress_text", "error", "parent", "batch", "chain"),
     ]
     assert (shown["retries"], shown["ttr"], shown["state"], shown["priority"]) == (3, 3600.0, "waiting", 0)
 

@@ -253,6 +253,8 @@ def test_every_option_of_a_service_is_taken() -> None:
         "rate": 0.5,
         "max_waiting": 100,
         "paused": True,
+        "on_complete": "WEBHOOK",
+        "on_failed": "MAIL",
     }
     assert set(given) == set(SERVICE_OPTIONS)
     options = service_options(given)

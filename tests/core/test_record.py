@@ -48,10 +48,10 @@ def test_a_job_of_which_nothing_is_said_has_done_nothing_yet() -> None:
     assert (job.states, job.attempts, job.result, job.history, job.callers) == ((), (), (), (), [])
 
 
-def test_lists_show_twenty_columns_but_for_the_kind_in_the_order_of_the_protocol() -> None:
+def test_lists_show_twenty_two_columns_but_for_the_kind_in_the_order_of_the_protocol() -> None:
     assert marked("shown") == (
         *("id", "service", "state", "attempt", "failures", "retries", "priority", "group", "unique"),
         *("created_at", "ready_at", "started_at", "ended_at", "expires_at", "ttr", "worker"),
-        *("progress", "progress_text", "error"),
+        *("progress", "progress_text", "error", "parent", "batch", "chain"),
     )
     assert set(marked("shown")) < set(NAMES) and set(marked("bulk")) <= set(marked("large"))

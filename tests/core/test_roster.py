@@ -37,7 +37,7 @@ def test_ready_is_greeted_with_the_pace_and_counted() -> None:
         "liveness": 4,
         "message_bytes_max": 8_388_608,
         "cancel_grace": 1.5,
-        "takes": ["RELEASE", "SLOTS", "SAVE", "STACK"],
+        "takes": ["RELEASE", "SLOTS", "SAVE", "STACK", "JOBS-JSON"],
     }
     assert scene.counted("workers_ready") == 1
     assert scene.sent["news"] == [

@@ -96,13 +96,13 @@ def _plain(given: Any) -> Item:
     if not isinstance(given, dict) or not isinstance(given.get("service"), str):
         raise BadItem("bad_request", "each job is an object with a 'service'")
     options = {key: value for key, value in given.items() if key not in _NOT_OPTIONS}
+    job_id = given.get("id") if isinstance(given.get("id"), str) else None
     try:
         return Item(given["service"], job_options_of(options), frames_of(given, "params"))
     except OptionError as wrong:
-        job_id = given.get("id")
-        raise BadItem(wrong.code, str(wrong), job_id if isinstance(job_id, str) else None) from None
+        raise BadItem(wrong.code, str(wrong), job_id) from None
     except BadJson as wrong:
-        raise BadItem("bad_option", str(wrong)) from None
+        raise BadItem("bad_option", str(wrong), job_id) from None
 
 
 def _chain_of(given: dict[str, Any], limits: Limits) -> Item:

@@ -183,7 +183,6 @@ def record(job: Job, lead: float) -> dict[str, Any]:
         "result": result,
         "result_kind": result_kind,
         "error": job.error,
-        **{name: getattr(job, name) for name in ("parent", "batch", "chain")},
         "step": job.step or None,
         "steps": job.steps or None,
         "on_complete": job.on_complete,

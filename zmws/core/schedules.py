@@ -68,6 +68,7 @@ class Schedules:
         self._due = Reminder(self._on_due, lambda name, at: self.next_at.get(name) == at)
         self._look = Reminder[None](lambda _: self._on_look())
         self._looked_wall = 0.0
+        self._looks = False  # while there are any
 
     # ------------------------------------------------------------ those there are
 
@@ -89,8 +90,6 @@ class Schedules:
                 turn.note("info", f"schedule {row.name} is no more: the settings do not name it")
             else:
                 self._take_in(row)
-        self._looked_wall = turn.wall
-        turn.timers.add(turn.now + LOOK_EACH_S, self._look, None)
 
     def keep(self, row: ScheduleRow) -> WriteSchedule:
         """A schedule that is new, or in place of the one of its name. Returns the write of it."""
@@ -131,6 +130,9 @@ class Schedules:
         self._held.known(row.service)  # it may have no worker yet
         self._name_services()
         self._plan(row)
+        if not self._looks:
+            self._looks = True
+            self._look_again()
 
     def _name_services(self) -> None:
         self._held.scheduled_services = {row.service for row in self.rows.values()}
@@ -180,8 +182,13 @@ class Schedules:
             for row in self.rows.values():
                 self._since[row.name] = self._done_up_to(row)
                 self._plan(row)
-        self._looked_wall = turn.wall
-        turn.timers.add(turn.now + LOOK_EACH_S, self._look, None)
+        self._looks = bool(self.rows)
+        if self._looks:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._looked_wall = self._turn.wall
+        self._turn.timers.add(self._turn.now + LOOK_EACH_S, self._look, None)
 
     # ------------------------------------------------------------ firing
 

@@ -25,6 +25,8 @@ NEEDED = {
     "seconds": 1,
     "kind": "log",
     "text": "t",
+    "do": "pause",
+    "name": "n",
 }
 INSTANT = 1_700_000_000.0
 
@@ -67,6 +69,13 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.failures", {"limit": 50}),
         ("zmws.why", {"id": "j"}),
         ("zmws.lanes", {"limit": 50, "step": 1.0}),
+        ("zmws.open", {}),
+        ("zmws.close", {"id": "j"}),
+        ("zmws.batch", {"id": "j", "timeout": 0.0}),
+        ("zmws.batches", {"limit": 50}),
+        ("zmws.family", {"id": "j", "limit": 50}),
+        ("zmws.schedules", {}),
+        ("zmws.schedule", {"do": "pause", "name": "n"}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
         ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna"}),
@@ -90,7 +99,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 33
+    assert len(QUESTIONS) == 40
 
 
 @pytest.mark.parametrize(
