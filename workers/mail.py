@@ -119,9 +119,8 @@ class Mail(WorkerBase):
         except smtplib.SMTPRecipientsRefused as wrong:  # all of them
             return wrong.recipients
         finally:
-            with contextlib.suppress(
-                OSError
-            ):  # it is sent: a connection that breaks now sends it no second time
+            # The mail is sent by now: a connection that breaks here must not have it sent once more.
+            with contextlib.suppress(OSError):
                 server.quit()
 
 
