@@ -9,7 +9,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # The files of workers/.
-WORKERS = ("logger", "primes", "random_stream", "reverse", "sleep", "slug", "wordcount")
+WORKERS = (
+    "logger",
+    "mail",
+    "primes",
+    "random_stream",
+    "reverse",
+    "sleep",
+    "slug",
+    "webhook",
+    "wordcount",
+)
 
 _TABLE = re.compile(r"^\[\[workers\]\]\n(?:(?!\[).*\n)*", re.MULTILINE)
 _FILES = {f"workers/{name}.py" for name in WORKERS}

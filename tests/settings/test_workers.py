@@ -26,6 +26,8 @@ def test_the_shipped_file_runs_the_shipped_workers(tmp_path: Path) -> None:
         ("wordcount", "WORDCOUNT", 1),
         ("primes", "PRIMES", 1),
         ("slug", "SLUG", 1),
+        ("webhook", "WEBHOOK", 1),
+        ("mail", "MAIL", 1),
     ]
     assert [one.file for one in settings.workers] == [
         tmp_path / "workers" / f"{one.name}.py" for one in settings.workers
