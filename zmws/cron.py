@@ -172,9 +172,8 @@ def _form(cron: str) -> CronSim:
             CronSim(" ".join(alone), some)
         except CronSimError:
             text = f"cron is {shown(cron)}, but its {name} cannot be {shown(fields[n])}"
-            raise ValueError(
-                f"{text}; there is {may_be}, and lists (1,3), ranges (1-5), steps (*/2)"
-            ) from None
+            more = "as one, a list (1,3), a range (1-5) or with a step (*/2)"
+            raise ValueError(f"{text}; it may be {may_be}, {more}") from None
     never = f"cron is {shown(cron)}, but there is no such day"
     try:
         form = CronSim(cron, some)
