@@ -117,9 +117,9 @@ def _next_shown(form: CronSim, zone: tzinfo, after: int) -> float | None:
     wall = _shown(after, zone)
     at = _first_shown(form, zone, wall, after, (0, 1))
     first, second = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
-    if first.timestamp() != after or first.utcoffset() == second.utcoffset():
+    if first.utcoffset() == second.utcoffset():
         return at
-    # This is the first of two hours that are alike: what was shown in it comes once more.
+    # In the first of two hours that are alike, what was shown in it comes once more.
     back = (first.utcoffset() or timedelta()) - (second.utcoffset() or timedelta())
     again = _first_shown(form, zone, wall - back, after, (1,))
     return min((one for one in (at, again) if one is not None), default=None)
