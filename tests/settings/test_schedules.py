@@ -13,6 +13,7 @@ from tests.settings.site import loaded, problem, problems
 from zmws.cli.config import check
 from zmws.core.options import ServiceOptions
 from zmws.core.rows import ScheduleRow
+from zmws.supervisor.kept import of_server
 
 NIGHTLY = '[[schedules]]\nname = "nightly"\nservice = "REPORT"\n'
 
@@ -137,6 +138,12 @@ def test_the_bounds_are_those_of_the_broker_section(site: Path) -> None:
     told = "FILE:4: there are 2 schedules, but at most 1 are taken; raise schedules_max of [broker]"
     assert problem(site, text + more) == told
     assert "from 1 to 2" in problem(site, text + "missed_max = 3\n")
+
+
+def test_another_schedule_is_a_change_of_the_brokers_settings(site: Path) -> None:
+    before, after = (loaded(site, NIGHTLY + f"every = {every}") for every in (60, 90))
+    assert of_server("broker", before) != of_server("broker", after)
+    assert of_server("gateway", before) == of_server("gateway", after)
 
 
 def test_config_check_shows_them(site: Path) -> None:
