@@ -23,6 +23,7 @@ from zmws.core.desk.questions import QUESTIONS
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, SERVICE_OPTIONS
 from zmws.core.question import Question
+from zmws.core.schedule import SCHEDULE
 from zmws.ids import suppliers
 from zmws.settings import StoreSettings
 from zmws.testing import free_ports
@@ -67,14 +68,14 @@ def test_every_error_code_is_explained() -> None:
 
 
 def _explained_options() -> tuple[set[str], set[str]]:
-    """Of jobs and services, and of the store."""
+    """Of jobs, services and schedules, and of the store."""
     jobs, store = _document("options.md").split("\n## Of the store\n")
-    pattern = re.compile(r"^\| `([a-z_]+)` \|", re.MULTILINE)
+    pattern = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
     return set(pattern.findall(jobs)), set(pattern.findall(store))
 
 
 def test_every_option_is_explained() -> None:
-    assert _explained_options()[0] == {*JOB_OPTIONS, *SERVICE_OPTIONS}
+    assert _explained_options()[0] == {*JOB_OPTIONS, *SERVICE_OPTIONS, *SCHEDULE}
 
 
 def test_every_setting_of_the_store_is_explained() -> None:

@@ -117,9 +117,9 @@ def _next_shown(form: CronSim, zone: tzinfo, after: int) -> float | None:
     wall = _shown(after, zone)
     at = _first_shown(form, zone, wall, after, (0, 1))
     first, second = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
-    if first.timestamp() != after or first.utcoffset() == second.utcoffset():
+    if first.utcoffset() == second.utcoffset():
         return at
-    # This is the first of two hours that are alike: what was shown in it comes once more.
+    # In the first of two hours that are alike, what was shown in it comes once more.
     back = (first.utcoffset() or timedelta()) - (second.utcoffset() or timedelta())
     again = _first_shown(form, zone, wall - back, after, (1,))
     return min((one for one in (at, again) if one is not None), default=None)
@@ -172,9 +172,8 @@ def _form(cron: str) -> CronSim:
             CronSim(" ".join(alone), some)
         except CronSimError:
             text = f"cron is {shown(cron)}, but its {name} cannot be {shown(fields[n])}"
-            raise ValueError(
-                f"{text}; there is {may_be}, and lists (1,3), ranges (1-5), steps (*/2)"
-            ) from None
+            more = "as one, a list (1,3), a range (1-5) or with a step (*/2)"
+            raise ValueError(f"{text}; it may be {may_be}, {more}") from None
     never = f"cron is {shown(cron)}, but there is no such day"
     try:
         form = CronSim(cron, some)

@@ -43,7 +43,7 @@ def of_server(name: str, known: settings.Settings) -> tuple[object, ...]:
     """What of the settings the broker, or the gateway, reads when it starts."""
     if name == GATEWAY:
         return known.gateway, known.logs, known.broker.client
-    return known.broker, known.store, known.logs, known.services
+    return known.broker, known.store, known.logs, known.services, known.schedules
 
 
 def log_left(event: TellEvent) -> None:
