@@ -78,7 +78,8 @@ class InsertJob(Write):
 
     `spare_id` (not ""): it follows from a job's end or from a schedule, so no lack of room refuses it, and
     the job that holds its unique key, or one of its id and its own parent (None is one, too), stands for it
-    (UNIQUE_CONFLICT, EXISTING). Where another job has its id, it is given the spare one: the verdict is NEW, with that.
+    (UNIQUE_CONFLICT, EXISTING). Where another job has its id, it is given the spare one: the verdict is NEW,
+    with that.
 
     If `row["batch"]` is set and the verdict NEW, the batch has one member more."""
 
