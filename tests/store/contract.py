@@ -7,11 +7,23 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from zmws.core.conclusion import template
 from zmws.core.job import Job
-from zmws.core.reads import Filter, ReadJob, ReadJobs, ReadMatching, ReadUnfinished, ReadWaiting
-from zmws.core.rows import Row, Unfinished, row_of
+from zmws.core.reads import Filter, ReadBatch, ReadJob, ReadJobs, ReadMatching, ReadUnfinished, ReadWaiting
+from zmws.core.rows import BatchRow, Row, Unfinished, row_of
 from zmws.core.states import STATES
-from zmws.core.writes import DeleteJob, FinishJob, InsertJob, ReviveJob, UpdateJob, Verdict, Write
+from zmws.core.writes import (
+    CloseBatch,
+    DeleteJob,
+    FinishJob,
+    FinishMember,
+    InsertJob,
+    OpenBatch,
+    ReviveJob,
+    UpdateJob,
+    Verdict,
+    Write,
+)
 from zmws.store.base import Store
 
 NUMBERS = count(1)
@@ -33,6 +45,48 @@ def finish(
     job_id: str, state: str = "complete", forget_at: float = 100.0, service: str = "S", **changes: Any
 ) -> FinishJob:
     return FinishJob(job_id, {"state": state, "ended_at": 50.0, **changes}, service, forget_at)
+
+
+def finish_member(
+    job_id: str, state: str = "complete", batch: str = "b", at: float = 60.0, **more: Any
+) -> FinishMember:
+    """`at`: the wall; the steady clock is 1000 s behind it."""
+    changes = {name: more.pop(name) for name in [*more] if name not in ("service", "forget_at", "number")}
+    return FinishMember(
+        job_id,
+        {"state": state, "ended_at": at, **changes},
+        more.get("service", "S"),
+        more.get("forget_at", 100.0),
+        batch,
+        more.get("number") or next(NUMBERS),
+        at,
+        at - 1000.0,
+    )
+
+
+def follow_up(service: str, body: bytes = b"", **more: Any) -> Row:
+    """What follows from a batch, 5 s later, and expires 100 s after."""
+    job = Job(
+        id="", kind="stored", service=service, created_at=0.0, ready_at=0.0, rank=0.0, body=(body,), **more
+    )
+    job.body = (body,) if body else ()
+    return template(job, 5.0, 0.5, 100.0)
+
+
+def open_batch(
+    batch: str = "b", then: Row | None = None, failed: Row | None = None, **more: Any
+) -> OpenBatch:
+    known = {"at": 7.0, "keep": None, "meta": None, "by": None} | more
+    return OpenBatch(batch, then=then, failed=failed, **known)
+
+
+def close_batch(batch: str = "b", at: float = 70.0, number: int = 0) -> CloseBatch:
+    return CloseBatch(batch, number or next(NUMBERS), at, at - 1000.0)
+
+
+def batch_of(store: Store, batch: str = "b") -> BatchRow:
+    (found,) = store.read(ReadBatch(None, batch)).batches
+    return found
 
 
 def revive(job_id: str, **changes: Any) -> ReviveJob:

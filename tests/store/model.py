@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
+from zmws.core.conclusion import conclusion, job_id_for
 from zmws.core.job import Event, listed_error
 from zmws.core.options import KEEP_S
 from zmws.core.reads import (
@@ -21,19 +22,36 @@ from zmws.core.reads import (
     Read,
     ReadAhead,
     ReadAudit,
+    ReadBatch,
+    ReadBatches,
     ReadCauses,
     ReadExpired,
+    ReadFamily,
     ReadJob,
     ReadJobs,
     ReadMatching,
     ReadScheduled,
+    ReadSchedules,
     ReadSearch,
     ReadSeries,
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
 )
-from zmws.core.rows import Act, Cause, Key, KnownService, Row, Rows, SeriesMark, Unfinished, size_of
+from zmws.core.rows import (
+    BATCH_FIRST_MAX,
+    Act,
+    BatchRow,
+    Cause,
+    Key,
+    KnownService,
+    Row,
+    Rows,
+    ScheduleRow,
+    SeriesMark,
+    Unfinished,
+    size_of,
+)
 from zmws.core.series import CLOCKS, added
 from zmws.core.states import FINAL_STATES, REVIVABLE
 from zmws.core.writes import (
@@ -44,20 +62,27 @@ from zmws.core.writes import (
     UNIQUE_CONFLICT,
     UNKNOWN,
     AppendToJob,
+    CloseBatch,
+    Counted,
     DeleteJob,
     FinishJob,
+    FinishMember,
+    FireSchedule,
     ForgetActs,
     ForgetService,
     InsertJob,
+    OpenBatch,
     Pruned,
     PruneJobs,
     RememberService,
+    RemoveSchedule,
     ReviveJob,
     UpdateJob,
     Verdict,
     Write,
     WriteAct,
     WriteMark,
+    WriteSchedule,
     WriteSeries,
     refuses,
     units,
@@ -85,13 +110,24 @@ class ModelStore:
         self.marks: list[SeriesMark] = []
         self.acts: list[Act] = []
         self.acts_made = 0
+        self.batches: dict[str, BatchRow] = {}
+        self.batches_made = 0
+        self.templates: dict[tuple[str, str], Row] = {}  # by batch and kind
+        self.schedules: dict[str, ScheduleRow] = {}
+        self.counted: list[tuple[Counted, FinishMember | CloseBatch]] = []  # of the commit under way
         self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
-        """Apply the writes, unit after unit."""
+        """Apply the writes, unit after unit; then see which batches have ended."""
         verdicts: list[Verdict] = []
+        self.counted = []
         for unit in units(writes):
             verdicts += self._unit(unit) if len(unit) > 1 else _there([self._apply(unit[0])])
+        for name in dict.fromkeys(verdict.batch for verdict, _ in self.counted):
+            self._settle(name)
+        for batch in self.batches.values():
+            if batch.unfinished or not batch.closed:
+                batch.ended_at = batch.forget_at = None
         return verdicts
 
     def read(self, read: Read) -> Rows:
@@ -134,14 +170,22 @@ class ModelStore:
                 for at, name, figures in self._series(series).series
             ]
             return Rows(series=lines, next=count)
+        if isinstance(read, ReadBatch):
+            return Rows(batches=[deepcopy(one) for one in self.batches.values() if one.id == read.batch])
+        if isinstance(read, ReadBatches):
+            return self._batches(read)
+        if isinstance(read, ReadFamily):
+            return self._family(rows, read)
+        if isinstance(read, ReadSchedules):
+            names = [name for name in sorted(self.schedules) if read.name in (None, name)]
+            return Rows(schedules=[self._schedule(name) for name in names])
         if isinstance(read, ReadSearch):
             return self._search(rows[::-1], read)
         if isinstance(read, ReadJobs):
             found = _list(
                 rows[::-1], read.where, read.limit, lambda n: read.cursor is None or n < read.cursor
             )
-            unlisted: Row = {"attempts": (), "states": ()}
-            found.rows = [row | unlisted | {"error": listed_error(row["error"])} for row in found.rows]
+            found.rows = [_listed(row) for row in found.rows]
             return found
         assert isinstance(read, ReadUnfinished), read
         running = [self._as_its_history_says(row) for row in rows if row["state"] == "running"]
@@ -156,10 +200,11 @@ class ModelStore:
     # ------------------------------------------------------------ writes
 
     def _unit(self, unit: list[Write]) -> list[Verdict]:
-        names = ("rows", "histories", "forget_at", "services", "causes")
+        names = ("rows", "histories", "forget_at", "services", "causes", "batches", "templates", "schedules")
         before = deepcopy({name: getattr(self, name) for name in names})
         before |= {"figures": self.figures.copy(), "marks": self.marks.copy()}
         before |= {"acts": self.acts.copy(), "acts_made": self.acts_made}
+        before |= {"counted": self.counted.copy(), "batches_made": self.batches_made}
         verdicts = []
         for write in unit:
             verdict = self._apply(write)
@@ -182,6 +227,15 @@ class ModelStore:
             return Verdict(DELETED, write.job_id, row["service"], row["state"])
         if isinstance(write, PruneJobs):
             return self._prune(write)
+        if isinstance(write, OpenBatch):
+            return self._open(write)
+        if isinstance(write, CloseBatch):
+            if write.batch not in self.batches:
+                return Verdict(UNKNOWN, "")
+            self.batches[write.batch].closed = True
+            return self._counted(Counted("counted", "", batch=write.batch), write)
+        if isinstance(write, FireSchedule):
+            return self._fire(write)
         if isinstance(write, UpdateJob):
             row = self.rows[write.job_id]
             row |= write.changes
@@ -190,6 +244,10 @@ class ModelStore:
                 self.forget_at[write.job_id] = write.forget_at
                 if row["state"] == "failed":
                     row["cause"] = self._cause(row)
+                if isinstance(write, FinishMember):
+                    self._count(write.batch, row["state"], write.job_id)
+                    verdict = Counted("counted", write.job_id, write.service, batch=write.batch)
+                    return self._counted(verdict, write)
         elif isinstance(write, AppendToJob):
             assert write.job_id in self.rows, write
             event = (write.n, write.at, write.kind, write.value)
@@ -211,6 +269,10 @@ class ModelStore:
                 self.acts.append(Act(self.acts_made, write.at, *said, write.count, write.outcome))  # type: ignore[arg-type]
             kept = [act for act in self.acts if act.at >= write.acts_from]
             self.acts = [act for act in kept if act.number > kept[-1].number - write.acts_max]
+        elif isinstance(write, WriteSchedule):
+            self.schedules[write.schedule.name] = deepcopy(write.schedule)
+        elif isinstance(write, RemoveSchedule):
+            self.schedules.pop(write.name, None)
         elif isinstance(write, ForgetService):
             self.services.pop(write.service, None)
         else:
@@ -225,14 +287,19 @@ class ModelStore:
     def _insert(self, write: InsertJob) -> Verdict:
         row = write.row
         if row["id"] in self.rows:
-            return Verdict(EXISTING, row["id"], self.rows[row["id"]]["service"])
+            known = self.rows[row["id"]]
+            if not write.spare_id or known["parent"] == row["parent"]:
+                return Verdict(EXISTING, row["id"], known["service"])
+            row = row | {"id": write.spare_id}
         if (holder := self._holder(row)) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, row["service"])
-        if write.only_if_known or self.no_room is not None:
+        if not write.spare_id and (write.only_if_known or self.no_room is not None):
             return Verdict(FULL if write.only_if_known else self.no_room or "", row["id"], row["service"])
         assert row["number"] not in {one["number"] for one in self.rows.values()}, row
-        assert row["state"] not in FINAL_STATES, row
+        assert row["state"] not in FINAL_STATES and row["id"] not in self.rows, row
         self.rows[row["id"]] = dict(row)
+        if row["batch"] in self.batches:
+            self.batches[row["batch"]].total += 1
         return Verdict(NEW, row["id"], row["service"])
 
     def _holder(self, row: Row) -> str | None:
@@ -249,6 +316,7 @@ class ModelStore:
             return Verdict(UNKNOWN, write.job_id)
         if (holder := self._holder(row)) is not None:
             return Verdict(UNIQUE_CONFLICT, holder, row["service"])
+        self._count(row["batch"], row["state"], write.job_id, back=True)
         row |= write.changes
         del self.forget_at[write.job_id]
         return Verdict(NEW, write.job_id, row["service"])
@@ -266,6 +334,7 @@ class ModelStore:
                 break
             if left <= len(history):  # more than the rest of the step: the oldest of it, and no more
                 self.histories[job_id] = history[left:]
+                left = 0
                 break
             left -= len(history) + 1
             counts[self.rows[job_id]["service"], self.rows[job_id]["state"]] += 1
@@ -275,7 +344,90 @@ class ModelStore:
         for last_at, cause in sorted(old)[: write.limit]:
             if last_at < write.at - KEEP_S["failed"]:
                 del self.causes[cause]
-        return Pruned("pruned", "", counts=dict(counts), next_at=min(self.forget_at.values(), default=None))
+        due = [(one.forget_at, name) for name, one in self.batches.items() if one.forget_at is not None]
+        for forget_at, name in sorted(due)[:left]:
+            if forget_at <= write.at:
+                del self.batches[name]
+                for kind in ("then", "failed"):
+                    self.templates.pop((name, kind), None)
+        return Pruned("pruned", "", counts=dict(counts), next_at=self._next_due())
+
+    def _next_due(self) -> float | None:
+        """When the first of what has ended is due to be forgotten."""
+        batches = [one.forget_at for one in self.batches.values() if one.forget_at is not None]
+        return min([*self.forget_at.values(), *batches], default=None)
+
+    def _open(self, write: OpenBatch) -> Verdict:
+        if write.batch in self.batches:
+            return Verdict(EXISTING, write.batch)
+        self.batches_made += 1
+        then, failed = (None if row is None else row["service"] for row in (write.then, write.failed))
+        self.batches[write.batch] = BatchRow(
+            number=self.batches_made,
+            id=write.batch,
+            created_at=write.at,
+            then_service=then,
+            failed_service=failed,
+            keep=write.keep,
+            meta=_whole(write.meta),
+            by=_whole(write.by),
+        )
+        for kind, row in (("then", write.then), ("failed", write.failed)):
+            if row is not None:
+                self.templates[write.batch, kind] = deepcopy(row)
+        return Verdict(NEW, write.batch)
+
+    def _count(self, name: str | None, state: str, job_id: str, back: bool = False) -> None:
+        """A member of this batch has ended in this state, or `back`: waits again."""
+        batch = self.batches.get(name or "")
+        if batch is None:
+            return
+        counts, first = getattr(batch, state), [one for one in batch.first if one != job_id]
+        if back and counts > 0:
+            setattr(batch, state, counts - 1)
+            batch.first = tuple(first)
+        elif not back and batch.unfinished > 0:
+            setattr(batch, state, counts + 1)
+            if state != "complete":
+                batch.first = (*batch.first, job_id)[:BATCH_FIRST_MAX]
+
+    def _counted(self, verdict: Counted, write: FinishMember | CloseBatch) -> Counted:
+        self.counted.append((verdict, write))
+        return verdict
+
+    def _settle(self, name: str) -> None:
+        """What this batch is at the end of a commit in which a member has ended, or it was closed."""
+        batch = self.batches.get(name)
+        counted = [one for one in self.counted if one[0].batch == name]
+        if batch is None or not batch.closed or batch.unfinished:
+            return
+        last, write = counted[-1]
+        for verdict, _ in counted:
+            verdict.ended = True
+        if batch.ended_at is None or any(verdict.job_id for verdict, _ in counted):
+            keep = KEEP_S[batch.state] if batch.keep is None else batch.keep
+            batch.ended_at, batch.forget_at = write.at, write.steady + keep
+        kind = "then" if batch.state == "complete" else "failed"
+        template = self.templates.pop((name, kind), None)  # once ever
+        if template is None:
+            return
+        job_id = job_id_for(batch, kind, write.number, job_id_for(batch, kind, 0, False) in self.rows)
+        job = conclusion(template, batch, kind, job_id, write.number, write.at, write.steady)
+        assert job_id not in self.rows
+        self.rows[job_id], last.concluded = deepcopy(job), job
+        setattr(batch, f"{kind}_id", job_id)
+        setattr(batch, f"{kind}_at", write.at)
+
+    def _fire(self, write: FireSchedule) -> Verdict:
+        known = self.schedules.get(write.name)
+        if known is None:
+            return Verdict(UNKNOWN, write.job_id)
+        if write.nominal is not None:
+            if known.last_at is not None and 0 <= known.last_at - write.nominal <= write.back_s:
+                return Verdict(UNKNOWN, write.job_id)
+            known.last_at = write.nominal
+        known.fired_at, known.last_id, known.fired = write.at, write.job_id, known.fired + 1
+        return Verdict(NEW, write.job_id)
 
     def _has_room(self, service: str) -> bool:
         """Whether a new cause is told apart; the one that is needed no more for longest makes way for it."""
@@ -355,12 +507,38 @@ class ModelStore:
         page = found[: read.limit]
         further = len(found) > read.limit
         looked = [row for row in below if not further or row["number"] >= page[-1]["number"]]
-        unlisted: Row = {"attempts": (), "states": ()}
-        listed = [_light(row) | unlisted | {"error": listed_error(row["error"])} for row in page]
+        listed = [_listed(row) for row in page]
         oldest = min((row["created_at"] for row in looked), default=None)
         return Rows(
             listed, next=page[-1]["number"] if further else None, looked=len(looked), looked_to=oldest
         )
+
+    def _batches(self, read: ReadBatches) -> Rows:
+        found = [
+            deepcopy(one)
+            for one in sorted(self.batches.values(), key=lambda one: -one.number)
+            if (read.cursor is None or one.number < read.cursor) and read.state in (None, one.state)
+        ]
+        page = found[: read.limit]
+        return Rows(batches=page, next=page[-1].number if len(found) > read.limit else None)
+
+    def _family(self, rows: list[Row], read: ReadFamily) -> Rows:
+        """Up, then down in generations; nobody is in it twice, whoever made whom."""
+        if read.job_id not in self.rows:
+            return Rows()
+        above = [read.job_id]
+        while (parent := self.rows[above[-1]]["parent"]) in self.rows and parent not in above:
+            above.append(parent)
+        found = [above[-1]]
+        for one in found:
+            found += [row["id"] for row in rows if row["parent"] == one and row["id"] not in found]
+        page = [_listed(self.rows[one]) for one in found[: read.limit]]
+        return Rows(page, next=page[-1]["number"] if len(found) > read.limit else None)
+
+    def _schedule(self, name: str) -> tuple[ScheduleRow, Row | None]:
+        schedule = deepcopy(self.schedules[name])
+        last = self.rows.get(schedule.last_id or "")
+        return schedule, None if last is None else _listed(last)
 
     def _history(self, row: Row, past: int = -1) -> list[Event]:
         events = sorted(self.histories.get(row["id"], []), key=lambda event: event[0])
@@ -392,7 +570,11 @@ class ModelStore:
                 Counter((row["service"], row["state"]) for row in rows if row["state"] in FINAL_STATES)
             ),
             number=rows[-1]["number"] if rows else 0,
-            forget_at=min(self.forget_at.values(), default=None),
+            forget_at=self._next_due(),
+            batches=[
+                one.id for one in sorted(self.batches.values(), key=lambda one: one.number) if not one.closed
+            ],
+            schedules=[deepcopy(self.schedules[name]) for name in sorted(self.schedules)],
         )
 
 
@@ -405,7 +587,12 @@ def _there(verdicts: Iterable[Verdict | None]) -> list[Verdict]:
 
 
 def _light(row: Row) -> Row:
-    return row | {"body": (), "result": (), "saved": None}
+    return row | {"body": (), "result": (), "saved": None, "meta": None, "rest": None}
+
+
+def _listed(row: Row) -> Row:
+    unlisted: Row = {"attempts": (), "states": (), "concludes": None, "error": listed_error(row["error"])}
+    return _light(row) | unlisted
 
 
 def _page(rows: list[Row], state: str, name: str, read: ReadWaiting | ReadScheduled) -> Rows:
@@ -434,7 +621,9 @@ def _expired(rows: list[Row], read: ReadExpired) -> Rows:
     due.sort(key=lambda row: (row["expires_at"], row["number"]))
     left = due[read.limit :]
     more = (left[0]["expires_at"], left[0]["number"]) if left else None
-    return Rows([_light(row) for row in due[: read.limit]], more=more)
+    kept = [{} if row["on_failed"] is None else {"body": row["body"], "meta": row["meta"]} for row in due]
+    page = [_light(row) | more_of for row, more_of in zip(due, kept, strict=True)]
+    return Rows(page[: read.limit], more=more)
 
 
 def _list(rows: list[Row], where: Filter, limit: int, wanted: Callable[[Any], bool]) -> Rows:
@@ -450,6 +639,9 @@ def _matches(row: Row, where: Filter) -> bool:
         and (where.since is None or row["created_at"] >= where.since)
         and (where.before is None or row["created_at"] < where.before)
         and (where.cause is None or row["cause"] == where.cause)
+        and (where.parent is None or row["parent"] == where.parent)
+        and (where.chain is None or row["chain"] == where.chain)
+        and (where.batch is None or row["batch"] == where.batch)
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.contract import delete, finish, insert, listed, matching, revive, update
+from tests.store.contract import delete, finish, follow_up, insert, listed, matching, revive, update
 from tests.store.disk import opened
 from tests.store.model import ModelStore
 from tests.store.test_lists import FILTERS
@@ -21,27 +21,38 @@ from zmws.core.reads import (
     Filter,
     ReadAhead,
     ReadAudit,
+    ReadBatch,
+    ReadBatches,
     ReadCauses,
     ReadExpired,
+    ReadFamily,
     ReadJob,
     ReadJobs,
     ReadScheduled,
+    ReadSchedules,
     ReadSearch,
     ReadSeries,
     ReadUnfinished,
     ReadUsual,
     ReadWaiting,
 )
+from zmws.core.rows import BATCH_STATES, ScheduleRow
 from zmws.core.states import FAILED, FINAL_STATES
 from zmws.core.writes import (
     AppendToJob,
+    CloseBatch,
+    FinishMember,
+    FireSchedule,
     ForgetActs,
     ForgetService,
+    OpenBatch,
     PruneJobs,
     RememberService,
+    RemoveSchedule,
     Write,
     WriteAct,
     WriteMark,
+    WriteSchedule,
     WriteSeries,
 )
 from zmws.store.base import Store
@@ -52,8 +63,9 @@ JOBS = 8
 CAUSES_MAX = 4  # that are told apart: fewer than there are
 KINDS = (
     *("insert", "insert", "insert", "update", "start", "finish", "finish", "append", "revive", "delete"),
-    *("service", "series", "mark", "act"),
+    *("service", "series", "mark", "act", "open", "close", "schedule", "fire"),
 )
+BATCHES = ("b0", "b1", "b2")
 MESSAGES = ("no table 'a'", "no table 'b' for row 7", "refused", "grün \ud800", "")
 BODIES = (b"", b"alpha", b"alpha beta", '{"n": "grün \\ud800"}'.encode(), b'{"n": "gr\\u00fcn"}', b"\xff\xfe")
 TEXTS = ("alpha", "beta", "grün", "table 'a'", "\ud800", "j1", "nowhere")
@@ -76,11 +88,13 @@ def test_all_stores_answer_as_the_model_does(tmp_path: Path, chance: random.Rand
     try:
         for _ in range(batches):
             batch: list[Write] = []
-            verdicts = []
+            ahead = deepcopy(model)
             for _ in range(chance.randint(1, 8)):
-                unit = unit_by_chance(chance, numbers, model)
-                verdicts += model.commit(unit)
+                unit = unit_by_chance(chance, numbers, ahead)
+                ahead.commit(unit)
                 batch += unit
+            # At once: what follows from a batch of jobs is decided at the end of a commit.
+            verdicts = model.commit(batch)
             assert memory.commit(batch) == verdicts
             assert disk.commit(batch) == verdicts
             if chance.random() < 0.1:
@@ -141,10 +155,12 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
             chance.choice((None, "S")),
         )
         return WriteAct(*kept, float(n % 7), by, verb, on, chance.choice((None, '{"n": 1}')), None, "done")
+    if kind in ("open", "close", "schedule", "fire"):
+        return workflow_by_chance(chance, n, kind)
     if kind == "delete":
         return delete(job_id)
     if kind == "insert" or row is None:
-        return insert(
+        write = insert(
             job_id,
             number=n,
             body=chance.choice(BODIES),
@@ -158,7 +174,10 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
             ready_at=float(chance.randrange(4)),
             created_at=float(chance.randrange(50)),
             expires_at=chance.choice((None, 1.0, 2.0)),
+            **kin_by_chance(chance) if chance.random() < 0.6 else {},
         )
+        write.spare_id = f"spare{n}" if chance.random() < 0.3 else ""
+        return write
     if kind == "append":
         value: Any = chance.choice(("line", (b"a", b"b")))
         kind = "log" if isinstance(value, str) else "partial"
@@ -172,14 +191,13 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
         if state == "failed" and chance.random() < 0.1:
             error = chance.choice((None, {}, {"code": "c", "cause": {"type": "T", "message": "told"}}))
         ended_at = float((n + chance.randrange(5)) * HOUR_S)
-        return finish(
-            job_id,
-            state,
-            n + chance.random(),
-            row["service"],
-            result=(chance.choice(BODIES),),
-            error=error,
-            ended_at=ended_at,
+        forget_at = n + chance.random()
+        result = (chance.choice(BODIES),)
+        end = finish(job_id, state, forget_at, row["service"], result=result, error=error, ended_at=ended_at)
+        if row["batch"] is None:
+            return end
+        return FinishMember(
+            job_id, end.changes, row["service"], forget_at, row["batch"], n, ended_at, n + chance.random()
         )
     changes = {
         "state": chance.choice(("waiting", "scheduled", "running")),
@@ -189,6 +207,42 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
     if kind == "start":
         changes |= {"attempt": n, "attempts": ({"attempt": n},), "group": chance.choice((None, "g"))}
     return update(job_id, **changes)
+
+
+def kin_by_chance(chance: random.Random) -> dict[str, Any]:
+    """How a new job stands to others."""
+    return {
+        "parent": chance.choice((None, "j0", "j1", "b0:then")),
+        "batch": chance.choice((None, *BATCHES)),
+        "chain": chance.choice((None, None, "c")),
+        "step": chance.randrange(3),
+        "on_failed": chance.choice((None, "OFF")),
+        "meta": chance.choice((None, '{"m": 1}')),
+        "rest": chance.choice((None, "[1]")),
+    }
+
+
+def workflow_by_chance(chance: random.Random, n: int, kind: str) -> Write:
+    """Of a batch or a schedule."""
+    batch, name = chance.choice(BATCHES), chance.choice(("daily", "often"))
+    if kind == "open":
+        then, failed = (
+            follow_up(chance.choice("ST"), chance.choice(BODIES)) if chance.random() < 0.7 else None
+            for _ in range(2)
+        )
+        # Soon forgotten, and so opened anew while members of the one before are left.
+        keep = chance.choice((None, 0.0, 20.0)) if chance.random() < 0.8 else chance.random()
+        return OpenBatch(batch, float(n), keep, then, failed, chance.choice((None, "{}")), None)
+    if kind == "close":
+        return CloseBatch(batch, n, float(n), n + chance.random())
+    if kind == "fire":
+        nominal = chance.choice((None, float(n), float(n - chance.randrange(60))))
+        return FireSchedule(name, nominal, float(n), f"j{chance.randrange(JOBS)}", chance.choice((5.0, 40.0)))
+    if chance.random() < 0.3:
+        return RemoveSchedule(name)
+    return WriteSchedule(
+        ScheduleRow(name=name, service="S", every=float(n), anchor=1.0, body=(chance.choice(BODIES),))
+    )
 
 
 def series_by_chance(chance: random.Random) -> WriteSeries:
@@ -218,6 +272,12 @@ def everything(store: Store) -> list[Any]:
     rows = store.read(ReadJobs(None, Filter(), 1000)).rows
     seen.append(rows)
     seen += [store.read(ReadJob(None, row["id"])) for row in rows]
+    for name in BATCHES:
+        seen.append(store.read(ReadBatch(None, name)))
+    for state in (None, *BATCH_STATES):
+        seen += [store.read(ReadBatches(None, state, 2)), store.read(ReadBatches(None, state, 9, 4))]
+    seen += [store.read(ReadFamily(None, row["id"], limit)) for row in rows for limit in (3, 1000)]
+    seen += [store.read(ReadSchedules(None, name)) for name in (None, "often")]
     for where in FILTERS:
         seen.append((where, listed(store, 4, **where), matching(store, ("waiting", "failed"), 4, **where)))
     for service in "ST":
@@ -230,7 +290,7 @@ def everything(store: Store) -> list[Any]:
         seen.append(store.read(ReadExpired(None, since[0], limit)))
     seen += causes_of(store)
     for cause in store.read(ReadCauses(None, None, 1_000)).causes:
-        for where in ({}, {"service": "T"}, {"since": 20.0}):
+        for where in ({}, {"service": "T"}, {"since": 20.0}, {"batch": "b0"}):
             where = {"cause": cause.cause, **where}
             seen.append(
                 (where, listed(store, 2, **where), matching(store, ("waiting", "failed"), 2, **where))
@@ -238,6 +298,7 @@ def everything(store: Store) -> list[Any]:
             seen.append((where, searched(store, "alpha", **where)))
     seen += [searched(store, text, state=state) for text in TEXTS for state in (None, "failed", "waiting")]
     seen += [searched(store, text, service="T", before=30.0) for text in TEXTS]
+    seen += [searched(store, "alpha", **{name: value}) for name, value in (("batch", "b0"), ("parent", "j0"))]
     for name in (None, "S", "T", "nobody"):
         for step in (0, 60, HOUR_S):
             for since, before, most in ((0.0, 1e9, 100), (HOUR_S + 60.0, 4.0 * HOUR_S, 100), (0.0, 1e9, 2)):

@@ -25,6 +25,7 @@ SQL_TYPES = [
     (tuple[State, ...], "TEXT"),
     (tuple[Object, ...], "TEXT"),
 ]
+BY_DEFAULT = {"later", "kin"}  # what the insert of most jobs leaves to the table
 EMPTY_IS_NULL = (Frames, tuple[Object, ...])
 
 
@@ -32,7 +33,7 @@ def sql_of(column: Column) -> tuple[str, bool, str | None]:
     """Type, whether it may be null, and of what comes later the default: as the table should have it."""
     (name,) = [name for kind, name in SQL_TYPES if kind == column.type]
     null = (column.null and column.name != "group") or column.type in EMPTY_IS_NULL
-    default = None if null or "born" in column.marks else str(int(column.blank))
+    default = None if null or not column.marks & BY_DEFAULT else str(int(column.blank))
     return name, null, default
 
 
@@ -41,7 +42,11 @@ def test_the_table_has_the_columns_of_a_record_and_their_types_and_defaults() ->
         for migration in migrations():
             connection.executescript(migration.text)
         found = {
-            name: (kind, not (not_null or key), default if name in marked("later") else None)
+            name: (
+                kind,
+                not (not_null or key),
+                default if name in (*marked("later"), *marked("kin")) else None,
+            )
             for _, name, kind, not_null, default, key in connection.execute("PRAGMA table_info(jobs)")
         }
     del found["forget_at"]  # which is no matter of the record: it follows from `keep`
@@ -51,7 +56,8 @@ def test_the_table_has_the_columns_of_a_record_and_their_types_and_defaults() ->
 def test_every_column_is_born_or_comes_later() -> None:
     for column in COLUMNS:
         assert len(column.marks & {"born", "later"}) == 1, column
-    assert {*rows.BORN, *marked("later"), "body"} == {column.name for column in COLUMNS}
+    assert {*rows.BORN, *marked("later"), *marked("kin"), "body"} == {column.name for column in COLUMNS}
+    assert {*rows.BORN_AS_KIN, "body"} == {*marked("born")} and not {*rows.BORN} & {*marked("kin")}
 
 
 def test_a_job_is_its_record_and_what_a_restart_forgets() -> None:

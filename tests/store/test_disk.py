@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,55 @@ def test_a_list_of_a_large_table_goes_on_where_its_time_was_up(
     assert matching(store, ("waiting",), 3, service="T") == [
         f"j{n}" for n in range(0, 200, 5) if not 100 <= n < 130 and n % 50
     ]
+    store.close()
+
+
+def test_a_list_of_kin_walks_along_their_index_however_many_there_are(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmws.store.sqlite.reads.FEW", 5)
+    monkeypatch.setattr("zmws.store.sqlite.reads.WINDOW_ROWS", 7)
+    monkeypatch.setattr("zmws.store.sqlite.reads.PAGE_S", 0.0)
+    store = opened(path)
+    kin: list[dict[str, Any]] = [
+        {"batch": "b"},
+        {"batch": "c", "parent": "p"},
+        {},
+        {"batch": "b", "chain": "c"},
+    ]
+    store.commit([insert(f"j{n}", **kin[n % 4]) for n in range(100)])
+    store.commit([finish(f"j{n}", "failed") for n in (0, 3, 40, 41, 98)] + [finish("j99", "cancelled")])
+    store.commit([insert("few1", batch="few"), insert("few2", batch="few"), finish("few2", "failed")])
+    newest_first = [f"j{n}" for n in reversed(range(100))]
+    of_b = [f"j{n}" for n in reversed(range(100)) if n % 4 in (0, 3)]
+    assert listed(store, 3, batch="b") == of_b and matching(store, limit=3, batch="b") == of_b[::-1]
+    assert listed(store, 3, parent="p") == newest_first[2::4]
+    assert listed(store, 3, chain="c") == newest_first[::4]
+    assert listed(store, 3, batch="b", state="failed") == ["j40", "j3", "j0"]
+    assert listed(store, 3, batch="b", state="cancelled") == ["j99"]
+    assert matching(store, ("waiting", "failed"), 3, batch="few") == ["few1", "few2"]
+    assert matching(store, ("running",), 3, batch="b") == []
+    plans = []
+    reads = store._reads
+
+    def watching(text: str, values: Any = ()) -> Any:
+        plan = [row[3] for row in store._connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+        plans.append((text, plan))
+        return store._connection.execute(text, values)
+
+    reads._execute = watching  # type: ignore[assignment]
+    for where in (
+        {"batch": "b"},
+        {"chain": "c"},
+        {"parent": "p"},
+        {"batch": "b", "service": "S", "since": 0.0},
+    ):
+        matching(store, limit=3, **where)
+        matching(store, ("failed", "waiting"), limit=3, **where)
+    for text, plan in plans:
+        assert not any("TEMP B-TREE" in step for step in plan), (text, plan)
+        if "number > ?" in text:
+            assert "jobs_of_" in plan[0] and "number<?" in plan[0], (text, plan)
     store.close()
 
 

@@ -9,12 +9,37 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.store.contract import delete, finish, insert, said, unfinished, unit, update
+from tests.store.contract import (
+    batch_of,
+    close_batch,
+    delete,
+    finish,
+    finish_member,
+    follow_up,
+    has,
+    insert,
+    job,
+    open_batch,
+    said,
+    unfinished,
+    unit,
+    update,
+)
 from tests.store.disk import MIB, opened
-from zmws.core.writes import DISK_FULL, EXISTING, FULL, NEW, UNIQUE_CONFLICT
+from zmws.core.writes import (
+    DISK_FULL,
+    EXISTING,
+    FULL,
+    NEW,
+    UNIQUE_CONFLICT,
+    Counted,
+    InsertJob,
+    Verdict,
+)
 from zmws.errors import StoreError
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.disk import SqliteStore
@@ -91,6 +116,67 @@ def test_a_unit_with_a_new_job_waits_for_room_as_a_whole(path: Path) -> None:
     assert unfinished(store).waiting == [("S", None, 1)]
     assert unfinished(store).ended == {("S", "complete"): 2}
     store.close()
+
+
+def follows(job_id: str, body: bytes = b"body", **more: Any) -> InsertJob:
+    write = insert(job_id, body, parent="p", **more)
+    write.spare_id = f"{job_id}-spare"
+    return write
+
+
+def test_what_follows_from_an_end_is_not_refused_when_there_is_no_room(path: Path) -> None:
+    store = opened(path)
+    store.commit([insert("p"), insert("taken")])
+    store.commit([open_batch("b", follow_up("AFTER")), insert("m", batch="b"), close_batch()])
+    store.close()
+    store = opened(path, free_bytes_min=1 << 60)
+    assert store.refuses_inserts
+    verdicts = store.commit(
+        [
+            insert("x"),
+            *unit(finish("p"), follows("p:1"), follows("taken"), follows("p:2", batch="b")),
+            *unit(finish_member("m"), insert("y")),
+        ]
+    )
+    assert said(verdicts) == [
+        (DISK_FULL, "x"),
+        *((NEW, job_id) for job_id in ("p:1", "taken-spare", "p:2")),
+        *[(DISK_FULL, "y")] * 2,
+    ]
+    assert (batch_of(store).total, batch_of(store).unfinished) == (2, 2)
+    verdicts = store.commit([finish_member("m"), finish_member("p:2"), insert("z")])
+    (*_, counted, refused) = verdicts
+    assert isinstance(counted, Counted) and counted.concluded is not None
+    assert job(store, "b:then")["concludes"]["complete"] == 2 and refused.verdict == DISK_FULL
+    store.close()
+    assert upkeep.check(path) == []
+
+
+def test_what_follows_goes_into_the_reserve_and_then_waits_for_room(small_disk: Path) -> None:
+    store = opened(small_disk / "zmws.db", reserve_bytes=MIB)
+    store.commit([insert("p"), open_batch("b", follow_up("AFTER", b"x" * 1000)), insert("m", batch="b")])
+    store.commit([close_batch()])
+    ballast = small_disk / "ballast"
+    use_up(ballast)
+    assert said(store.commit([insert("x", body=b"x" * (2 * MIB))])) == [(DISK_FULL, "x")]
+    verdicts = store.commit(unit(finish_member("m"), follows("m:1", b"y" * 1000)))
+    assert [one.verdict for one in verdicts] == ["counted", NEW]
+    assert has(store, "b:then") and has(store, "m:1")
+    use_up(ballast)
+    done: list[Verdict] = []
+
+    def end() -> None:
+        done.extend(store.commit(unit(finish("p"), follows("p:1", b"z" * 2 * MIB), follows("p:2"))))
+
+    writer = threading.Thread(target=end)
+    writer.start()
+    writer.join(0.5)
+    assert writer.is_alive() and done == []
+    ballast.unlink()
+    writer.join(10)
+    assert not writer.is_alive() and said(done) == [(NEW, "p:1"), (NEW, "p:2")]
+    store.close()
+    assert upkeep.check(small_disk / "zmws.db") == []
 
 
 def test_new_jobs_are_taken_again_when_there_is_room(

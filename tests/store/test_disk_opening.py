@@ -13,6 +13,7 @@ import pytest
 from tests.store.contract import finish, insert, listed, said, update
 from tests.store.disk import MIB, by_hand, opened
 from zmws.core.reads import ReadJob, ReadScheduled, ReadUnfinished
+from zmws.core.record import marked
 from zmws.core.writes import EXISTING, NEW, UNIQUE_CONFLICT, AppendToJob, RememberService
 from zmws.errors import StoreError
 from zmws.store.sqlite import file as sqlite_file
@@ -220,7 +221,10 @@ def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
             "ALTER TABLE services DROP COLUMN params; ALTER TABLE jobs DROP COLUMN meta; "
             "ALTER TABLE services DROP COLUMN limits; ALTER TABLE jobs DROP COLUMN cause; "
             "DROP TABLE causes; DROP TABLE caused; DROP TABLE series; DROP TABLE marks; DROP TABLE audit; "
-            "PRAGMA user_version = 1;"
+            "DROP TABLE batches; DROP TABLE conclusions; DROP TABLE schedules; "
+            "DROP INDEX jobs_of_parent; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_chain; "
+            + "".join(f"ALTER TABLE jobs DROP COLUMN {name}; " for name in marked("kin"))
+            + "PRAGMA user_version = 1;"
             "CREATE INDEX jobs_scheduled ON jobs (ready_at, number, service, state) WHERE state = 'scheduled'"
         )
     store = opened(path)

@@ -76,27 +76,46 @@ FILTERS: list[dict[str, Any]] = [
     *({"state": state, "service": "T"} for state in STATES),
     {"state": "waiting", "group": "g", "service": "S"},
     {"state": "failed", "since": 20.0},
+    {"batch": "b"},
+    {"batch": "c", "service": "S"},
+    {"batch": "nobody"},
+    {"chain": "c"},
+    {"chain": "c", "batch": "b"},
+    {"parent": "j0"},
+    {"parent": "j0", "since": 10.0},
+    *({"state": state, "batch": "b"} for state in STATES),
+    *({"state": state, "parent": "j0", "group": "g"} for state in ("waiting", "failed")),
 ]
+
+
+NAMES = ("service", "state", "group", "batch", "chain", "parent")
 
 
 def matches(row: Row, where: dict[str, Any]) -> bool:
     since, before = where.get("since"), where.get("before")
     return (
-        all(row[name] == where[name] for name in ("service", "state", "group") if name in where)
+        all(row[name] == where[name] for name in NAMES if name in where)
         and (since is None or row["created_at"] >= since)
         and (before is None or row["created_at"] < before)
     )
 
 
 def populate(store: Store) -> None:
-    """42 jobs: each state, two services, with and without a group."""
+    """42 jobs: each state, two services, with and without a group, and in part kin."""
     writes: list[Write] = []
     for n in range(42):
         state = STATES[n % 7]
         first = "waiting" if state in FINAL_STATES else state
+        kin: dict[str, Any] = {"batch": [None, "b", "c", "b"][n % 4], "chain": [None, "c"][n % 2]}
+        kin["parent"] = ["j0", None, "j1", None, None][n % 5]
         writes.append(
             insert(
-                f"j{n}", service="ST"[n % 2], group=["g", None, "h"][n % 3], created_at=float(n), state=first
+                f"j{n}",
+                service="ST"[n % 2],
+                group=["g", None, "h"][n % 3],
+                created_at=float(n),
+                state=first,
+                **kin if n % 7 != 3 else {},
             )
         )
         if state in FINAL_STATES:

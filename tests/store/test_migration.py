@@ -4,6 +4,9 @@
 in their tracebacks are others). In each are eight jobs: of MIX one is complete, two have failed, one is
 scheduled and one runs; of LATER, which is paused, two wait and one is cancelled. That of version 6 has
 causes, figures and a mark, too.
+
+`version_7.db.gz` was written by the store of that version: a job in each state and named by it, of MIX
+but for those that wait, of which one more is in a group. There are a cause, figures, a mark, and two acts.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from zmws.core.reads import (
     ReadAhead,
     ReadAudit,
     ReadCauses,
+    ReadFamily,
     ReadJobs,
     ReadScheduled,
     ReadSearch,
@@ -42,15 +46,21 @@ from zmws.core.reads import (
     ReadUnfinished,
 )
 from zmws.core.record import COLUMNS
-from zmws.core.rows import KnownService, Row, job_of, row_of
+from zmws.core.rows import KnownService, Row, ScheduleRow, job_of, row_of
+from zmws.core.states import STATES
 from zmws.core.writes import (
     DELETED,
     NEW,
     UNIQUE_CONFLICT,
+    CloseBatch,
+    Counted,
+    FinishMember,
+    OpenBatch,
     Pruned,
     PruneJobs,
     WriteAct,
     WriteMark,
+    WriteSchedule,
     WriteSeries,
 )
 from zmws.store.sqlite import file as sqlite_file
@@ -63,6 +73,8 @@ HERE = Path(__file__).parent
 COMPLETE, FAILED, OTHER_FAILED, SCHEDULED, FIRST, SECOND, CANCELLED, RUNNING = range(1, 9)
 TABLES = ("jobs", "bodies", "history", "services", "counts")
 OF_6 = (*TABLES, "causes", "caused", "series", "marks")
+OF_7 = (*OF_6, "audit")
+Names = dict[str, list[str]]  # of the columns of each table
 
 
 @pytest.fixture
@@ -75,6 +87,12 @@ def old(path: Path) -> Path:
 def of_6(path: Path) -> Path:
     """The same of version 6."""
     return of_version(6, path)
+
+
+@pytest.fixture
+def of_7(path: Path) -> Path:
+    """The one of version 7."""
+    return of_version(7, path)
 
 
 def of_version(version: int, path: Path) -> Path:
@@ -94,26 +112,38 @@ def old_jobs(store: SqliteStore) -> dict[int, Row]:
     return {row["number"]: job(store, row["id"]) for row in rows}
 
 
-def rows_of(connection: sqlite3.Connection) -> dict[str, list[Any]]:
-    """All that is in the tables of the version before, in its columns."""
+def names_of(connection: sqlite3.Connection, tables: tuple[str, ...]) -> Names:
+    return {
+        table: [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")] for table in tables
+    }
+
+
+def rows_of(connection: sqlite3.Connection, names: Names) -> dict[str, list[Any]]:
+    """All that is in these columns."""
     kept = {}
-    for table in TABLES:
-        names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})") if name != "cause"]
-        columns = ", ".join(f'"{name}"' for name in names)
+    for table, some in names.items():
+        columns = ", ".join(f'"{name}"' for name in some)
         kept[table] = connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
     return kept
+
+
+def schema_of(path: Path) -> list[Any]:
+    with by_hand(path) as connection:
+        text = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+        return connection.execute(text).fetchall()
 
 
 def test_an_old_file_is_opened_and_keeps_every_row(old: Path) -> None:
     with by_hand(old) as connection:
         assert sqlite_file.version(connection) == 5
-        before = rows_of(connection)
+        names = names_of(connection, TABLES)
+        before = rows_of(connection, names)
     assert [len(before[table]) for table in TABLES] == [8, 8, 2, 2, 3]
     opened(old).close()
     opened(old).close()
     with by_hand(old) as connection:
         assert sqlite_file.version(connection) == migrations()[-1].version
-        assert rows_of(connection) == before
+        assert rows_of(connection, names) == before
         assert connection.execute("SELECT count(*) FROM jobs WHERE cause IS NULL").fetchone() == (8,)
     assert upkeep.check(old) == []
 
@@ -123,13 +153,7 @@ def test_an_old_file_has_the_schema_of_a_new_one(old: Path, tmp_path: Path) -> N
     (tmp_path / "new").mkdir()
     new = tmp_path / "new" / "zmws.db"
     opened(new).close()
-    schemas = []
-    for one in (old, new):
-        with by_hand(one) as connection:
-            schemas.append(
-                connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
-            )
-    assert schemas[0] == schemas[1]
+    assert schema_of(old) == schema_of(new)
 
 
 def test_the_migration_writes_no_job_anew(old: Path) -> None:
@@ -142,35 +166,33 @@ def test_the_migration_writes_no_job_anew(old: Path) -> None:
     opened(old).close()
     after = old.read_bytes()
     assert after[page] == before[page] and any(before[page])
-    assert len(after) <= len(before) + 15 * size
+    assert len(after) <= len(before) + 30 * size
 
 
-def test_a_file_of_version_6_keeps_every_row_and_has_the_schema_of_a_new_one(
-    of_6: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("version", "tables", "counts"),
+    [(6, OF_6, [8, 8, 1, 2, 3, 1, 2, 6, 2]), (7, OF_7, [8, 8, 2, 2, 4, 1, 1, 4, 1, 2])],
+)
+def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
+    path: Path, tmp_path: Path, version: int, tables: tuple[str, ...], counts: list[int]
 ) -> None:
-    def rows(connection: sqlite3.Connection) -> dict[str, list[Any]]:
-        return {one: connection.execute(f"SELECT * FROM {one} ORDER BY 1, 2").fetchall() for one in OF_6}
-
-    with by_hand(of_6) as connection:
-        assert sqlite_file.version(connection) == 6
-        before = rows(connection)
-    assert upkeep.check(of_6) == []
-    assert [len(before[table]) for table in OF_6] == [8, 8, 1, 2, 3, 1, 2, 6, 2]
-    opened(of_6).close()
-    opened(of_6).close()
+    was = of_version(version, path)
+    with by_hand(was) as connection:
+        assert sqlite_file.version(connection) == version
+        names = names_of(connection, tables)
+        before = rows_of(connection, names)
+    assert upkeep.check(was) == []
+    assert [len(before[table]) for table in tables] == counts
+    opened(was).close()
+    opened(was).close()
     (tmp_path / "new").mkdir()
     new = tmp_path / "new" / "zmws.db"
     opened(new).close()
-    schemas = []
-    for one in (of_6, new):
-        with by_hand(one) as connection:
-            text = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
-            schemas.append(connection.execute(text).fetchall())
-    assert schemas[0] == schemas[1]
-    with by_hand(of_6) as connection:
-        assert sqlite_file.version(connection) == migrations()[-1].version == 7
-        assert rows(connection) == before
-    assert upkeep.check(of_6) == []
+    assert schema_of(was) == schema_of(new)
+    with by_hand(was) as connection:
+        assert sqlite_file.version(connection) == migrations()[-1].version == 8
+        assert rows_of(connection, names) == before
+    assert upkeep.check(was) == []
 
 
 def test_a_file_of_version_6_has_its_causes_and_an_audit_that_begins(of_6: Path) -> None:
@@ -345,3 +367,53 @@ def test_a_damaged_file_of_before_is_told(old: Path) -> None:
         connection.commit()
     (problem,) = upkeep.check(old)
     assert "have no body" in problem
+
+
+def test_the_jobs_of_a_file_of_version_7_stand_alone_and_go_their_way(of_7: Path) -> None:
+    store = opened(of_7)
+    rows = old_jobs(store)
+    assert {row["id"]: row["state"] for row in rows.values()} == {
+        **{state: state for state in STATES},
+        "grouped": "waiting",
+    }
+    blank = {column.name: column.blank for column in COLUMNS if "kin" in column.marks}
+    for row in rows.values():
+        assert {name: row[name] for name in blank} == blank
+        assert row_of(job_of(row)) == {name: value for name, value in row.items() if name != "history"}
+        assert row["body"] == (b'PARAM-JSON: {"n": %d}' % row["number"],)
+    left = unfinished(store)
+    assert (left.batches, left.schedules) == ([], []) and left.number == 8
+    assert left.ended == {("MIX", state): 1 for state in ("complete", "failed", "cancelled", "expired")}
+    assert left.forget_at == 1_795_786_400.0
+    # Nobody is kin of theirs, and each is a family of its own.
+    assert listed(store, batch="b") == listed(store, parent="failed") == listed(store, chain="c") == []
+    assert [row["id"] for row in store.read(ReadFamily(None, "failed", 10)).rows] == ["failed"]
+    acts = store.read(ReadAudit(None, None, None, None, None, None, 10)).acts
+    assert [act.verb for act in acts] == ["cancel", "pause"]
+    (cause,) = store.read(ReadCauses(None, None, 10)).causes
+    assert (cause.failed, cause.last_job) == (1, "failed")
+    store.close()
+
+
+def test_a_file_of_version_7_takes_kin_batches_and_schedules(of_7: Path) -> None:
+    store = opened(of_7)
+    schedule = ScheduleRow(name="nightly", service="MIX", cron="0 3 * * *", anchor=1.0)
+    store.commit(
+        [
+            OpenBatch("b", 1.0, None, insert("x", number=0).row, None, None, None),
+            WriteSchedule(schedule),
+            insert("member", number=9, service="MIX", batch="b", parent="running"),
+        ]
+    )
+    assert said(store.commit([revive("failed", error=None), CloseBatch("b", 10, 2.0, 2.0)])) == [
+        (NEW, "failed"),
+        ("counted", ""),
+    ]
+    end = {"state": "complete", "ended_at": 3.0}
+    (counted,) = store.commit([FinishMember("member", end, "MIX", 1e12, "b", 11, 3.0, 3.0)])
+    assert isinstance(counted, Counted) and counted.ended
+    assert counted.concluded is not None and counted.concluded["id"] == "b:then"
+    assert [row["id"] for row in store.read(ReadFamily(None, "member", 10)).rows] == ["running", "member"]
+    assert unfinished(store).schedules == [schedule]
+    store.close()
+    assert upkeep.check(of_7) == []
