@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from zmws import cron
 from tests.store.model import ModelStore
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Send
@@ -16,7 +17,7 @@ from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.reads import Read, ReadJob
-from zmws.core.rows import Rows
+from zmws.core.rows import Rows, ScheduleRow
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import Write
@@ -38,6 +39,7 @@ class Stage:
     def __init__(self, store: Store | None = None) -> None:
         self.limits = Limits()
         self.services: dict[str, ServiceOptions] = {}
+        self.schedules: list[ScheduleRow] = []  # of the settings
         self.news_wanted = False
         self.ignore_heartbeats = False
         self.now = 1000.0
@@ -67,6 +69,7 @@ class Stage:
             nonce=lambda: f"{next(nonces):016x}",
             jitter=lambda: self.jitter,
             secret=b"of the stage",
+            calendar=cron,
         )
 
     @property
@@ -85,7 +88,7 @@ class Stage:
     def restart(self) -> None:
         # Here what gathers waits for nothing: a transcript says when a commit is made.
         limits = replace(self.limits, commit_patience_s=0.0)
-        node = Node(limits, self.services, self._suppliers, "disk")
+        node = Node(limits, self.services, self._suppliers, "disk", self.schedules)
         self._node, self._batch, core = node, None, node.broker
         self.steady_from = WALL_AT_START + self.stepped
         core.turn.news_wanted = False

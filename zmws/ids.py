@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zmws.core.turn import Suppliers
+    from zmws.core.turn import Calendar, Suppliers
 
 _random_hex: list[str] = []
 
@@ -40,8 +40,10 @@ def nonce() -> str:
     return _random_20()[:16]
 
 
-def suppliers() -> Suppliers:
-    """The real ones, for a broker process."""
+def suppliers(calendar: Calendar) -> Suppliers:
+    """The real ones, for a broker process. `calendar`: zmws.cron."""
     from zmws.core.turn import Suppliers  # not at the top: a client needs an id, and none of the core
 
-    return Suppliers(new_id=new_id, nonce=nonce, jitter=random.random, secret=os.urandom(32))
+    return Suppliers(
+        new_id=new_id, nonce=nonce, jitter=random.random, secret=os.urandom(32), calendar=calendar
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
 from zmws.core.options import service_options
@@ -20,7 +20,7 @@ C = ("client", b"C")
 
 
 def a_node(durability: str = "disk", **limits: Any) -> Node:
-    node = Node(Limits(**limits), {"E": service_options({})}, ids.suppliers(), durability)
+    node = Node(Limits(**limits), {"E": service_options({})}, ids.suppliers(cron), durability)
     node.set_time(100.0, 1_000.0, 1_000.0)
     node.start()
     return node

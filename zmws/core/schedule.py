@@ -37,7 +37,7 @@ def check_name(value: Any) -> None:
 
 
 SCHEDULE: dict[str, Row] = {
-    "name": Row("parsed", "its name, of which the ids of its jobs are made", parse=check_name),
+    "name": Row("parsed", "its name, 1 to 64 characters of A-Z a-z 0-9 . _ -", parse=check_name),
     "service": Row("service", "whose jobs it makes"),
     "params": Row("value", "the parameters of each job"),
     "params_base64": Row("text", "or those that are bytes, in base64"),

@@ -91,7 +91,7 @@ def checked(name: str, row: Row, value: Any, high: Number | None = None) -> Any:
 
 def expected(row: Row, high: Number | None = None) -> str:
     """What a value must be."""
-    text = _EXPECTED[row.kind]
+    text = row.help if row.kind == "parsed" else _EXPECTED[row.kind]
     if row.kind in _RANGED:
         low, most = _bound(row.low), _bound(_high(row, high))
         text += f" above {low}, up to {most}" if row.above_low else f" from {low} to {most}"

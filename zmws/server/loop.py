@@ -25,7 +25,7 @@ from typing import Any
 
 import zmq
 
-from zmws import __version__, ids, sockets
+from zmws import __version__, cron, ids, sockets
 from zmws.core.gate import Send
 from zmws.core.node import Node
 from zmws.core.turn import NEWS_PEER, News, Peer
@@ -81,7 +81,9 @@ class BrokerServer:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._context.set(zmq.MAX_SOCKETS, 1024)
         large_blocks_apart()
-        self.node = Node(broker.limits, settings.services, ids.suppliers(), store.durability)
+        self.node = Node(
+            *(broker.limits, settings.services, ids.suppliers(cron), store.durability, settings.schedules)
+        )
         self.counters = self.node.broker.turn.counters
         self._host = self.node.broker.host
         self._host.version, self._host.pid = __version__, os.getpid()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zmws import __version__, ids
+from zmws import __version__, cron, ids
 from zmws.client.connection import Ask
 from zmws.core.limits import Limits
 from zmws.core.node import Node
@@ -120,7 +120,7 @@ class InProcess:
         self._steady_from = time.time() - time.monotonic()
         self._store = MemoryStore()
         weakref.finalize(self, self._store.close)
-        self.node = Node(_LIMITS, dict(services), ids.suppliers(), self._store.durability)
+        self.node = Node(_LIMITS, dict(services), ids.suppliers(cron), self._store.durability)
         self.node.broker.turn.timers = _Timers(self.node.broker._prune, self.node.broker.series.each_second)
         self.node.broker.turn.news_wanted = False
         self.node.broker.desk.host.version = __version__

@@ -184,7 +184,10 @@ def test_null_is_not_given_and_only_an_object_is_a_question() -> None:
 
 
 def test_what_changes_something_may_be_asked_again() -> None:
-    verbs = "copy limit mark cancel retry delete purge pause resume forget drain extend report acted"
+    verbs = (
+        "copy limit mark cancel retry delete purge pause resume forget drain extend report acted open close"
+    )
+    verbs += " schedule"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}
