@@ -34,6 +34,9 @@ class _Note(NamedTuple):
     verdict: Counted | None = None
 
 
+_OPENED = _Note(0)
+
+
 class Batches:
     """The batches of one store; used by its writer alone."""
 
@@ -66,6 +69,7 @@ class Batches:
         for kind, row in ((THEN, write.then), (FAILED, write.failed)):
             if row is not None:
                 self._execute(self._queries["add_conclusion"], (kind, kept_job(row), write.batch))
+        self._notes.append((write.batch, _OPENED))
         return Verdict(NEW, write.batch)
 
     def close(self, write: CloseBatch) -> Verdict:
@@ -99,6 +103,8 @@ class Batches:
             return
         of_batch: dict[str, list[_Note]] = {}
         for batch, note in self._notes:
+            if note is _OPENED:  # what was before was not of this one
+                of_batch.pop(batch, None)
             of_batch.setdefault(batch, []).append(note)
         for batch, notes in of_batch.items():
             row = self._batch(batch)
