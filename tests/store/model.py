@@ -361,6 +361,7 @@ class ModelStore:
         if write.batch in self.batches:
             return Verdict(EXISTING, write.batch)
         self.batches_made += 1
+        self.counted = [one for one in self.counted if one[0].batch != write.batch]
         then, failed = (None if row is None else row["service"] for row in (write.then, write.failed))
         self.batches[write.batch] = BatchRow(
             number=self.batches_made,

@@ -392,6 +392,17 @@ def test_a_store_in_memory_that_drops_members_keeps_the_counters() -> None:
     assert said(store.commit([revive("j1")])) == [(UNKNOWN, "j1")]
 
 
+def test_what_was_before_a_batch_is_not_counted_by_it_though_it_is_of_one_commit(store: Store) -> None:
+    store.commit([*members("a"), open_batch(), *members("c")])
+    assert counts(batch_of(store)) == (1, 0, 0, 0, 0)
+    store.commit([open_batch("d", keep=0.0), *members("d1", batch="d"), close_batch("d")])
+    store.commit([finish_member("d1", "failed", "d", forget_at=1e9)])
+    # Its last member waits again, but it is forgotten; the next of its name has none.
+    verdicts = store.commit([revive("d1"), PruneJobs(at=1e6, limit=9), open_batch("d"), close_batch("d")])
+    assert counts(batch_of(store, "d")) == (0, 0, 0, 0, 0)
+    assert [one.ended for one in counted(verdicts)] == [True]
+
+
 # ---------------------------------------------------------------- reads
 
 

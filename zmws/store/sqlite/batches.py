@@ -18,20 +18,22 @@ from typing import NamedTuple
 from zmws.core.conclusion import FAILED, THEN, conclusion, job_id_for
 from zmws.core.options import KEEP_S
 from zmws.core.rows import BATCH_FIRST_MAX, BatchRow
-from zmws.core.states import COMPLETE
+from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.core.writes import EXISTING, NEW, UNKNOWN, CloseBatch, Counted, FinishMember, OpenBatch, Verdict
 from zmws.store.rows import batch_from, job_kept, kept_job, packed, storable, whole_values
 
 
 class _Note(NamedTuple):
     """What has happened to a batch. `more`: members that it has more, or of one: 1 it has ended, -1 it waits
-    again. `end`: of the end or of the close, what a job that follows is to have."""
+    again. `end`: of the end or of the close, what a job that follows is to have. `fresh`: it was opened."""
 
+    batch: str
     more: int
     job_id: str | None = None
     state: str = ""
     end: FinishMember | CloseBatch | None = None
     verdict: Counted | None = None
+    fresh: bool = False
 
 
 class Batches:
@@ -40,7 +42,7 @@ class Batches:
     def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
         self._execute = connection.execute
         self._queries = queries
-        self._notes: list[tuple[str, _Note]] = []  # of the transaction under way, in their order
+        self._notes: list[_Note] = []  # of the transaction under way, in their order
 
     def begin(self) -> None:
         """A transaction begins; whatever one that failed has left is void."""
@@ -66,6 +68,7 @@ class Batches:
         for kind, row in ((THEN, write.then), (FAILED, write.failed)):
             if row is not None:
                 self._execute(self._queries["add_conclusion"], (kind, kept_job(row), write.batch))
+        self._notes.append(_Note(write.batch, 0, fresh=True))
         return Verdict(NEW, write.batch)
 
     def close(self, write: CloseBatch) -> Verdict:
@@ -73,23 +76,22 @@ class Batches:
         if self._execute(self._queries["close_batch"], (write.batch,)).rowcount == 0:
             return Verdict(UNKNOWN, "")
         verdict = Counted("counted", "", batch=write.batch)
-        self._notes.append((write.batch, _Note(0, end=write, verdict=verdict)))
+        self._notes.append(_Note(write.batch, 0, end=write, verdict=verdict))
         return verdict
 
     def joined(self, batch: str, more: int) -> None:
         """It has so many members more."""
-        self._notes.append((batch, _Note(more)))
+        self._notes.append(_Note(batch, more))
 
     def ended(self, write: FinishMember) -> Counted:
         """A member has ended."""
         verdict = Counted("counted", write.job_id, write.service, batch=write.batch)
-        note = _Note(1, write.job_id, write.changes["state"], write, verdict)
-        self._notes.append((write.batch, note))
+        self._notes.append(_Note(write.batch, 1, write.job_id, write.changes["state"], write, verdict))
         return verdict
 
     def revived(self, batch: str, job_id: str, was: str) -> None:
         """A member waits again."""
-        self._notes.append((batch, _Note(-1, job_id, was)))
+        self._notes.append(_Note(batch, -1, job_id, was))
 
     # ------------------------------------------------------------ at the end of the transaction
 
@@ -98,8 +100,10 @@ class Batches:
         if not self._notes:
             return
         of_batch: dict[str, list[_Note]] = {}
-        for batch, note in self._notes:
-            of_batch.setdefault(batch, []).append(note)
+        for note in self._notes:
+            if note.fresh:  # what was before was not of this one
+                of_batch.pop(note.batch, None)
+            of_batch.setdefault(note.batch, []).append(note)
         for batch, notes in of_batch.items():
             row = self._batch(batch)
             if row is not None:
@@ -171,16 +175,21 @@ class Batches:
 
 def _count(row: BatchRow, notes: Sequence[_Note]) -> None:
     """Move the counters, in the order in which it happened."""
-    first = [*row.first]
-    for more, job_id, state, _, _ in notes:
+    counts = {COMPLETE: row.complete, FAILED: row.failed, CANCELLED: row.cancelled, EXPIRED: row.expired}
+    unfinished, first = row.unfinished, [*row.first]
+    for _, more, job_id, state, *_ in notes:
         if job_id is None:
             row.total += more
-        elif more > 0 and row.unfinished > 0:
-            setattr(row, state, getattr(row, state) + 1)
+            unfinished += more
+        elif more > 0 and unfinished > 0:
+            counts[state] += 1
+            unfinished -= 1
             if state != COMPLETE and len(first) < BATCH_FIRST_MAX:
                 first.append(job_id)
-        elif more < 0 and getattr(row, state) > 0:
-            setattr(row, state, getattr(row, state) - 1)
+        elif more < 0 and counts[state] > 0:
+            counts[state] -= 1
+            unfinished += 1
             if job_id in first:
                 first.remove(job_id)
+    row.complete, row.failed, row.cancelled, row.expired = counts.values()
     row.first = tuple(first)
