@@ -8,8 +8,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from zmws import cron
 from tests.store.model import ModelStore
+from zmws import cron
 from zmws.core.broker import Broker
 from zmws.core.gate import Batch, Send
 from zmws.core.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.core.jobs import a_job
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.held import Held
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
@@ -16,7 +16,7 @@ from zmws.core.writes import ForgetService, RememberService
 
 
 def held(**limits: Any) -> Held:
-    turn = Turn(Limits(**limits), ids.suppliers())
+    turn = Turn(Limits(**limits), ids.suppliers(cron))
     return Held(turn, {"E": ServiceOptions(paused=True)}, "disk")
 
 

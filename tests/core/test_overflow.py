@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.overflow import Overflow
 from zmws.core.turn import Peer, Turn
@@ -16,7 +16,7 @@ B: Peer = ("mdp", b"b")
 
 
 def overflow(bytes_max: int = 1_000_000) -> tuple[Overflow, Turn]:
-    turn = Turn(Limits(strict_held_bytes_max=bytes_max), ids.suppliers())
+    turn = Turn(Limits(strict_held_bytes_max=bytes_max), ids.suppliers(cron))
     return Overflow(turn), turn
 
 

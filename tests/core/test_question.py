@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.job import Caller
 from zmws.core.limits import Limits
 from zmws.core.question import Question
@@ -17,7 +17,7 @@ from zmws.wire.messages import NATIVE, ReplyTo
 
 def asked(**fields: Any) -> Question:
     caller = Caller(("client", b"c"), ReplyTo(NATIVE, (b"7", b"")))
-    return Question(Turn(Limits(), ids.suppliers()), caller, "zmws.x", fields)
+    return Question(Turn(Limits(), ids.suppliers(cron)), caller, "zmws.x", fields)
 
 
 def test_an_answer_is_a_status_and_json_and_goes_back_as_the_question_came() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.stage import Scene
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.strangers import Strangers
 from zmws.core.turn import Peer, Turn
@@ -17,7 +17,8 @@ LINK = Link(RFC, True, True)
 
 
 def strangers(most: int = 10) -> tuple[Strangers, Turn]:
-    turn = Turn(Limits(strangers_max=most, strangers_keep_s=60.0, heartbeat_interval_s=5.0), ids.suppliers())
+    limits = Limits(strangers_max=most, strangers_keep_s=60.0, heartbeat_interval_s=5.0)
+    turn = Turn(limits, ids.suppliers(cron))
     return Strangers(turn), turn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.jobs import a_job
-from zmws import ids
+from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.timers import Reminder
 from zmws.core.turn import NEWS_PEER, NOTE_GAP_S, NOTES_KEPT, Turn
@@ -13,7 +13,7 @@ from zmws.core.writes import DeleteJob, UpdateJob
 
 
 def a_turn() -> Turn:
-    turn = Turn(Limits(), ids.suppliers())
+    turn = Turn(Limits(), ids.suppliers(cron))
     turn.now, turn.wall, turn.steady = 100.0, 5_000.0, 5_000.0
     return turn
 
