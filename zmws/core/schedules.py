@@ -204,9 +204,8 @@ class Schedules:
         grace_s = turn.limits.schedule_grace_s
         if row.missed == "none" and times and times[-1] < turn.wall - grace_s:
             turn.counters["schedules_missed"] += 1
-            turn.note(
-                "info", f"schedule {name}: what was to be done at {utc(times[-1])} is left out (missed)"
-            )
+            text = f"schedule {name} has missed {utc(times[-1])}, and makes no job for that (missed = none)"
+            turn.note("info", text)
             self._since[name], times = times[-1], []
         for at in times:
             self._since[name] = at
