@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tests.simulation.invariants import Watcher
 from tests.simulation.turns import Before
+from tests.simulation.twin import TwinStore
 from tests.simulation.world import Link, World, shown
 from tests.store.model import ModelStore
 from zmws.core.gate import Batch, Send
@@ -34,7 +35,7 @@ class SimBroker:
 
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
-        self.disk = ModelStore()
+        self.disk = TwinStore() if world.seed % 4 == 1 else ModelStore()
         self.links: dict[tuple[str, bytes], Link] = {}
         self.up = False
         self.life = 0

@@ -14,6 +14,7 @@ from tests.simulation.quick import SimQuickWorker
 from tests.simulation.slots import SimSlotsWorker
 from tests.simulation.violation import Violation
 from tests.simulation.workers import SimWorker
+from tests.simulation.workflows import Workflows
 from tests.simulation.world import World
 from zmws.core.options import ServiceOptions
 
@@ -56,6 +57,7 @@ class History:
         self.clients = [SimClient(world, broker, watcher, f"c{n}") for n in range(random.randint(1, 3))]
         self.strict = StrictClient(world, broker, "s0")
         self.load = Load(world, watcher, broker, self.clients)
+        self.workflows = Workflows(world, self.load, self.clients)
         self.faults = Faults(world, watcher, broker, self.workers, self.clients)
 
     def run(self) -> None:
@@ -71,6 +73,8 @@ class History:
             world.after(random.uniform(0.5, LOAD_S), lambda: self.strict.burst("U", random.randint(1, 3)))
         for n in range(random.choice((0, 1, 2))):
             world.after(random.uniform(0.5, LOAD_S), lambda n=n: self.load.burst(n + 1))
+        for n in range(random.choice((0, 1, 2, 3, 5))):
+            world.after(random.uniform(0.5, LOAD_S), lambda n=n: self.workflows.ask(n))
         faults = random.sample(self.faults.all(), random.randint(0, 5))
         self.watcher.ahead.faultless = not faults
         for fault in faults:
@@ -78,6 +82,7 @@ class History:
                 world.after(random.uniform(0.5, LOAD_S + 5), fault)
         world.run(LOAD_S + 10)
         self.faults.mend()
+        self.workflows.stop()
         until, clients = world.now + QUIET_S, [*self.clients, self.strict]
         while world.now < until and not self._is_over():
             world.run(world.now + 10)

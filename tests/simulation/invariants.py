@@ -17,6 +17,7 @@ from tests.simulation.counts import counts_agree, window_is_kept
 from tests.simulation.defaults import Defaults
 from tests.simulation.figures import Figures
 from tests.simulation.hands import Hands
+from tests.simulation.kin import Kin
 from tests.simulation.leases import LeaseTokens
 from tests.simulation.turns import Before, Turns
 from tests.simulation.violation import demand
@@ -63,6 +64,7 @@ class Watcher:
         self.waits = Waits(world)
         self.causes = Causes()
         self.audit = Audit()
+        self.kin = Kin(world)
         self.crashes = 0
         self.acknowledged: dict[str, bytes] = {}  # stored jobs: id -> body
         self.finished: Counter[str] = Counter()
@@ -269,6 +271,10 @@ class Watcher:
             self.waits.answered(told, core, disk, self.crashes + 1)
         elif name == "zmws.failures":
             self.causes.answered(told, disk)
+        elif name == "zmws.schedule":
+            asked = self.answers.asked.get((peer, message.reply_to.envelope))
+            if asked is not None and json.loads(asked.body[0])["do"] == "remove":
+                self.kin.removed(json.loads(asked.body[0])["name"])
         elif name == "zmws.pause":
             service = core.held.services.get(told["service"])
             if service is not None and service.paused:  # else it was resumed before this answer left
@@ -330,6 +336,7 @@ class Watcher:
         """A batch is on disk."""
         self.figures.committed(writes)
         self.causes.committed(writes)
+        self.kin.committed(writes, verdicts, disk)
         answers = iter(verdicts)
         for write in writes:
             self.clocks.committed(write, disk)
@@ -351,7 +358,7 @@ class Watcher:
                     self.demand(
                         self.clocks.excused or late < 3.0, f"{write.job_id} expired {late:.1f} s late"
                     )
-                if row is not None and row["state"] == "failed":
+                if row is not None and row["state"] == "failed" and row["error"]["code"] != "bad_previous":
                     self.demand(row["failures"] > 0, f"{write.job_id} failed without a failure")
             elif isinstance(write, UpdateJob) and write.changes.get("lease") is not None:
                 self.may_fail[write.job_id] += 1  # its time may pass without a word
@@ -410,6 +417,7 @@ class Watcher:
         self.figures.counted_right(core)
         self.waits.look(core)
         self.causes.look(disk)
+        self.kin.at_the_end(disk, self.clocks.excused or self.world.clock_jumped)
         self.answers.none_open()
         # While jobs stand in the store alone (excused, below) there is a look at them each second.
         looks = any(service.beyond or service.scheduled_beyond for service in core.held.services.values())

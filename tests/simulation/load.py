@@ -165,10 +165,10 @@ class Load:
         def then(reply: Any) -> None:
             # Only when it is answered: the pause itself may still be on its way.
             if verb == "pause":
-                resume = partial(self._change, client, "zmws.resume", asked, 60.0)
+                resume = partial(self.change, client, "zmws.resume", asked, 60.0)
                 self.world.after(random.uniform(0.5, 4.0), resume)
 
-        self._change(client, f"zmws.{verb}", asked, 30.0, then)
+        self.change(client, f"zmws.{verb}", asked, 30.0, then)
 
     def _some_worker(self) -> str:
         """The id of a worker that there is, if there is one."""
@@ -176,7 +176,7 @@ class Load:
         ids = sorted(session.id for session in known) or ["nobody"]
         return str(self.world.random.choice(ids))
 
-    def _change(
+    def change(
         self,
         client: SimClient,
         service: str,
@@ -226,9 +226,9 @@ class Load:
             client.ask("zmws.wait", True, {}, wait, 40.0, _unheard)
         elif chance < 0.3:
             delay = self.world.random.choice((0.0, 0.02, self.world.random.uniform(0.0, 3.0)))
-            self.world.after(delay, partial(self._change, client, "zmws.cancel", {"id": job_id}, 10.0))
+            self.world.after(delay, partial(self.change, client, "zmws.cancel", {"id": job_id}, 10.0))
         elif chance < 0.35:
-            self.world.after(8.0, lambda: self._change(client, "zmws.retry", {"id": job_id}, 10.0))
+            self.world.after(8.0, lambda: self.change(client, "zmws.retry", {"id": job_id}, 10.0))
         elif chance < 0.4:
             client.ask("zmws.job", True, {}, question, 10.0, _unheard)
         elif chance < 0.5:

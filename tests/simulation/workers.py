@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from tests.simulation.broker import SimBroker
 from tests.simulation.invariants import Watcher
+from tests.simulation.kin import Expected, items_in
 from tests.simulation.our_worker import OurWorker, is_poison
 from tests.simulation.world import World
 from zmws.core.tokens import job_id_of
@@ -16,6 +18,7 @@ from zmws.dialog.worker import DialogSettings, WorkerDialog
 from zmws.dialog.worker_actions import CancelJob, Hangs, Lies, StartJob, Stopped
 from zmws.wire import mdp
 from zmws.wire.messages import WorkerRequest
+from zmws.wire.values import JOBS_JSON
 
 
 class SimWorker(OurWorker):
@@ -139,6 +142,13 @@ class SimWorker(OurWorker):
             self.dialog.stop(self.world.now, within_s)
             self.act()
 
+    def _asks_for(self, token: bytes, items: list[dict[str, Any]]) -> tuple[bytes, ...]:
+        """What is to follow, as FINAL has it."""
+        if not items:
+            return ()
+        self.watcher.kin.said[token] = Expected([item.get("service", "") for item in items])
+        return (JOBS_JSON + json.dumps(items).encode(),)
+
     def _on_hang(self) -> None:
         if self.world.chance(0.5):
             self.world.say(f"{self.name} hangs, and is started anew")
@@ -187,7 +197,8 @@ class SimWorker(OurWorker):
                 said = {"code": "job_failed", "error": "bad luck"}
                 body: tuple[bytes, ...] = (b"FAIL", mdp.PARAM_JSON + json.dumps(said).encode())
             else:
-                body = (b"COMPLETE", *request.body)
+                items = items_in(request.body)
+                body = (b"COMPLETE", *request.body, *self._asks_for(request.token, items))
             dialog.final(self.world.now, request.token, body)
             self.act()
             self.ended()
