@@ -163,8 +163,8 @@ class ForgetService(Write):
 
 @dataclass(slots=True)
 class PruneJobs(Write):
-    """Forget ended jobs whose `keep` has passed at the time `at`, the longest due first, then such batches, at
-    most `limit` records, pieces of history and batches in all. Has a verdict: Pruned."""
+    """Forget ended jobs whose `keep` has passed at the time `at`, the longest due first, then such batches;
+    at most `limit` records, pieces of history and batches in all. Has a verdict: Pruned."""
 
     at: float
     limit: int
