@@ -40,6 +40,7 @@ from zmws.core.writes import (
     NEW,
     UNIQUE_CONFLICT,
     UNKNOWN,
+    AppendToJob,
     Counted,
     Pruned,
     PruneJobs,
@@ -363,6 +364,26 @@ def test_a_prune_forgets_batches_that_are_due_in_bounded_steps(store: Store) -> 
     assert unfinished(store).batches == ["open"] and unfinished(store).forget_at is None
 
 
+def test_a_prune_that_stays_in_a_long_history_forgets_no_batch(store: Store) -> None:
+    store.commit([open_batch(keep=0.0), close_batch(at=1000.0), insert("a")])
+    store.commit([AppendToJob(job_id="a", kind="log", value="x", n=n, at=1.0) for n in range(1, 6)])
+    store.commit([finish("a", forget_at=1.0)])
+    there = []
+    for _ in range(3):
+        store.commit([PruneJobs(at=9.0, limit=4)])
+        there.append((has(store, "a"), len(store.read(ReadBatch(None, "b")).batches)))
+    assert there == [(True, 1), (False, 0), (False, 0)]
+
+
+def test_one_whose_id_was_given_twice_is_named_no_more_when_it_waits_again(store: Store) -> None:
+    store.commit([open_batch(), *members("a", "c")])
+    store.commit([finish_member("a", "failed"), finish_member("c", "failed"), delete("a"), *members("a")])
+    store.commit([finish_member("a", "failed")])
+    assert batch_of(store).first == ("a", "c", "a")
+    store.commit([revive("a")])
+    assert batch_of(store).first == ("c",) and counts(batch_of(store)) == (3, 0, 2, 0, 0)
+
+
 def test_of_a_batch_that_is_forgotten_nothing_is_counted(store: Store) -> None:
     store.commit([open_batch("b", follow_up(THEN), follow_up(FAILED), keep=0.0)])
     store.commit([*members("a", "c"), close_batch()])
@@ -412,7 +433,7 @@ def test_batches_are_listed_newest_first_by_state_and_in_pages(store: Store) -> 
         if n % 4:
             store.commit([close_batch(f"b{n}")])
         if n % 4 > 1:
-            store.commit([finish_member(f"j{n}", ("complete", "failed")[n % 4 - 2], f"b{n}")])
+            store.commit([finish_member(f"j{n}", ("complete", "expired")[n % 4 - 2], f"b{n}")])
     for state in (None, *BATCH_STATES):
         expected = [f"b{n}" for n in range(11, -1, -1) if state in (None, BATCH_STATES[n % 4])]
         for limit in (1, 2, 3, 11, 12, 13):

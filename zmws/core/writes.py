@@ -38,8 +38,8 @@ class Verdict:
 
 @dataclass(slots=True)
 class Pruned(Verdict):
-    """What a prune forgot: how many, by service and state, and when the next job is due to be forgotten
-    (None: no ended job is left). It may be due already: a step is bounded."""
+    """What a prune forgot: how many, by service and state, and when the next job or batch is due to be
+    forgotten (None: none that has ended is left). It may be due already: a step is bounded."""
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     next_at: float | None = None
@@ -163,8 +163,8 @@ class ForgetService(Write):
 
 @dataclass(slots=True)
 class PruneJobs(Write):
-    """Forget ended jobs whose `keep` has passed at the time `at`, the longest due first, at most `limit`
-    records and pieces of history in all. Has a verdict: Pruned."""
+    """Forget ended jobs whose `keep` has passed at the time `at`, the longest due first, then such batches;
+    at most `limit` records, pieces of history and batches in all. Has a verdict: Pruned."""
 
     at: float
     limit: int

@@ -135,7 +135,7 @@ class Batches:
             row.ended_at = row.forget_at = None
         elif last is not None:
             # To close it once more is no end.
-            if row.ended_at is None or any(note.job_id is not None for note in notes):
+            if row.ended_at is None or any(isinstance(note.end, FinishMember) for note in notes):
                 keep = KEEP_S[row.state] if row.keep is None else row.keep
                 row.ended_at, row.forget_at = last.at, last.steady + keep
             self._conclude(row, last, counted[-1])
@@ -189,7 +189,6 @@ def _count(row: BatchRow, notes: Sequence[_Note]) -> None:
         elif more < 0 and counts[state] > 0:
             counts[state] -= 1
             unfinished += 1
-            if job_id in first:
-                first.remove(job_id)
+            first = [one for one in first if one != job_id]
     row.complete, row.failed, row.cancelled, row.expired = counts.values()
     row.first = tuple(first)

@@ -3,7 +3,8 @@
 Rule 1: new jobs are taken at a run, as if none were known; when one is, all is rolled back and each is
         looked up. Repeats are rare, and the common way is three times as fast.
 Rule 2: at a run nothing is refused, so units need no savepoint; one by one each unit has its own.
-Rule 3: what the host fails at goes up as sqlite3.Error, and what a broken core asks for as an assertion;
+Rule 3: what follows from an end (`spare_id`, batches.py) is refused for no lack of room.
+Rule 4: what the host fails at goes up as sqlite3.Error, and what a broken core asks for as an assertion;
         either leaves nothing of the batch behind.
 """
 
