@@ -48,6 +48,7 @@ class Defaults:
         jobs = [json.loads(message.options)] if message.options else []
         if message.service == "zmws.submit":
             jobs = json.loads(message.body[0])
+            jobs += [job["chain"][0] | {"id": f"{job['id']}:1"} for job in jobs if "chain" in job]
         self._asked.update((job["id"], job) for job in jobs if isinstance(job, dict) and "id" in job)
 
     def settled(self) -> None:
@@ -64,7 +65,8 @@ class Defaults:
         """Look at the jobs that have been made."""
         for jobs in (core.held.inserting, core.held.memory):
             for job in jobs.values():
-                if self._seen.get(job.id) is not job:
+                follows = job.parent is not None or job.id.startswith("cron:")
+                if self._seen.get(job.id) is not job and not follows:
                     self._seen[job.id] = job
                     self._look(job)
 

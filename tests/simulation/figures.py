@@ -19,7 +19,7 @@ from zmws.core.figures import COUNTED
 from zmws.core.job import Job
 from zmws.core.series import ALL, COLUMNS, OTHER, Track
 from zmws.core.states import FINAL_STATES, RUNNING
-from zmws.core.writes import NEW, WITH_VERDICT, InsertJob, Verdict, Write, WriteSeries
+from zmws.core.writes import NEW, WITH_VERDICT, Counted, InsertJob, Verdict, Write, WriteSeries
 
 NO_FAILURE = (None, "given_back", "cancelled")  # why an attempt may end that has not failed
 EXACT = (*COUNTED, "wait", "run")  # what is compared; of the histograms how many there are in them
@@ -53,9 +53,14 @@ class Figures:
         answers = iter(verdicts)
         for write in writes:
             verdict = next(answers) if isinstance(write, WITH_VERDICT) else None
+            row = None
             if isinstance(write, InsertJob) and verdict is not None and verdict.verdict == NEW:
                 row = write.row
-                self._known["stored", row["id"]] = (None, row["states"], ())
+            elif isinstance(verdict, Counted):
+                row = verdict.concluded
+            if row is not None:
+                job_id = verdict.job_id if isinstance(write, InsertJob) else row["id"]
+                self._known["stored", job_id] = (None, row["states"], ())
                 self._of(core, row["service"])["submitted"] += 1
 
     def look(self, core: Broker, disk: ModelStore) -> None:

@@ -264,6 +264,7 @@ class Watcher:
         elif name == "zmws.submit":
             for verdict in told:
                 known = "code" in verdict or verdict["id"] in disk.rows or verdict["id"] in self.forgotten
+                known = known or verdict["durability"] == "memory"
                 self.demand(known, f"{verdict} was acknowledged before it was on disk")
         elif name == "zmws.wait":
             self._told_of(told, disk)
@@ -398,6 +399,8 @@ class Watcher:
                 continue  # its `keep` has passed
             self.demand(row is not None, f"acknowledged job {job_id} is lost")
             assert row is not None
+            if row["parent"] is not None and job_id in self.forgotten:
+                continue  # it was forgotten, and another follows from somewhere under its id
             if row["state"] == "scheduled" and (
                 self.clocks.excused or (row["by_wall"] and self.world.clock_jumped)
             ):

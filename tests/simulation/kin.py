@@ -1,5 +1,5 @@
-"""What follows from ends, from batches and from schedules is there exactly once, in the commit that it belongs to,
-and nothing else is (docs/workflows.md)."""
+"""What follows from ends, batches and schedules is there exactly once, in the commit that it belongs
+to, and nothing else is (docs/workflows.md)."""
 
 from __future__ import annotations
 
@@ -191,12 +191,16 @@ class Kin:
 
     def _none_left_out(self, row: ScheduleRow, nominal: float) -> None:
         """Of a schedule that makes up for all, each time comes after the one before."""
-        if row.missed != "all" or row.every is None:
+        if row.missed != "all" or row.every is None or row.overlap == "cancel":
             return
         before = row.anchor if row.last_at is None else row.last_at
         gap = (nominal - before) / row.every
-        good = abs(gap - 1.0) < 1e-6 or (gap > row.missed_max and self.world.clock_jumped)
+        good = abs(gap - 1.0) < 1e-6 or (gap > row.missed_max and self._leapt)
         demand(good, f"{row.name} fires for {nominal}, {gap} times after {before}")
+
+    @property
+    def _leapt(self) -> bool:
+        return self.world.clock_jumped or self.world.suspended > 0
 
     # ------------------------------------------------------------ the end
 
@@ -218,5 +222,6 @@ def items_in(body: tuple[bytes, ...]) -> list[dict[str, Any]]:
     """What a job of the simulation is to ask for: its parameters say so."""
     if not body or b'"enqueue"' not in body[0]:
         return []
-    found: list[dict[str, Any]] = json.loads(body[0].partition(b": ")[2])["enqueue"]
-    return found
+    params = json.loads(body[0].partition(b": ")[2])
+    found = params.get("enqueue") if isinstance(params, dict) else None  # a record may hold such parameters
+    return found or []

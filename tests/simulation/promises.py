@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tests.simulation.mutation import Mutation
+from zmws.core import batches as core_batches
 from zmws.core import roster
 from zmws.core.ahead import RunTime
 from zmws.core.backlog import Backlog
+from zmws.core.broker import Broker
 from zmws.core.dispatch import Dispatch
+from zmws.core.follow_ups import FollowUps
 from zmws.core.forgetting import Prune
 from zmws.core.group import Group
 from zmws.core.held import Held
@@ -16,14 +19,82 @@ from zmws.core.progress import Progress
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
+from zmws.core.schedules import Schedules
 from zmws.core.service import Service
 from zmws.core.session import Session
 from zmws.core.submission import Submission
 from zmws.core.taker import Taker
 from zmws.core.watchers import Watchers
 from zmws.dialog.worker import WorkerDialog
+from zmws.store.sqlite.batches import Batches
 
 PROMISES = [
+    Mutation(
+        "what follows is in another commit than the end", FollowUps, "insert", "unit=unit", "unit=False"
+    ),
+    Mutation(
+        "a chain ends after its first step",
+        Life,
+        "_follow",
+        "if job.rest is not None else None",
+        "if job.step > 1 and job.rest is not None else None",
+    ),
+    Mutation(
+        "a job that is cancelled is told of as failed",
+        FollowUps,
+        "told",
+        "elif job.state in (FAILED, EXPIRED):",
+        "elif True:",
+    ),
+    Mutation(
+        "a member that is cancelled is not counted",
+        Life,
+        "_finish",
+        "if job.batch is not None:",
+        "if job.batch is not None and job.state != CANCELLED:",
+    ),
+    Mutation(
+        "a member that is retried counts twice",
+        Batches,
+        "revived",
+        "self._notes.append((batch, -1, job_id, was, None, None))",
+        "pass",
+    ),
+    Mutation(
+        "what follows a batch is not taken into memory",
+        core_batches.Batches,
+        "counted",
+        "self._life.stored(job)",
+        "pass",
+    ),
+    Mutation(
+        "an open batch is forgotten at a restart",
+        Broker,
+        "_recover",
+        "self.held.open_batches.update(left.batches)",
+        "pass",
+    ),
+    Mutation(
+        "a schedule that was removed comes again",
+        Schedules,
+        "remove",
+        "self._turn.write_for(write, None)",
+        "pass",
+    ),
+    Mutation(
+        "of all that was missed one is made up for",
+        Schedules,
+        "_on_due",
+        'row.missed_max if row.missed == "all" else 1',
+        "1",
+    ),
+    Mutation(
+        "a schedule fires for a time once more",
+        Schedules,
+        "_fire",
+        "FireSchedule(row.name, nominal, turn.wall, job_id, back_s), _fired)",
+        "WriteSchedule(replace(row)), None)",
+    ),
     Mutation(
         "a call is answered with nothing",
         Watchers,

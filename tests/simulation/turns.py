@@ -247,6 +247,8 @@ class Turns:
         for row in disk.rows.values():
             if row["state"] != WAITING or row["service"] != service.name or row["group"] != job.group:
                 continue
+            if row["concludes"] is not None:
+                continue  # the broker may not have been told of it yet
             if (row["rank"], row["number"]) < key:
                 other = row["id"]
                 here = other in held.stored or other in held.inserting or other in held.reviving

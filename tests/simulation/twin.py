@@ -1,14 +1,17 @@
-"""The disk of the simulation, and beside it the shipped store: what one does, the other must do."""
+"""The disk of the simulation, and beside it what the shipped store commits: what one does, the other must do."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from tests.simulation.violation import demand
 from tests.store.model import ModelStore
 from zmws.core.reads import ReadBatch
-from zmws.core.writes import Verdict, Write
-from zmws.store.sqlite.memory import MemoryStore
+from zmws.core.writes import DISK_FULL, Verdict, Write
+from zmws.store.sqlite.reads import Reads
+from zmws.store.sqlite.sql_files import migrations, queries
+from zmws.store.sqlite.writer import Writer
 
 
 class TwinStore(ModelStore):
@@ -16,14 +19,18 @@ class TwinStore(ModelStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shipped = MemoryStore()
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        for migration in migrations():
+            connection.executescript(migration.text)
+        self._writer = Writer(connection, queries())
+        self._reads = Reads(connection, queries(), self._writer.counts)
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
         verdicts = super().commit(writes)
-        others = self._shipped.commit(writes)
+        others = self._writer.commit(writes, refusing=self.no_room == DISK_FULL)
         for one, other in zip(verdicts, others, strict=True):
             demand(one == other, f"the shipped store answers {other}, and not {one}")
         for name, batch in self.batches.items():
-            found = self._shipped.read(ReadBatch("twin", name)).batches
+            found = self._reads.answer(ReadBatch("twin", name)).batches
             demand(found == [batch], f"the shipped store has {found}, and not {batch}")
         return verdicts

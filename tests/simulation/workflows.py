@@ -65,8 +65,9 @@ class Workflows:
                 item["params"]["enqueue"] = self._items(n)
             if random.random() < 0.2:
                 item["unique"] = "one"
-            if random.random() < 0.2:
-                item["id"] = f"job-{self.world.seed}-{random.randint(0, 20)}"  # perhaps somebody else's
+            others = sorted(self.load.watcher.acknowledged)
+            if others and random.random() < 0.2:
+                item["id"] = random.choice(others)  # somebody else's
         if random.random() < 0.2:
             items.append({"chain": self._steps(n)})
         job = self._job(enqueue=items) | {"id": f"family-{n}"}
