@@ -57,7 +57,7 @@ PROMISES = [
         "a member that is retried counts twice",
         Batches,
         "revived",
-        "self._notes.append((batch, -1, job_id, was, None, None))",
+        "self._notes.append(_Note(batch, -1, job_id, was))",
         "pass",
     ),
     Mutation(
@@ -87,13 +87,6 @@ PROMISES = [
         "_on_due",
         'row.missed_max if row.missed == "all" else 1',
         "1",
-    ),
-    Mutation(
-        "a schedule fires for a time once more",
-        Schedules,
-        "_fire",
-        "FireSchedule(row.name, nominal, turn.wall, job_id, back_s), _fired)",
-        "WriteSchedule(replace(row)), None)",
     ),
     Mutation(
         "a call is answered with nothing",

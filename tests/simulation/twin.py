@@ -1,4 +1,4 @@
-"""The disk of the simulation, and beside it what the shipped store commits: what one does, the other must do."""
+"""The disk of the simulation, and beside it what the shipped store commits: both must do the same."""
 
 from __future__ import annotations
 

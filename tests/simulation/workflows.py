@@ -116,9 +116,14 @@ class Workflows:
                 wait = json.dumps({"id": batch, "timeout": 20}).encode()
                 client.ask("zmws.batch", True, {}, (wait,), 60.0, lambda reply: None)
 
+        def add() -> None:
+            # One more, after what may have been a restart; it is open as long as nobody has closed it.
+            late = self._job(batch=n, late=True) | {"batch": batch, "id": f"{batch}-late"}
+            self._submit(client, [late], close)
+
         def fill(_: Any) -> None:
             if jobs:
-                self._submit(client, jobs, lambda reply: self.world.after(random.uniform(0.0, 3.0), close))
+                self._submit(client, jobs, lambda reply: self.world.after(random.uniform(0.0, 3.0), add))
             else:
                 close()
 
