@@ -35,7 +35,7 @@ from zmws.client.synchronous import Client
 from zmws.errors import BrokerUnreachable, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 
 IN_FLIGHT = 2_000  # jobs that are not answered yet
-BATCH = 500  # jobs of one message
+MESSAGE_JOBS = 500  # jobs of one message
 GATHER_S = 0.02  # a message leaves this long after its first line came
 LINE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -121,9 +121,9 @@ class _Submitting:
         self._show = show
         self._more = True
         self._flying: deque[_Line] = deque()
-        self._new_batch = finished(client.batch_steps(BATCH))
-        self._batch = self._new_batch()
-        self._numbers: list[int] = []  # of the lines in the batch
+        self._new_message = finished(client.message_steps(MESSAGE_JOBS))
+        self._message = self._new_message()
+        self._numbers: list[int] = []  # of the lines in the message
         self._leaves_at = 0.0
         self._turn: tuple[_Line, float] | None = None  # the line that is to be printed next, since when
 
@@ -139,7 +139,7 @@ class _Submitting:
             try:
                 event = self.events.get(timeout=self._patience())
             except queue.Empty:
-                if len(self._batch):
+                if len(self._message):
                     self._send()
                 if self._patience() == 0:
                     self._land()  # its time is over
@@ -154,18 +154,18 @@ class _Submitting:
 
     def add(self, number: int, job: dict[str, Any]) -> None:
         """One more job, which leaves with others that come at once."""
-        if not self._batch.add(job):
+        if not self._message.add(job):
             self._send()
-            self._batch.add(job)
+            self._message.add(job)
         if not self._numbers:
             self._leaves_at = time.monotonic() + GATHER_S
         self._numbers.append(number)
-        if len(self._batch) == BATCH:
+        if len(self._message) == MESSAGE_JOBS:
             self._send()
 
     def _patience(self) -> float | None:
         """How long nothing may happen until something is to be done all the same."""
-        due = [self._leaves_at] if len(self._batch) else []
+        due = [self._leaves_at] if len(self._message) else []
         if self._flying and self._timeout is not None and self._flying[0].submitting.done():
             first = self._flying[0]
             if self._turn is None or self._turn[0] is not first:
@@ -174,9 +174,9 @@ class _Submitting:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _send(self) -> None:
-        if not len(self._batch):
+        if not len(self._message):
             return
-        verdicts = self._batch.submit_future(self._client)
+        verdicts = self._message.submit_future(self._client)
         on_done = partial(self.events.put, True)
         for n, number in enumerate(self._numbers):
             submitting = then(verdicts, partial(_verdict, n))
@@ -184,7 +184,7 @@ class _Submitting:
             self._flying.append(_Line(number, submitting, record))
         verdicts.add_done_callback(lambda _: on_done())
         self.sent += len(self._numbers)
-        self._numbers, self._batch = [], self._new_batch()
+        self._numbers, self._message = [], self._new_message()
 
     def _land(self) -> None:
         line = self._flying.popleft()
