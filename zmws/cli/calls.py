@@ -21,7 +21,6 @@ from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.tables import show_json, show_result
 from zmws.cli.waiting import WaitNote
-from zmws.client.chain import Chain
 from zmws.client.job import Job
 from zmws.client.submit_message import one_future
 from zmws.client.synchronous import Client
@@ -163,8 +162,7 @@ def submit(
             return 0
         try:
             left = None if timeout is None else max(0.0, begun + timeout - time.monotonic())
-            waits = job if chain_id is None else Chain(client, chain_id, job)
-            show_result(waits.result(left), as_json)
+            show_result(_outcome(client, job, chain_id, left), as_json)
         except (KeyboardInterrupt, JobTimeout) as why:
             if isinstance(why, KeyboardInterrupt) or why.code != "expired":
                 how = f"job wait {job.id}" if chain_id is None else f"jobs --chain {chain_id}"
@@ -172,6 +170,15 @@ def submit(
                 say(f"zmws: not waiting any longer; the {what} goes on ('{zmws()} {how}')")
             raise
     return 0
+
+
+def _outcome(client: Client, job: Job, chain_id: str | None, timeout: float | None) -> Any:
+    """The result of the job, or of the chain of which it is the first."""
+    if chain_id is None:
+        return job.result(timeout)
+    from zmws.client.chain import Chain  # not at the top: `zmws call` must start fast
+
+    return Chain(client, chain_id, job).result(timeout)
 
 
 def _item(service: str, then: tuple[str, ...], options: dict[str, Any], params: Any) -> dict[str, Any]:

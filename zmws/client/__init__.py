@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from zmws.client.batch import Batch
-from zmws.client.chain import Chain
-from zmws.client.items import PREVIOUS
 from zmws.client.job import Job
 from zmws.client.lease import Lease
-from zmws.client.schedule import Schedule
 from zmws.client.synchronous import Client
 
 if TYPE_CHECKING:
@@ -21,6 +18,13 @@ if TYPE_CHECKING:
         AsyncLease,
         AsyncSchedule,
     )
+    from zmws.client.batch import Batch
+    from zmws.client.chain import Chain
+    from zmws.client.items import PREVIOUS
+    from zmws.client.schedule import Schedule
+
+# On first use: asyncio costs a third of the start of `zmws call`, which needs none of the others either.
+_WHERE = {"Batch": "batch", "Chain": "chain", "PREVIOUS": "items", "Schedule": "schedule"}
 
 __all__ = [
     "PREVIOUS",
@@ -40,9 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: asyncio costs a third of the start of `zmws call`.
-    if name.startswith("Async") and name in __all__:
-        from zmws.client import asynchronous
-
-        return getattr(asynchronous, name)
+    if name in __all__:
+        module = importlib.import_module(f"zmws.client.{_WHERE.get(name, 'asynchronous')}")
+        return getattr(module, name)
     raise AttributeError(f"module 'zmws.client' has no attribute '{name}'")

@@ -18,7 +18,6 @@ from zmws.client.answers import Steps, error_of, options_of
 from zmws.client.asked import then
 from zmws.client.asker import Asker
 from zmws.client.given import service_of
-from zmws.client.items import chain_of
 from zmws.client.job import Job
 from zmws.errors import BadValue, Refused
 from zmws.wire import values
@@ -208,6 +207,8 @@ def _encoded(job: Mapping[str, Any], broker: str) -> tuple[str, bytes, Sending |
 
 def _encoded_chain(item: dict[str, Any], broker: str) -> tuple[str, bytes, Sending | None]:
     """The same of a chain: service and span are those of its first step."""
+    from zmws.client.items import chain_of  # not at the top: `zmws call` needs none of it
+
     steps, given = item.pop("chain"), options_of(item)
     wrong = sorted(set(given) - {"id", "batch"})
     if wrong:

@@ -19,14 +19,10 @@ from zmws.client.answers import (
 )
 from zmws.client.asked import then, waited
 from zmws.client.asker import Asker
-from zmws.client.batch import Batch, open_steps
-from zmws.client.chain import Chain, chain_future
 from zmws.client.given import Seconds, filters_given, seconds_or_none, service_of
-from zmws.client.items import Step
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
 from zmws.client.pages import Pages
-from zmws.client.schedule import Schedule, add_future
 from zmws.client.submit_message import JOBS_MAX, SubmitMessage, message_steps, submit_steps
 from zmws.errors import Refused
 from zmws.wire import values
@@ -36,7 +32,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from zmws.client.batch import Batch
+    from zmws.client.chain import Chain
+    from zmws.client.items import Step
     from zmws.client.news import News
+    from zmws.client.schedule import Schedule
 
 _COROUTINE = 0x80  # CO_COROUTINE of inspect, whose import costs the start of every command
 
@@ -148,6 +148,7 @@ class Client(Asker):
         return Job(self, str(job_id), service, "", True)
 
     # ------------------------------------------------------------ chains, batches, schedules
+    # What they are made of is not imported at the top: `zmws call` needs none of it.
 
     def chain(self, steps: Sequence[Step], *, id: str | UUID | None = None, batch: Any = None) -> Chain:
         """Submit jobs that follow one another: each is made by the commit that ends the one before, exactly
@@ -163,10 +164,14 @@ class Client(Asker):
 
         Raises ValueError, TypeError, BadValue, ServiceUnknown, Refused, BrokerUnreachable.
         """
+        from zmws.client.chain import chain_future
+
         return waited(chain_future(self, steps, id, batch))
 
     def get_chain(self, chain_id: str | UUID) -> Chain:
         """A chain by its id, which the broker is not asked about yet."""
+        from zmws.client.chain import Chain
+
         return Chain(self, str(chain_id), self.job(f"{chain_id}:1"))
 
     def batch(
@@ -194,11 +199,15 @@ class Client(Asker):
         Raises ServiceUnknown, Refused (too_many_batches ...), BrokerUnreachable. Where one of `jobs` is
         refused the batch stays open, and nothing follows; the text names it.
         """
+        from zmws.client.batch import open_steps
+
         options = {"id": id, "keep": keep, "meta": meta}
         return finished(open_steps(self, jobs, {"then": then, "failed": failed}, options))
 
     def get_batch(self, batch_id: str | UUID) -> Batch:
         """A batch by its id, which the broker is not asked about yet."""
+        from zmws.client.batch import Batch
+
         return Batch(self, str(batch_id))
 
     def batches(self, **filters: Any) -> Iterator[dict[str, Any]]:
@@ -218,6 +227,8 @@ class Client(Asker):
 
     def schedule(self, name: str) -> Schedule:
         """A schedule by its name, which the broker is not asked about yet."""
+        from zmws.client.schedule import Schedule
+
         return Schedule(self, name)
 
     def add_schedule(
@@ -248,6 +259,8 @@ class Client(Asker):
 
         Raises Refused (bad_option, exists, not_possible, too_many_schedules), ServiceUnknown.
         """
+        from zmws.client.schedule import add_future
+
         when: dict[str, Any]
         when = {"cron": cron, "every": every, "zone": zone, "missed": missed, "missed_max": missed_max}
         when |= {"overlap": overlap, "jitter": jitter, "until": until, "paused": paused, "replace": replace}
