@@ -44,12 +44,17 @@ GROUPS = (
         ["WorkerBase", "worker", "JobInHand", "Retry", "Fail"],
         made=["WorkerBase", "Retry"],
     ),
-    Group("The client", "zmws", ["Client", "Job", "Lease"], made=["Client"]),
+    Group(
+        "The client",
+        "zmws",
+        ["Client", "Job", "Chain", "PREVIOUS", "Batch", "Schedule", "Lease"],
+        made=["Client"],
+    ),
     Group("The client for asyncio", "zmws", ["AsyncClient"], made=["AsyncClient"]),
     Group(
         "What the client for asyncio gives",
         None,
-        ["zmws.client.asynchronous.AsyncJob", "zmws.client.asynchronous.AsyncLease"],
+        [f"zmws.client.asynchronous.Async{name}" for name in ("Job", "Chain", "Batch", "Schedule", "Lease")],
     ),
     Group(
         "Errors",
@@ -121,7 +126,20 @@ INTERNAL = {
     "Client.raw_future",
     "Client.limits_steps",
     "FakeClient.limits_steps",
-    "Client.batch_steps",
+    "Client.message_steps",
+    "Chain.count_future",
+    "Chain.last_steps",
+    "Chain.wait_steps",
+    "Batch.add_future",
+    "Batch.added_steps",
+    "Batch.asked",
+    "Batch.cancel_steps",
+    "Batch.count_future",
+    "Batch.wait_future",
+    "Batch.wait_steps",
+    "Schedule.done_future",
+    "Schedule.run_future",
+    "Schedule.status_steps",
     "Job.asked",
     "Job.wait_steps",
     "Lease.ending_steps",
@@ -203,7 +221,9 @@ class Reference:
             short = name.rpartition(".")[2]
             thing = self._find(name if group.home is None else f"{group.home}.{name}")
             yield from (f"### {short}", "")
-            if thing.is_class:
+            if thing.is_attribute:
+                yield from (self._doc(thing, short), "")
+            elif thing.is_class:
                 yield from self._of_class(thing, short, is_made=short in group.made)
             else:
                 yield from self._of_function(thing, short)
@@ -220,7 +240,7 @@ class Reference:
         elif called is not None:
             yield from _code("", self._parameters(called.parameters), f" -> {called.returns}")
         else:
-            bases = ", ".join(str(base) for base in cls.bases if str(base) != "Protocol")
+            bases = ", ".join(str(base) for base in cls.bases if str(base) not in ("Protocol", "Handle"))
             yield from ("```python", f"class {short}({bases})" if bases else f"class {short}", "```", "")
         yield from (told, "")
         init = cls.all_members.get("__init__")

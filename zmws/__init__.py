@@ -20,6 +20,10 @@ _WHERE = {
     "AsyncClient": "zmws.client",
     "Job": "zmws.client",
     "Lease": "zmws.client",
+    "Chain": "zmws.client",
+    "Batch": "zmws.client",
+    "Schedule": "zmws.client",
+    "PREVIOUS": "zmws.client",
     "ZmwsError": "zmws.errors",
     "BadValue": "zmws.errors",
     "BrokerUnreachable": "zmws.errors",
@@ -33,7 +37,7 @@ _WHERE = {
 }
 
 if TYPE_CHECKING:
-    from zmws.client import AsyncClient, Client, Job, Lease
+    from zmws.client import PREVIOUS, AsyncClient, Batch, Chain, Client, Job, Lease, Schedule
     from zmws.errors import (
         BadValue,
         BrokerUnreachable,
@@ -49,9 +53,12 @@ if TYPE_CHECKING:
     from zmws.work import Fail, JobInHand, Retry, WorkerBase, worker
 
 __all__ = [
+    "PREVIOUS",
     "AsyncClient",
     "BadValue",
+    "Batch",
     "BrokerUnreachable",
+    "Chain",
     "Client",
     "Fail",
     "Job",
@@ -63,6 +70,7 @@ __all__ = [
     "OptionError",
     "Refused",
     "Retry",
+    "Schedule",
     "ServiceUnknown",
     "SettingsError",
     "WorkerBase",

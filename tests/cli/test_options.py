@@ -52,6 +52,9 @@ def test_a_filter_takes_times_and_the_states_that_it_is_for() -> None:
             "since": "2027-01-31T08:00:00Z",
             "before": None,
             "cause": None,
+            "parent": None,
+            "chain": None,
+            "batch": None,
         }
     ]
     with pytest.raises(click.BadParameter, match="'running' is not"):

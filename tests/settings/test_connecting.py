@@ -94,5 +94,10 @@ def test_who_only_connects_loads_no_table_of_settings_and_no_record_of_a_job() -
         "core.record",
         "core.limits",
         "core.desk.desk",
+        "client.asynchronous",
+        "client.batch",
+        "client.chain",
+        "client.items",
+        "client.schedule",
     ):
         assert f"zmws.{needless}" not in told

@@ -13,6 +13,7 @@ import pytest
 
 from tests.testing.workers import Chatty, Reverse, Shaky, Slow
 from zmws import (
+    PREVIOUS,
     AsyncClient,
     BadValue,
     Client,
@@ -104,6 +105,91 @@ def test_calls_and_batches_are_kept_too_in_the_order_of_their_asking() -> None:
     assert [one.sync for one in client.submitted] == [True, False, False]
     assert [one.options for one in client.submitted] == [{"priority": 2}, {"retries": 0}, {}]
     assert client.submitted[1].id == getattr(made[0], "id", None) and isinstance(made[1], Refused)
+
+
+def test_of_a_chain_the_first_job_is_kept_with_all_its_steps() -> None:
+    client = FakeClient()
+    chain = client.chain([("FETCH", {"url": "a"}, {"retries": 1}), ("STORE", {"image": PREVIOUS})], id="c")
+    (one,) = client.submitted
+    assert (one.service, one.params, one.id) == ("FETCH", {"url": "a"}, "c:1") and one.id == chain.first.id
+    assert one.options["retries"] == 1
+    assert one.options["chain"][1] == {"service": "STORE", "params": {"image": None}, "previous": ["/image"]}
+    assert client.chain([("FETCH", 1)], id="c").existing
+    assert len(client.submitted) == 1
+
+
+def test_without_workers_every_service_that_is_named_is_known() -> None:
+    client = FakeClient()
+    client.chain([("FETCH", 1), ("STORE", PREVIOUS, {"on_failed": "ALERT"})])
+    with client.batch(then="REPORT", failed=("ALARM", 1)) as batch:
+        batch.add("RESIZE", 1, on_complete="HOOK")
+        client.submit("RESIZE", 2, on_complete="WEBHOOK", batch=batch)
+    client.add_schedule("nightly", "CLEAN", cron="@daily", on_failed="MAIL")
+    assert shown(client) == [("FETCH", 1), ("RESIZE", 1), ("RESIZE", 2)]
+    assert client.submitted[2].options == {"on_complete": "WEBHOOK", "batch": batch.id}
+    assert {row["service"] for row in client.services()} >= {
+        "STORE",
+        "ALERT",
+        "ALARM",
+        "HOOK",
+        "CLEAN",
+        "MAIL",
+    }
+
+
+def test_a_wait_for_a_batch_that_would_never_end_is_refused() -> None:
+    client = FakeClient(workers=[Reverse], services={"NOBODY": {}})
+    with client.batch() as batch:
+        batch.add("STR-REV", {"str": "ab"})
+        with pytest.raises(ZmwsError, match="is open, and whoever waits for its end would wait for ever"):
+            batch.wait()
+        batch.add("NOBODY")
+    with pytest.raises(ZmwsError, match="no worker of NOBODY is here"):
+        batch.wait()
+    with pytest.raises(JobTimeout):
+        batch.wait(60)
+    with pytest.raises(ZmwsError, match="no worker of NOBODY is here"):
+        client.chain([("STR-REV", {"str": "ab"}), ("NOBODY", PREVIOUS)]).result()
+
+
+@pytest.mark.parametrize("run_at_once", [True, False])
+def test_a_wait_for_a_batch_lets_its_jobs_run_also_later(run_at_once: bool) -> None:
+    client = FakeClient(workers=[Reverse], run_at_once=run_at_once)
+    jobs = [("STR-REV", {"str": "ab"}, {"delay": 86_400}), ("STR-REV", {"str": "cd"})]
+    assert client.batch(jobs, then="STR-REV").wait()["complete"] == 2
+
+
+def test_what_follows_is_done_by_the_workers_too() -> None:
+    seen = list[Any]()
+
+    class Splits(WorkerBase):
+        service_name = "SPLIT"
+
+        def work(self, job_id: str, params: Any) -> Any:
+            for n in range(params):
+                self.job.enqueue("SEE", n, batch=self.job.batch)
+            self.job.enqueue_chain([("SEE", "a"), ("SEE", [PREVIOUS])])
+
+    def see(params: Any) -> Any:
+        seen.append(params)
+        return params
+
+    client = FakeClient(workers={"SEE": see})
+    client.add_workers(Splits)
+    row = client.batch([("SPLIT", 2)], then=("SEE", "then")).wait()
+    assert (row["total"], row["complete"]) == (3, 3)
+    assert sorted(map(str, seen)) == ["0", "1", "['a']", "a", "then"]
+
+
+def test_schedules_fire_when_time_passes() -> None:
+    seen = list[Any]()
+    client = FakeClient(workers={"CLEAN": seen.append})
+    one = client.add_schedule("clean", "CLEAN", {"n": 1}, every=3600)
+    client.add_schedule("daily", "CLEAN", "day", cron="0 0 * * *")
+    client.pass_time(86_400)
+    assert seen.count({"n": 1}) == 24 and seen.count("day") == 1
+    assert one.status()["fired"] == 24 and one.status()["last"]["state"] == "complete"
+    assert client.run_all() == 0  # what a schedule makes one day is no work that there is
 
 
 def test_what_is_refused_or_there_already_is_not_kept() -> None:

@@ -29,6 +29,8 @@ _VERBS = {
     "call": ("calls", "Ask for a service and wait for the result."),
     "submit": ("calls", "Submit a job, or one per line of a file."),
     "job": ("job", "Look at a job, wait for it, ask where it is; cancel, retry, copy or delete one or many."),
+    "batch": ("batch", "Jobs that end together: open, add, close, wait; or one per line of a file."),
+    "schedule": ("schedule", "Recurring jobs: add, list, pause, run; when one is due next."),
     "jobs": ("looking", "List jobs, newest first, or search them."),
     "failures": ("insight", "List why jobs have failed, by cause."),
     "series": ("insight", "Plot what was done over time."),

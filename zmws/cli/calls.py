@@ -7,6 +7,7 @@ import contextlib
 import queue
 import time
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from zmws.cli.params import job_option_flags, job_options_given, parse_params, r
 from zmws.cli.tables import show_json, show_result
 from zmws.cli.waiting import WaitNote
 from zmws.client.job import Job
+from zmws.client.submit_message import one_future
 from zmws.client.synchronous import Client
 from zmws.errors import JobTimeout, ZmwsError
 
@@ -90,6 +92,12 @@ def _cancel_quietly(client: Client, job_id: str) -> None:
     metavar="DURATION",
     help="How long to wait for each; needs --wait.",
 )
+@click.option(
+    "--then",
+    multiple=True,
+    metavar="STEP",
+    help="What is done with its result: SERVICE, or 'SERVICE JSON'; may be repeated.",
+)
 @click.option("--each", type=click.Path(), help="One job per line of this file, - for standard input.")
 @click.option("--as", "name", metavar="NAME", help="Each line is a text, and this parameter.  [line]")
 @raw_option
@@ -101,6 +109,7 @@ def submit(
     params: tuple[str, ...],
     wait: bool,
     timeout: float | None,
+    then: tuple[str, ...],
     each: str | None,
     name: str | None,
     raw: str | None,
@@ -117,6 +126,11 @@ def submit(
     {"line": line}. With --as NAME every line is {NAME: line}, whatever it looks like. A line that is not
     UTF-8, or no JSON though it begins so, ends it; those before it are submitted. Results are printed in the
     order of the lines; a line whose job failed leaves an empty one.
+
+    With --then the job is the first step of a chain, whose id is printed, and --wait is for the result of the
+    last. Each step is made when the one before has completed, and its result is the parameters, or stands
+    where the JSON has the text "$PREVIOUS". Options are of each step, but --id and --batch of the chain, and
+    --delay, --at and --unique of the first step.
     """
     asked = job_options_given(options)
     if timeout is not None and not wait:
@@ -128,28 +142,62 @@ def submit(
             raise click.UsageError("--id and --unique name one job, and --each submits many")
         from zmws.cli.each import submit_each  # not at the top: `zmws call` must start fast
 
+        make = partial(_item, service, then, asked)
+        make({})  # what is wrong with a step is said before anything is done
         with connect() as client:
-            return submit_each(client, service, each, name, wait, timeout, as_json, asked)
+            return submit_each(client, service, each, name, wait, timeout, as_json, make)
     if name is not None:
         raise click.UsageError("--as needs --each")
     given = parse_params(params, raw)
     with connect() as client, WaitNote(client, service, for_result=wait):
         begun = time.monotonic()
-        job = _accepted(client.submit_future(service, given, **asked), timeout)
+        submitting, chain_id = _submitting(client, service, given, then, asked)
+        job = _accepted(submitting, timeout)
         if not wait:
             if as_json:
-                show_json({"id": job.id, "existing": job.existing, "durability": job.durability})
+                chain = {} if chain_id is None else {"chain": chain_id}
+                show_json({"id": job.id, **chain, "existing": job.existing, "durability": job.durability})
             else:
-                echo(job.id)
+                echo(job.id if chain_id is None else chain_id)
             return 0
         try:
             left = None if timeout is None else max(0.0, begun + timeout - time.monotonic())
-            show_result(job.result(left), as_json)
+            show_result(_outcome(client, job, chain_id, left), as_json)
         except (KeyboardInterrupt, JobTimeout) as why:
             if isinstance(why, KeyboardInterrupt) or why.code != "expired":
-                say(f"zmws: not waiting any longer; the job goes on ('{zmws()} job wait {job.id}')")
+                how = f"job wait {job.id}" if chain_id is None else f"jobs --chain {chain_id}"
+                what = "job" if chain_id is None else "chain"
+                say(f"zmws: not waiting any longer; the {what} goes on ('{zmws()} {how}')")
             raise
     return 0
+
+
+def _outcome(client: Client, job: Job, chain_id: str | None, timeout: float | None) -> Any:
+    """The result of the job, or of the chain of which it is the first."""
+    if chain_id is None:
+        return job.result(timeout)
+    from zmws.client.chain import Chain  # not at the top: `zmws call` must start fast
+
+    return Chain(client, chain_id, job).result(timeout)
+
+
+def _item(service: str, then: tuple[str, ...], options: dict[str, Any], params: Any) -> dict[str, Any]:
+    """A job, or a chain with an id, as many are submitted."""
+    if not then:
+        return {**options, "service": service, "params": params}
+    from zmws.cli.steps import chain_given  # not at the top: `zmws call` must start fast
+
+    return {"id": ids.new_id(), **chain_given(service, params, then, options)}
+
+
+def _submitting(
+    client: Client, service: str, params: Any, then: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Future[Job], str | None]:
+    """The job that is submitted, and the id of the chain of which it is the first."""
+    if not then:
+        return client.submit_future(service, params, **options), None
+    item = _item(service, then, options, params)
+    return one_future(client, item), item["id"]
 
 
 def _accepted(submitting: Future[Job], timeout: float | None) -> Job:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,10 +32,11 @@ from zmws.client.answers import finished, outcome_of
 from zmws.client.asked import then
 from zmws.client.job import Job
 from zmws.client.synchronous import Client
+from zmws.core.states import COMPLETE
 from zmws.errors import BrokerUnreachable, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 
 IN_FLIGHT = 2_000  # jobs that are not answered yet
-BATCH = 500  # jobs of one message
+MESSAGE_JOBS = 500  # jobs of one message
 GATHER_S = 0.02  # a message leaves this long after its first line came
 LINE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -54,12 +55,13 @@ def submit_each(
     wait: bool,
     timeout: float | None,
     as_json: bool,
-    options: dict[str, Any],
+    make: Callable[[Any], dict[str, Any]],
 ) -> int:
-    """Submit a job for each line of `file`; the exit code. Raises UsageError for a line that is refused."""
+    """Submit a job for each line of `file`; the exit code. `make`: of the parameters in a line, the job or
+    the chain, which has an id. Raises UsageError for a line that is refused."""
     source = _open(file)
     refused: click.UsageError | None = None
-    with _Progress(file, wait) as progress, WaitNote(client, service, progress.say, wait):
+    with Progress(file, wait) as progress, WaitNote(client, service, progress.say, wait):
         submitting = _Submitting(client, wait, timeout, partial(_show, progress, as_json, wait))
         events = submitting.events
         reading = (source, file, name, events, submitting.room)
@@ -70,7 +72,7 @@ def submit_each(
                     refused = event
                     submitting.no_more()
                 elif isinstance(event, tuple):
-                    submitting.add(event[0], {**options, "service": service, "params": event[1]})
+                    submitting.add(event[0], make(event[1]))
         except KeyboardInterrupt:
             say(f"zmws: interrupted after {submitting.sent} lines; what was submitted goes on")
             raise
@@ -87,6 +89,7 @@ class _Line:
     """One line whose job is on its way. `record` is set when it has ended; None without --wait."""
 
     number: int
+    chain: str | None  # its id, where it is one
     submitting: Future[Job]
     record: Future[dict[str, Any]] | None
 
@@ -99,7 +102,7 @@ class _Line:
         """Its id or its result. Raises JobFailed, JobTimeout, Refused, ..."""
         job = self.submitting.result()
         if self.record is None:
-            return job.id
+            return self.chain or job.id
         if not self.record.done():
             raise JobTimeout(f"job {job.id} has not ended within {timeout:g} s", job.id)
         return outcome_of(self.record.result())
@@ -121,9 +124,9 @@ class _Submitting:
         self._show = show
         self._more = True
         self._flying: deque[_Line] = deque()
-        self._new_batch = finished(client.batch_steps(BATCH))
-        self._batch = self._new_batch()
-        self._numbers: list[int] = []  # of the lines in the batch
+        self._new_message = finished(client.message_steps(MESSAGE_JOBS))
+        self._message = self._new_message()
+        self._lines: list[tuple[int, str | None]] = []  # in the message: their numbers, ids of their chains
         self._leaves_at = 0.0
         self._turn: tuple[_Line, float] | None = None  # the line that is to be printed next, since when
 
@@ -139,7 +142,7 @@ class _Submitting:
             try:
                 event = self.events.get(timeout=self._patience())
             except queue.Empty:
-                if len(self._batch):
+                if len(self._message):
                     self._send()
                 if self._patience() == 0:
                     self._land()  # its time is over
@@ -154,18 +157,18 @@ class _Submitting:
 
     def add(self, number: int, job: dict[str, Any]) -> None:
         """One more job, which leaves with others that come at once."""
-        if not self._batch.add(job):
+        if not self._message.add(job):
             self._send()
-            self._batch.add(job)
-        if not self._numbers:
+            self._message.add(job)
+        if not self._lines:
             self._leaves_at = time.monotonic() + GATHER_S
-        self._numbers.append(number)
-        if len(self._batch) == BATCH:
+        self._lines.append((number, job["id"] if "chain" in job else None))
+        if len(self._message) == MESSAGE_JOBS:
             self._send()
 
     def _patience(self) -> float | None:
         """How long nothing may happen until something is to be done all the same."""
-        due = [self._leaves_at] if len(self._batch) else []
+        due = [self._leaves_at] if len(self._message) else []
         if self._flying and self._timeout is not None and self._flying[0].submitting.done():
             first = self._flying[0]
             if self._turn is None or self._turn[0] is not first:
@@ -174,17 +177,17 @@ class _Submitting:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _send(self) -> None:
-        if not len(self._batch):
+        if not len(self._message):
             return
-        verdicts = self._batch.submit_future(self._client)
+        verdicts = self._message.submit_future(self._client)
         on_done = partial(self.events.put, True)
-        for n, number in enumerate(self._numbers):
+        for n, (number, chain) in enumerate(self._lines):
             submitting = then(verdicts, partial(_verdict, n))
-            record = _Waiting(submitting, on_done).record if self._wait else None
-            self._flying.append(_Line(number, submitting, record))
+            record = _Waiting(self._client, submitting, on_done).record if self._wait else None
+            self._flying.append(_Line(number, chain, submitting, record))
         verdicts.add_done_callback(lambda _: on_done())
-        self.sent += len(self._numbers)
-        self._numbers, self._batch = [], self._new_batch()
+        self.sent += len(self._lines)
+        self._lines, self._message = [], self._new_message()
 
     def _land(self) -> None:
         line = self._flying.popleft()
@@ -201,17 +204,19 @@ def _verdict(n: int, verdicts: list[Job | Refused]) -> Job:
 
 
 class _Waiting:
-    """Waits for a job's end from the moment it is accepted, so that many waits go on at once."""
+    """Waits for a job's end from the moment it is accepted, so that many waits go on at once; of a chain for
+    that of its last step."""
 
-    def __init__(self, submitting: Future[Job], on_done: Callable[[], None]) -> None:
+    def __init__(self, client: Client, submitting: Future[Job], on_done: Callable[[], None]) -> None:
         self.record: Future[dict[str, Any]] = Future()
-        self._submitting = submitting
+        self._client = client
         self._on_done = on_done
         submitting.add_done_callback(self._ask)
 
-    def _ask(self, _: Future[Any]) -> None:
+    def _ask(self, found: Future[Job]) -> None:
         try:
-            self._submitting.result().wait_future().add_done_callback(self._look)
+            self._job = found.result()
+            self._job.wait_future().add_done_callback(self._look)
         except Exception as fault:
             self._end(fault)
 
@@ -222,17 +227,27 @@ class _Waiting:
             self._end(fault)
             return
         if record is None:
-            self._ask(waiting)
+            self._job.wait_future().add_done_callback(self._look)
+        elif record["state"] == COMPLETE and record.get("step") != record.get("steps"):
+            page = self._client.answer_future("zmws.jobs", {"chain": record["chain"], "limit": 1})
+            then(page, self._step_after).add_done_callback(self._ask)
         else:
             self.record.set_result(record)
             self._on_done()
+
+    def _step_after(self, page: dict[str, Any]) -> Job:
+        """The newest of the chain."""
+        found = [row["id"] for row in page["jobs"] if row["id"] != self._job.id]
+        if not found:
+            raise Refused("unknown_job", f"the step after job '{self._job.id}' has been forgotten")
+        return self._client.job(found[0])
 
     def _end(self, fault: Exception) -> None:
         self.record.set_exception(fault)
         self._on_done()
 
 
-def _show(progress: _Progress, as_json: bool, wait: bool, line: _Line, timeout: float | None) -> bool:
+def _show(progress: Progress, as_json: bool, wait: bool, line: _Line, timeout: float | None) -> bool:
     """Print a line's answer, or why there is none. Raises what is wrong with every line."""
     try:
         value = line.answer(timeout)
@@ -242,7 +257,9 @@ def _show(progress: _Progress, as_json: bool, wait: bool, line: _Line, timeout: 
         progress.show(error_shown(fault) if as_json else "", as_json)
         progress.say(f"zmws: line {line.number}: {named(fault)}")
         return False
-    progress.show({"id": value} if as_json and not wait else value, as_json)
+    if as_json and not wait:
+        value = {"id": value} if line.chain is None else {"id": line.submitting.result().id, "chain": value}
+    progress.show(value, as_json)
     return True
 
 
@@ -262,6 +279,24 @@ def _read(
     room: threading.Semaphore,
 ) -> None:
     """In a thread of its own: a terminal or a pipe that is slow must not hold up what is done."""
+    try:
+        for line in _lines_in(source, file, name):
+            room.acquire()
+            events.put(line)
+        events.put(None)
+    except click.UsageError as wrong:
+        events.put(wrong)
+
+
+def lines_of(file: str, name: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of `file`, `-` for standard input: their numbers, and the parameters in them. Raises
+    UsageError for a line, or a file, that cannot be read."""
+    return _lines_in(_open(file), file, name)
+
+
+def _lines_in(
+    source: AbstractContextManager[BinaryIO], file: str, name: str | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     shown = "standard input" if file == "-" else file
     try:
         with source as lines:
@@ -273,13 +308,9 @@ def _read(
                     params = _params_of(raw.removeprefix(BOM) if number == 1 else raw, name)
                 except ValueError as wrong:
                     raise click.UsageError(f"line {number} of {shown} {wrong}") from None
-                room.acquire()
-                events.put((number, params))
-        events.put(None)
+                yield number, params
     except OSError as wrong:
-        events.put(click.UsageError(f"cannot read {shown}: {wrong.strerror}"))
-    except click.UsageError as wrong:
-        events.put(wrong)
+        raise click.UsageError(f"cannot read {shown}: {wrong.strerror}") from None
 
 
 def _params_of(raw: bytes, name: str | None) -> dict[str, Any]:
@@ -306,7 +337,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 
 
-class _Progress:
+class Progress:
     """A bar on standard error, if that is a terminal and the length is known."""
 
     def __init__(self, file: str, wait: bool) -> None:
@@ -318,7 +349,7 @@ class _Progress:
             self._bar = click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True)
             self._over = sys.stdout.isatty()
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.__enter__()
         return self
@@ -330,6 +361,11 @@ class _Progress:
     def say(self, text: str) -> None:
         """A note, which takes the bar's line; the bar comes again with the next answer."""
         say(f"\r\033[K{text}" if self._bar is not None else text)
+
+    def step(self) -> None:
+        """Move the bar on."""
+        if self._bar is not None:
+            self._bar.update(1)
 
     def show(self, value: Any, as_json: bool) -> None:
         """Print an answer and move the bar on."""

@@ -14,6 +14,7 @@ from zmws.cli.output import echo, say
 from zmws.cli.params import job_option_flags, job_options_given, parse_params, raw_option
 from zmws.cli.records import show_lines, show_record
 from zmws.cli.tables import clock, plain, show_done, show_json, show_result
+from zmws.cli.tree import show_tree
 from zmws.cli.why import show_why
 from zmws.client.answers import outcome_of
 from zmws.client.job import STACK_S
@@ -180,6 +181,24 @@ def why(job_id: str, as_json: bool, connect: Connect) -> int:
     return 0
 
 
+@job.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+@broker_options
+def tree(job_id: str, as_json: bool, connect: Connect) -> int:
+    """Show the jobs that followed from one another, of which ID is one: each below that which it followed,
+    with its step where it is of a chain, and how long it took."""
+    with connect() as client:
+        told = client.ask("zmws.family", {"id": job_id})
+    if as_json:
+        show_json(told)
+        return 0
+    show_tree(told["jobs"], job_id)
+    if told["next"] is not None:
+        say(f"there are more than {len(told['jobs'])}")
+    return 0
+
+
 def _what(event: dict[str, Any]) -> str:
     """An event for people, its first line and what more there is."""
     kind = event["kind"]
@@ -246,7 +265,7 @@ def _act(
     if bool(job_ids) == bool(where):
         one = "not both" if where else f"or --all to {verb} every job that it can be done to"
         raise click.UsageError(
-            f"give IDs or a filter (--service, --state, --group, --since, --before, --cause), {one}"
+            f"give IDs or a filter (--service, --state, --batch, --since ...; --help lists them), {one}"
         )
     refused: list[dict[str, Any]] = []
     with connect() as client:

@@ -101,6 +101,9 @@ def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:
         for option in (
             click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
             click.option("--since", metavar="TIME", type=moment, help=ago),
+            click.option("--batch", metavar="ID", help="Only of this batch."),
+            click.option("--chain", metavar="ID", help="Only of this chain."),
+            click.option("--parent", metavar="ID", help="Only what followed from the end of this job."),
             click.option("--cause", metavar="KEY", help="Only what failed for this cause ('zmws failures')."),
             click.option("--group", help="Only of this group."),
             click.option("--state", type=click.Choice(states), help="Only in this state."),

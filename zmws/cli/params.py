@@ -24,7 +24,8 @@ from zmws.core.table import value_in
 from zmws.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_METAVARS = {"whole": "NUMBER", "seconds": "DURATION", "time": "TIME", "id": "ID"}
+JOB_OPTION_NAMES = tuple(JOB_OPTIONS)
+_METAVARS = {"whole": "NUMBER", "seconds": "DURATION", "time": "TIME", "id": "ID", "parsed": "SERVICE"}
 
 
 raw_option = click.option("--raw", metavar="FILE", help="Send the bytes of this file, - for standard input.")
@@ -85,10 +86,10 @@ def job_option_flags(*names: str) -> Callable[[F], F]:
     named."""
 
     def decorate(command: F) -> F:
-        for name in reversed(names or tuple(JOB_OPTIONS)):
+        for name in reversed(names or JOB_OPTION_NAMES):
             row = JOB_OPTIONS[name]
             command = click.option(
-                f"--{name}",
+                f"--{name.replace('_', '-')}",
                 f"option_{name}",
                 metavar=_METAVARS.get(row.kind, "TEXT"),
                 help=row.help[0].upper() + row.help[1:] + ".",

@@ -27,13 +27,26 @@ def show_record(record: dict[str, Any], as_json: bool) -> None:
             echo(f"{name}:")
             for entry in value:
                 show_lines(_text(entry), "  ")
-        elif "\n" in (text := _text(value)):
-            echo(f"{name}:")
-            show_lines(text, "  ")
         else:
-            show_text(f"{name}: {plain(text)}")
+            _show_field(name, value)
     if record["state"] in REVIVABLE:
         say(f"'{zmws()} job retry {record['id']}' lets it wait again")
+
+
+def show_fields(row: dict[str, Any]) -> None:
+    """Print what there is of it, a line each."""
+    for name, value in row.items():
+        if value is not None and value != []:
+            _show_field(name, value)
+
+
+def _show_field(name: str, value: Any) -> None:
+    text = _text(value)
+    if "\n" in text:
+        echo(f"{name}:")
+        show_lines(text, "  ")
+    else:
+        show_text(f"{name}: {plain(text)}")
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from zmws import ids
 from zmws.client.asked import waited
-from zmws.client.given import options_given, times_as_text
+from zmws.client.given import filters_given, options_given
 from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.errors import JobCancelled, JobFailed, JobTimeout, OptionError, Refused, ServiceUnknown, ZmwsError
 from zmws.wire import values
@@ -17,7 +17,8 @@ from zmws.wire.at_client import Reply
 
 JOB_ENDS = frozenset({"job_failed", "bad_params", "bad_reply", "worker_lost", "timeout"})
 
-FILTERS = ("service", "state", "group", "since", "before", "all")  # of zmws.cancel, .retry and .delete
+# Of zmws.cancel, .retry and .delete.
+FILTERS = ("service", "state", "group", "since", "before", "parent", "chain", "batch", "all")
 
 T = TypeVar("T")
 # What takes several questions, for both fronts: yields futures, is sent their answers, returns a value.
@@ -44,8 +45,8 @@ def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"there is no filter '{wrong[0]}'; there are {', '.join(FILTERS)}")
     kept = {name: value for name, value in given.items() if value is not None and value is not False}
     if not kept:
-        raise ValueError("name at least one of service, state, group, since and before, or all=True")
-    return times_as_text(kept)
+        raise ValueError(f"name at least one of {', '.join(FILTERS[:-1])}, or all=True")
+    return filters_given(kept)
 
 
 def result_of(reply: Reply, job_id: str) -> Any:

@@ -114,6 +114,9 @@ class Asker:
         """Somebody is to wait for this job as long as it takes. Raises ZmwsError where it is known that this
         is for ever; a connection cannot know."""
 
+    def check_endless_batch(self, batch_id: str) -> None:
+        """The same of a batch."""
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from zmws.client.answers import Steps, T, filter_of, outcome_of
 from zmws.client.asked import awaited
-from zmws.client.batch import submit_steps
-from zmws.client.given import Seconds, times_as_text
+from zmws.client.batch import Batch, open_steps
+from zmws.client.chain import Chain, chain_future
+from zmws.client.given import Handle, Seconds, filters_given
+from zmws.client.items import Step
 from zmws.client.job import STACK_S, Events, Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
+from zmws.client.pages import Pages
+from zmws.client.schedule import Schedule, add_future
+from zmws.client.submit_message import submit_steps
 from zmws.client.synchronous import Client
 from zmws.errors import Refused, ZmwsError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
 
-class AsyncJob:
+class AsyncJob(Handle):
     """A job that a broker has accepted. `id`, `service`, `durability` and `existing` are as of `Job`."""
+
+    _stands_for = "parent"
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -142,6 +150,139 @@ class AsyncLease:
         return f"<Async{repr(self._lease)[1:]}"
 
 
+class AsyncChain(Handle):
+    """A chain that a broker has accepted. `id`, `first` and `existing` are as of `Chain`."""
+
+    _stands_for = "chain"
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self.id, self.first, self.existing = chain.id, AsyncJob(chain.first), chain.existing
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        """As `Chain.jobs`."""
+        pages = Pages(self._chain._asker, "zmws.jobs", "jobs", {"chain": self.id})
+        return [row async for row in _rows(pages)][::-1]
+
+    async def last(self) -> AsyncJob:
+        """As `Chain.last`."""
+        return AsyncJob(await _finished(self._chain.last_steps()))
+
+    async def status(self) -> dict[str, Any]:
+        """As `Chain.status`."""
+        return await (await self.last()).status()
+
+    async def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
+        """As `Chain.wait`."""
+        return await _finished(self._chain.wait_steps(timeout))
+
+    async def result(self, timeout: Seconds | None = None) -> Any:
+        """As `Chain.result`."""
+        return outcome_of(await self.wait(timeout))
+
+    async def cancel(self) -> int:
+        """As `Chain.cancel`."""
+        return await awaited(self._chain.count_future("zmws.cancel"))
+
+    async def retry(self) -> int:
+        """As `Chain.retry`."""
+        return await awaited(self._chain.count_future("zmws.retry"))
+
+    def __repr__(self) -> str:
+        return f"<AsyncChain {self.id}>"
+
+
+class AsyncBatch(Handle):
+    """A batch that a broker has: `async with await client.batch(...) as batch`. `id` and `existing` are as of
+    `Batch`."""
+
+    _stands_for = "batch"
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.id, self.existing = batch.id, batch.existing
+
+    async def add(self, service: str, params: Any = None, **options: Any) -> AsyncJob:
+        """As `Batch.add`."""
+        return AsyncJob(await awaited(self._batch.add_future(service, params, options)))
+
+    async def add_many(self, jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str]) -> int:
+        """As `Batch.add_many`."""
+        return await _finished(self._batch.added_steps(jobs))
+
+    async def add_chain(self, steps: Sequence[Step], *, id: Any = None) -> AsyncChain:
+        """As `Batch.add_chain`."""
+        return AsyncChain(await awaited(chain_future(self._batch._asker, steps, id, self._batch)))
+
+    async def close(self) -> dict[str, Any]:
+        """As `Batch.close`."""
+        return dict(await awaited(self._batch.asked("zmws.close")))
+
+    async def status(self) -> dict[str, Any]:
+        """As `Batch.status`."""
+        return dict(await awaited(self._batch.asked("zmws.batch")))
+
+    async def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
+        """As `Batch.wait`."""
+        return await _finished(self._batch.wait_steps(timeout))
+
+    def jobs(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
+        """As `Batch.jobs`, for `async for`."""
+        question = {**filters_given(filters), "batch": self.id}
+        return _rows(Pages(self._batch._asker, "zmws.jobs", "jobs", question))
+
+    async def cancel(self) -> int:
+        """As `Batch.cancel`."""
+        return await _finished(self._batch.cancel_steps())
+
+    async def retry(self) -> int:
+        """As `Batch.retry`."""
+        return await awaited(self._batch.count_future("zmws.retry"))
+
+    async def __aenter__(self) -> AsyncBatch:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if fault is None:
+            await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncBatch {self.id}>"
+
+
+class AsyncSchedule:
+    """A schedule that a broker has, by its `name`."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self.name = schedule.name
+
+    async def status(self) -> dict[str, Any]:
+        """As `Schedule.status`."""
+        return await _finished(self._schedule.status_steps())
+
+    async def pause(self) -> None:
+        """As `Schedule.pause`."""
+        await awaited(self._schedule.done_future("pause"))
+
+    async def resume(self) -> None:
+        """As `Schedule.resume`."""
+        await awaited(self._schedule.done_future("resume"))
+
+    async def run(self) -> AsyncJob:
+        """As `Schedule.run`."""
+        return AsyncJob(await awaited(self._schedule.run_future()))
+
+    async def remove(self) -> None:
+        """As `Schedule.remove`."""
+        await awaited(self._schedule.done_future("remove"))
+
+    def __repr__(self) -> str:
+        return f"<AsyncSchedule {self.name}>"
+
+
 class AsyncClient:
     """As `Client`, for asyncio."""
 
@@ -182,21 +323,83 @@ class AsyncClient:
         """As `Client.job`."""
         return AsyncJob(self._client.job(job_id, service))
 
+    async def chain(
+        self, steps: Sequence[Step], *, id: str | UUID | None = None, batch: Any = None
+    ) -> AsyncChain:
+        """As `Client.chain`."""
+        return AsyncChain(await awaited(chain_future(self._client, steps, id, batch)))
+
+    def get_chain(self, chain_id: str | UUID) -> AsyncChain:
+        """As `Client.get_chain`."""
+        return AsyncChain(self._client.get_chain(chain_id))
+
+    async def batch(
+        self,
+        jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str] | None = None,
+        *,
+        then: Step | str | None = None,
+        failed: Step | str | None = None,
+        id: str | UUID | None = None,
+        keep: Seconds | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> AsyncBatch:
+        """As `Client.batch`."""
+        options = {"id": id, "keep": keep, "meta": meta}
+        follows = {"then": then, "failed": failed}
+        return AsyncBatch(await _finished(open_steps(self._client, jobs, follows, options)))
+
+    def get_batch(self, batch_id: str | UUID) -> AsyncBatch:
+        """As `Client.get_batch`."""
+        return AsyncBatch(self._client.get_batch(batch_id))
+
+    def batches(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
+        """As `Client.batches`, for `async for`."""
+        return _rows(Pages(self._client, "zmws.batches", "batches", filters))
+
+    async def family(self, job_id: str | UUID, limit: int = 1000) -> list[dict[str, Any]]:
+        """As `Client.family`."""
+        return list((await self.ask("zmws.family", {"id": str(job_id), "limit": limit}))["jobs"])
+
+    async def schedules(self) -> list[dict[str, Any]]:
+        """As `Client.schedules`."""
+        return list((await self.ask("zmws.schedules"))["schedules"])
+
+    def schedule(self, name: str) -> AsyncSchedule:
+        """As `Client.schedule`."""
+        return AsyncSchedule(self._client.schedule(name))
+
+    async def add_schedule(
+        self,
+        name: str,
+        service: str,
+        params: Any = None,
+        *,
+        cron: str | None = None,
+        every: Seconds | None = None,
+        zone: str | None = None,
+        missed: str | None = None,
+        missed_max: int | None = None,
+        overlap: str | None = None,
+        jitter: Seconds | None = None,
+        until: datetime | str | None = None,
+        paused: bool | None = None,
+        replace: bool | None = None,
+        **options: Any,
+    ) -> AsyncSchedule:
+        """As `Client.add_schedule`."""
+        when: dict[str, Any]
+        when = {"cron": cron, "every": every, "zone": zone, "missed": missed, "missed_max": missed_max}
+        when |= {"overlap": overlap, "jitter": jitter, "until": until, "paused": paused, "replace": replace}
+        return AsyncSchedule(await awaited(add_future(self._client, name, service, params, when, options)))
+
     async def lease(self, service: str, wait: Seconds = 0.0, ttr: Seconds = LEASE_TTR_S) -> AsyncLease | None:
         """As `Client.lease`."""
         lease = await _finished(lease_steps(self._client, service, wait, ttr))
         return None if lease is None else AsyncLease(lease)
 
-    async def jobs(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
-        """As `Client.jobs`."""
-        filters = times_as_text(filters)
-        while True:
-            page = await self.ask("zmws.jobs", filters)
-            for job in page["jobs"]:
-                yield job
-            if page["next"] is None:
-                return
-            filters["cursor"] = page["next"]
+    def jobs(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
+        """As `Client.jobs`, for `async for`."""
+        return _rows(Pages(self._client, "zmws.jobs", "jobs", filters_given(filters)))
 
     async def services(self) -> list[dict[str, Any]]:
         """As `Client.services`."""
@@ -278,6 +481,13 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _rows(pages: Pages) -> AsyncIterator[dict[str, Any]]:
+    """As `Pages.rows`, waiting in the event loop."""
+    while not pages.ended:
+        for row in await _finished(pages.page_steps()):
+            yield row
 
 
 async def _finished(steps: Steps[T]) -> T:

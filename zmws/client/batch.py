@@ -1,184 +1,178 @@
-"""Many jobs in one message: `zmws.submit`, and a verdict for each of them.
+"""`Batch`: jobs that end together: what is to follow them does when all have ended.
 
-Rule 1: every job has an id before it leaves, so that a repeated message makes no second job.
-Rule 2: what is wrong with one job is its own verdict, in its place; the others go their way.
+Rule 1: one to which nobody adds any more is closed, and nothing follows one that is open. So what goes wrong
+        while jobs are added leaves it open: nothing follows a part of them.
+Rule 2: members are never a list here: there may be millions.
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
-from zmws import tracing
-from zmws.client.answers import Steps, error_of, options_of
-from zmws.client.asked import then
+from zmws.client.answers import Steps, finished
+from zmws.client.asked import waited
 from zmws.client.asker import Asker
-from zmws.client.given import service_of
-from zmws.client.job import Job
-from zmws.errors import BadValue, Refused
-from zmws.wire import values
-
-if TYPE_CHECKING:
-    from zmws.tracing.spans import Sending
-
-JOBS_MAX = 1_000  # of one message: as many as one commit holds, and any broker takes (submit_many_max)
-_DEPTH_MAX = values.DEPTH_MAX - 2  # of parameters: they stand in a job, in a list
-_NO_MORE: Any = object()
-_IN_FLIGHT = 2  # messages: the next is made while the broker commits the one before
+from zmws.client.chain import Chain, chain_future
+from zmws.client.given import Handle, Seconds, filters_given, options_given, seconds_or_none
+from zmws.client.items import Step, pair_of, parts_of
+from zmws.client.job import Job, time_left
+from zmws.client.pages import Pages
+from zmws.client.submit_message import one_future, sent_steps
+from zmws.errors import JobTimeout, Refused
 
 
-class Batch:
-    """The jobs of one message, encoded as they come."""
+class Batch(Handle):
+    """A batch that a broker has.
 
-    def __init__(self, bytes_max: int, jobs_max: int = JOBS_MAX, broker: str = "") -> None:
-        """`broker`: its endpoint, for the spans of the jobs."""
-        self._broker = broker
-        self._sendings: dict[int, Sending] = {}  # by place, where tracing is on
-        self._bytes_max = bytes_max
-        self._jobs_max = jobs_max
-        self._items: list[bytes] = []
-        self._bytes = len(values.PARAM_JSON) + 2
-        self._entries: list[str | Refused] = []  # a job's service, or why it was not put in
+    `id` (str), `existing` (bool: it was there already, by its id).
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    As a context manager it is closed at the end of the block. After an exception it is left open, so that
+    nothing follows the jobs that were added before: those run, and the program may add the rest later, by
+    `Client.get_batch`, or `cancel` it all.
+    """
 
-    def add(self, job: Mapping[str, Any]) -> bool:
-        """Put a job in: `{"service", "params", **options}`. False if this message has no room for it."""
-        if len(self._items) >= self._jobs_max:
-            return False
-        try:
-            service, item, sending = _encoded(job, self._broker)
-        except Refused as refused:
-            self._entries.append(refused)
-            return True
-        size = len(item) + 1
-        if self._bytes + size > self._bytes_max:
-            if self._items:
-                return False  # a span that was begun for it does not end, and so is none
-            text = f"the job has {len(item)} bytes, and a message at most {self._bytes_max}"
-            too_large = Refused("too_large", text)
-            if sending is not None:
-                sending.end(too_large)
-            self._entries.append(too_large)
-            return True
-        if sending is not None:
-            self._sendings[len(self._entries)] = sending
-        self._items.append(item)
-        self._entries.append(service)
-        self._bytes += size
-        return True
+    _stands_for = "batch"
 
-    def submit_future(self, asker: Asker) -> Future[list[Job | Refused]]:
-        """Send it; a verdict for each job, in order. Nothing may be added any more."""
-        if not self._items:
-            nothing: Future[list[Any]] = Future()
-            nothing.set_result([])
-            return then(nothing, lambda told: self.verdicts(asker, told))
-        body = values.PARAM_JSON + b"[" + b",".join(self._items) + b"]"
-        self._items = []
-        asked = asker.raw_future("zmws.submit", body)
-        if self._sendings:
-            from zmws.client.sent import end_with_fault  # not at the top: most programs trace nothing
+    def __init__(self, asker: Asker, batch_id: str, existing: bool = True) -> None:
+        self.id: str = batch_id
+        self.existing: bool = existing
+        self._asker = asker
 
-            end_with_fault(asked, self._end_all)
-        return then(asked, lambda told: self.verdicts(asker, told[1]))
+    def add(self, service: str, params: Any = None, **options: Any) -> Job:
+        """Submit a job as a member; options as of `Client.submit`. Raises Refused (batch_closed, bad_params
+        and what `submit` raises)."""
+        return waited(self.add_future(service, params, options))
 
-    def verdicts(self, asker: Asker, told: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
-        """A job or a refusal for each that was added."""
-        answers = iter(told)
-        made: list[Job | Refused] = []
-        for entry in self._entries:
-            made.append(entry if isinstance(entry, Refused) else _verdict(asker, entry, next(answers)))
-        for n, sending in self._sendings.items():
-            verdict = made[n]
-            if isinstance(verdict, Refused):
-                sending.end(verdict)
-            else:
-                sending.end(job_id=verdict.id)
-        return made
+    def add_many(self, jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str]) -> int:
+        """Submit many, in as few messages as they fit into; how many. Any iterator: they are sent as they
+        come, and not kept.
 
-    def _end_all(self, fault: BaseException) -> None:
-        """The message was not answered."""
-        for sending in self._sendings.values():
-            sending.end(fault)
+        Each is `{"service": ..., "params": ..., **options}`, or a tuple (service, params, options) of which
+        only the first must be there, or a chain, `{"chain": steps}`. The first that is refused ends it:
+        Refused tells its place, from 1; others behind it may have been accepted, and the batch stays open.
+        Jobs whose ids you gave can be added again.
+        """
+        return finished(self.added_steps(jobs))
 
-    def refused(self, why: Refused) -> list[Job | Refused]:
-        """The verdicts where the message was refused as a whole."""
-        return [
-            entry if isinstance(entry, Refused) else Refused(why.code, str(why)) for entry in self._entries
-        ]
+    def add_chain(self, steps: Sequence[Step], *, id: Any = None) -> Chain:
+        """Submit a chain, as `Client.chain`; each of its steps is a member."""
+        return waited(chain_future(self._asker, steps, id, self))
 
+    def close(self) -> dict[str, Any]:
+        """No client adds to it any more, only its own jobs do; its row. When the last of them has ended, what
+        is to follow does. Raises Refused (unknown_batch)."""
+        return dict(waited(self.asked("zmws.close")))
 
-def batch_steps(asker: Asker, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
-    """What makes messages of many jobs, as large as the broker takes."""
-    bytes_max, many_max = yield from asker.limits_steps()
-    return partial(Batch, bytes_max, min(jobs_max, many_max), asker.endpoint())
+    def status(self) -> dict[str, Any]:
+        """Its row: `state`, `total`, `unfinished`, `complete`, `failed` and what else docs/protocol.md shows.
+        Raises Refused (unknown_batch) when forgotten."""
+        return dict(waited(self.asked("zmws.batch")))
 
+    def wait(self, timeout: Seconds | None = None) -> dict[str, Any]:
+        """Its row, when it is closed and all its jobs have ended. `timeout` in seconds; raises JobTimeout."""
+        return finished(self.wait_steps(timeout))
 
-def submit_steps(asker: Asker, jobs: Iterable[Mapping[str, Any]]) -> Steps[list[Job | Refused]]:
-    """The messages of `submit_many`, a few of them in flight at once."""
-    flying: deque[tuple[Batch, Future[list[Job | Refused]]]] = deque()
-    made: list[Job | Refused] = []
-    left = iter(jobs)
-    more = True
-    try:
-        new_batch = yield from batch_steps(asker)
-        batch = new_batch()
-        while more or flying:
-            while more and len(flying) < _IN_FLIGHT:
-                job = next(left, _NO_MORE)
-                more = job is not _NO_MORE
-                if not more or not batch.add(job):
-                    if len(batch):
-                        flying.append((batch, batch.submit_future(asker)))
-                    batch = new_batch()
-                    if more:
-                        batch.add(job)
-            if flying:
-                try:
-                    made += yield flying[0][1]
-                except Refused as refused:
-                    made += flying[0][0].refused(refused)
-                flying.popleft()
-        return made
-    finally:
-        for _, answer in flying:
-            answer.cancel()  # nobody will hear it
-        flying.clear()
+    def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Its jobs, newest first, page by page; `filters` as of `Client.jobs`."""
+        return Pages(self._asker, "zmws.jobs", "jobs", {**filters_given(filters), "batch": self.id}).rows()
 
+    def cancel(self) -> int:
+        """Close it and cancel all its jobs that have not ended; how many. Then `failed` follows, if it was
+        given. Where all had completed already, or there was none, nothing is cancelled and `then` follows."""
+        return finished(self.cancel_steps())
 
-def _encoded(job: Mapping[str, Any], broker: str) -> tuple[str, bytes, Sending | None]:
-    """Service, JSON and span of a job. Raises Refused for what cannot be sent."""
-    if not isinstance(job, Mapping):
-        raise Refused("bad_request", f"each job is a mapping with a 'service', not a {type(job).__name__}")
-    item = dict(job)
-    service, params = service_of(item.pop("service", None)), item.pop("params", None)
-    options = options_of(item)
-    field, as_json = {}, b""
-    if isinstance(params, (bytes, bytearray, memoryview)):
-        field = values.field_of("params", params)
-    elif params is not None and "params_base64" not in options:
-        try:
-            as_json = values.encode_json(params, "params")
-        except BadValue as wrong:
-            raise Refused("bad_params", str(wrong)) from None
-        if as_json.count(b"[") + as_json.count(b"{") > _DEPTH_MAX and values.is_deeper(params, _DEPTH_MAX):
-            why = f"params are nested more than {_DEPTH_MAX} deep; submit this job alone"
-            raise Refused("bad_params", why)
-    sending = None if tracing.on is None else tracing.on.sending(service, options, broker)
-    text = json.dumps({"service": service, **options, **field}).encode()
-    if as_json:
-        text = text[:-1] + b', "params": ' + as_json + b"}"
-    return service, text, sending
+    def retry(self) -> int:
+        """Let all of its jobs that have failed wait again; how many."""
+        return waited(self.count_future("zmws.retry"))
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if fault is None:
+            self.close()
+
+    # ------------------------------------------------------------ without waiting, for both fronts
+
+    def asked(self, service: str) -> Future[Any]:
+        """The answer of a `zmws.*` service that takes the id of a batch."""
+        return self._asker.answer_future(service, {"id": self.id})
+
+    def count_future(self, service: str) -> Future[int]:
+        """What is done to all of its jobs."""
+        return self._asker.count_future(service, {"batch": self.id})
+
+    def add_future(self, service: str, params: Any, options: Mapping[str, Any]) -> Future[Job]:
+        """As `add`, without waiting."""
+        return one_future(self._asker, {**options, "service": service, "params": params, "batch": self.id})
+
+    def added_steps(self, jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str]) -> Steps[int]:
+        """The messages of `add_many`."""
+        count = 0
+
+        def take(verdicts: list[Job | Refused]) -> None:
+            nonlocal count
+            for verdict in verdicts:
+                count += 1
+                if isinstance(verdict, Refused):
+                    raise Refused(verdict.code, f"job {count} of batch {self.id}: {verdict}")
+
+        yield from sent_steps(self._asker, map(self._member, itertools.count(1), jobs), take)
+        return count
+
+    def _member(self, n: int, job: Any) -> dict[str, Any]:
+        if isinstance(job, Mapping):
+            return {**job, "batch": self.id}
+        service, params, options = parts_of(f"job {n} of the batch", (job,) if isinstance(job, str) else job)
+        return {**options, "service": service, "params": params, "batch": self.id}
+
+    def wait_future(self, timeout: float) -> Future[tuple[int, Any]]:
+        """One wait of at most `timeout` seconds, without blocking: its row, ended (200) or not (202)."""
+        return self._asker.ask_future("zmws.batch", {"id": self.id, "timeout": timeout}, timeout)
+
+    def wait_steps(self, timeout: Seconds | None) -> Steps[dict[str, Any]]:
+        """The questions of `wait`."""
+        patience = seconds_or_none("timeout", timeout)
+        deadline = None if patience is None else self._asker.monotonic() + patience
+        while True:
+            if deadline is None:
+                self._asker.check_endless_batch(self.id)
+            with contextlib.suppress(JobTimeout):  # as of a job
+                _, row = yield self.wait_future(time_left(self._asker, deadline))
+                if row["ended_at"] is not None:
+                    return dict(row)
+            if deadline is not None and self._asker.monotonic() >= deadline:
+                raise JobTimeout(f"batch {self.id} has not ended within {patience:g} s")
+
+    def cancel_steps(self) -> Steps[int]:
+        """The questions of `cancel`: closed first, so that nobody adds more meanwhile."""
+        yield self.asked("zmws.close")
+        count: int = yield self.count_future("zmws.cancel")
+        return count
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.id}>"
 
 
-def _verdict(asker: Asker, service: str, told: Mapping[str, Any]) -> Job | Refused:
-    if "code" in told:
-        error = error_of(told, None)
-        return error if isinstance(error, Refused) else Refused(str(told["code"]), str(error))
-    return Job(asker, str(told["id"]), service, str(told.get("durability")), bool(told.get("existing")))
+def open_steps(
+    asker: Asker,
+    jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str] | None,
+    follows: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Steps[Batch]:
+    """Open a batch; with `jobs` add these, and close it. `follows`: `then` and `failed`; `options`: `id`,
+    `keep` and `meta`."""
+    pairs = {name: pair_of(name, given) for name, given in follows.items() if given is not None}
+    row = yield asker.answer_future("zmws.open", {**pairs, **options_given(options)})
+    batch = Batch(asker, str(row["id"]), bool(row["existing"]))
+    if jobs is not None:
+        yield from batch.added_steps(jobs)
+        yield batch.asked("zmws.close")
+    return batch

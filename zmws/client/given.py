@@ -18,12 +18,22 @@ from zmws.wire import names
 
 Seconds = float | timedelta
 
+
+class Handle:
+    """What a client gives for something that a broker has. Where the broker wants the id of such a thing, the
+    handle itself may be given."""
+
+    _stands_for: str  # the name of the option or of the filter
+    id: str
+
+
 _WIRE_ONLY = ("JOB:", "SYNC-")  # how the wire says whether the asker waits
 _EXPECTED = {
     "time": "an ISO 8601 text or a datetime, with its zone",
     "seconds": "a number of seconds, or a timedelta",
     "whole": "a whole number",
     "id": "a text, or a UUID",
+    "batch": "the id of a batch, or what Client.batch gives",
     "object": "a dict that JSON can hold",
 }
 
@@ -75,24 +85,37 @@ def seconds_or_none(name: str, value: Any) -> float | None:
     return None if given == math.inf else given
 
 
-def times_as_text(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Datetimes in a filter as the broker reads them."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()
-    }
+def filters_given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A filter as the broker reads it, where datetimes and handles may be given."""
+    return {name: _filter_value(name, value) for name, value in given.items()}
+
+
+def _filter_value(name: str, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.id if isinstance(value, Handle) and value._stands_for == name else value
+
+
+def time_given(name: str, value: Any) -> Any:
+    """A datetime as the broker reads it; anything else as it is. `name`: of the argument. Raises
+    OptionError."""
+    if not isinstance(value, datetime):
+        return value
+    if value.utcoffset() is None:
+        raise _wrong(name, value, "a datetime with its zone, such as datetime.now(timezone.utc)")
+    return value.isoformat()
 
 
 def _option(name: str, value: Any) -> Any:
     row = JOB_OPTIONS.get(name)
     kind = row.kind if row is not None else ""
-    if kind == "time" and isinstance(value, datetime):
-        if value.utcoffset() is None:
-            text = "a datetime with its zone, such as datetime.now(timezone.utc)"
-            raise _wrong(name, value, text)
-        return value.isoformat()
+    if kind == "time":
+        value = time_given(name, value)
     if kind == "seconds" and isinstance(value, timedelta):
         return value.total_seconds()
     if kind == "id" and not isinstance(value, str):
+        if isinstance(value, Handle) and value._stands_for == name:
+            return value.id
         import uuid  # not at the top: `zmws call` needs none of it
 
         if isinstance(value, uuid.UUID):
@@ -103,7 +126,7 @@ def _option(name: str, value: Any) -> Any:
             return value
     except (TypeError, ValueError, RecursionError):
         pass  # NaN, an infinity, a number of thousands of digits, what is no JSON
-    raise _wrong(name, value, _EXPECTED.get(kind, "a text or a number"))
+    raise _wrong(name, value, _EXPECTED.get(name if name == "batch" else kind, "a text or a number"))
 
 
 def _wrong(name: str, value: object, expected: str) -> OptionError:

@@ -17,7 +17,7 @@ Step = tuple[Any, ...] | Mapping[str, Any]
 
 
 class Previous:
-    """Stands for the result of the step before, in the parameters of a step of a chain: `PREVIOUS`."""
+    """What `PREVIOUS` is."""
 
     def __repr__(self) -> str:
         return "PREVIOUS"
@@ -27,6 +27,8 @@ class Previous:
 
 
 PREVIOUS = Previous()
+"""The result of the step before, in the parameters of a step of a chain (`Client.chain`): as all of them, or
+anywhere within."""
 
 
 def item_of(service: str, params: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,23 +51,13 @@ def pair_of(name: str, given: Any) -> dict[str, Any] | None:
     """What follows a batch: as a step is given, or the name of a service alone. `name`: of the argument."""
     if given is None:
         return None
-    service, params, options = _parts_of(name, (given,) if isinstance(given, str) else given)
+    service, params, options = parts_of(name, (given,) if isinstance(given, str) else given)
     return item_of(service, params, options)
 
 
-def _step_of(n: int, step: Any) -> dict[str, Any]:
-    service, params, options = _parts_of(f"step {n}", (step,) if isinstance(step, str) else step)
-    places: list[str] = []
-    params = _without_previous(params, "", places)
-    if places and n == 1:
-        raise ValueError("the first step of a chain has no PREVIOUS: no result stands before it")
-    item = item_of(service, params, options)
-    if places == [""]:
-        item.pop("params", None)
-    return item | {"previous": places} if places else item
-
-
-def _parts_of(what: str, step: Any) -> tuple[Any, Any, Mapping[str, Any]]:
+def parts_of(what: str, step: Any) -> tuple[Any, Any, Mapping[str, Any]]:
+    """Service, parameters and options of a job that is given as a tuple or a mapping. `what`: of what it is
+    said where it is neither. Raises TypeError."""
     if isinstance(step, Mapping):
         options = {key: value for key, value in step.items() if key not in ("service", "params")}
         return step.get("service"), step.get("params"), options
@@ -76,6 +68,18 @@ def _parts_of(what: str, step: Any) -> tuple[Any, Any, Mapping[str, Any]]:
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"{what}: its options are {options!r:.80}, but must be a dict")
     return service, params, options or {}
+
+
+def _step_of(n: int, step: Any) -> dict[str, Any]:
+    service, params, options = parts_of(f"step {n}", (step,) if isinstance(step, str) else step)
+    places: list[str] = []
+    params = _without_previous(params, "", places)
+    if places and n == 1:
+        raise ValueError("the first step of a chain has no PREVIOUS: no result stands before it")
+    item = item_of(service, params, options)
+    if places == [""]:
+        item.pop("params", None)
+    return item | {"previous": places} if places else item
 
 
 def _without_previous(value: Any, pointer: str, places: list[str]) -> Any:

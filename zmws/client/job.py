@@ -10,7 +10,7 @@ from typing import Any
 from zmws.client.answers import Steps, finished, options_of, outcome_of
 from zmws.client.asked import then, waited
 from zmws.client.asker import Asker
-from zmws.client.given import Seconds, seconds, seconds_or_none, service_of
+from zmws.client.given import Handle, Seconds, seconds, seconds_or_none, service_of
 from zmws.core.states import FINAL_STATES
 from zmws.errors import JobTimeout
 from zmws.wire.values import field_of
@@ -19,8 +19,10 @@ STACK_S = 5.0  # in which a worker is to say where its job is
 WAIT_S = 30.0  # one question that waits; longer waits are several
 
 
-class Job:
+class Job(Handle):
     """A job that a broker has accepted."""
+
+    _stands_for = "parent"
 
     def __init__(self, asker: Asker, job_id: str, service: str, durability: str, existing: bool) -> None:
         self.id = job_id  # as the broker and the command line know it
@@ -128,7 +130,7 @@ class Job:
                 self._asker.check_endless(self.id)
             # A question that had to be asked of a new connection waits there from the start.
             with contextlib.suppress(JobTimeout):
-                record: dict[str, Any] | None = yield self.wait_future(_left(self._asker, deadline))
+                record: dict[str, Any] | None = yield self.wait_future(time_left(self._asker, deadline))
                 if record is not None:
                     return record
             if deadline is not None and self._asker.monotonic() >= deadline:
@@ -167,7 +169,7 @@ class Events:
         if waits and self._deadline is None:
             self._asker.check_endless(self._job.id)
         with contextlib.suppress(JobTimeout):  # as in wait_steps
-            wait_s = _left(self._asker, self._deadline) if waits else 0.0
+            wait_s = time_left(self._asker, self._deadline) if waits else 0.0
             page = yield self._job.events_future(self._after, wait_s)
         if page:
             self._after = page[-1]["n"]
@@ -182,7 +184,8 @@ class Events:
         return page
 
 
-def _left(asker: Asker, deadline: float | None) -> float:
+def time_left(asker: Asker, deadline: float | None) -> float:
+    """How long the next question may wait, before monotonic time `deadline`."""
     return WAIT_S if deadline is None else min(WAIT_S, max(0.0, deadline - asker.monotonic()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,24 @@ from zmws.client.answers import (
 )
 from zmws.client.asked import then, waited
 from zmws.client.asker import Asker
-from zmws.client.batch import JOBS_MAX, Batch, batch_steps, submit_steps
-from zmws.client.given import Seconds, seconds_or_none, service_of, times_as_text
+from zmws.client.given import Seconds, filters_given, seconds_or_none, service_of
 from zmws.client.job import Job
 from zmws.client.lease import LEASE_TTR_S, Lease, lease_steps
+from zmws.client.pages import Pages
+from zmws.client.submit_message import JOBS_MAX, SubmitMessage, message_steps, submit_steps
 from zmws.errors import Refused
 from zmws.wire import values
 from zmws.wire.at_client import Reply
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
+    from zmws.client.batch import Batch
+    from zmws.client.chain import Chain
+    from zmws.client.items import Step
     from zmws.client.news import News
+    from zmws.client.schedule import Schedule
 
 _COROUTINE = 0x80  # CO_COROUTINE of inspect, whose import costs the start of every command
 
@@ -78,8 +84,8 @@ class Client(Asker):
 
     def submit(self, service: str, params: Any = None, **options: Any) -> Job:
         """Submit a job, return when it is accepted. Options: id, priority, delay, at, ttr, retries, backoff,
-        expires, unique, keep, durability, group, meta (docs/options.md). `at` may be a datetime with its
-        zone, `id` a UUID, and what is in seconds a timedelta.
+        expires, unique, keep, durability, group, meta, batch, on_complete, on_failed (docs/options.md). `at`
+        may be a datetime with its zone, `id` a UUID, `batch` a Batch, and what is in seconds a timedelta.
 
         Raises ServiceUnknown, Refused, BrokerUnreachable.
         """
@@ -119,9 +125,10 @@ class Client(Asker):
     def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job | Refused]:
         """Submit many jobs in as few messages as they fit into: far quicker than one by one.
 
-        Each is a mapping `{"service": ..., "params": ..., **options}` with the options of `submit`. The
-        list has a Job for each that was accepted, and for any other the Refused that `submit` would have
-        raised, in order. Raises BrokerUnreachable; jobs whose ids you gave can then be submitted again.
+        Each is a mapping `{"service": ..., "params": ..., **options}` with the options of `submit`, or a
+        chain, `{"chain": steps}` with `id` and `batch`, steps as of `chain`. The list has a Job for each that
+        was accepted (of a chain its first), and for any other the Refused that `submit` would have raised, in
+        order. Raises BrokerUnreachable; jobs whose ids you gave can then be submitted again.
         """
         return finished(submit_steps(self, jobs))
 
@@ -129,15 +136,135 @@ class Client(Asker):
         """As `submit_many`, without waiting, in one message. Raises Refused (too_large) if they do not
         fit into one."""
         limits = self._connection.dialog
-        batch = Batch(limits.message_bytes_max, limits.submit_many_max, self.endpoint())
+        message = SubmitMessage(limits.message_bytes_max, limits.submit_many_max, self.endpoint())
         for job in jobs:
-            if not batch.add(job):
-                raise Refused("too_large", f"more jobs than one message holds, which is full at {len(batch)}")
-        return batch.submit_future(self)
+            if not message.add(job):
+                text = f"more jobs than one message holds, which is full at {len(message)}"
+                raise Refused("too_large", text)
+        return message.submit_future(self)
 
     def job(self, job_id: str | UUID, service: str = "") -> Job:
         """A job by its id, which the broker is not asked about yet."""
         return Job(self, str(job_id), service, "", True)
+
+    # ------------------------------------------------------------ chains, batches, schedules
+    # What they are made of is not imported at the top: `zmws call` needs none of it.
+
+    def chain(self, steps: Sequence[Step], *, id: str | UUID | None = None, batch: Any = None) -> Chain:
+        """Submit jobs that follow one another: each is made by the commit that ends the one before, exactly
+        once, and can have its result.
+
+            client.chain([("FETCH", {"url": url}), ("RESIZE", PREVIOUS), ("STORE", {"image": PREVIOUS})])
+
+        A step is (service,), (service, params), (service, params, options), or a dict with `service`,
+        `params` and options as of `submit`, but for `id`, `at`, `batch` and, from the second on, `unique`.
+        PREVIOUS as the parameters is the result before as it is, bytes too; within them it stands for a JSON
+        value. A step that does not complete ends the chain there. `id`: of the chain, whose jobs are ID:1,
+        ID:2 and so on; the same again is the same chain. `batch`: each step is a member of this.
+
+        Raises ValueError, TypeError, BadValue, ServiceUnknown, Refused, BrokerUnreachable.
+        """
+        from zmws.client.chain import chain_future
+
+        return waited(chain_future(self, steps, id, batch))
+
+    def get_chain(self, chain_id: str | UUID) -> Chain:
+        """A chain by its id, which the broker is not asked about yet."""
+        from zmws.client.chain import Chain
+
+        return Chain(self, str(chain_id), self.job(f"{chain_id}:1"))
+
+    def batch(
+        self,
+        jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str] | None = None,
+        *,
+        then: Step | str | None = None,
+        failed: Step | str | None = None,
+        id: str | UUID | None = None,
+        keep: Seconds | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Batch:
+        """Open a batch: jobs, any number, at whose end together something follows, exactly once.
+
+            with client.batch(then=("REPORT", {"month": 3})) as batch:
+                for path in paths:
+                    batch.add("RESIZE", {"path": path})
+
+        With `jobs` (as of `Batch.add_many`, any iterator) these are added and it is closed, also where there
+        are none; without it is open, until it is closed: add to it, also from within its jobs. `then` follows
+        if all have completed, else `failed`: (service, params, options), a dict, or the name of a service
+        alone, whose job is then told of the batch. `id`: the same again is the same batch. `keep`: how long
+        its row is kept after its end. `meta`: a JSON object of your own.
+
+        Raises ServiceUnknown, Refused (too_many_batches ...), BrokerUnreachable. Where one of `jobs` is
+        refused the batch stays open, and nothing follows; the text names it.
+        """
+        from zmws.client.batch import open_steps
+
+        options = {"id": id, "keep": keep, "meta": meta}
+        return finished(open_steps(self, jobs, {"then": then, "failed": failed}, options))
+
+    def get_batch(self, batch_id: str | UUID) -> Batch:
+        """A batch by its id, which the broker is not asked about yet."""
+        from zmws.client.batch import Batch
+
+        return Batch(self, str(batch_id))
+
+    def batches(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """The rows of batches, newest first, page by page: state= (open, running, complete or failed), limit=
+        for the size of a page."""
+        return Pages(self, "zmws.batches", "batches", filters).rows()
+
+    def family(self, job_id: str | UUID, limit: int = 1000) -> list[dict[str, Any]]:
+        """The jobs that followed from one another's ends, of which one is this: the first of them, then each
+        behind its `parent`, as lists show jobs, with `depth`, `step` and `steps`. At most `limit`. Raises
+        Refused (unknown_job)."""
+        return list(self.ask("zmws.family", {"id": str(job_id), "limit": limit})["jobs"])
+
+    def schedules(self) -> list[dict[str, Any]]:
+        """The rows of all schedules, by name, as docs/protocol.md shows them."""
+        return list(self.ask("zmws.schedules")["schedules"])
+
+    def schedule(self, name: str) -> Schedule:
+        """A schedule by its name, which the broker is not asked about yet."""
+        from zmws.client.schedule import Schedule
+
+        return Schedule(self, name)
+
+    def add_schedule(
+        self,
+        name: str,
+        service: str,
+        params: Any = None,
+        *,
+        cron: str | None = None,
+        every: Seconds | None = None,
+        zone: str | None = None,
+        missed: str | None = None,
+        missed_max: int | None = None,
+        overlap: str | None = None,
+        jitter: Seconds | None = None,
+        until: datetime | str | None = None,
+        paused: bool | None = None,
+        replace: bool | None = None,
+        **options: Any,
+    ) -> Schedule:
+        """Submit a job again and again: `cron="30 8 * * MON-FRI", zone="Europe/Berlin"`, or `every` so many
+        seconds, from 1 on. `options` are those of each job, but for id, at and batch.
+
+        `missed`: what of the times at which no broker ran is made up for: none, once (unless given) or all,
+        of which at most `missed_max`, the newest. `overlap`: allow (unless given), skip or cancel, while its
+        last job has not ended. `jitter`: each is late by up to so many seconds, by chance. `until`: none
+        after this time. `replace`: in the place of one of that name.
+
+        Raises Refused (bad_option, exists, not_possible, too_many_schedules), ServiceUnknown.
+        """
+        from zmws.client.schedule import add_future
+
+        when: dict[str, Any]
+        when = {"cron": cron, "every": every, "zone": zone, "missed": missed, "missed_max": missed_max}
+        when |= {"overlap": overlap, "jitter": jitter, "until": until, "paused": paused, "replace": replace}
+        return waited(add_future(self, name, service, params, when, options))
 
     # ------------------------------------------------------------ a worker's part
 
@@ -152,15 +279,10 @@ class Client(Asker):
     # ------------------------------------------------------------ looking on
 
     def jobs(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Stored jobs, newest first, page by page: service=, state=, group=, since=, before=,
-        memory=True for the broker's memory jobs, limit= for the size of a page."""
-        filters = times_as_text(filters)
-        while True:
-            page = self.ask("zmws.jobs", filters)
-            yield from page["jobs"]
-            if page["next"] is None:
-                return
-            filters["cursor"] = page["next"]
+        """Stored jobs, newest first, page by page: service=, state=, group=, since=, before=, parent= (a
+        Job, or its id), chain=, batch=, memory=True for the broker's memory jobs, limit= for the size of a
+        page."""
+        return Pages(self, "zmws.jobs", "jobs", filters_given(filters)).rows()
 
     def services(self) -> list[dict[str, Any]]:
         """The services with their counts, as docs/protocol.md shows them."""
@@ -198,8 +320,9 @@ class Client(Asker):
     def cancel_jobs(self, **filter: Any) -> int:
         """Cancel every job that is waiting, scheduled or running and matches; how many.
 
-        `filter`: service=, state=, group=, since= and before= (ISO 8601 with zone, or datetimes), all that
-        are given have to match; or all=True. Raises TypeError, ValueError, Refused.
+        `filter`: service=, state=, group=, since= and before= (ISO 8601 with zone, or datetimes), parent=,
+        chain= and batch= (ids, or a Job, a Chain, a Batch), all that are given have to match; or all=True.
+        Raises TypeError, ValueError, Refused.
         """
         return waited(self.count_future("zmws.cancel", filter_of(filter)))
 
@@ -257,9 +380,9 @@ class Client(Asker):
         """Status and answer. `takes_s`: how long the broker itself may wait before it answers."""
         return waited(self.ask_future(service, question, takes_s))
 
-    def batch_steps(self, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], Batch]]:
+    def message_steps(self, jobs_max: int = JOBS_MAX) -> Steps[Callable[[], SubmitMessage]]:
         """What makes messages of many jobs, as large as the broker takes."""
-        return batch_steps(self, jobs_max)
+        return message_steps(self, jobs_max)
 
     def __enter__(self) -> Client:
         return self

@@ -125,6 +125,22 @@ class FakeClient(Client):
             if why is not None:
                 raise ZmwsError(f"job {job_id} waits: {why}")
 
+    def check_endless_batch(self, batch_id: str) -> None:
+        """Raises ZmwsError where nobody here will do its jobs, or close it."""
+        broker = self._broker
+        later = [row["id"] for row in self.jobs(batch=batch_id, state=SCHEDULED)]
+        waiting = self.jobs(batch=batch_id, state=WAITING)
+        whys = [why for row in waiting if (why := broker.why_never(row["service"])) is not None]
+        row = self.ask("zmws.batch", {"id": batch_id})
+        if row["unfinished"] > len(whys) + len(later):
+            return  # somebody can do something at once
+        if later:
+            broker.move_on_until(lambda: any(self._state(job_id) != SCHEDULED for job_id in later))
+        elif whys:
+            raise ZmwsError(f"batch {batch_id} waits: {whys[0]}")
+        elif not row["closed"]:
+            raise ZmwsError(f"batch {batch_id} is open, and whoever waits for its end would wait for ever")
+
     def _state(self, job_id: str) -> str:
         return str(self.ask("zmws.job", {"id": job_id})["state"])
 

@@ -18,6 +18,9 @@ from zmws.testing.in_process import NO_END_S, InProcess, Submitted
 from zmws.wire import names, values
 from zmws.wire.at_client import Reply
 
+_OF_JOBS = ("zmws.wait", "zmws.events", "zmws.batch")  # who asks these may wait for what workers do
+_NAMING = ("zmws.open", "zmws.schedule", "zmws.copy")  # these name services of jobs to come
+
 
 @dataclass(slots=True)
 class _Asked(Ask):
@@ -60,7 +63,7 @@ class FakeConnection:
             broker.flow()
             repeated = broker.node.broker.turn.counters["repeated_requests"] - repeated
             broker.submitted.extend(self._noted(made, ask, bool(repeated)))
-        of_job = not names.is_reserved(service) or service in ("zmws.wait", "zmws.events")
+        of_job = not names.is_reserved(service) or service in _OF_JOBS
         broker.bring()
         broker.await_answer(self, ask, works=of_job)
         if not ask.future.done():
@@ -80,16 +83,21 @@ class FakeConnection:
         """The jobs that a request is to make."""
         if ask.service == "zmws.submit":
             items = values.json_in(ask.body[0].removeprefix(values.PARAM_JSON))
+            named = [name for item in items for name in _services_in(item)]
             made = [_submitted(item) for item in items]
+        elif ask.service in _NAMING:
+            named = _services_in(values.json_in(ask.body[0].removeprefix(values.PARAM_JSON)))
+            made = []
         elif names.is_reserved(ask.service):
             return []
         else:
             given = {name: value for name, value in ask.options.items() if name != "id"}
             params = values.decode_params(ask.body)
             made = [Submitted(ask.service, params, given, ask.options["id"], ask.sync)]
+            named = [ask.service, *_services_in(ask.options)]
         if self._broker.takes_any_service:
-            for one in made:
-                self._broker.know(one.service)
+            for name in named:
+                self._broker.know(name)
         return made
 
     def _noted(self, made: list[Submitted], ask: _Asked, repeated: bool) -> list[Submitted]:
@@ -160,9 +168,22 @@ class FakeConnection:
         self._broker.tell(call)
 
 
+def _services_in(asked: Mapping[str, Any]) -> list[str]:
+    """The services that an item, a batch, a schedule or the options of a job name."""
+    found = [
+        asked[name] for name in ("service", "on_complete", "on_failed") if isinstance(asked.get(name), str)
+    ]
+    inner = [asked.get(name) for name in ("then", "failed", "options")]
+    for one in (*inner, *asked.get("chain", ())):
+        found += _services_in(one) if isinstance(one, Mapping) else []
+    return found
+
+
 def _submitted(item: Mapping[str, Any]) -> Submitted:
-    """A job of zmws.submit."""
+    """A job of zmws.submit; of a chain the first."""
     given = dict(item)
+    if "chain" in item:
+        given = {**item, **item["chain"][0], "id": f"{item['id']}:1"}
     params = values.decode_params(values.frames_of(given, "params"))
     for name in ("params", "params_base64"):
         given.pop(name, None)

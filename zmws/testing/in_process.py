@@ -53,7 +53,8 @@ class Submitted:
 
     `service` and `id` say which job it is. `params` are as `work()` gets them: through JSON, or bytes, {}
     for none. `options` are those that were given, as they went over the wire (seconds as numbers, times as
-    texts). `sync`: of a `call`.
+    texts). `sync`: of a `call`. Of a chain it is the first job, and `options["chain"]` has all steps, as they
+    went over the wire.
     """
 
     service: str

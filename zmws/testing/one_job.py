@@ -40,8 +40,7 @@ class JobOutcome:
     log: list[str] = field(default_factory=list)  # the text of each `job.log`
     extended: list[float] = field(default_factory=list)  # seconds, one for each `job.extend`
     saved: list[Any] = field(default_factory=list)  # what `job.save` was given
-    # of a complete one: what `job.enqueue` and `job.enqueue_chain` asked for, as items of zmws.submit
-    enqueued: list[dict[str, Any]] = field(default_factory=list)
+    enqueued: list[dict[str, Any]] = field(default_factory=list)  # of a complete one: `job.enqueue`, as items
     delay: float | None = None  # of a failed one: seconds to the next attempt, None: the job's backoff
     counted: bool = True  # of a failed one: whether it uses up one of the job's retries
 
