@@ -61,6 +61,7 @@ class Reader:
         """`http`: HOST:PORT of the gateway; "": there is none."""
         self.folder = folder
         self.http = http
+        self.mail = "127.0.0.1:1025"  # a mail server
         self.endpoints = {
             "ZMWS_BROKER_CLIENT": client,
             "ZMWS_BROKER_WORKER": worker,
@@ -74,6 +75,7 @@ class Reader:
         """An example with this reader's endpoints in place of the defaults."""
         for port, endpoint in self._defaults.items():
             text = text.replace(f"tcp://127.0.0.1:{port}", endpoint)
+        text = text.replace("127.0.0.1:1025", self.mail)
         return text.replace("localhost:5580", self.http).replace("127.0.0.1:5580", self.http)
 
     # ------------------------------------------------------------ one step
@@ -130,7 +132,8 @@ class Reader:
                 raise AssertionError(f"{document.name}:{block.line}: {wrong}") from None
             if block.file is not None and block.file.startswith("workers/"):
                 workers.add(Path(block.file).stem)
-        started = {file.stem for file in (self.folder / "logs").glob("*.txt")}
+        logs = [file.stem for file in (self.folder / "logs").glob("*.txt")]
+        started = {re.sub(r"-\d+$", "", stem) for stem in logs}  # of several copies
         imported = set(re.findall(r"^from workers\.(\w+) import ", text, re.MULTILINE))
         never = sorted(workers - started - imported)
         assert not never, f"{document.name}: nobody has started or imported {', '.join(never)}"

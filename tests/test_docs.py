@@ -14,6 +14,7 @@ import pytest
 
 from tests import documents, reference, shipped
 from tests.documents import Reader
+from tests.mailbox import Mailbox, served
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import installation, run
 from zmws.cli import cli
@@ -266,6 +267,24 @@ def test_a_documents_examples_work(tmp_path: Path, name: str) -> None:
             ran = run("status", cwd=tmp_path, **reader.endpoints)
             assert ran.code == 0, ran.out
             assert run("stop", cwd=tmp_path, **reader.endpoints).code == 0
+
+
+@pytest.mark.timeout(240)
+def test_the_chapter_on_workflows_works_to_the_last_mail(tmp_path: Path) -> None:
+    with installation(tmp_path, "") as zmws, served(Mailbox()) as mailbox:
+        for sample in (tmp_path / "workers").iterdir():
+            if sample.name != "mail.py":
+                sample.unlink()
+        reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in zmws.ports[:4]))
+        reader.mail = f"127.0.0.1:{mailbox.port}"
+        try:
+            reader.follow(REPOSITORY / "docs" / "workflows.md")
+        finally:
+            run("stop", cwd=tmp_path, **reader.endpoints)
+        assert zmws.pids() == {}
+    subjects = [message["subject"] for _, _, message in mailbox.got]
+    assert subjects[0] == "Your pictures are there" and subjects.count(subjects[0]) == 1, subjects
+    assert "All gray" in subjects and any("FETCH" in subject for subject in subjects), subjects
 
 
 _WORKS = """
