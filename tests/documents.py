@@ -133,7 +133,7 @@ class Reader:
             if block.file is not None and block.file.startswith("workers/"):
                 workers.add(Path(block.file).stem)
         logs = [file.stem for file in (self.folder / "logs").glob("*.txt")]
-        started = {re.sub(r"-\d+$", "", stem) for stem in logs}  # of several copies
+        started = {re.sub(r"_\d+$", "", stem) for stem in logs}  # of several copies
         imported = set(re.findall(r"^from workers\.(\w+) import ", text, re.MULTILINE))
         never = sorted(workers - started - imported)
         assert not never, f"{document.name}: nobody has started or imported {', '.join(never)}"
