@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import BrokerProcess, report, skip_unless_possible
+from tests.system import family_crash
 from tests.system.crash import crash
 from tests.system.disks import NotPossible
 from tests.system.lasting import patient, workers
@@ -36,6 +37,17 @@ def test_nothing_is_lost_when_the_broker_is_killed_under_load(
     report("\n".join([f"{rounds} rounds, seed {seed}", *findings.lines()]))
     assert findings.ok, f"--crash-seed={seed}\n" + "\n".join(findings.lines())
     assert findings.sizes["acknowledged"] > 10 * rounds
+
+
+@pytest.mark.timeout(3600)
+def test_every_chain_and_batch_ends_as_it_should_when_broker_and_workers_are_killed(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    rounds, seed = max(1, pytestconfig.getoption("--crash-rounds") // 3), seed_of(pytestconfig)
+    wrong, counts = family_crash.crash(tmp_path, rounds, seed)
+    report(f"{rounds} rounds, seed {seed}: {dict(counts)}")
+    assert not wrong, f"--crash-seed={seed}\n" + "\n".join(wrong[:50])
+    assert counts["chains"] > rounds and counts["batches"] > rounds and counts["that followed"] > rounds
 
 
 def cuts_of(folder: Path, config: pytest.Config, lax: bool) -> Findings:
