@@ -155,7 +155,7 @@ def test_a_wait_for_a_batch_that_would_never_end_is_refused() -> None:
 @pytest.mark.parametrize("run_at_once", [True, False])
 def test_a_wait_for_a_batch_lets_its_jobs_run_also_later(run_at_once: bool) -> None:
     client = FakeClient(workers=[Reverse], run_at_once=run_at_once)
-    jobs = [("STR-REV", {"str": "ab"}, {"delay": 86_400}), ("STR-REV", {"str": "cd"})]
+    jobs = [("STR-REV", {"str": "ab"}, {"delay": 30 * 86_400}), ("STR-REV", {"str": "cd"})]
     assert client.batch(jobs, then="STR-REV").wait()["complete"] == 2
 
 

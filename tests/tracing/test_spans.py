@@ -256,6 +256,18 @@ def test_each_job_of_many_has_its_span_and_its_verdict(kept: Kept) -> None:
     assert isinstance(verdicts[-1], Refused) and not kept.all("send ")
 
 
+def test_a_chain_has_one_span_to_which_all_its_steps_are_linked(kept: Kept) -> None:
+    with FakeClient(workers=[Meta]) as client:
+        chain = client.chain([("META", 1), ("META", 1, {"meta": {"own": 1}})])
+        told = chain.result()
+        with pytest.raises(Refused):
+            client.chain([("UNKNOWN", 1)])
+    send = kept.one("send META")
+    assert told["own"] == 1 and context_in(told) == context_of(send)
+    assert [links_of(one) for one in kept.all("process META")] == [[context_of(send)]] * 2
+    assert attributes(kept.one("send UNKNOWN"))["error.type"] == "unknown_service"
+
+
 def test_jobs_of_several_messages_have_one_span_each(kept: Kept) -> None:
     with broker_in_thread(message_bytes_max=4_096) as broker, broker.connect() as client:
         client.call("zmws.hello")

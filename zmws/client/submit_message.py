@@ -19,6 +19,7 @@ from zmws.client.asked import then
 from zmws.client.asker import Asker
 from zmws.client.given import service_of
 from zmws.client.job import Job
+from zmws.core.table import OBJECT_BYTES_MAX
 from zmws.errors import BadValue, Refused
 from zmws.wire import values
 
@@ -236,7 +237,9 @@ def _link(steps: list[dict[str, Any]], meta: Mapping[str, Any]) -> None:
     """Each step is linked to the span that has sent them all."""
     context = {name: meta[name] for name in ("traceparent", "tracestate") if name in meta}
     for step in steps if context else ():
-        step["meta"] = {**context, **step.get("meta", {})}
+        linked = {**context, **step.get("meta", {})}
+        if len(json.dumps(linked)) <= OBJECT_BYTES_MAX:  # the caller's own goes before ours
+            step["meta"] = linked
 
 
 def _verdict(asker: Asker, service: str, told: Mapping[str, Any]) -> Job | Refused:
