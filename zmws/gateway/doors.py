@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zmws.gateway import (
+    api_batches,
+    api_chains,
     api_insight,
     api_jobs,
     api_leases,
+    api_schedules,
     api_services,
     health,
     home,
@@ -113,6 +116,12 @@ FIXED: dict[str, Door] = {
             Door(f"{API}/jobs/{verb}", _post(api_jobs.act_on_many, _OPERATE))
             for verb in ("cancel", "retry", "delete")
         ),
+        Door(f"{API}/batches", {"GET": (api_batches.page, _VIEW), "POST": (api_batches.open_one, _SUBMIT)}),
+        Door(f"{API}/chains", _post(api_chains.submit, _SUBMIT)),
+        Door(
+            f"{API}/schedules",
+            {"GET": (api_schedules.schedules, _VIEW), "POST": (api_schedules.add, _OPERATE)},
+        ),
         Door(f"{API}/events", _get(news.of_all, _VIEW)),
         Door(f"{API}/services", _get(api_services.services, _FOLLOW)),
         Door(f"{API}/workers", _get(api_services.workers, _VIEW)),
@@ -159,10 +168,32 @@ BY_PATTERN: tuple[Door, ...] = (
     Door(f"{API}/jobs/{{id}}", {"GET": (api_jobs.show, _FOLLOW), "DELETE": (api_jobs.delete, _OPERATE)}),
     Door(f"{API}/jobs/{{id}}/result", _get(api_jobs.get_result, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/why", _get(api_insight.why, _FOLLOW)),
+    Door(f"{API}/jobs/{{id}}/family", _get(api_jobs.family, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/events", _get(streams.of_job, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/retry", _post(api_jobs.retry, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/copy", _post(api_jobs.copy, _OPERATE)),
+    Door(f"{API}/batches/{{id}}", _get(api_batches.show, _FOLLOW)),
+    Door(f"{API}/batches/{{id}}/jobs", _post(api_batches.add, _SUBMIT)),
+    Door(f"{API}/batches/{{id}}/close", _post(api_batches.close, _SUBMIT)),
+    Door(f"{API}/batches/{{id}}/cancel", _post(api_batches.cancel, _OPERATE)),
+    Door(f"{API}/chains/{{id}}/cancel", _post(api_chains.cancel, _OPERATE)),
+    Door(
+        f"{API}/schedules/{{name}}",
+        {
+            "GET": (api_schedules.show, _VIEW),
+            "PUT": (api_schedules.put, _OPERATE),
+            "DELETE": (api_schedules.remove, _OPERATE),
+        },
+    ),
+    *(
+        Door(f"{API}/schedules/{{name}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("pause", api_schedules.pause),
+            ("resume", api_schedules.resume),
+            ("run", api_schedules.run),
+        )
+    ),
     Door(
         f"{API}/services/{{name}}",
         {"GET": (api_services.show, _FOLLOW), "PATCH": (api_services.change, _OPERATE)},
