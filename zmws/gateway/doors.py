@@ -29,6 +29,7 @@ from zmws.gateway import (
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Page
 from zmws.gateway.pages import (
+    batches,
     failures,
     frame,
     job,
@@ -36,6 +37,7 @@ from zmws.gateway.pages import (
     live,
     login,
     overview,
+    schedules,
     submit,
     system,
     workers,
@@ -101,6 +103,9 @@ FIXED: dict[str, Door] = {
         Door("/ui/services", _get(pages_services.page, _VIEW)),
         Door("/ui/jobs", _get(jobs.page, _VIEW)),
         Door("/ui/find", _get(jobs.find, _VIEW)),
+        Door("/ui/batches", _get(batches.page, _VIEW)),
+        Door("/ui/schedules", _get(schedules.page, _VIEW)),
+        Door(schedules.NEW, {"GET": (schedules.new, _OPERATE), "POST": (schedules.add, _OPERATE)}),
         Door("/ui/failures", _get(failures.page, _VIEW)),
         Door("/ui/workers", _get(workers.page, _VIEW)),
         Door("/ui/system", _get(system.page, _VIEW)),
@@ -162,6 +167,18 @@ BY_PATTERN: tuple[Door, ...] = (
     ),
     Door("/ui/jobs/{id}/stack", _get(job.stack, _OPERATE)),
     Door("/ui/jobs/{id}/{part}", _get(job.part, _VIEW)),
+    Door("/ui/batches/{id}", _get(batches.show, _VIEW)),
+    Door("/ui/batches/{id}/close", _post(batches.close, _OPERATE)),
+    Door("/ui/schedules/{name}", _get(schedules.show, _VIEW)),
+    *(
+        Door(f"/ui/schedules/{{name}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("pause", schedules.pause),
+            ("resume", schedules.resume),
+            ("run", schedules.run),
+            ("remove", schedules.remove),
+        )
+    ),
     Door("/ui/workers/{id}/drain", _post(workers.drain, _OPERATE)),
     Door("/ui/system/logs/{name}", _get(system.log_page, _OPERATE)),
     Door("/ui/system/processes/{name}/{verb}", _post(system.act, _OPERATE)),

@@ -256,7 +256,7 @@ _WORKFLOWS: dict[str, Told] = {
             },
             (404, 409, 413, 422, 429),
             KEY,
-            body=body_of(ref("NewBatch")),
+            body=body_of(ref("NewBatch"), needed=False),
         ),
     },
     "/batches/{id}": {
