@@ -40,9 +40,11 @@ def question(job_id: str) -> dict[str, Any]:
 
 
 def tree(family: dict[str, Any] | None, job_id: str) -> list[Relative]:
-    """Its family, each behind what made it; empty of a job that stands alone."""
+    """Its family, each behind what made it; empty of a job that stands alone, and of a chain of which all
+    stands in its steps."""
     rows = [] if family is None else family["jobs"]
-    if len(rows) < 2:
+    chains = {row["chain"] for row in rows}
+    if len(rows) < 2 or (len(chains) == 1 and None not in chains and len(rows) <= STEPS_SHOWN):
         return []
     known = {row["id"] for row in rows}
     children: dict[str, list[dict[str, Any]]] = {}

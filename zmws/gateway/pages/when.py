@@ -27,14 +27,18 @@ _MONTHS = (
 def in_words(row: Mapping[str, Any]) -> str:
     """When a schedule fires; "" where that takes more words than its expression."""
     if row["every"] is not None:
-        return f"every {span(row['every'])}"
+        every = row["every"]
+        whole = every < 60 and every == int(every)
+        return f"every {'second' if every == 1 else f'{int(every)} s' if whole else span(every)}"
     fields = NICKNAMES.get(row["cron"].lower(), row["cron"]).upper().split()
     if len(fields) != 5:
         return ""
     clock, days = _clock(fields[0], fields[1]), _days(*fields[2:])
     if clock is None or days is None:
         return ""
-    return clock if days == "every day" and clock.startswith("every") else f"{days}, {clock}"
+    if clock.startswith("at"):
+        return f"{days} {clock}"
+    return clock if days == "every day" else f"{days}, {clock}"
 
 
 def _clock(minute: str, hour: str) -> str | None:
