@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.gateway.conftest import Echo, Hold
 from tests.gateway.stand import TOKENS, Gateway, gateway
 from tests.gateway.test_api_jobs import ended, problem
 from tests.peers import wait_until
+from zmws.gateway.lateness import late_s
+from zmws.gateway.metrics import SCHEDULES_MAX, _by_schedule
 from zmws.testing import RunningBroker, broker_in_thread, worker_in_thread
 
 API = "/api/v1"
@@ -370,3 +373,41 @@ def test_who_changed_what_is_kept(roles: Gateway) -> None:
         ("schedule", "kept", "boss (http)"),
         ("schedule", "kept", "boss (http)"),
     ]
+
+
+# ---------------------------------------------------------------- what Prometheus is told
+
+
+def test_prometheus_is_told_of_schedules_their_lateness_and_failures(ask: httpx.Client) -> None:
+    sent = {"name": "m1", "service": "ECHO", "every": 9e4, "params": {"fail": "1"}, "options": {"retries": 0}}
+    assert ask.post(f"{API}/schedules", json=sent).status_code == 201
+    job_id = ask.post(f"{API}/schedules/m1/run").json()["id"]
+    assert ended(ask, job_id)["state"] == "failed"
+    ask.post(f"{API}/schedules/m1/pause")  # asks anew
+    page = ask.get("/metrics").text
+    assert 'zmws_events_total{name="schedules_missed"}' in page
+    wait_until(lambda: 'zmws_schedule_failed{schedule="m1"} 1' in ask.get("/metrics").text, 15)
+    page = ask.get("/metrics").text
+    assert 'zmws_schedule_late_seconds{schedule="m1"}' in page and 'zmws_schedules{state="paused"} 1' in page
+
+
+def test_one_that_nobody_has_begun_is_the_later_the_longer_it_waits() -> None:
+    now = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
+    last = {"id": "cron:n:2026-01-01T12:00:00Z", "state": "waiting", "started_at": None}
+    row = {
+        "late_s": None,
+        "last": last,
+        "last_at": "2026-01-01T12:00:00Z",
+        "fired_at": "2026-01-01T12:00:20Z",
+    }
+    assert late_s(row, now) == 30.0
+    assert late_s({**row, "last": {**last, "id": "cron:n:run-2026"}}, now) == 10.0
+    assert late_s({**row, "late_s": 2}, now) == 2.0
+    for other in (None, {**last, "state": "running", "started_at": "2026-01-01T12:00:01Z"}):
+        assert late_s({**row, "last": other}, now) is None
+
+
+def test_of_many_schedules_the_rest_is_one_line() -> None:
+    values = {f"n{n:03d}": float(n) for n in range(SCHEDULES_MAX + 3)}
+    told = list(_by_schedule(values))
+    assert len(told) == SCHEDULES_MAX + 1 and told[-1] == ({"schedule": "other"}, SCHEDULES_MAX + 2.0)

@@ -69,7 +69,7 @@ async def show(visitor: Visitor) -> Response:
         "failed": [job_row(one) for one in (jobs or {}).get("jobs", ())],
         "follows": [
             ("then", "all of its jobs have completed", *_of(row, "then")),
-            ("failed", "all have ended, and one at least otherwise", *_of(row, "failed")),
+            ("failed", "all have ended and not all have completed", *_of(row, "failed")),
         ],
     }
     return answer(visitor, "batch.html", values)

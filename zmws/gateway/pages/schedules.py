@@ -11,6 +11,7 @@ from zmws.core.schedule import MISSED, OVERLAP, SCHEDULE
 from zmws.cron import cron_fault, zone_fault
 from zmws.errors import ZmwsError
 from zmws.gateway.desk import Visitor, by_of
+from zmws.gateway.lateness import late_s
 from zmws.gateway.looks import patiently
 from zmws.gateway.masks import has_secrets, schedule_for_viewers, schedule_masked
 from zmws.gateway.pages.confirm import confirm, is_confirmed
@@ -25,7 +26,7 @@ from zmws.gateway.pages.forms import (
     time_of,
 )
 from zmws.gateway.pages.frame import answer, go_on
-from zmws.gateway.pages.shown import TEXT_MAX, between, pretty
+from zmws.gateway.pages.shown import TEXT_MAX, pretty
 from zmws.gateway.pages.when import in_words, next_times
 from zmws.gateway.problems import Problem
 
@@ -78,16 +79,8 @@ async def page(visitor: Visitor) -> Response:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row with when it fires in words, and how late its last job began or is by now."""
-    late_s = row["late_s"]
-    last = row["last"]
-    if late_s is None and last is not None and last["state"] == "waiting" and last["started_at"] is None:
-        late_s = between(row["last_at"], None)
-    return {
-        **row,
-        "words": in_words(row),
-        "late_s": late_s,
-        "is_late": late_s is not None and late_s >= LATE_S,
-    }
+    late = late_s(row)
+    return {**row, "words": in_words(row), "late_s": late, "is_late": late is not None and late >= LATE_S}
 
 
 async def show(visitor: Visitor) -> Response:
