@@ -180,6 +180,14 @@ def test_a_chain_goes_on_with_the_result_before(ask: httpx.Client) -> None:
     assert problem(ask.get(f"{API}/jobs/none/family")) == (404, "unknown_job")
 
 
+def test_a_key_stands_for_one_chain(ask: httpx.Client) -> None:
+    key = {"idempotency-key": "chain-1"}
+    sent = {"chain": [{"service": "ECHO", "params": {"n": 1}, "previous": []}, {"service": "ECHO"}]}
+    assert [ask.post(f"{API}/chains", json=sent, headers=key).status_code for _ in range(2)] == [202, 200]
+    other = {"chain": [{"service": "ECHO", "params": {"n": 2}}]}
+    assert problem(ask.post(f"{API}/chains", json=other, headers=key)) == (422, "key_reused")
+
+
 def test_a_chain_is_cancelled_as_a_whole(ask: httpx.Client) -> None:
     ask.post(f"{API}/chains", json={"id": "c2", "chain": [{"service": "HOLD"}, {"service": "ECHO"}]})
     assert ask.post(f"{API}/chains/c2/cancel").json() == {"id": "c2", "count": 1}

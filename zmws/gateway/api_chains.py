@@ -8,8 +8,10 @@ from zmws.core.table import no_such
 from zmws.errors import Refused
 from zmws.gateway.answers import API
 from zmws.gateway.api_batches import whole_id
+from zmws.gateway.api_jobs import job_of
 from zmws.gateway.desk import Visitor, json_answer
 from zmws.gateway.given import check_service, json_object
+from zmws.gateway.keys import check_same, job_id_of
 from zmws.gateway.problems import Problem, status_of
 
 CHAIN_FIELDS = ("chain", "id", "batch")
@@ -32,6 +34,10 @@ async def submit(visitor: Visitor) -> Response:
     if "code" in verdict:
         code, text = str(verdict["code"]), str(verdict["error"])
         raise Problem(status_of(code), code, text, id=chain_id)
+    if verdict["existing"] and job_id_of(visitor.request, visitor.who) is not None:
+        step = {name: one for name, one in steps[0].items() if name != "previous"}
+        service, params, _ = job_of(step)
+        await check_same(visitor, verdict["id"], service, params)
     first = visitor.url(f"{API}/jobs/{verdict['id']}")
     told = {
         "id": verdict.get("chain", chain_id),

@@ -47,7 +47,7 @@ _FIELDS = ("service", "params", "params_base64")
 async def submit(visitor: Visitor) -> Response:
     """POST /jobs."""
     asked = await json_object(visitor.request)
-    service, params, options = _job_of(asked)
+    service, params, options = job_of(asked)
     key_id = own_id(visitor, options)
     wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
     try:
@@ -82,7 +82,7 @@ def _with_id(fault: ZmwsError, job_id: Any) -> Problem:
     return problem
 
 
-def _job_of(asked: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+def job_of(asked: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
     """Service, parameters and options of a job. Raises Problem."""
     service = asked.get("service")
     if not isinstance(service, str):
@@ -128,7 +128,7 @@ async def verdicts_on(
                 raise one
             if not isinstance(one, dict):
                 raise Problem(400, "bad_request", "each job is an object with a 'service'")
-            service, params, options = _job_of(one)
+            service, params, options = job_of(one)
             check_id(visitor, options.get("id"))
             if batch is not None and options.setdefault("batch", batch) != batch:
                 raise Problem(400, "bad_option", f"'batch' is another than '{batch}', to which it is added")
@@ -319,7 +319,7 @@ async def copy(visitor: Visitor) -> Response:
     """POST /jobs/ID/copy."""
     changes = await json_object(visitor.request)
     service = changes.get("service")
-    _, params, options = _job_of({**changes, "service": "" if service is None else service})
+    _, params, options = job_of({**changes, "service": "" if service is None else service})
     own_id(visitor, options)
     new_id = options.pop("id")
     question = {**options, "id": visitor.path["id"], "new_id": new_id, **field_of("params", params)}

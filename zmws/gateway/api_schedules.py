@@ -1,4 +1,4 @@
-"""/api/v1/schedules: recurring jobs (docs/http.md, docs/workflows.md)."""
+"""/api/v1/schedules: recurring jobs (docs/http.md)."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ _WORKFLOWS: dict[str, Told] = {
                 200: answer("It was there already.", ref("AcceptedChain"), AT),
                 202: answer("It was accepted.", ref("AcceptedChain"), AT),
             },
-            (404, 409, 413, 429),
+            (404, 409, 413, 422, 429),
             KEY,
             body=body_of(ref("NewChain")),
         )
