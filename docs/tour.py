@@ -61,7 +61,7 @@ class Import(WorkerBase):
             time.sleep(0.25)
         return {"rows": rows}
 ''',
-    "thumbs.py": '''
+    "thumbs.py": """
 import time, random
 from zmws import worker
 
@@ -69,7 +69,7 @@ from zmws import worker
 def thumb(image: str, width: int = 320) -> str:
     time.sleep(random.expovariate(8))
     return f"{image}@{width}"
-''',
+""",
 }
 SETTINGS = """
 [broker]
@@ -129,6 +129,9 @@ def give_work(broker: str, over: threading.Event) -> None:
             client.submit("PDF-RENDER", {"invoice": 4_000 + n})
         client.submit("EMAIL", {"to": "later@example.org"}, delay=1800)
         client.ask("zmws.mark", {"text": "deploy 1.4", "by": "ci"})
+        for schedule in SCHEDULES:
+            client.ask("zmws.schedule", {"do": "add", **schedule})
+        client.ask("zmws.schedule", {"do": "pause", "name": "weekly-digest"})
         n = 0
         while not over.wait(0.12):
             n += 1
@@ -138,8 +141,31 @@ def give_work(broker: str, over: threading.Event) -> None:
             client.submit("EMAIL", params, group=tenant)
             for _ in range(chance.randrange(3)):
                 client.submit("THUMBNAIL", {"image": f"img/{chance.randrange(9999)}.jpg"})
+            if n % 150 == 20:
+                give_batch(client, f"catalogue-{n // 150 + 1}", n)
             if n % 60 == 1:
                 client.submit("IMPORT", {"file": f"stock-{n}.csv"}, keep=3600)
+
+
+def give_batch(client: Client, batch: str, n: int) -> None:
+    """Pictures and mails whose end together is waited for."""
+    follows = {"service": "EMAIL", "params": {"to": "catalogue@example.org"}}
+    client.ask("zmws.open", {"id": batch, "then": follows, "failed": follows, "by": "shop"})
+    jobs = [{"service": "THUMBNAIL", "params": {"image": f"img/{n}-{one}.jpg"}} for one in range(60)]
+    jobs += [{"service": "EMAIL", "params": {"to": f"{one}@example.{end}"}} for one, end in MAILS]
+    client.submit_many([{**job, "batch": batch} for job in jobs])
+    client.ask("zmws.close", {"id": batch})
+
+
+MAILS = [("anna", "org"), ("bert", "invalid"), ("carl", "org"), ("dora", "org")]
+SCHEDULES = (
+    {"name": "stock", "service": "IMPORT", "every": 3600, "params": {"file": "stock.csv"}, "overlap": "skip"},
+    {"name": "newsletter", "service": "EMAIL", "cron": "30 8 * * MON-FRI", "zone": "Europe/Berlin"},
+    {"name": "heartbeat", "service": "THUMBNAIL", "every": 10, "params": {"image": "beat.jpg"}},
+    {"name": "invoices", "service": "PDF-RENDER", "cron": "0 2 1 * *", "missed": "all"},
+    {"name": "check-address", "service": "EMAIL", "every": 30, "params": {"to": "x@example.invalid"}},
+    {"name": "weekly-digest", "service": "EMAIL", "cron": "0 7 * * SUN", "missed": "none"},
+)
 
 
 def settle(page: Page) -> None:
@@ -162,6 +188,10 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     yield "jobs", "/ui/jobs"
     yield "job-running", f"/ui/jobs/{first(service='IMPORT', state='running')}"
     yield "job-failed", f"/ui/jobs/{first(service='EMAIL', state='failed')}"
+    yield "batches", "/ui/batches"
+    yield "batch", "/ui/batches/catalogue-2"
+    yield "schedules", "/ui/schedules"
+    yield "schedule", "/ui/schedules/newsletter"
     yield "failures", "/ui/failures"
     yield "workers", "/ui/workers"
     yield "system", "/ui/system"
@@ -175,6 +205,8 @@ SHOWN = {
     "jobs": [("light", 1280)],
     "job-running": [("light", 1280), ("dark", 390)],
     "job-failed": [("dark", 1280)],
+    "batch": [("light", 1280)],
+    "schedules": [("light", 1280)],
     "failures": [("light", 1280)],
     "workers": [("dark", 1280)],
     "system": [("light", 1280)],

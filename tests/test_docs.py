@@ -147,12 +147,14 @@ def test_the_commands_of_the_page_about_http_work(tmp_path: Path) -> None:
     with installation(tmp_path, ""):
         (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
         assert run("start", cwd=tmp_path, **reader.endpoints).code == 0
-        short, api, token = (block.text for block in documents.blocks(_document("http.md"), "sh"))
+        short, api, workflows, token = (block.text for block in documents.blocks(_document("http.md"), "sh"))
         told = reader.shell(short)
         assert told.startswith('"dlrow ,olleH"{"id":"') and '"service":"STR-REV"' in told
         told = reader.shell(api)
         assert '"existing":false' in told and '"cba"' in told and "event: state" in told
         assert '"max_running":{"value":4,"from":"operator"}' in told
+        told = reader.shell(workflows)
+        assert '"first":"twice:1"' in told and '"state":"complete"' in told and '"name":"nightly"' in told
         assert '"id":' in reader.shell(token)
         wait_until(lambda: '"code":"no_token"' in reader.shell(short), what="the token to be needed")
 

@@ -75,6 +75,7 @@ def metrics(http: Gateway) -> str:
         for _ in range(3):
             assert ask.post("/api/v1/jobs", json={"service": "ECHO"}, headers={"prefer": "wait=10"}).json()
         assert ask.post("/api/v1/jobs", json={"service": "NOBODY"}).status_code == 404
+        assert ask.put("/api/v1/schedules/daily", json={"service": "ECHO", "cron": "@daily"}).is_success
     with http.client(TOKENS["eye"]) as ask:
         return ask.get("/metrics").text
 
@@ -238,7 +239,7 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
         beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
         assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"], (one["title"], two["title"])
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Overview", "Services", "Broker"]
+    assert rows == ["Overview", "Services", "Broker", "Schedules"]
 
 
 def test_a_panel_says_in_words_what_it_shows_and_in_which_unit() -> None:

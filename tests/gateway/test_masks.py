@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.stand import TOKENS, gateway
 from tests.peers import wait_until
-from zmws.gateway.masks import MASK, has_secrets, is_secret, marked, masked, unmarked
+from zmws.gateway.masks import MASK, has_secrets, is_secret, marked, masked, record_for_viewers, unmarked
 from zmws.testing import RunningBroker
 
 API = "/api/v1/jobs"
@@ -108,3 +108,11 @@ def test_a_viewer_is_shown_no_secrets_at_any_door_and_others_are(
                 assert [answer.status_code for answer in answers] == [200] * 3
                 assert ("hush" in "".join(texts)) == (name != "looks"), name
                 assert "ann" in texts[0] and "ann" in texts[1]
+
+
+def test_a_job_that_is_told_of_anothers_end_shows_a_viewer_no_bytes_of_that_one() -> None:
+    inner = {"id": "a", "params": {"base64": "aHVzaA=="}, "params_kind": "bytes", "result": {"token": "hush"}}
+    record = {"params": inner, "params_kind": "json", "result": None, "meta": None, "partials": []}
+    seen = record_for_viewers(record)
+    assert seen["params"]["params"] == MASK and seen["params"]["result"] == {"token": MASK}
+    assert record_for_viewers({**record, "params": {"params": {"a": 1}}})["params"] == {"params": {"a": 1}}

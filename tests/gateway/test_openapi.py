@@ -175,7 +175,13 @@ def test_its_server_is_where_the_visitor_asks_and_a_token_is_needed_if_there_is_
 def test_lists_and_records_have_the_fields_that_it_names(tmp_path: Path) -> None:
     with running(tmp_path, Echo) as (_, http), http.client() as ask:
         made = ask.post("/api/v1/jobs", json={"service": "ECHO"}, headers={"prefer": "wait=10"}).json()
+        schedule = {"name": "s", "service": "ECHO", "every": 3600}
+        opened = ask.post("/api/v1/batches", json={"jobs": [{"service": "ECHO"}]}).json()
         answers = {
+            "OpenedBatch": opened,
+            "Batch": ask.get(f"/api/v1/batches/{opened['id']}").json(),
+            "AcceptedChain": ask.post("/api/v1/chains", json={"chain": [{"service": "ECHO"}]}).json(),
+            "Schedule": ask.post("/api/v1/schedules", json=schedule).json(),
             "Job": made,
             "JobRow": ask.get("/api/v1/jobs").json()["jobs"][0],
             "ServiceRow": ask.get("/api/v1/services").json()[0],
@@ -198,6 +204,14 @@ not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "501", "503", "504"
 
 [[operations]]
 include-path = "/api/v1/jobs/many"
+checks.negative_data_rejection.enabled = false
+
+[[operations]]
+include-path = "/api/v1/batches/{id}/jobs"
+checks.negative_data_rejection.enabled = false
+
+[[operations]]
+include-path = "/api/v1/batches"
 checks.negative_data_rejection.enabled = false
 """
 

@@ -50,6 +50,7 @@ def title(answer: httpx.Response) -> str:
     "path",
     [
         *("/ui/", "/ui/services", "/ui/jobs", "/ui/failures", "/ui/workers", "/ui/system", "/ui/submit"),
+        *("/ui/batches", "/ui/schedules", "/ui/new-schedule"),
         *("/ui/services/ECHO", "/ui/submit?service=ECHO", "/login", "/ui/no-such-page", "/ui/jobs/none"),
     ],
 )

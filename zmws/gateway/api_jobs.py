@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,7 +47,7 @@ _FIELDS = ("service", "params", "params_base64")
 async def submit(visitor: Visitor) -> Response:
     """POST /jobs."""
     asked = await json_object(visitor.request)
-    service, params, options = _job_of(asked)
+    service, params, options = job_of(asked)
     key_id = own_id(visitor, options)
     wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
     try:
@@ -82,7 +82,7 @@ def _with_id(fault: ZmwsError, job_id: Any) -> Problem:
     return problem
 
 
-def _job_of(asked: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+def job_of(asked: Mapping[str, Any]) -> tuple[str, Any, dict[str, Any]]:
     """Service, parameters and options of a job. Raises Problem."""
     service = asked.get("service")
     if not isinstance(service, str):
@@ -109,8 +109,16 @@ def _bytes(coded: Any) -> bytes:
 
 async def submit_many(visitor: Visitor) -> Response:
     """POST /jobs/many: a verdict for each, in their order."""
-    jobs = await _many(visitor)
+    jobs = await many_of(visitor)
     key_id = job_id_of(visitor.request, visitor.who)
+    return json_answer(await verdicts_on(visitor, jobs, lambda n: f"{key_id}:{n}" if key_id else None))
+
+
+async def verdicts_on(
+    visitor: Visitor, jobs: list[Any], key_of: Callable[[int], str | None], batch: str | None = None
+) -> list[dict[str, Any]]:
+    """Submit many jobs; what became of each, in their order. `key_of`: what the id of one that names none is
+    made of, by its place from 0, so that a repeat is the same job; `batch`: all are members of that one."""
     made: list[dict[str, Any]] = []
     asked: list[tuple[int, dict[str, Any]]] = []
     for n, one in enumerate(jobs):
@@ -120,33 +128,36 @@ async def submit_many(visitor: Visitor) -> Response:
                 raise one
             if not isinstance(one, dict):
                 raise Problem(400, "bad_request", "each job is an object with a 'service'")
-            service, params, options = _job_of(one)
+            service, params, options = job_of(one)
             check_id(visitor, options.get("id"))
-            if key_id is not None:
-                options.setdefault("id", as_id(f"{key_id}:{n}"))
+            if batch is not None and options.setdefault("batch", batch) != batch:
+                raise Problem(400, "bad_option", f"'batch' is another than '{batch}', to which it is added")
+            if (key := key_of(n)) is not None:
+                options.setdefault("id", as_id(key))
             asked.append((n, {"service": service, "params": params, **options}))
         except Problem as wrong:
             made[n] = _verdict(wrong.status, wrong.code, str(wrong))
     verdicts = await visitor.desk.client.submit_many([job for _, job in asked])
+    visitor.desk.looks.clear()
     for (n, job), verdict in zip(asked, verdicts, strict=True):
         if isinstance(verdict, Refused):
             made[n] = _verdict(status_of(verdict.code), verdict.code, str(verdict))
             continue
         told = {"id": verdict.id, "existing": verdict.existing, "durability": verdict.durability}
         made[n] = {"status": 200 if verdict.existing else 202, **told}
-        if verdict.existing and key_id is not None and verdict.id == as_id(f"{key_id}:{n}"):
+        if verdict.existing and (key := key_of(n)) is not None and verdict.id == as_id(key):
             try:
                 await check_same(visitor, verdict.id, job["service"], job["params"])
             except Problem as wrong:
                 made[n] = _verdict(wrong.status, wrong.code, str(wrong))
-    return json_answer(made)
+    return made
 
 
 def _verdict(status: int, code: str, text: str) -> dict[str, Any]:
     return {"status": status, "code": code, "error": text}
 
 
-async def _many(visitor: Visitor) -> list[Any]:
+async def many_of(visitor: Visitor) -> list[Any]:
     """The jobs of a list, or of lines; a line that is no JSON is a Problem in its place. Raises Problem."""
     most = visitor.desk.settings.jobs_max
     if content_type(visitor.request) not in NDJSON_TYPES:
@@ -155,8 +166,7 @@ async def _many(visitor: Visitor) -> list[Any]:
             raise Problem(
                 400, "bad_request", "the body must be a JSON list of jobs, or a job a line (NDJSON)"
             )
-        if len(found) > most:
-            raise _too_many(len(found), most)
+        check_count(visitor, found)
         return found
     body = await visitor.request.body()
     if body.count(b"\n") > most:
@@ -169,6 +179,13 @@ async def _many(visitor: Visitor) -> list[Any]:
             except BadJson as wrong:
                 jobs.append(Problem(400, "bad_request", f"the line is not JSON: {wrong}"))
     return jobs
+
+
+def check_count(visitor: Visitor, jobs: list[Any]) -> None:
+    """One request brings no more jobs than the settings allow. Raises Problem."""
+    most = visitor.desk.settings.jobs_max
+    if len(jobs) > most:
+        raise _too_many(len(jobs), most)
 
 
 def _too_many(count: int, most: int) -> Problem:
@@ -202,6 +219,12 @@ def filter_of(given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in FILTER_KEYS:
             raise Problem(400, "bad_request", no_such(name, "filter of jobs", FILTER_KEYS))
     return {name: given[name] for name in FILTER_KEYS if given.get(name) is not None}
+
+
+async def family(visitor: Visitor) -> Response:
+    """GET /jobs/ID/family: the jobs that followed from each other's ends, of which one is this."""
+    question = query_of(visitor.request, "zmws.family", ("id",))
+    return json_answer(await visitor.ask("zmws.family", {**question, "id": visitor.path["id"]}))
 
 
 async def show(visitor: Visitor) -> Response:
@@ -296,7 +319,7 @@ async def copy(visitor: Visitor) -> Response:
     """POST /jobs/ID/copy."""
     changes = await json_object(visitor.request)
     service = changes.get("service")
-    _, params, options = _job_of({**changes, "service": "" if service is None else service})
+    _, params, options = job_of({**changes, "service": "" if service is None else service})
     own_id(visitor, options)
     new_id = options.pop("id")
     question = {**options, "id": visitor.path["id"], "new_id": new_id, **field_of("params", params)}
@@ -320,7 +343,7 @@ async def act_on_many(visitor: Visitor) -> Response:
     more: dict[str, Any] = {name: asked.pop(name) for name in ("all", "dry_run") if name in asked}
     question = filter_of(asked)
     verb = visitor.request.url.path.rpartition("/")[2]
-    return json_answer(await visitor.ask(f"zmws.{verb}", {**question, **more}, _MANY_S))
+    return json_answer(await visitor.ask(f"zmws.{verb}", {**question, **more}, MANY_S))
 
 
-_MANY_S = 600.0  # each chunk is a commit
+MANY_S = 600.0  # each chunk is a commit

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zmws.gateway import (
+    api_batches,
+    api_chains,
     api_insight,
     api_jobs,
     api_leases,
+    api_schedules,
     api_services,
     health,
     home,
@@ -26,6 +29,7 @@ from zmws.gateway import (
 from zmws.gateway.answers import API
 from zmws.gateway.desk import Page
 from zmws.gateway.pages import (
+    batches,
     failures,
     frame,
     job,
@@ -33,6 +37,7 @@ from zmws.gateway.pages import (
     live,
     login,
     overview,
+    schedules,
     submit,
     system,
     workers,
@@ -98,6 +103,9 @@ FIXED: dict[str, Door] = {
         Door("/ui/services", _get(pages_services.page, _VIEW)),
         Door("/ui/jobs", _get(jobs.page, _VIEW)),
         Door("/ui/find", _get(jobs.find, _VIEW)),
+        Door("/ui/batches", _get(batches.page, _VIEW)),
+        Door("/ui/schedules", _get(schedules.page, _VIEW)),
+        Door(schedules.NEW, {"GET": (schedules.new, _OPERATE), "POST": (schedules.add, _OPERATE)}),
         Door("/ui/failures", _get(failures.page, _VIEW)),
         Door("/ui/workers", _get(workers.page, _VIEW)),
         Door("/ui/system", _get(system.page, _VIEW)),
@@ -112,6 +120,12 @@ FIXED: dict[str, Door] = {
         *(
             Door(f"{API}/jobs/{verb}", _post(api_jobs.act_on_many, _OPERATE))
             for verb in ("cancel", "retry", "delete")
+        ),
+        Door(f"{API}/batches", {"GET": (api_batches.page, _VIEW), "POST": (api_batches.open_one, _SUBMIT)}),
+        Door(f"{API}/chains", _post(api_chains.submit, _SUBMIT)),
+        Door(
+            f"{API}/schedules",
+            {"GET": (api_schedules.schedules, _VIEW), "POST": (api_schedules.add, _OPERATE)},
         ),
         Door(f"{API}/events", _get(news.of_all, _VIEW)),
         Door(f"{API}/services", _get(api_services.services, _FOLLOW)),
@@ -153,16 +167,50 @@ BY_PATTERN: tuple[Door, ...] = (
     ),
     Door("/ui/jobs/{id}/stack", _get(job.stack, _OPERATE)),
     Door("/ui/jobs/{id}/{part}", _get(job.part, _VIEW)),
+    Door("/ui/batches/{id}", _get(batches.show, _VIEW)),
+    Door("/ui/batches/{id}/close", _post(batches.close, _OPERATE)),
+    Door("/ui/schedules/{name}", _get(schedules.show, _VIEW)),
+    *(
+        Door(f"/ui/schedules/{{name}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("pause", schedules.pause),
+            ("resume", schedules.resume),
+            ("run", schedules.run),
+            ("remove", schedules.remove),
+        )
+    ),
     Door("/ui/workers/{id}/drain", _post(workers.drain, _OPERATE)),
     Door("/ui/system/logs/{name}", _get(system.log_page, _OPERATE)),
     Door("/ui/system/processes/{name}/{verb}", _post(system.act, _OPERATE)),
     Door(f"{API}/jobs/{{id}}", {"GET": (api_jobs.show, _FOLLOW), "DELETE": (api_jobs.delete, _OPERATE)}),
     Door(f"{API}/jobs/{{id}}/result", _get(api_jobs.get_result, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/why", _get(api_insight.why, _FOLLOW)),
+    Door(f"{API}/jobs/{{id}}/family", _get(api_jobs.family, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/events", _get(streams.of_job, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/retry", _post(api_jobs.retry, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/copy", _post(api_jobs.copy, _OPERATE)),
+    Door(f"{API}/batches/{{id}}", _get(api_batches.show, _FOLLOW)),
+    Door(f"{API}/batches/{{id}}/jobs", _post(api_batches.add, _SUBMIT)),
+    Door(f"{API}/batches/{{id}}/close", _post(api_batches.close, _SUBMIT)),
+    Door(f"{API}/batches/{{id}}/cancel", _post(api_batches.cancel, _OPERATE)),
+    Door(f"{API}/chains/{{id}}/cancel", _post(api_chains.cancel, _OPERATE)),
+    Door(
+        f"{API}/schedules/{{name}}",
+        {
+            "GET": (api_schedules.show, _VIEW),
+            "PUT": (api_schedules.put, _OPERATE),
+            "DELETE": (api_schedules.remove, _OPERATE),
+        },
+    ),
+    *(
+        Door(f"{API}/schedules/{{name}}/{verb}", _post(act, _OPERATE))
+        for verb, act in (
+            ("pause", api_schedules.pause),
+            ("resume", api_schedules.resume),
+            ("run", api_schedules.run),
+        )
+    ),
     Door(
         f"{API}/services/{{name}}",
         {"GET": (api_services.show, _FOLLOW), "PATCH": (api_services.change, _OPERATE)},

@@ -22,6 +22,7 @@ from zmws.gateway.tokens import Who
 from zmws.wire.values import params_from
 
 KEY_CHARS_MAX = 1_024
+ID_CHARS_MAX = 128
 
 
 def job_id_of(request: Request, who: Who) -> str | None:
@@ -40,9 +41,10 @@ def job_id_of(request: Request, who: Who) -> str | None:
     return as_id(f"{who.name}:{key}" if who.name else key)
 
 
-def as_id(text: str) -> str:
-    """A text as a job's id: itself, or its hash."""
+def as_id(text: str, chars_max: int = ID_CHARS_MAX) -> str:
+    """A text as an id of so many characters: itself, or its hash."""
     plain = ID_PATTERN.match(text) and text not in (".", "..")  # which no address can hold
+    plain = plain and len(text) <= chars_max
     return text if plain else f"ik-{hashlib.sha256(text.encode()).hexdigest()}"
 
 

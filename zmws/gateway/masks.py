@@ -105,6 +105,26 @@ def record_masked(record: dict[str, Any]) -> dict[str, Any]:
 def record_for_viewers(record: dict[str, Any]) -> dict[str, Any]:
     """The same; of parameters in which no key can be seen (bytes, frames, what PHP serialised) nothing."""
     seen = record_masked(record)
+    told = seen.get("params")
+    if isinstance(told, dict) and "params" in told and "params_kind" in told:
+        # A job that is told of the end of another has that one's record as its own parameters.
+        seen |= {"params": record_for_viewers(told)}
     if seen.get("params_kind") not in (None, "json"):
         seen |= {"params": MASK, "params_kind": "json"}
     return seen
+
+
+def batch_for_viewers(row: dict[str, Any]) -> dict[str, Any]:
+    """A batch with the secrets of its meta masked."""
+    return {**row, "meta": masked(row["meta"])}
+
+
+def schedule_masked(row: dict[str, Any]) -> dict[str, Any]:
+    """A schedule with the secrets of its parameters and of the meta of its jobs masked."""
+    return {**row, "params": masked(row["params"]), "options": masked(row["options"])}
+
+
+def schedule_for_viewers(row: dict[str, Any]) -> dict[str, Any]:
+    """The same; of parameters in which no key can be seen nothing."""
+    seen = schedule_masked(row)
+    return seen if row["params_kind"] in (None, "json") else seen | {"params": MASK, "params_kind": "json"}

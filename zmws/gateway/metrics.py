@@ -3,7 +3,7 @@
 Rule 1: names and labels are promises (etc/grafana.json and etc/alerts.yml stand on them): what is counted
         ends in `_total`, seconds in `_seconds`, bytes in `_bytes`.
 Rule 2: labels are bounded: services with figures of their own (`series_services_max`), the rest is `other`;
-        states, ends and codes are few.
+        so are schedules; states, ends and codes are few.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 from zmws.core.figures import OTHER
 from zmws.errors import ZmwsError
 from zmws.gateway.desk import Visitor
+from zmws.gateway.lateness import late_s
+from zmws.gateway.looks import or_none
 
 PATIENCE_S = 1.5  # with the broker: whoever asks how it is waits no longer
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,6 +34,10 @@ _DROPS = (
     *("out_of_descriptors", "strict_requests_dropped"),
 )
 
+_SCHEDULES = ("ends_untold", "schedules_fired", "schedules_missed", "schedules_skipped")
+SCHEDULES_MAX = 200  # that have a line of their own
+SCHEDULES_FRESH_S = 5.0  # the last job of each is read from the store
+
 Labels = dict[str, str]
 Values = Iterable[tuple[Labels, Any]]
 
@@ -41,7 +47,10 @@ async def page(visitor: Visitor) -> Response:
     asked = ("zmws.stats", "zmws.services", "zmws.metrics", "zmws.workers")
     try:
         async with asyncio.timeout(PATIENCE_S):
-            stats, rows, counted, workers = await asyncio.gather(*map(visitor.ask, asked))
+            schedules = visitor.desk.looks.ask("zmws.schedules", None, SCHEDULES_FRESH_S)
+            stats, rows, counted, workers, planned = await asyncio.gather(
+                *map(visitor.ask, asked), or_none(schedules)
+            )
     except (ZmwsError, TimeoutError):
         text = "".join(_family("zmws_broker_up", "gauge", "Whether the broker answers.", [({}, 0)]))
         return PlainTextResponse(text, headers=_FRESH, media_type=_KIND)
@@ -51,6 +60,7 @@ async def page(visitor: Visitor) -> Response:
         _of_services(_bounded(rows, named)),
         _counted(counted),
         _of_workers(workers),
+        _of_schedules([] if planned is None else planned["schedules"]),
         _events(stats["counters"]),
     )
     text = "".join(line for part in parts for line in part)
@@ -170,6 +180,39 @@ def _of_workers(workers: list[dict[str, Any]]) -> Iterator[str]:
     yield from _family("zmws_slots", "gauge", "Jobs that workers can do at once.", slots)
 
 
+def _of_schedules(schedules: list[dict[str, Any]]) -> Iterator[str]:
+    paused = sum(row["paused"] for row in schedules)
+    states = [({"state": "active"}, len(schedules) - paused), ({"state": "paused"}, paused)]
+    yield from _family("zmws_schedules", "gauge", "Schedules, by whether they are paused.", states)
+    late = {row["name"]: late_s(row) or 0.0 for row in schedules}
+    failed = {
+        row["name"]: int(row["last"] is not None and row["last"]["state"] in _NOT_DONE) for row in schedules
+    }
+    yield from _family(
+        "zmws_schedule_late_seconds",
+        "gauge",
+        "How late the last job of a schedule began, or is by now if nobody has begun it.",
+        _by_schedule(late),
+    )
+    yield from _family(
+        "zmws_schedule_failed",
+        "gauge",
+        "Whether the last job of a schedule has failed or expired.",
+        _by_schedule(failed),
+    )
+
+
+_NOT_DONE = ("failed", "expired")
+
+
+def _by_schedule(values: Mapping[str, float]) -> Values:
+    """The first by name have lines of their own; of the rest the highest counts."""
+    names = sorted(values)
+    told: list[tuple[Labels, Any]] = [({"schedule": name}, values[name]) for name in names[:SCHEDULES_MAX]]
+    rest = [values[name] for name in names[SCHEDULES_MAX:]]
+    return [*told, ({"schedule": OTHER}, max(rest))] if rest else told
+
+
 def _events(counters: Mapping[str, int]) -> Iterator[str]:
     """What the broker counts by name: refusals, drops, what was invalid."""
     refused = dict.fromkeys(_REFUSED, 0)
@@ -178,7 +221,7 @@ def _events(counters: Mapping[str, int]) -> Iterator[str]:
             refused[name.removeprefix("refused_")] = value
     by_code = [({"code": code}, value) for code, value in refused.items()]
     yield from _family("zmws_refused_total", "counter", "Requests that were refused, by code.", by_code)
-    events = {**dict.fromkeys(_DROPS, 0), **counters}
+    events = {**dict.fromkeys((*_DROPS, *_SCHEDULES), 0), **counters}
     told = [({"name": name}, value) for name, value in events.items()]
     yield from _family("zmws_events_total", "counter", "What the broker has counted, by name.", told)
 

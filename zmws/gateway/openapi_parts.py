@@ -60,10 +60,10 @@ PROBLEMS: dict[int, Told] = {
     400: problem("The request cannot be read, or something in it is wrong; the text says what."),
     401: problem("no_token: there is no token, or one that is unknown.", _WITH_REALM),
     403: problem("not_allowed: the token's role does not do; wrong_origin: a page of another site asks."),
-    404: problem("There is no such service, job, worker or page."),
+    404: problem("There is no such service, job, batch, schedule, worker or page."),
     405: problem("no_such_method.", _WITH_ALLOW),
     408: problem("too_slow: the body did not come in time."),
-    409: problem("not_possible in its state now; id_conflict: the id is another's; token_dead."),
+    409: problem("not_possible in its state now; id_conflict: the id is another's; exists; token_dead."),
     412: problem("changed: somebody has changed it since; look at it again."),
     413: problem("too_large."),
     415: problem("wrong_type: the body is of no type that is read here."),
@@ -87,6 +87,7 @@ def _link(operation: str, parameter: str = "id") -> Told:
     return {"operationId": operation, "parameters": {parameter: "$response.body#/id"}}
 
 
+BATCH_LINKS = {name: _link(name) for name in ("showBatch", "addToBatch", "closeBatch", "cancelBatch")}
 LINKS = {name: _link(name) for name in ("showJob", "getResult", "cancelJob", "retryJob", "copyJob")}
 
 
@@ -113,6 +114,10 @@ def in_path(name: str, text: str, schema: Schema | None = None, **more: Any) -> 
 
 ID = in_path("id", "the job's id", of_row(QUESTIONS["zmws.job"]["id"]))
 NAME = in_path("name", "the service's name", example="ECHO")
+BATCH = in_path("id", "the batch's id", of_row(QUESTIONS["zmws.batch"]["id"]))
+CHAIN = in_path("id", "the chain's id", of_row(QUESTIONS["zmws.cancel"]["chain"]))
+SCHEDULE = in_path("name", "the schedule's name", {**TEXT, "pattern": "^[A-Za-z0-9._-]{1,64}$"})
+FAMILY = asked_in("query", "limit", "how many (1,000)", of_row(QUESTIONS["zmws.family"]["limit"]))
 WORKER = in_path("id", "the worker's id, as in the list of workers")
 _SECONDS: Schema = {**NUMBER, "minimum": 0}
 WAIT = asked_in("query", "wait", "seconds to wait for it, at most `wait_max` of the settings (60)", _SECONDS)
@@ -188,6 +193,17 @@ def of_failures() -> list[Told]:
     return _query(
         "zmws.failures",
         {"limit": "how many (100)", "cursor": "the `next` of the page before"},
+    )
+
+
+def of_batches() -> list[Told]:
+    return _query(
+        "zmws.batches",
+        {
+            "state": "those that are so",
+            "limit": "how many (100)",
+            "cursor": "the `next` of the page before",
+        },
     )
 
 

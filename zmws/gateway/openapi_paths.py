@@ -12,8 +12,12 @@ from zmws.gateway.old_doors import LISTS, SYNC
 from zmws.gateway.openapi_parts import (
     ANY,
     AT,
+    BATCH,
+    BATCH_LINKS,
+    CHAIN,
     ETAG,
     EVENTS,
+    FAMILY,
     FILTER,
     FOLLOW,
     FREE,
@@ -31,6 +35,7 @@ from zmws.gateway.openapi_parts import (
     OPERATE,
     PREFER,
     RESULT,
+    SCHEDULE,
     SUBMIT,
     TOO_LATE,
     VIEW,
@@ -48,6 +53,7 @@ from zmws.gateway.openapi_parts import (
     header,
     in_path,
     of_audit,
+    of_batches,
     of_failures,
     of_lanes,
     of_series,
@@ -103,6 +109,11 @@ def _act_on_many(verb: str, text: str) -> Told:
     return {"post": operation(f"{verb}Jobs", text, OPERATE, _COUNTED, (409, 429), body=body)}
 
 
+def _of_schedule(verb: str, text: str) -> Told:
+    return operation(f"{verb}Schedule", text, OPERATE, ok("It.", ref("Schedule")), (404, 409, 429), SCHEDULE)
+
+
+_NAMED: Schema = {"type": "object", "properties": {"name": TEXT}, "required": ["name"]}
 _CHANGED = (404, 409, 429)
 _COUNTED = ok("How many.", ref("Count"))
 _REPORTED = ok("It was taken.", {"type": "object"})
@@ -188,6 +199,158 @@ _JOBS: dict[str, Told] = {
             _CHANGED,
             *(ID, KEY),
             body=body_of(ref("JobChanges"), needed=False),
+        )
+    },
+}
+_WORKFLOWS: dict[str, Told] = {
+    "/jobs/{id}/family": {
+        "get": operation(
+            "showFamily",
+            "The jobs that followed from each other's ends, of which one is this",
+            FOLLOW,
+            ok("They.", ref("Family")),
+            (404, 429),
+            *(ID, FAMILY),
+        )
+    },
+    "/chains": {
+        "post": operation(
+            "submitChain",
+            "Submit jobs of which each begins when the one before has completed",
+            SUBMIT,
+            {
+                200: answer("It was there already.", ref("AcceptedChain"), AT),
+                202: answer("It was accepted.", ref("AcceptedChain"), AT),
+            },
+            (404, 409, 413, 422, 429),
+            KEY,
+            body=body_of(ref("NewChain")),
+        )
+    },
+    "/chains/{id}/cancel": {
+        "post": operation(
+            "cancelChain",
+            "Cancel the step of a chain that has not ended; none comes after it",
+            OPERATE,
+            {200: answer("It is done.", ref("Acted"))},
+            (*_CHANGED, 422),
+            CHAIN,
+        )
+    },
+    "/batches": {
+        "get": operation(
+            "listBatches",
+            "A page of batches, newest first",
+            VIEW,
+            ok("The page.", ref("BatchPage"), {"Link": header('the next page, rel="next"', needed=False)}),
+            (429,),
+            *of_batches(),
+        ),
+        "post": operation(
+            "openBatch",
+            "Open a batch; with its jobs it is closed, too",
+            SUBMIT,
+            {
+                200: answer("It was there already.", ref("OpenedBatch"), AT),
+                201: {**answer("It is there.", ref("OpenedBatch"), AT), "links": BATCH_LINKS},
+            },
+            (404, 409, 413, 422, 429),
+            KEY,
+            body=body_of(ref("NewBatch"), needed=False),
+        ),
+    },
+    "/batches/{id}": {
+        "get": operation(
+            "showBatch",
+            "A batch; with `wait` when it has ended",
+            FOLLOW,
+            {**ok("The batch.", ref("Batch")), 202: answer("It has not ended yet.", ref("Batch"), LATER)},
+            (404, 429),
+            *(BATCH, WAIT),
+        )
+    },
+    "/batches/{id}/jobs": {
+        "post": operation(
+            "addToBatch",
+            "Add jobs to an open batch, as a list or one a line (NDJSON)",
+            SUBMIT,
+            ok("A verdict for each, in their order.", listed(ref("Verdict"))),
+            (404, 429),
+            *(BATCH, KEY),
+            body=_MANY,
+        )
+    },
+    "/batches/{id}/close": {
+        "post": operation(
+            "closeBatch",
+            "Say that no client adds to a batch any more",
+            SUBMIT,
+            ok("The batch.", ref("Batch")),
+            (404, 429),
+            BATCH,
+        )
+    },
+    "/batches/{id}/cancel": {
+        "post": operation(
+            "cancelBatch",
+            "Cancel all jobs of a batch that have not ended",
+            OPERATE,
+            {200: answer("It is done.", ref("Acted"))},
+            _CHANGED,
+            BATCH,
+        )
+    },
+    "/schedules": {
+        "get": operation(
+            "listSchedules", "The schedules there are", VIEW, ok("The list.", ref("ScheduleList")), (429,)
+        ),
+        "post": operation(
+            "addSchedule",
+            "Add a schedule",
+            OPERATE,
+            {
+                200: answer("It stands in the place of the one before.", ref("Schedule"), AT),
+                201: answer("It is there.", ref("Schedule"), AT),
+            },
+            (404, 409, 422, 429),
+            body=body_of(ref("NewSchedule")),
+        ),
+    },
+    "/schedules/{name}": {
+        "get": operation(
+            "showSchedule", "A schedule", VIEW, ok("It.", ref("Schedule")), (404, 429), SCHEDULE
+        ),
+        "put": operation(
+            "putSchedule",
+            "Add a schedule, or put it in the place of the one of its name",
+            OPERATE,
+            {
+                200: answer("It stands in the place of the one before.", ref("Schedule"), AT),
+                201: answer("It is there.", ref("Schedule"), AT),
+            },
+            (404, 409, 422, 429),
+            SCHEDULE,
+            body=body_of(ref("ScheduleChange")),
+        ),
+        "delete": operation(
+            "removeSchedule",
+            "Remove a schedule; its jobs stay",
+            OPERATE,
+            ok("It is gone.", _NAMED),
+            (404, 409, 429),
+            SCHEDULE,
+        ),
+    },
+    "/schedules/{name}/pause": {"post": _of_schedule("pause", "Let a schedule make no jobs")},
+    "/schedules/{name}/resume": {"post": _of_schedule("resume", "Let a schedule go on")},
+    "/schedules/{name}/run": {
+        "post": operation(
+            "runSchedule",
+            "Make a job of a schedule now, by hand",
+            OPERATE,
+            {202: answer("It was made.", ref("ScheduleRun"), AT)},
+            (404, 409, 429),
+            SCHEDULE,
         )
     },
 }
@@ -444,6 +607,7 @@ PATHS: dict[str, Told] = {
     **short_way(None, "{service}", {}),
     **tagged("short way", {f"/{at}": _old_list(at) for name in LISTS for at in (name, f"{SYNC}{name}")}),
     **tagged("jobs", {f"{API}{path}": told for path, told in _JOBS.items()}),
+    **tagged("workflows", {f"{API}{path}": told for path, told in _WORKFLOWS.items()}),
     **tagged("events", {f"{API}{path}": told for path, told in _STREAMS.items()}),
     **tagged("services", {f"{API}{path}": told for path, told in _SERVICES.items()}),
     **tagged("insight", {f"{API}{path}": told for path, told in _INSIGHT.items()}),

@@ -8,11 +8,14 @@ Rule 2: what comes in may have no other field; what goes out has all that are na
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from zmws.core.desk.questions import QUESTIONS
 from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.record import COLUMNS, Column
+from zmws.core.rows import BATCH_STATES
+from zmws.core.schedule import MISSED, OVERLAP, SCHEDULE
 from zmws.core.series import SHARES
 from zmws.core.states import STATES
 from zmws.core.table import (
@@ -49,6 +52,7 @@ _KINDS: dict[str, Schema] = {
     "token": {"type": "string", "minLength": 1, "maxLength": TOKEN_BYTES_MAX},
     "object": {"type": "object", "description": f"At most {OBJECT_BYTES_MAX:,} bytes of JSON."},
     "value": {},
+    "parsed": {"type": "string", "minLength": 1},
 }
 _RANGED = ("int", "whole", "number", "seconds")
 
@@ -84,6 +88,25 @@ def _given(
     return {"type": "object", "properties": fields, **required, "additionalProperties": False, **more}
 
 
+def ref(name: str) -> Schema:
+    """One of the schemas by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listed(schema: Schema, **more: Any) -> Schema:
+    """A list of such."""
+    return {"type": "array", "items": schema, **more}
+
+
+def _with(schema: Schema, **fields: Schema) -> Schema:
+    """The same, with other schemas for some of its fields."""
+    return {**schema, "properties": {**schema["properties"], **fields}}
+
+
+def _maybe(schema: Schema, text: str = "") -> Schema:
+    return {"anyOf": [schema, {"type": "null"}], **({"description": text} if text else {})}
+
+
 _WHAT = {
     "service": Row("service", "the service that is to do it", needed=True),
     "params": Row("value", "its parameters, any JSON"),
@@ -96,6 +119,9 @@ FILTER_TEXTS = {
     "since": "jobs that were made at this time or later: ISO 8601 with its zone",
     "before": "jobs that were made before this time",
     "cause": "jobs that have failed for this cause (`GET /failures`)",
+    "parent": "jobs that this job's end has made",
+    "chain": "jobs that are steps of this chain",
+    "batch": "jobs of this batch",
     "all": "true: all jobs there are, where nothing else is named",
     "dry_run": "true: they are counted, and nothing is done",
 }
@@ -115,6 +141,7 @@ _REPORT_TEXTS = {
     "cause": "fail: why, in words that are the same each time: {type, message, frame}",
     "retry": "fail: false: not to be tried again",
     "delay": "fail: seconds until the next try",
+    "enqueue": "complete: jobs that follow from it, a list of NewJob and NewChain",
     "ask": "an id of the asker's own for this report: a repeat under it gets the first answer",
 }
 _EXTEND_TEXTS = {
@@ -126,6 +153,24 @@ _LEASE_TEXTS = {
     "lease": "an id of the worker's own for this asking: a repeat gets the same job",
     "ttr": "seconds until the job goes to another, if nothing is said (60)",
 }
+_BATCH_TEXTS = {
+    "id": "an id of your own, at most 100 characters: a repeat gets the batch that is there",
+    "then": "a job that is made when all of its jobs have completed: service, params, options",
+    "failed": "a job that is made when all of its jobs have ended, and one at least otherwise",
+    "keep": "seconds that it is kept after its end",
+    "meta": "a JSON object of the caller's own",
+}
+_CHAIN = {
+    "chain": Row("value", "the steps", needed=True),
+    "id": Row("id", "an id of your own, at most 120 characters: its jobs are ID:1, ID:2 and so on"),
+    "batch": Row("id", "the open batch of which its jobs are members"),
+}
+_PREVIOUS = Row(
+    "value",
+    'where in `params` the result of the step before goes: JSON Pointers (RFC 6901), or `[""]`: it is all of '
+    "them. Not of the first step",
+)
+_NOT_OF_STEP = ("id", "at", "batch")
 _MARK_TEXTS = {"text": "what happened, such as a deploy", "service": "of this service alone"}
 _CHANGES = {**LIMITS, "paused": Row("flag", "true: its jobs wait; false: they start again")}
 
@@ -145,6 +190,53 @@ COMING: dict[str, Schema] = {
         FILTER_TEXTS,
         ("id", "ask", "by"),
         description="Which jobs: all that is named must fit. Name one thing at least, or `all`.",
+    ),
+    "NewStep": _given(
+        {
+            **_WHAT,
+            "previous": _PREVIOUS,
+            **{name: row for name, row in JOB_OPTIONS.items() if name not in _NOT_OF_STEP},
+        },
+        description="A step of a chain: it begins when the one before has completed.",
+    ),
+    "NewChain": _with(
+        _given(
+            _CHAIN,
+            description="Jobs of which each begins when the one before has completed.",
+            examples=[
+                {"chain": [{"service": "FETCH", "params": {"n": 1}}, {"service": "STORE", "previous": [""]}]}
+            ],
+        ),
+        chain=listed(ref("NewStep"), minItems=1),
+    ),
+    "NewBatch": _with(
+        _given(
+            {
+                **{name: row for name, row in QUESTIONS["zmws.open"].items() if name not in ("ask", "by")},
+                "jobs": Row("value", "its jobs, a list of NewJob: they are added, and the batch is closed"),
+            },
+            _BATCH_TEXTS,
+            description="Jobs whose end together is waited for.",
+        ),
+        then=_maybe(ref("NewJob"), _BATCH_TEXTS["then"]),
+        failed=_maybe(ref("NewJob"), _BATCH_TEXTS["failed"]),
+        jobs=_maybe(listed(ref("NewJob")), "its jobs: they are added, and the batch is closed"),
+    ),
+    "NewSchedule": _given(
+        {**QUESTIONS["zmws.schedule"], "service": replace(SCHEDULE["service"], needed=True)},
+        {"replace": "true: in the place of the one of this name, if there is one"},
+        ("do", "ask", "by"),
+        description="A recurring job: `cron` or `every` says when (docs/options.md).",
+        examples=[
+            {"name": "report", "service": "REPORT", "cron": "30 8 * * MON-FRI", "zone": "Europe/Berlin"}
+        ],
+    ),
+    "ScheduleChange": _given(
+        {
+            **SCHEDULE,
+            "service": replace(SCHEDULE["service"], needed=True),
+        },
+        description="The same; its name stands in the address.",
     ),
     "ServiceChange": _given(
         _CHANGES, minProperties=1, description="What is to be changed; a limit of null: as it is configured."
@@ -168,16 +260,6 @@ NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
 ANY: Schema = {}
 TIME: Schema = {"type": "string", "format": "date-time"}
-
-
-def ref(name: str) -> Schema:
-    """One of the schemas by its name."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def listed(schema: Schema, **more: Any) -> Schema:
-    """A list of such."""
-    return {"type": "array", "items": schema, **more}
 
 
 def of(what: str = "", may: Mapping[str, Schema] | None = None, /, **fields: Schema) -> Schema:
@@ -216,7 +298,22 @@ _ATTEMPT = of(
     started_at=_or_null(TIME),
     ended_at=_or_null(TIME),
 )
+_TOLD_OF_BATCH = of(
+    "What became of a batch, as the job that follows it is told.",
+    batch=TEXT,
+    **{"as": {"enum": ["then", "failed"]}},
+    **dict.fromkeys(("total", "complete", "failed", "cancelled", "expired"), WHOLE),
+    first=listed(TEXT),
+)
+_STEP = {
+    "step": {**_or_null(WHOLE), "description": "of a chain: which step it is, from 1"},
+    "steps": {**_or_null(WHOLE), "description": "and of how many"},
+}
 _JOB = {
+    **_STEP,
+    "on_complete": {**_or_null(TEXT), "description": JOB_OPTIONS["on_complete"].help},
+    "on_failed": {**_or_null(TEXT), "description": JOB_OPTIONS["on_failed"].help},
+    "concludes": {"anyOf": [_TOLD_OF_BATCH, {"type": "null"}]},
     "meta": {"type": ["object", "null"], "description": JOB_OPTIONS["meta"].help},
     "cause": {"type": ["string", "null"], "description": "of a failed job: its key in `GET /failures`"},
     "params": ANY,
@@ -228,6 +325,55 @@ _JOB = {
     "partials_cut": {**WHOLE, "description": "how many were not kept"},
     "log": listed(TEXT),
     "log_cut": {**WHOLE, "description": "how many bytes were not kept"},
+}
+_BATCH: dict[str, Schema] = {
+    "id": TEXT,
+    "state": {"type": "string", "enum": list(BATCH_STATES)},
+    "created_at": TIME,
+    "closed": {**FLAG, "description": "no client adds to it any more"},
+    **dict.fromkeys(("total", "unfinished", "complete", "failed", "cancelled", "expired"), WHOLE),
+    "first": listed(TEXT, description="jobs of it that ended first without completing"),
+    "then_service": _or_null(TEXT),
+    "failed_service": _or_null(TEXT),
+    "then_id": {**_or_null(TEXT), "description": "the job that followed when all had completed"},
+    "then_at": _or_null(TIME),
+    "failed_id": {**_or_null(TEXT), "description": "the job that followed when not all had"},
+    "failed_at": _or_null(TIME),
+    "ended_at": _or_null(TIME),
+    "by": _or_null(TEXT),
+    "meta": {"type": ["object", "null"]},
+}
+_LAST: Schema = of(
+    "Its last job.",
+    id=TEXT,
+    state=ref("State"),
+    started_at=_or_null(TIME),
+    ended_at=_or_null(TIME),
+    error={"anyOf": [ref("Error"), {"type": "null"}]},
+)
+_SCHEDULE: dict[str, Schema] = {
+    "name": TEXT,
+    "service": TEXT,
+    "params": ANY,
+    "params_kind": _KIND,
+    "options": {"type": "object"},
+    "cron": _or_null(TEXT),
+    "every": _or_null(NUMBER),
+    "zone": TEXT,
+    "missed": {"enum": list(MISSED)},
+    "missed_max": WHOLE,
+    "overlap": {"enum": list(OVERLAP)},
+    "jitter": NUMBER,
+    "until": _or_null(TIME),
+    "paused": FLAG,
+    "fixed": {**FLAG, "description": "it stands in the settings"},
+    "last_at": {**_or_null(TIME), "description": "the last time that it was due"},
+    "fired_at": {**_or_null(TIME), "description": "when it last made a job"},
+    "late_s": {**_or_null(NUMBER), "description": "how late that job began"},
+    "next_at": _or_null(TIME),
+    "fired": {**WHOLE, "description": "how often, ever"},
+    "by": _or_null(TEXT),
+    "last": {"anyOf": [_LAST, {"type": "null"}]},
 }
 _SERVICE_ROW = {
     "service": TEXT,
@@ -284,6 +430,32 @@ GOING: dict[str, Schema] = {
     },
     "JobRow": of("A job as lists show it.", **_JOB_ROW),
     "Job": of("A job's whole record (docs/protocol.md, A job is).", **_JOB_ROW, **_JOB),
+    "Family": of(
+        "The jobs that followed from each other's ends: the first, then each behind its parent.",
+        jobs=listed(of("A job as lists show it.", **_JOB_ROW, depth=WHOLE, **_STEP)),
+        next={**_or_null(TEXT), "description": "null: that is all"},
+    ),
+    "Batch": of("Jobs whose end together is waited for (docs/protocol.md).", **_BATCH),
+    "OpenedBatch": of(
+        "The batch.",
+        {"jobs": listed(ref("Verdict"), description="where jobs came with it; a refusal leaves it open")},
+        **_BATCH,
+        existing={**FLAG, "description": "true: it was there already"},
+    ),
+    "BatchPage": of(
+        batches=listed(ref("Batch")), next={**_or_null(TEXT), "description": "the next `cursor`"}
+    ),
+    "AcceptedChain": of(
+        "A chain that was accepted, and where to look for its jobs.",
+        id={**TEXT, "description": "of the chain"},
+        first={**TEXT, "description": "of the job that is its first step"},
+        steps=WHOLE,
+        existing=FLAG,
+        links=of(first=TEXT, family=TEXT),
+    ),
+    "Schedule": of("A recurring job, and how it goes (docs/protocol.md).", **_SCHEDULE),
+    "ScheduleList": of(schedules=listed(ref("Schedule"))),
+    "ScheduleRun": of(id={**TEXT, "description": "of the job"}, links=of(job=TEXT, result=TEXT)),
     "JobPage": of(
         "",
         {

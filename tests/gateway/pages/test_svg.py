@@ -203,3 +203,20 @@ def test_each_picture_is_just_this(picture: str, inner: str) -> None:
 
 def test_ticks_stand_at_the_top_the_middle_and_the_bottom() -> None:
     assert svg.ticks(8, str) == ["8", "4.0", "0"]
+
+
+# ---------------------------------------------------------------- shares
+
+
+def test_shares_fill_as_much_as_they_are_and_the_rest_stays_empty() -> None:
+    told = str(svg.shares([("complete", 50), ("failed", 25), ("expired", 0)], 100))
+    found = re.findall(r'class="f-(\w+)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', told)
+    assert found == [("complete", "0.0", "500.0"), ("failed", "500.0", "250.0")]
+    assert "<title>25 failed</title>" in told
+
+
+def test_the_smallest_share_is_seen_and_none_goes_past_the_end() -> None:
+    told = str(svg.shares([("complete", 999_999), ("failed", 1)], 1_000_000))
+    (_, (colour, x, wide)) = re.findall(r'class="f-(\w+)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', told)
+    assert colour == "failed" and float(wide) >= 6.0 and float(x) + float(wide) <= 1_000.0
+    assert "rect" not in str(svg.shares([("complete", 0)], 0))

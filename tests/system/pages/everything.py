@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -62,6 +63,27 @@ class Everything:
             f"/ui/jobs?{urlencode({'service': HOSTILE_NAME, 'group': HOSTILE[0], 'q': HOSTILE[1]})}",
             f"/ui/jobs/{job['hostile']}/again",
             f"/ui/jobs/{job['running']}/stack",
+            "/ui/batches",
+            "/ui/batches?state=complete",
+            "/ui/batches/open-one",
+            "/ui/batches/running-one",
+            "/ui/batches/hostile-one",
+            "/ui/batches/no-such-batch",
+            "/ui/jobs?batch=hostile-one",
+            "/ui/jobs?chain=a-chain",
+            f"/ui/jobs?{urlencode({'parent': job['complete'], 'chain': 'x', 'batch': 'y'})}",
+            f"/ui/jobs/{job['step']}",
+            f"/ui/jobs/{job['told']}",
+            f"/ui/jobs/{job['concludes']}",
+            "/ui/schedules",
+            "/ui/schedules?q=nothing-like-this",
+            "/ui/schedules/nightly",
+            "/ui/schedules/hostile-one",
+            "/ui/schedules/hostile-one?reveal=1",
+            "/ui/schedules/by-hand",
+            "/ui/schedules/no-such-schedule",
+            "/ui/new-schedule",
+            f"/ui/new-schedule?{urlencode({'service': HOSTILE_NAME})}",
             "/ui/failures",
             "/ui/failures?service=FLAKY",
             "/ui/workers",
@@ -106,8 +128,46 @@ def make(shop: Installation, client: Client) -> Everything:
     client.ask(
         "zmws.acted", {"verb": "stop", "on": HOSTILE[2], "by": HOSTILE[0], "detail": {"x": HOSTILE[1]}}
     )
+    told = workflows(client)
     jobs["running"] = client.submit("STEP", {"name": "runs", "steps": 2, "seconds": 600})
     wait_until(lambda: jobs["running"].status()["state"] == "running")
     let(shop, "runs.1")
     wait_until(lambda: jobs["running"].status()["progress"] == 0.5)
-    return Everything({name: job.id for name, job in jobs.items()})
+    return Everything({name: job.id for name, job in jobs.items()} | told)
+
+
+def workflows(client: Client) -> dict[str, str]:
+    """Batches, a chain and schedules; the ids of jobs among them."""
+    follows = {"service": HOSTILE_NAME, "params": {"text": HOSTILE[2]}}
+    by = {"by": HOSTILE[0], "meta": {HOSTILE[1]: HOSTILE[0], "token": "s3cret"}}
+    client.ask("zmws.open", {"id": "hostile-one", "then": follows, "failed": follows, **by})
+    client.submit("FLAKY", {"name": HOSTILE[1]}, batch="hostile-one", on_failed="ORDER")
+    client.submit("STEP", {"steps": 0}, batch="hostile-one")
+    client.ask("zmws.close", {"id": "hostile-one"})
+    client.ask("zmws.open", {"id": "running-one", "then": {"service": "ORDER"}})
+    client.submit("STR-REV", {"str": "x"}, batch="running-one", delay=3600)
+    client.submit("STEP", {"steps": 0}, batch="running-one")
+    client.ask("zmws.close", {"id": "running-one"})
+    client.ask("zmws.open", {"id": "open-one"})
+    steps = [
+        {"service": "STEP", "params": {"steps": 0}, "on_complete": HOSTILE_NAME},
+        {"service": "STEP", "previous": [""], "group": HOSTILE[0]},
+        *({"service": "STEP", "previous": [""]} for _ in range(20)),
+    ]
+    asked = client.raw_future("zmws.submit", json.dumps([{"id": "a-chain", "chain": steps}]).encode())
+    asked.result(10)
+    schedule = {"do": "add", "name": "hostile-one", "service": HOSTILE_NAME, "every": 90_000, **by}
+    del schedule["meta"]
+    params = {HOSTILE[0]: HOSTILE[1], "password": "s3cret"}
+    options = {"group": HOSTILE[2], "meta": {HOSTILE[1]: 1}, "on_failed": HOSTILE_NAME}
+    client.ask("zmws.schedule", {**schedule, "params": params, "options": options})
+    nightly = {"do": "add", "name": "nightly", "service": "ORDER", "cron": "30 2 * * *", "jitter": 60}
+    client.ask("zmws.schedule", {**nightly, "zone": "Europe/Berlin", "missed": "all", "overlap": "skip"})
+    by_hand = {"do": "add", "name": "by-hand", "service": "FLAKY", "cron": "7,22 3-9 1,15 JAN-MAR 1#2"}
+    client.ask("zmws.schedule", {**by_hand, "params": {"name": "never"}, "until": "2999-01-01T00:00:00Z"})
+    ran = client.ask("zmws.schedule", {"do": "run", "name": "by-hand"})["id"]
+    client.ask("zmws.schedule", {"do": "pause", "name": "by-hand"})
+    client.job(ran).wait(20)
+    wait_until(lambda: client.ask("zmws.batch", {"id": "hostile-one"})["failed_id"])
+    (told,) = client.ask("zmws.jobs", {"parent": "a-chain:1", "service": HOSTILE_NAME})["jobs"]
+    return {"step": "a-chain:2", "told": told["id"], "concludes": "hostile-one:failed"}

@@ -19,6 +19,7 @@ from zmws.gateway.answers import API
 from zmws.gateway.desk import Visitor, by_of
 from zmws.gateway.looks import or_none, patiently
 from zmws.gateway.masks import PARTS, has_secrets, marked, record_for_viewers, record_masked, unmarked
+from zmws.gateway.pages import kin
 from zmws.gateway.pages.confirm import confirm, is_confirmed
 from zmws.gateway.pages.forms import fault_of, form_of, option_in, params_in
 from zmws.gateway.pages.frame import HEADERS, answer, go_on
@@ -28,10 +29,19 @@ from zmws.gateway.problems import Problem
 from zmws.wire.values import field_of
 
 ENTRIES_SHOWN = 100  # partial results, and lines of the log: the last
-_OF_THE_JOB = ("priority", "ttr", "retries", "keep", "group")  # options that the form has from it
+_OF_THE_JOB = (
+    "priority",
+    "ttr",
+    "retries",
+    "keep",
+    "group",
+    "on_complete",
+    "on_failed",
+)  # options that the form has from it
 _COPIED = (*_OF_THE_JOB, "delay", "expires", "unique")
 _PARTS = ("params", "result", "error", "attempts", "log", "partials", "meta")
 _OWN = re.compile(r'^\s*> File "(.+?)", line (\d+), in (.*)$')
+_OF_SCHEDULE = re.compile(r"cron:([A-Za-z0-9._-]{1,64}):")
 _STACK_S = 5.0
 EDITABLE_MAX = 200_000  # characters of parameters that a form shows
 ENTRIES_CHARS_MAX = 8_000  # of all partial results, and of the log
@@ -65,9 +75,10 @@ def _seen(visitor: Visitor, record: dict[str, Any]) -> dict[str, Any]:
 
 async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any] | None = None) -> Response:
     job_id = record["id"]
-    events, why = await asyncio.gather(
+    events, why, family = await asyncio.gather(
         or_none(patiently(visitor.ask("zmws.events", {"id": job_id}))),
         or_none(patiently(visitor.ask("zmws.why", {"id": job_id}))),
+        or_none(visitor.desk.looks.ask("zmws.family", kin.question(job_id))),
     )
     reveals = _reveals(visitor)
     secret = has_secrets([record[name] for name in PARTS])
@@ -83,6 +94,10 @@ async def _shown(visitor: Visitor, record: dict[str, Any], stack: dict[str, Any]
         "life": picture(steps),
         "why": why,
         "reasons": REASONS_TOLD,
+        "chain_steps": kin.steps(record, family),
+        "tree": kin.tree(family, job_id),
+        "tree_is_cut": family is not None and family["next"] is not None,
+        "schedule": made[1] if (made := _OF_SCHEDULE.match(job_id)) else None,
         "secret": secret,
         "reveals": reveals,
         "parts": {name: _part(seen, name) for name in ("params", "result", "meta")},

@@ -26,6 +26,9 @@ _TEXTS = {
     "state": "state",
     "group": "group",
     "cause": "cause",
+    "batch": "batch",
+    "chain": "chain",
+    "parent": "parent",
     "since": "made since",
     "before": "made before",
     "q": "text",
@@ -44,13 +47,16 @@ _JUMPS = {
     "state": "state",
     "group": "group",
     "cause": "cause",
+    "batch": "batch",
+    "chain": "chain",
+    "parent": "parent",
     "error": "q",
     "text": "q",
 }
 
 
 async def page(visitor: Visitor) -> Response:
-    """GET /ui/jobs?service=&state=&group=&cause=&since=&before=&q=&cursor=&memory=."""
+    """GET /ui/jobs?service=&state=&group=&cause=&batch=&chain=&parent=&since=&before=&q=&cursor=&memory=."""
     query = visitor.request.query_params
     where = _where(query)
     in_memory = query.get("memory") == "1"

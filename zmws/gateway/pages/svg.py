@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 _POINTS_MAX = 200
 _SPARK_POINTS = 48
 _FAILED_LEAST = 0.3  # of a bar, so that it is seen
+_SHARE_LEAST = 6.0  # of a thousand, of a share, so that it is seen
 _LEAST = 1e-9  # that an axis can end at
 _NICE = (1, 2, 3, 5, 10)
 _NICE_S = (
@@ -155,6 +156,18 @@ def life(bars: Sequence[Bar]) -> Markup:
         parts.append(_rect(one._replace(start=x, end=x + wide - 1.5), 1.0, 10))
         x += wide
     return _svg("life", width, 10, parts)
+
+
+def shares(parts: Sequence[tuple[str, int]], total: int) -> Markup:
+    """How much of a whole is of each kind: the colour and the count of each. The rest is left empty."""
+    width = 1000.0
+    rects, x = [], 0.0
+    for colour, count in parts:
+        if count and total:
+            wide = max(_SHARE_LEAST, width * count / total)
+            rects.append(_rect(Bar(x, min(width, x + wide), colour, f"{count:,} {colour}"), 1.0, 10))
+            x = min(width - _SHARE_LEAST, x + wide)
+    return _svg("shares", width, 10, rects)
 
 
 def _rect(bar: Bar, scale: float, height: float) -> str:
