@@ -17,6 +17,7 @@ from tests.documents import Reader
 from tests.mailbox import Mailbox, served
 from tests.peers import REPOSITORY, process, wait_until
 from tests.system.installation import installation, run
+from zmws import cron
 from zmws.cli import cli
 from zmws.core import job, states
 from zmws.core.broker import Broker
@@ -57,7 +58,7 @@ def test_the_readme_shows_a_jobs_life_as_the_code_does() -> None:
 
 
 def test_every_error_code_is_explained() -> None:
-    calls = r"\berror\(|Refused\(|Problem\(\s*\d+, |refuse\([^\"]*?"
+    calls = r"\berror\(|Refused\(|Problem\(\s*\d+, |refuse\((?:[^\"()]|\([^()]*\))*?"
     pattern = rf"(?:{calls}|\"code\": |\bcode(?:, text)? ?= ?)\s*\"([a-z_]+)\""
     codes = set()
     for file in (REPOSITORY / "zmws").rglob("*.py"):
@@ -71,8 +72,12 @@ def test_every_error_code_is_explained() -> None:
 def _explained_options() -> tuple[set[str], set[str]]:
     """Of jobs, services and schedules, and of the store."""
     jobs, store = _document("options.md").split("\n## Of the store\n")
-    pattern = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
-    return set(pattern.findall(jobs)), set(pattern.findall(store))
+    pattern = re.compile(r"^\| (`[a-z0-9_]+`(?:, `[a-z0-9_]+`)*) \|", re.MULTILINE)
+
+    def names(text: str) -> set[str]:
+        return {name for row in pattern.findall(text) for name in re.findall(r"`(\w+)`", row)}
+
+    return names(jobs), names(store)
 
 
 def test_every_option_is_explained() -> None:
@@ -88,7 +93,7 @@ def test_every_setting_of_the_store_is_explained() -> None:
 
 
 def _broker() -> Broker:
-    broker = Broker(Limits(), {}, suppliers(), "memory")
+    broker = Broker(Limits(), {}, suppliers(cron), "memory")
     assert broker.held.register("STR-REV") is not None
     info = b'{"zmws": 1, "id": "w"}'
     ready = mdp.decode("worker", [mdp.MDPW02, mdp.W_READY, b"STR-REV", info])
@@ -191,7 +196,7 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
     *ports, http = free_ports(5)
     reader = Reader(tmp_path, *(f"tcp://127.0.0.1:{port}" for port in ports), http=f"127.0.0.1:{http}")
     hello, calling, leasing, raw, strict, testing = _blocks("python")
-    try_them, by_http, kill_it, look_after, look_why, call_hello = _blocks("sh")
+    try_them, by_http, kill_it, look_after, look_why, together, call_hello = _blocks("sh")
 
     with installation(tmp_path, "") as zmws:
         (tmp_path / "etc" / "zmws.toml").write_text(shipped.settings_text())
@@ -216,6 +221,9 @@ def test_the_readmes_commands_and_programs_work(tmp_path: Path) -> None:
         told = reader.shell(look_why)
         assert "marked: deploy 1.4" in told and "ValueError: STR-REV needs" in told
         assert "waits again: " in told and "waited " in told and "submitted " in told
+
+        told = reader.shell(together)
+        assert "complete" in told and "hourly" in told and "Europe/Berlin" in told
 
         (tmp_path / "workers" / "hello.py").write_text(hello)
         with (tmp_path / "etc" / "zmws.toml").open("a") as file:

@@ -34,6 +34,7 @@ from zmws.wire.values import PARAM_JSON
 SERVICE, THEN = "FAMILY", "CONCLUDE"
 CLIENTS = 3
 DRAIN_S = 180.0
+AWAY_S = 120.0  # longer than any broker stays away here
 KINDS = ("prefetch = 16", "concurrency = 4", "isolate = True; concurrency = 2")
 
 WORKER = """
@@ -109,7 +110,7 @@ def _be_a_client(
 ) -> None:
     chance = random.Random(seed)
     try:
-        with patient(broker) as client:
+        with broker.connect(connect_timeout=AWAY_S, reconnect_timeout=AWAY_S) as client:
             for n in itertools.count():
                 if stopping.is_set():
                     return

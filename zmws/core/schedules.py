@@ -78,7 +78,7 @@ class Schedules:
         left = {row.name: row for row in stored}
         for given in self._configured:
             known = left.pop(given.name, None)
-            row = replace(given, fixed=True, anchor=turn.wall)
+            row = replace(given, fixed=True, anchor=float(int(turn.wall)))
             if known is not None:
                 row = _going_on(row, known)
             if row != known:
@@ -94,10 +94,10 @@ class Schedules:
     def keep(self, row: ScheduleRow) -> WriteSchedule:
         """A schedule that is new, or in place of the one of its name. Returns the write of it."""
         known = self.rows.get(row.name)
-        row.anchor = self._turn.wall
+        row.anchor = float(int(self._turn.wall))
         if known is not None:
-            row = _going_on(row, known)
-            row.anchor = self._turn.wall
+            # What passed before it was said anew is not missed.
+            row = replace(_going_on(row, known), anchor=row.anchor, paused=row.paused)
         self._take_in(row)
         return self._write(row)
 

@@ -81,7 +81,8 @@ class Watchers:
         """This job stands for the one that was asked for, perhaps another."""
         if caller.bundle is not None:
             told = {"id": job_id, "existing": existing, "durability": durability}
-            if caller.chain is not None:
+            # (A job that holds the unique key of the first step stands for that, and not for the chain.)
+            if caller.chain is not None and job_id == f"{caller.chain}:1":
                 told["chain"] = caller.chain
             caller.bundle.put(caller.place, told, after)
             return

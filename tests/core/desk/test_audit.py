@@ -9,7 +9,7 @@ import pytest
 
 from tests.stage import Scene
 from zmws.core.desk.audit import DETAIL_BYTES_MAX, FORGET_EACH_S
-from zmws.core.desk.changes import AUDITED, CHANGES, OF_WORKERS
+from zmws.core.desk.changes import AUDITED, CHANGES, OF_PROGRAMS
 from zmws.core.reads import FOR_PEOPLE
 from zmws.core.writes import ForgetActs, WriteAct
 
@@ -177,7 +177,7 @@ def test_what_workers_report_of_leases_is_no_act() -> None:
     assert scene.ask("zmws.extend", token=token, seconds=9, by="anna")[0] == 200
     assert scene.ask("zmws.report", token=token, kind="complete", by="anna")[0] == 200
     assert entries(scene) == []
-    assert CHANGES == AUDITED | OF_WORKERS
+    assert CHANGES == AUDITED | OF_PROGRAMS
 
 
 def test_a_repeat_under_the_same_ask_is_kept_once() -> None:

@@ -163,6 +163,7 @@ def test_the_statistics_count_what_there_is() -> None:
         "services": 1,
         "memory_jobs": 1,
         "stored_jobs_held": 3,
+        "batches_open": 0,
         "waits": 1,
         "strict_held": 0,
         "strict_held_bytes": 0,

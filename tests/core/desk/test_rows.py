@@ -172,7 +172,14 @@ def test_stats_tell_of_the_process_the_jobs_the_counters_and_the_limits() -> Non
     told = {"started_at": START, "uptime_s": 2.001, "pid": 4_711, "installation": "abc", "durability": "disk"}
     told |= {"version": "1.2.3", "libzmq": "4.3.5"}
     told |= {"store_is_full": True, "store_waits_for": "a lock", "descriptors": 5, "descriptors_max": 64}
-    told |= {"workers": 1, "services": 2, "memory_jobs": 4, "stored_jobs_held": 2, "waits": 1}
+    told |= {
+        "workers": 1,
+        "services": 2,
+        "memory_jobs": 4,
+        "stored_jobs_held": 2,
+        "waits": 1,
+        "batches_open": 0,
+    }
     told |= {"store_bytes": 1, "free_bytes": 2, "free_bytes_min": 0, "memory_bytes": 3, "cpu_s": 0.5}
     told |= {"strict_held": 3, "strict_held_bytes": overflow.bytes}
     assert {name: stats[name] for name in told} == told and overflow.bytes == 3 * (400 + 64 + 2)

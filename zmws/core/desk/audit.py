@@ -54,6 +54,8 @@ class Audit:
         for key in ("then", "failed"):
             if isinstance(fields.get(key), dict):
                 fields[key] = str(fields[key].get("service"))
+        if isinstance(fields.get("options"), dict):
+            fields["options"] = {key: one for key, one in fields["options"].items() if key != "meta"}
         fields |= {key: iso(value) for key, value in fields.items() if rows[key].kind == "time"}
         if status >= 400:
             outcome, count = str(body["code"]), None

@@ -8,5 +8,5 @@ _VERBS = (
     *("pause", "purge", "report", "resume", "retry", "schedule"),
 )
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS)
-OF_WORKERS = frozenset({"zmws.extend", "zmws.report"})  # of a leased job: no operator asks these
-AUDITED = CHANGES - OF_WORKERS
+OF_PROGRAMS = frozenset({"zmws.extend", "zmws.report", "zmws.open", "zmws.close"})  # no operator asks these
+AUDITED = CHANGES - OF_PROGRAMS

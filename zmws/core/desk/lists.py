@@ -170,6 +170,7 @@ class Lists:
                 "memory_jobs": len(held.memory),
                 "stored_jobs_held": len(held.stored) + len(held.inserting),
                 "waits": self._watchers.waits_count,
+                "batches_open": len(held.open_batches),
                 "strict_held": held.overflow.count,
                 "strict_held_bytes": held.overflow.bytes,
                 "rates": self._series.rates(),
