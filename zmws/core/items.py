@@ -79,7 +79,7 @@ def step_of(given: dict[str, Any], result: tuple[bytes, ...], value: Any) -> Ite
 
 def services_of(item: Item) -> list[tuple[str, str]]:
     """The services that it names, each with how it does that."""
-    found = [("", item.service)]
+    found = [("" if item.chain is None else "step 1: ", item.service)]
     steps: list[Any] = [{name: getattr(item.options, name) for name in _ENDS}, *item.rest]
     for n, step in enumerate(steps, 1):
         where = f"step {n}: " if item.chain is not None else ""

@@ -1,0 +1,188 @@
+"""zmws.core.follow_ups: what follows a job's end (tests/dialogues has the whole of it)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.stage import Scene
+from zmws.core.follow_ups import _id_of
+from zmws.core.writes import FinishJob, InsertJob
+
+
+def ended(scene: Scene, job_id: str, *frames: bytes, jobs: list[Any] | None = None) -> None:
+    """A worker ends the job, and asks for these."""
+    asked = () if jobs is None else (b"JOBS-JSON: " + json.dumps(jobs).encode(),)
+    scene.final("W", scene.token("W"), b"COMPLETE", *frames, *asked)
+
+
+def working(job_id: str = "p", limits: dict[str, Any] | None = None, **options: Any) -> Scene:
+    scene = Scene(limits=limits)
+    scene.ready("W")
+    scene.submit(job_id, **options)
+    return scene
+
+
+def children(scene: Scene, parent: str) -> list[str]:
+    jobs = scene.ask("zmws.jobs", parent=parent)[1]["jobs"]
+    return [job["id"] for job in reversed(jobs)]
+
+
+def why(scene: Scene, job_id: str = "p") -> str:
+    error = scene.record(job_id)["attempts"][-1]["error"]
+    assert error["code"] == "bad_follow_up"
+    return str(error["error"])
+
+
+def test_the_inserts_are_one_unit_with_the_end() -> None:
+    scene = working()
+    ended(scene, "p", jobs=[{"service": "E"}, {"service": "E"}])
+    (at,) = [n for n, write in enumerate(scene.written) if isinstance(write, FinishJob)]
+    units = [write for write in scene.written[at + 1 :] if isinstance(write, InsertJob)]
+    assert len(units) == 2 and all(write.unit and write.spare_id for write in units)
+    assert not scene.written[at].unit
+
+
+def test_as_many_as_there_may_be_and_one_more() -> None:
+    scene = working(limits={"follow_ups_max": 2}, retries=0)
+    ended(scene, "p", jobs=[{"service": "E"}] * 3)
+    assert why(scene) == "3 follow-ups; a job may have 2 (follow_ups_max)" and children(scene, "p") == []
+    scene.submit("q")
+    ended(scene, "q", jobs=[{"service": "E"}] * 2)
+    assert children(scene, "q") == ["q:1", "q:2"]
+
+
+def test_generations_are_bounded() -> None:
+    scene = working(limits={"tree_depth_max": 2})
+    parent = "p"
+    for _ in range(2):
+        ended(scene, parent, jobs=[{"service": "E", "retries": 0}])
+        parent = f"{parent}:1"
+    assert scene.stored(parent)["depth"] == 2
+    ended(scene, parent, jobs=[{"service": "E"}])
+    assert why(scene, parent) == "it is 2 generations away from the first job (tree_depth_max)"
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        (7, "each job is an object"),
+        ({"service": "NOPE"}, "no worker ever registered the service 'NOPE'"),
+        ({"service": "E", "on_failed": "NOPE"}, "option 'on_failed': no worker ever"),
+        ({"service": "E", "retries": -1}, "option 'retries'"),
+        ({"service": "E", "batch": "b"}, "there is no open batch 'b'"),
+        ({"service": "E", "durability": "memory"}, "what follows is stored"),
+        ({"service": "E", "delay": 5, "expires": 5}, "it can only expire"),
+        ({"chain": []}, "'chain' is a list"),
+    ],
+)
+def test_what_is_wrong_with_one_fails_the_attempt_and_nothing_follows(job: Any, text: str) -> None:
+    scene = working(retries=0)
+    ended(scene, "p", jobs=[{"service": "E"}, job])
+    assert why(scene).startswith("follow-up 2: ") and text in why(scene)
+    assert scene.state("p") == "failed" and children(scene, "p") == []
+
+
+@pytest.mark.parametrize("frame", [b"JOBS-JSON: {}", b"JOBS-JSON: nonsense", b"JOBS-JSON: " + b"[" * 100_000])
+def test_what_is_no_list_of_jobs_fails_the_attempt(frame: bytes) -> None:
+    scene = working(retries=0)
+    scene.final("W", scene.token("W"), b"COMPLETE", frame)
+    assert "what is to follow is no" in why(scene)
+
+
+def test_a_failed_attempt_leaves_nothing() -> None:
+    scene = working(retries=0)
+    scene.final("W", scene.token("W"), b"FAIL", b"PARAM-JSON: {}", b'JOBS-JSON: [{"service": "E"}]')
+    assert scene.state("p") == "failed" and children(scene, "p") == []
+
+
+def test_a_cancelled_job_leaves_nothing() -> None:
+    scene = working()
+    token = scene.token("W")
+    scene.ask("zmws.cancel", id="p")
+    scene.final("W", token, b"COMPLETE", b'JOBS-JSON: [{"service": "E"}]')
+    assert children(scene, "p") == []
+
+
+def test_the_bound_of_a_queue_counts_all_that_follow() -> None:
+    scene = Scene(max_waiting=2)
+    scene.ready("W")
+    scene.submit("p", retries=0)
+    ended(scene, "p", jobs=[{"service": "E"}] * 3)
+    assert "2 jobs wait for E already (max_waiting)" in why(scene)
+
+
+def test_a_lease_may_ask_for_jobs_too() -> None:
+    scene = Scene()
+    scene.restart()
+    scene.submit("p")
+    token = scene.ask("zmws.lease", service="E", lease="l")[1]["token"]
+    status, _ = scene.ask("zmws.report", token=token, kind="complete", enqueue=[{"service": "E"}])
+    assert status == 200 and children(scene, "p") == ["p:1"]
+    scene.submit("q", priority=5)
+    token = scene.ask("zmws.lease", service="E", lease="m")[1]["token"]
+    status, told = scene.ask("zmws.report", token=token, kind="complete", enqueue=7)
+    assert status == 400 and "'enqueue'" in told["error"]
+
+
+def test_an_id_that_would_be_too_long_is_one_that_follows_from_it() -> None:
+    long = "x" * 128
+    assert _id_of("p", "1") == "p:1" and len(_id_of(long, "1")) <= 128
+    assert _id_of(long, "1") == _id_of(long, "1") != _id_of("y" * 128, "1")
+    scene = working(long)
+    ended(scene, long, jobs=[{"service": "E"}])
+    assert children(scene, long) == [_id_of(long, "1")]
+
+
+def test_the_answer_of_a_call_waits_for_what_follows() -> None:
+    scene = Scene()
+    scene.ready("W")
+    scene.submit("c", "SYNC-E")
+    scene.hold = True
+    scene.sent.pop("C", None)
+    ended(scene, "c", b"PARAM-JSON: 1", jobs=[{"service": "E"}])
+    assert not scene.sent.get("C")
+    scene.hold = False
+    scene.commit()
+    assert scene.sent["C"][0][3].startswith(b"COMPLETE") and scene.stored("c:1")["parent"] == "c"
+
+
+def test_a_record_that_is_too_large_is_told_without_what_makes_it_so() -> None:
+    scene = Scene(limits={"message_bytes_max": 4000}, on_complete="HOOK")
+    scene.services["HOOK"] = scene.services["E"].__class__()
+    scene.ready("W")
+    scene.submit("p", body=b'PARAM-JSON: "' + b"x" * 1500 + b'"')
+    ended(scene, "p", b'PARAM-JSON: "' + b"y" * 500 + b'"')
+    (told,) = children(scene, "p")
+    params = scene.record(told)["params"]
+    assert params["cut"] == ["params"] and params["params"] is None and params["result"] == "y" * 500
+
+
+def test_what_no_step_can_be_made_of_is_a_dead_letter_that_is_not_retried() -> None:
+    scene = Scene(limits={"message_bytes_max": 3000})
+    scene.ready("W")
+    steps = [{"service": "E"}, {"service": "E", "params": {"a": "x" * 2000, "b": None}, "previous": ["/b"]}]
+    scene.asked("zmws.submit", [{"id": "c", "chain": [*steps, {"service": "E"}]}])
+    ended(scene, "c:1", b'PARAM-JSON: "' + b"y" * 1500 + b'"')
+    (bad,) = children(scene, "c:1")
+    record = scene.record(bad)
+    assert (record["state"], record["error"]["code"], record["attempt"]) == ("failed", "bad_previous", 0)
+    assert "too large (message_bytes_max)" in record["error"]["error"]
+    assert scene.row()["failed"] == 1 and scene.ask("zmws.retry", chain="c")[1] == {
+        "count": 0,
+        "passed_over": 0,
+    }
+    assert scene.core.held.stored == {}
+
+
+def test_the_steps_of_a_chain_are_kept_once_however_many_there_are() -> None:
+    scene = working()
+    steps = [{"service": "E", "params": {"n": n}} for n in range(5)]
+    scene.asked("zmws.submit", [{"id": "c", "chain": steps}])
+    ended(scene, "p")
+    for _ in range(3):
+        ended(scene, "")
+    kept = [scene.stored(f"c:{n}")["rest"] for n in (1, 2, 3)]
+    assert kept == [None, None, None] and scene.record("c:4")["step"] == 4
