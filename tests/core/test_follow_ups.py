@@ -186,3 +186,13 @@ def test_the_steps_of_a_chain_are_kept_once_however_many_there_are() -> None:
         ended(scene, "")
     kept = [scene.stored(f"c:{n}")["rest"] for n in (1, 2, 3)]
     assert kept == [None, None, None] and scene.record("c:4")["step"] == 4
+
+
+def test_the_groups_that_follow_are_bounded_as_those_of_clients() -> None:
+    scene = working(limits={"groups_max": 1}, retries=0)
+    ended(scene, "p", jobs=[{"service": "E", "group": "g"}])
+    scene.submit("q", retries=0, priority=9)
+    scene.final("W", scene.token("W"))  # p:1 runs, and waits no longer
+    scene.submit("w", group="h")
+    ended(scene, "q", jobs=[{"service": "E", "group": "i"}])
+    assert "groups of E have waiting jobs already (groups_max)" in why(scene, "q")

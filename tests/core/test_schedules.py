@@ -351,3 +351,38 @@ def test_there_may_be_so_many_and_no_more() -> None:
     status, why = scene.ask("zmws.schedule", do="add", name="t", service="E", every=60)
     assert (status, why["code"]) == (429, "too_many_schedules")
     assert add(scene, every=90, replace=True)["every"] == 90.0
+
+
+def test_new_times_in_the_settings_have_missed_nothing() -> None:
+    scene = scene_at("2026-01-01T12:00:00")
+    scene.schedules = [fixed(every=None, cron="0 13 * * *")]
+    scene.restart()
+    scene.pass_time(3600)
+    assert made(scene) == ["2026-01-01T13:00:00Z"]
+    scene.schedules = [fixed(every=None, cron="0 9 * * *")]
+    off(scene, DAY)  # 09:00 has passed, but nobody had said so then
+    assert made(scene) == ["2026-01-01T13:00:00Z"] and row(scene)["next_at"] == "2026-01-03T09:00:00.000Z"
+
+
+def test_one_that_is_said_anew_is_as_it_is_said() -> None:
+    scene = scene_at("2026-01-01T00:00:00")
+    add(scene, every=60)
+    scene.pass_time(60)
+    assert add(scene, every=60, paused=True, replace=True)["paused"]
+    assert not add(scene, every=60, replace=True)["paused"] and row(scene)["fired"] == 1
+    scene.pass_time(59)
+    assert len(made(scene)) == 1
+
+
+def test_a_job_by_hand_is_told_when_it_is_on_disk_also_where_another_is_cancelled_first() -> None:
+    scene = scene_at("2026-01-01T00:00:00", window_jobs_max=1)
+    add(scene, every=60, overlap="cancel")
+    scene.pass_time(60)
+    off(scene, 1)  # it stands in the store alone, and has to be read
+    scene.hold = True
+    assert scene.ask("zmws.schedule", do="run", name="s") is None
+    scene.hold = False
+    scene.commit()
+    status, told = scene.answer()
+    assert status == 200 and scene.stored(told["id"])["state"] == "waiting"
+    assert scene.state("cron:s:2026-01-01T00:01:00Z") == "cancelled"

@@ -32,6 +32,16 @@ class Meta(WorkerBase):
         return self.job.meta
 
 
+class Book(WorkerBase):
+    """Enqueues a job, and a chain of two."""
+
+    service_name = "BOOK"
+
+    def work(self, job_id: str, params: Any) -> None:
+        self.job.enqueue("META", 1, meta={"own": 1})
+        self.job.enqueue_chain([("META", 2), ("META", 3)])
+
+
 class Shaky(WorkerBase):
     """Fails, but for the last of its attempts."""
 
@@ -266,6 +276,19 @@ def test_a_chain_has_one_span_to_which_all_its_steps_are_linked(kept: Kept) -> N
     assert told["own"] == 1 and context_in(told) == context_of(send)
     assert [links_of(one) for one in kept.all("process META")] == [[context_of(send)]] * 2
     assert attributes(kept.one("send UNKNOWN"))["error.type"] == "unknown_service"
+
+
+def test_what_work_enqueues_is_linked_to_its_attempt(kept: Kept) -> None:
+    with FakeClient(workers=[Book, Meta]) as client:
+        job = client.submit("BOOK")
+        assert job.result() is None
+        follow_up, first = client.jobs(parent=job.id)
+        told = client.job(follow_up["id"]).result() if follow_up["chain"] is None else {}
+        told = told or client.job(first["id"]).result()
+        assert told["own"] == 1
+        client.get_chain(next(one["chain"] for one in (follow_up, first) if one["chain"])).result()
+    attempt = kept.one("process BOOK")
+    assert [links_of(one) for one in kept.all("process META")] == [[context_of(attempt)]] * 3
 
 
 def test_jobs_of_several_messages_have_one_span_each(kept: Kept) -> None:

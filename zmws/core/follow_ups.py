@@ -72,6 +72,9 @@ class FollowUps:
         most = service.options.max_waiting
         if most is not None and service.waiting_count + service.inserting + more[service.name] > most:
             raise BadItem("queue_full", f"{most} jobs wait for {service.name} already (max_waiting)")
+        fault = held.group_limit(service, options.group)
+        if fault is not None:
+            raise BadItem("queue_full", fault)
         usual = _id_of(job.id, str(n))
         if item.chain is not None:
             return self.first_step(item, job.depth + 1, item.chain or usual)

@@ -79,6 +79,18 @@ class Held:
         services = self.services.values()
         return chain.from_iterable((*s.waiting(), *s.scheduled.values()) for s in services)
 
+    def group_limit(self, service: Service, group: str | None) -> str | None:
+        """Why no job of this group may wait for the service, None if one may."""
+        limits = self.turn.limits
+        if group is None or service.knows_group(group):
+            return None
+        if len(service.groups) >= limits.groups_max:
+            return f"{limits.groups_max} groups of {service.name} have waiting jobs already (groups_max)"
+        if service.held_bytes > 2 * limits.window_bytes_max:
+            # Each group's first job is held in memory, however large.
+            return f"the first jobs of the groups of {service.name} fill its memory (window_bytes_max)"
+        return None
+
     # ------------------------------------------------------------ services
 
     def service_of(self, name: str) -> Service:

@@ -39,7 +39,7 @@ from zmws.core.writes import (
 
 LOOK_EACH_S = 60.0  # whether the clock was set back
 WINDOW_S = 3600.0  # of times that have passed: looked at first, then twice as far back, and so on
-Fired = Callable[[str], None]  # what is done when it has: with the id of the job
+Fired = Callable[[InsertJob | None], None]  # what is done with the write of the job; None: it did not fire
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class Firing:
     row: ScheduleRow
     nominal: float | None
     job_id: str
+    fired: Fired
 
 
 class Schedules:
@@ -212,8 +213,9 @@ class Schedules:
             self.fire(row, at)
         self._plan(row)
 
-    def fire(self, row: ScheduleRow, nominal: float | None) -> str:
-        """Make the job of a time; of None by hand, now. Returns its id."""
+    def fire(self, row: ScheduleRow, nominal: float | None, fired: Fired = lambda write: None) -> str:
+        """Make the job of a time; of None by hand, now. Returns its id. `fired` is called when it is written,
+        now or when what is to be cancelled for it was read."""
         turn = self._turn
         if nominal is not None:
             job_id = fired_id(row.name, nominal)
@@ -223,9 +225,9 @@ class Schedules:
         if nominal is not None:
             row.last_at = nominal
         if row.overlap == "cancel" and before is not None and not self._cancel_here(before):
-            turn.reads.append(ReadJob(Firing(row, nominal, job_id), before, whole=False))
+            turn.reads.append(ReadJob(Firing(row, nominal, job_id, fired), before, whole=False))
         else:
-            self._fire(row, nominal, job_id)
+            fired(self._fire(row, nominal, job_id))
         return job_id
 
     def loaded(self, firing: Firing, rows: Rows) -> None:
@@ -235,8 +237,8 @@ class Schedules:
             before.light = True
             self._life.backlog.take_out(before)
             self._life.cancel(before, in_queue=False)
-        if self.rows.get(firing.row.name) is firing.row:
-            self._fire(firing.row, firing.nominal, firing.job_id)
+        there = self.rows.get(firing.row.name) is firing.row
+        firing.fired(self._fire(firing.row, firing.nominal, firing.job_id) if there else None)
 
     def _cancel_here(self, job_id: str) -> bool:
         """Cancel a job that memory has a hand on; false if it has none."""
@@ -245,7 +247,7 @@ class Schedules:
             self._life.cancel(job)
         return job is not None
 
-    def _fire(self, row: ScheduleRow, nominal: float | None, job_id: str) -> None:
+    def _fire(self, row: ScheduleRow, nominal: float | None, job_id: str) -> InsertJob:
         turn = self._turn
         job = self._job(row, job_id)
         row.fired_at, row.last_id = turn.wall, job_id
@@ -256,7 +258,9 @@ class Schedules:
         self._held.inserting[job.id] = job
         self._held.services[job.service].inserting += 1
         spare_id, size = turn.suppliers.new_id(), 600 + job.body_bytes
-        turn.write(InsertJob(row_of(job), spare_id=spare_id, size=size, unit=True), job)
+        write = InsertJob(row_of(job), spare_id=spare_id, size=size, unit=True)
+        turn.write(write, job)
+        return write
 
     def _job(self, row: ScheduleRow, job_id: str) -> Job:
         options = options_of(row)
@@ -303,6 +307,6 @@ def _fired(verdict: Verdict) -> None:
 def _going_on(row: ScheduleRow, known: ScheduleRow) -> ScheduleRow:
     """A schedule as it is said anew, and what it has done before."""
     done = {name: getattr(known, name) for name in ("last_at", "fired_at", "last_id", "fired", "paused")}
-    if row.every == known.every:
-        done["anchor"] = known.anchor
+    if (row.cron, row.every, row.zone) == (known.cron, known.every, known.zone):
+        done["anchor"] = known.anchor  # else what has passed by the new times was not missed
     return replace(row, **done)

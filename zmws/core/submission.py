@@ -75,7 +75,7 @@ class Submission:
                     return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
             if options.id is not None and self._attached(caller, service, sync, options.id):
                 return None
-            text_or_none = self._memory_limit(service, body) or self._group_limit(service, options)
+            text_or_none = self._memory_limit(service, body) or self.held.group_limit(service, options.group)
             if self._is_kept(caller, service, body, expires_s_default, text_or_none):
                 return None
             if text_or_none is not None:
@@ -266,16 +266,5 @@ class Submission:
         most = service.options.max_waiting
         if most is not None and service.waiting_count + service.inserting >= most:
             return "queue_full", f"{most} jobs wait for {service.name} already (max_waiting)"
-        text_or_none = self._group_limit(service, options)
+        text_or_none = self.held.group_limit(service, options.group)
         return None if text_or_none is None else ("queue_full", text_or_none)
-
-    def _group_limit(self, service: Service, options: JobOptions) -> str | None:
-        limits, group = self.turn.limits, options.group
-        if group is None or service.knows_group(group):
-            return None
-        if len(service.groups) >= limits.groups_max:
-            return f"{limits.groups_max} groups of {service.name} have waiting jobs already (groups_max)"
-        if service.held_bytes > 2 * limits.window_bytes_max:
-            # Each group's first job is held in memory, however large.
-            return f"the first jobs of the groups of {service.name} fill its memory (window_bytes_max)"
-        return None

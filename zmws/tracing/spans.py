@@ -82,6 +82,10 @@ class Spans:
         finally:
             contexts.detach(token)
 
+    def linked(self, meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """The `meta` of a job that is to be linked to the current span; as it is, where there is none."""
+        return _with_context(meta, trace.get_current_span()) or (None if meta is None else dict(meta))
+
     def flush(self) -> None:
         """Export what has ended. Takes as long as the exporter does."""
         flush = getattr(self._provider or trace.get_tracer_provider(), "force_flush", None)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from zmws import tracing
 from zmws.client.items import Step, chain_of, item_of
 from zmws.errors import BadJson, BadResult, BadValue, ZmwsError
 from zmws.wire.messages import WorkerRequest
@@ -127,6 +128,10 @@ class JobInHand:
 
     def _follow(self, item: dict[str, Any]) -> None:
         self._refuse_in_child("enqueue()")
+        if tracing.on is not None:
+            for job in item.get("chain", [item]):
+                meta = tracing.on.linked(job.get("meta"))
+                job |= {} if meta is None else {"meta": meta}
         self._follow_ups.append(item)
 
     @property

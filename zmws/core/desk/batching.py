@@ -16,6 +16,7 @@ from zmws.core.desk.lists import Lists
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.items import BadItem, Item, item_of
 from zmws.core.making import Making
 from zmws.core.question import Question
@@ -41,6 +42,7 @@ class Batching:
         making: Making,
         follow_ups: FollowUps,
         batches: Batches,
+        host: Host,
     ) -> None:
         self._turn = turn
         self._held = held
@@ -49,6 +51,7 @@ class Batching:
         self._making = making
         self._follow_ups = follow_ups
         self._batches = batches
+        self._host = host
         self._opening = 0
 
     # ------------------------------------------------------------ zmws.open
@@ -63,6 +66,9 @@ class Batching:
             if batch is not None:
                 return self._turn.reads.append(ReadBatch(question, batch))  # a repeat is no new one
             return self._too_many(question)
+        if self._host.store_is_full:
+            text = "the disk of the job store is full; nothing was accepted"
+            return question.refuse(503, "disk_full", text)
         try:
             then, failed = (self._template(asked, name) for name in ("then", "failed"))
         except BadItem as wrong:

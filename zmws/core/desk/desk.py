@@ -93,7 +93,9 @@ class Desk:
         self._submitting = submitting = Submitting(
             *(turn, held, watchers, submission, dispatch, life.follow_ups)
         )
-        self._batching = batching = Batching(*(turn, held, watchers, lists, making, life.follow_ups, batches))
+        self._batching = batching = Batching(
+            *(turn, held, watchers, lists, making, life.follow_ups, batches, host)
+        )
         self._scheduling = scheduling = Scheduling(turn, held, lists, schedules)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,

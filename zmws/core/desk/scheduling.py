@@ -17,6 +17,7 @@ from zmws.core.rows import Row, Rows, ScheduleRow
 from zmws.core.schedule import definition, schedule_of
 from zmws.core.schedules import Schedules, fired_id
 from zmws.core.turn import Turn
+from zmws.core.writes import InsertJob
 from zmws.errors import OptionError
 
 _NOT_OF_IT = ("do", "replace", "ask", "by")
@@ -77,9 +78,7 @@ class Scheduling:
         if row is None:
             return self._unknown(question, name)
         if verb == "run":
-            job_id = schedules.fire(row, None)
-            # The answer stands behind the job: nothing is behind the last write of the turn.
-            return question.answer(200, {"id": job_id}, self._turn.writes[-1] if self._turn.writes else None)
+            return self._run(question, row)
         if verb == "remove":
             if row.fixed:
                 return self._fixed(question, name, "removed")
@@ -89,6 +88,16 @@ class Scheduling:
         kept = schedules.pause(name, verb == "pause")
         self._turn.note("info", f"schedule {name} is {'paused' if row.paused else 'resumed'}")
         return question.answer(200, self.row(row, None), kept)
+
+    def _run(self, question: Question, row: ScheduleRow) -> None:
+        """A job now; its id is told when that is on disk."""
+
+        def fired(write: InsertJob | None) -> None:
+            if write is None:
+                return self._unknown(question, row.name)
+            return question.answer(200, {"id": write.row["id"]}, write)
+
+        self._schedules.fire(row, None, fired)
 
     def _add(self, question: Question) -> None:
         asked, limits, known = question.asked, self._turn.limits, self._schedules.rows
