@@ -109,7 +109,10 @@ _GOOD: dict[str, st.SearchStrategy[str]] = {
     "word": _text("a1", "a2"),
     "verb": _text("stop", "login"),
     "time": _text("2030-01-01T00:00:00Z", "2020-01-01T00:00:00+01:00"),
-    "value": _text(1, None, {"a": [1]}),
+    "value": _text(
+        1, None, {"a": [1]}, {"service": "E"}, {"service": "X", "params": {"a": None}}, [{"service": "E"}]
+    ),
+    "parsed": _text("E", "X", "nightly"),
 }
 
 
@@ -165,7 +168,17 @@ def _question(name: str) -> st.SearchStrategy[Request]:
 
 
 _ITEM_FIELDS = {"service": Row("service"), "params": Row("value"), "params_base64": Row("text")}
-_ITEM = _one_bad({**JOB_OPTIONS, **_ITEM_FIELDS}, "service")
+_PLAIN = _one_bad({**JOB_OPTIONS, **_ITEM_FIELDS}, "service")
+_STEP = _one_bad(
+    {**JOB_OPTIONS, **_ITEM_FIELDS, "previous": Row("choice", choices=([""], ["/a"]))}, "service"
+)
+_STEPS = st.lists(_STEP | _text({"service": "E"}) | hostile, max_size=3)
+_CHAIN = st.builds(
+    lambda steps, job_id: f'{{"chain": [{", ".join(steps)}], "id": {job_id}}}',
+    _STEPS,
+    _GOOD["id"] | hostile,
+)
+_ITEM = _PLAIN | _CHAIN
 
 
 def _submits() -> st.SearchStrategy[Request]:
@@ -211,6 +224,9 @@ commands = st.one_of(
     hostile.map(lambda said: _command(b"\x03", b"CONT", b"PARAM-JSON: " + said.encode())),
     _ERROR.map(lambda said: _command(b"\x04", b"FAIL", b"PARAM-JSON: " + said.encode())),
     hostile.map(lambda said: _command(b"\x04", b"COMPLETE", b"PARAM-JSON: " + said.encode())),
+    (hostile | st.lists(_ITEM | hostile, max_size=3).map(lambda items: f"[{', '.join(items)}]")).map(
+        lambda said: _command(b"\x04", b"COMPLETE", b"JOBS-JSON: " + said.encode())
+    ),
 )
 
 
@@ -227,14 +243,16 @@ def each_bad_value() -> Iterator[Request]:
         yield _with_options("SYNC-NOPE", body, "1", False)
     for item in _each({**JOB_OPTIONS, **_ITEM_FIELDS}, "service"):
         yield _request("zmws.submit", f"[{item}]")
+        yield _request("zmws.submit", f'[{{"chain": [{{"service": "E"}}, {item}]}}]')
+        yield _request("zmws.open", f'{{"then": {item}}}')
     for value in _HOSTILE:
         yield _request("zmws.submit", value)
         yield _with_options("E", value, value, True)
 
 
 def _each(fields: Mapping[str, Row], *needed: str) -> Iterator[str]:
-    musts = {name: _EXAMPLE[what.kind] for name, what in fields.items() if what.needed}
-    musts |= {name: _EXAMPLE[fields[name].kind] for name in (*needed, "id") if name in fields}
+    musts = {name: _example(what) for name, what in fields.items() if what.needed}
+    musts |= {name: _example(fields[name]) for name in (*needed, "id") if name in fields}
     if "kind" in fields:
         for kind in fields["kind"].choices:
             for victim in fields:
@@ -246,5 +264,9 @@ def _each(fields: Mapping[str, Row], *needed: str) -> Iterator[str]:
             yield _joined({**musts, victim: value})
 
 
-_EXAMPLE = {"id": f'"{JOB}"', "service": '"E"', "token": f'"{TOKEN}"', "seconds": "1", "choice": '"log"'}
+def _example(field: Row) -> str:
+    return json.dumps(field.choices[0]) if field.kind == "choice" else _EXAMPLE[field.kind]
+
+
+_EXAMPLE = {"id": f'"{JOB}"', "service": '"E"', "token": f'"{TOKEN}"', "seconds": "1", "parsed": '"E"'}
 _EXAMPLE |= {"key": '"a text"', "word": '"a1"', "verb": '"stop"'}
