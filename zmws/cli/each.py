@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from zmws.cli.bar import Bar
 from zmws.cli.ends import FAILED, error_shown, named
 from zmws.cli.output import say
 from zmws.cli.tables import show_result
@@ -337,30 +338,16 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 
 
-class Progress:
+class Progress(Bar):
     """A bar on standard error, if that is a terminal and the length is known."""
 
     def __init__(self, file: str, wait: bool) -> None:
-        self._bar: Any = None
+        length = None
         if sys.stderr.isatty() and file != "-" and Path(file).is_file():
             with Path(file).open("rb") as source:
                 length = sum(1 for _ in source)
-            label = "jobs done" if wait else "jobs submitted"
-            self._bar = click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True)
             self._over = sys.stdout.isatty()
-
-    def __enter__(self) -> Progress:
-        if self._bar is not None:
-            self._bar.__enter__()
-        return self
-
-    def __exit__(self, *exits: Any) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(*exits)
-
-    def say(self, text: str) -> None:
-        """A note, which takes the bar's line; the bar comes again with the next answer."""
-        say(f"\r\033[K{text}" if self._bar is not None else text)
+        super().__init__(length, "jobs done" if wait else "jobs submitted")
 
     def step(self) -> None:
         """Move the bar on."""
