@@ -51,7 +51,9 @@ def finish_member(
     job_id: str, state: str = "complete", batch: str = "b", at: float = 60.0, **more: Any
 ) -> FinishMember:
     """`at`: the wall; the steady clock is 1000 s behind it."""
-    changes = {name: more.pop(name) for name in [*more] if name not in ("service", "forget_at", "number")}
+    changes = {
+        name: more.pop(name) for name in [*more] if name not in ("service", "forget_at", "number", "spare_id")
+    }
     return FinishMember(
         job_id,
         {"state": state, "ended_at": at, **changes},
@@ -61,6 +63,7 @@ def finish_member(
         more.get("number") or next(NUMBERS),
         at,
         at - 1000.0,
+        more.get("spare_id", "spare"),
     )
 
 
@@ -81,7 +84,7 @@ def open_batch(
 
 
 def close_batch(batch: str = "b", at: float = 70.0, number: int = 0) -> CloseBatch:
-    return CloseBatch(batch, number or next(NUMBERS), at, at - 1000.0)
+    return CloseBatch(batch, number or next(NUMBERS), at, at - 1000.0, "spare")
 
 
 def batch_of(store: Store, batch: str = "b") -> BatchRow:

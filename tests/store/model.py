@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
-from zmws.core.conclusion import conclusion, job_id_for
+from zmws.core.conclusion import conclusion, usual_id
 from zmws.core.job import Event, listed_error
 from zmws.core.options import KEEP_S
 from zmws.core.reads import (
@@ -40,6 +40,7 @@ from zmws.core.reads import (
 )
 from zmws.core.rows import (
     BATCH_FIRST_MAX,
+    BATCH_WAITS_S,
     Act,
     BatchRow,
     Cause,
@@ -288,11 +289,13 @@ class ModelStore:
         row = write.row
         if row["id"] in self.rows:
             known = self.rows[row["id"]]
-            if not write.spare_id or known["parent"] == row["parent"]:
-                return Verdict(EXISTING, row["id"], known["service"])
+            own = (known["parent"], known["parent_number"]) == (row["parent"], row["parent_number"])
+            if not write.spare_id or own:
+                more = {"batch": known["batch"], "chain": known["chain"]}
+                return Verdict(EXISTING, row["id"], known["service"], **more)
             row = row | {"id": write.spare_id}
         if (holder := self._holder(row)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, row["service"])
+            return Verdict(UNIQUE_CONFLICT, holder, row["service"], batch=self.rows[holder]["batch"])
         if not write.spare_id and (write.only_if_known or self.no_room is not None):
             return Verdict(FULL if write.only_if_known else self.no_room or "", row["id"], row["service"])
         assert row["number"] not in {one["number"] for one in self.rows.values()}, row
@@ -315,7 +318,7 @@ class ModelStore:
         if row is None or row["state"] not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
         if (holder := self._holder(row)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, row["service"])
+            return Verdict(UNIQUE_CONFLICT, holder, row["service"], batch=self.rows[holder]["batch"])
         self._count(row["batch"], row["state"], write.job_id, back=True)
         row |= write.changes
         del self.forget_at[write.job_id]
@@ -346,7 +349,9 @@ class ModelStore:
                 del self.causes[cause]
         due = [(one.forget_at, name) for name, one in self.batches.items() if one.forget_at is not None]
         for forget_at, name in sorted(due)[:left]:
-            if forget_at <= write.at:
+            if forget_at <= write.at and any(row["batch"] == name for row in self.rows.values()):
+                self.batches[name].forget_at = write.at + BATCH_WAITS_S
+            elif forget_at <= write.at:
                 del self.batches[name]
                 for kind in ("then", "failed"):
                     self.templates.pop((name, kind), None)
@@ -403,16 +408,17 @@ class ModelStore:
         if batch is None or not batch.closed or batch.unfinished:
             return
         last, write = counted[-1]
-        for verdict, _ in counted:
-            verdict.ended = True
         if batch.ended_at is None or any(verdict.job_id for verdict, _ in counted):
             keep = KEEP_S[batch.state] if batch.keep is None else batch.keep
             batch.ended_at, batch.forget_at = write.at, write.steady + keep
+        for verdict, _ in counted:
+            verdict.ended, verdict.forget_at = True, batch.forget_at
         kind = "then" if batch.state == "complete" else "failed"
         template = self.templates.pop((name, kind), None)  # once ever
         if template is None:
             return
-        job_id = job_id_for(batch, kind, write.number, job_id_for(batch, kind, 0, False) in self.rows)
+        usual = usual_id(batch, kind)
+        job_id = usual if usual not in self.rows else write.spare_id
         job = conclusion(template, batch, kind, job_id, write.number, write.at, write.steady)
         assert job_id not in self.rows
         self.rows[job_id], last.concluded = deepcopy(job), job
@@ -573,7 +579,9 @@ class ModelStore:
             number=rows[-1]["number"] if rows else 0,
             forget_at=self._next_due(),
             batches=[
-                one.id for one in sorted(self.batches.values(), key=lambda one: one.number) if not one.closed
+                (one.id, one.created_at)
+                for one in sorted(self.batches.values(), key=lambda one: one.number)
+                if not one.closed
             ],
             schedules=[deepcopy(self.schedules[name]) for name in sorted(self.schedules)],
         )

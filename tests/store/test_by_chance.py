@@ -196,9 +196,8 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
         end = finish(job_id, state, forget_at, row["service"], result=result, error=error, ended_at=ended_at)
         if row["batch"] is None:
             return end
-        return FinishMember(
-            job_id, end.changes, row["service"], forget_at, row["batch"], n, ended_at, n + chance.random()
-        )
+        given = (job_id, end.changes, row["service"], forget_at, row["batch"], n, ended_at)
+        return FinishMember(*given, n + chance.random(), f"spare-{n}")
     changes = {
         "state": chance.choice(("waiting", "scheduled", "running")),
         "rank": rank,
@@ -213,6 +212,7 @@ def kin_by_chance(chance: random.Random) -> dict[str, Any]:
     """How a new job stands to others."""
     return {
         "parent": chance.choice((None, "j0", "j1", "b0:then")),
+        "parent_number": chance.choice((0, 0, 7)),
         "batch": chance.choice((None, *BATCHES)),
         "chain": chance.choice((None, None, "c")),
         "step": chance.randrange(3),
@@ -234,7 +234,7 @@ def workflow_by_chance(chance: random.Random, n: int, kind: str) -> Write:
         keep = chance.choice((None, 0.0, 20.0)) if chance.random() < 0.8 else chance.random()
         return OpenBatch(batch, float(n), keep, then, failed, chance.choice((None, "{}")), None)
     if kind == "close":
-        return CloseBatch(batch, n, float(n), n + chance.random())
+        return CloseBatch(batch, n, float(n), n + chance.random(), f"spare-{n}")
     if kind == "fire":
         nominal = chance.choice((None, float(n), float(n - chance.randrange(60))))
         return FireSchedule(name, nominal, float(n), f"j{chance.randrange(JOBS)}", chance.choice((5.0, 40.0)))

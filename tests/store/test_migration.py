@@ -405,12 +405,12 @@ def test_a_file_of_version_7_takes_kin_batches_and_schedules(of_7: Path) -> None
             insert("member", number=9, service="MIX", batch="b", parent="running"),
         ]
     )
-    assert said(store.commit([revive("failed", error=None), CloseBatch("b", 10, 2.0, 2.0)])) == [
+    assert said(store.commit([revive("failed", error=None), CloseBatch("b", 10, 2.0, 2.0, "spare")])) == [
         (NEW, "failed"),
         ("counted", ""),
     ]
     end = {"state": "complete", "ended_at": 3.0}
-    (counted,) = store.commit([FinishMember("member", end, "MIX", 1e12, "b", 11, 3.0, 3.0)])
+    (counted,) = store.commit([FinishMember("member", end, "MIX", 1e12, "b", 11, 3.0, 3.0, "spare")])
     assert isinstance(counted, Counted) and counted.ended
     assert counted.concluded is not None and counted.concluded["id"] == "b:then"
     assert [row["id"] for row in store.read(ReadFamily(None, "member", 10)).rows] == ["running", "member"]

@@ -53,7 +53,10 @@ class Batches:
             self._held.known(job.service)
             self._life.stored(job)
         if verdict.ended:
+            assert verdict.batch is not None, verdict
             self._over[verdict.batch] = None
+            if verdict.forget_at is not None:
+                self._life.prune.ended(verdict.forget_at)
 
     def settle(self) -> None:
         """All verdicts of a commit are taken: tell of the batches that have ended by it, once of each."""

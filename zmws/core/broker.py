@@ -251,6 +251,7 @@ class Broker:
 
     def stop(self) -> None:
         """No input follows but what the store says."""
+        self.dispatch.stopping = True
         if self.recovered:
             self.series.stop()
 

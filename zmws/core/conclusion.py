@@ -54,6 +54,6 @@ def conclusion(
     return row | {"events": 1, "states": ((1, at, row["state"], 0),)}
 
 
-def job_id_for(batch: BatchRow, kind: str, number: int, taken: bool) -> str:
-    """Its id. `taken`: another job has the usual one."""
-    return f"{batch.id}:{kind}" if not taken else f"{batch.id}:{kind}-{number}"
+def usual_id(batch: BatchRow, kind: str) -> str:
+    """Its id, unless another job has that."""
+    return f"{batch.id}:{kind}"

@@ -26,13 +26,16 @@ class Dispatch:
 
     def __init__(self, turn: Turn, held: Held, life: Life) -> None:
         self.turn = turn
+        self.stopping = False
         self.held = held
         self.life = life
         self._allowed = Reminder(self._on_allowed)
 
     def settle(self) -> None:
-        """Dispatch what was woken, until nothing is."""
+        """Dispatch what was woken, until nothing is. A broker that stops gives nobody a job."""
         woken = self.turn.woken
+        if self.stopping:
+            woken.clear()
         while woken:
             name = next(iter(woken))
             del woken[name]

@@ -130,9 +130,11 @@ class FollowUps:
         try:
             if fault is not None:
                 raise BadItem("bad_previous", f"the result of job '{job.id}' {fault}")
-            item = step_of(given, job.result, value)
             most = self._turn.limits.message_bytes_max
-            if any(len(frame) > most for frame in item.body):
+            # Before they are made: a result may go into many places.
+            fits = places == [""] or len(places) * sum(map(len, job.result)) <= most
+            item = step_of(given, job.result, value) if fits else None
+            if item is None or any(len(frame) > most for frame in item.body):
                 text = f"with the result of job '{job.id}' its parameters are too large (message_bytes_max)"
                 raise BadItem("bad_previous", text)
             item.options.id = _id_of(str(job.chain), str(job.step + 1))
@@ -184,7 +186,7 @@ class FollowUps:
     def insert(self, child: Job, parent: Job) -> InsertJob:
         """Write it behind the end of its parent, as one unit with that."""
         held, turn = self._held, self._turn
-        child.parent = parent.id
+        child.parent, child.parent_number = parent.id, parent.number
         held.inserting[child.id] = child
         held.services[child.service].inserting += 1
         unit = parent.kind == STORED

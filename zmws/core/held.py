@@ -40,7 +40,7 @@ class Held:
         self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
         self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
         self.assignments: dict[bytes, Assignment] = {}  # by live token
-        self.open_batches: set[str] = set()  # to which clients may add
+        self.open_batches: dict[str, float] = {}  # to which clients may add: since when, by the wall
         self.scheduled_services: set[str] = set()  # of which schedules make jobs
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own

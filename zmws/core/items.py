@@ -18,6 +18,7 @@ from zmws.core.table import did_you_mean, shown
 from zmws.errors import BadJson, OptionError
 from zmws.wire.values import frames_of
 
+PLACES_MAX = 100  # of one result in the parameters of the next step
 CHAIN_ID_MAX = 120  # of characters: its steps' ids are longer
 _NOT_OPTIONS = ("service", "params", "params_base64")
 _OF_CHAIN = ("chain", "id", "batch")
@@ -70,10 +71,14 @@ def step_of(given: dict[str, Any], result: tuple[bytes, ...], value: Any) -> Ite
     if places == [""]:
         item.body = result
     elif places:
-        params = json.loads(json.dumps(given.get("params")))
-        for place in places:
-            params = pointers.put(params, place, value)
-        item.body = frames_of({"params": params}, "params")
+        # Whatever a client wrote into a step ends that step, and nothing else.
+        try:
+            params = json.loads(json.dumps(given.get("params")))
+            for place in places:
+                params = pointers.put(params, place, value)
+            item.body = frames_of({"params": params}, "params")
+        except (pointers.NoPlace, ValueError, RecursionError) as wrong:
+            raise BadItem("bad_previous", f"its parameters cannot be made: {wrong}") from None
     return item
 
 
@@ -126,6 +131,12 @@ def _chain_of(given: dict[str, Any], limits: Limits) -> Item:
             items.append(_step_of(step, first=n == 0))
         except BadItem as wrong:
             raise BadItem(wrong.code, f"step {n + 1}: {wrong}", whole.id) from None
+    size = len(json.dumps(steps[1:]))
+    if size > limits.chain_bytes_max:
+        text = (
+            f"the steps after the first have {size} bytes; at most {limits.chain_bytes_max} (chain_bytes_max)"
+        )
+        raise BadItem("bad_option", text, whole.id)
     first = items[0]
     first.options.batch = whole.batch
     first.chain, first.rest = whole.id or "", steps[1:]
@@ -154,6 +165,8 @@ def _step_of(given: Any, first: bool) -> Item:
 
 
 def _check_places(places: Any, given: dict[str, Any]) -> None:
+    if isinstance(places, list) and len(places) > PLACES_MAX:
+        raise BadItem("bad_option", f"'previous' has {len(places)} places, but may have {PLACES_MAX}")
     if not isinstance(places, list):
         raise BadItem("bad_option", "'previous' is a list of JSON Pointers into 'params', or [\"\"]")
     if "params_base64" in given or ("" in places and len(places) > 1):
@@ -167,3 +180,7 @@ def _check_places(places: Any, given: dict[str, Any]) -> None:
         fault = pointers.fault_of(given.get("params"), place)
         if fault is not None:
             raise BadItem("bad_option", f"'previous': {fault}")
+    both = pointers.overlap_of(places)
+    if both is not None:
+        text = f"'previous': '{both[1][:80]}' is within '{both[0][:80]}', or the same"
+        raise BadItem("bad_option", text)

@@ -451,7 +451,8 @@ class Life:
         write = FinishJob(job.id, changes, job.service, forget_at, size=size, unit=unit)
         if job.batch is not None:
             number, times = self.held.next_number(), (turn.wall, turn.steady)
-            given = (job.id, changes, job.service, forget_at, job.batch, number, *times)
+            spare_id = turn.suppliers.new_id()
+            given = (job.id, changes, job.service, forget_at, job.batch, number, *times, spare_id)
             write = FinishMember(*given, size=size, unit=unit)
         turn.write(write, job)
         service.ended[job.state] += 1

@@ -61,9 +61,11 @@ class Limits:
     submit_many_max: int = 1_000  # jobs of one message of zmws.submit
     follow_ups_max: int = 1_000  # jobs that may follow from the end of one
     chain_steps_max: int = 1_000
+    chain_bytes_max: int = 512 * 1024  # of the steps of a chain after its first
     tree_depth_max: int = 100  # generations of jobs that follow from each other's ends
     batches_open_max: int = 10_000
     schedules_max: int = 1_000
+    schedule_bytes_max: int = 64 * 1024  # of the parameters of a schedule, all of which are in memory
     schedule_missed_max: int = 1_000  # times of one schedule that may be caught up with
     schedule_grace_s: float = 60.0  # a time that is past by no more is late, and not missed
     schedule_back_s: float = (

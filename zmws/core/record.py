@@ -99,6 +99,8 @@ class Record:
     saved: str | None = field(default=None, metadata=later(str | None, "large", "bulk"))
     # of a failed job: why, as others have failed too; the store says it (wire/causes.py)
     cause: str | None = field(default=None, metadata=later(str | None))
+    # the number of the parent: one of its id in another life is another job
+    parent_number: int = field(default=0, metadata=born(int, "kin"))
     # how many generations of follow-ups it is away from a job that a client asked for
     depth: int = field(default=0, metadata=born(int, "kin"))
     # of a step: which of how many, and those after it: JSON, as they were given

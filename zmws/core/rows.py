@@ -107,6 +107,7 @@ class BatchRow:
 
 
 BATCH_STATES = ("open", "running", "complete", "failed")
+BATCH_WAITS_S = 3600.0  # until a batch that outlives its `keep` is looked at again: there are records of it
 BATCH_FIRST_MAX = 10  # ids that a batch keeps of members that did not complete
 
 
@@ -128,7 +129,9 @@ class ScheduleRow:
     until: float | None = None
     paused: bool = False
     fixed: bool = False  # it stands in the settings
-    anchor: float  # from when `every` counts
+    anchor: float  # from when `every` counts; no time before it is missed
+    since: float | None = None  # nor one before it went on after a pause
+    by_hand: bool = False  # an operator has paused or resumed it: that goes before the settings
     last_at: float | None = None  # the time for which it fired last
     fired_at: float | None = None  # when that was
     last_id: str | None = None  # the job of it
@@ -146,7 +149,7 @@ class Unfinished:
     ended: dict[tuple[str, str], int] = field(default_factory=dict)  # records by service and final state
     number: int = 0  # the highest ever given out, of the jobs that there are
     forget_at: float | None = None  # when the first ended job or batch is to be forgotten
-    batches: list[str] = field(default_factory=list)  # those that are open
+    batches: list[tuple[str, float]] = field(default_factory=list)  # those that are open, and since when
     schedules: list[ScheduleRow] = field(default_factory=list)
 
 

@@ -186,9 +186,9 @@ def _body(held: Mapping[str, Any], limits: Limits) -> tuple[bytes, ...]:
         body = frames_of(held, "params")
     except BadJson as wrong:
         raise OptionError("params_base64", str(wrong)) from None
-    most = limits.message_bytes_max
+    most = limits.schedule_bytes_max
     if sum(map(len, body)) > most:
-        raise OptionError("params", f"the parameters are larger than {most} bytes (message_bytes_max)")
+        raise OptionError("params", f"the parameters are larger than {most} bytes (schedule_bytes_max)")
     return body
 
 

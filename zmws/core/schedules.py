@@ -39,7 +39,7 @@ from zmws.core.writes import (
 
 LOOK_EACH_S = 60.0  # whether the clock was set back
 WINDOW_S = 3600.0  # of times that have passed: looked at first, then twice as far back, and so on
-Fired = Callable[[InsertJob | None], None]  # what is done with the write of the job; None: it did not fire
+Told = Callable[[Verdict | None], None]  # what is done with what became of the job; None: it did not fire
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Firing:
     row: ScheduleRow
     nominal: float | None
     job_id: str
-    fired: Fired
+    before: str
 
 
 class Schedules:
@@ -70,6 +70,7 @@ class Schedules:
         self._look = Reminder[None](lambda _: self._on_look())
         self._looked_wall = 0.0
         self._looks = False  # while there are any
+        self._by_hand: dict[str, Told] = {}  # by the id of the job: who asked for it, and waits
 
     # ------------------------------------------------------------ those there are
 
@@ -82,6 +83,11 @@ class Schedules:
             row = replace(given, fixed=True, anchor=float(int(turn.wall)))
             if known is not None:
                 row = _going_on(row, known)
+                if known.by_hand and known.paused != given.paused:
+                    how = "paused" if known.paused else "resumed"
+                    turn.note(
+                        "info", f"schedule {row.name} was {how} by hand, which goes before the settings"
+                    )
             if row != known:
                 turn.write_for(WriteSchedule(replace(row)), None)
             self._take_in(row)
@@ -97,8 +103,7 @@ class Schedules:
         known = self.rows.get(row.name)
         row.anchor = float(int(self._turn.wall))
         if known is not None:
-            # What passed before it was said anew is not missed.
-            row = replace(_going_on(row, known), anchor=row.anchor, paused=row.paused)
+            row = replace(_going_on(row, known), paused=row.paused, by_hand=False)
         self._take_in(row)
         return self._write(row)
 
@@ -106,9 +111,8 @@ class Schedules:
         """It does not fire until it goes on; times that pass meanwhile are not missed."""
         row = self.rows[name]
         if row.paused and not paused:
-            passed = self.passed(row, self._since[name], 1)
-            row.last_at = passed[-1] if passed else row.last_at
-        row.paused = paused
+            row.since = self._turn.wall
+        row.paused, row.by_hand = paused, True
         self._take_in(row)
         return self._write(row)
 
@@ -139,18 +143,26 @@ class Schedules:
         self._held.scheduled_services = {row.service for row in self.rows.values()}
 
     def _done_up_to(self, row: ScheduleRow) -> float:
+        wall = self._turn.wall
+        since = max(row.anchor, row.since or row.anchor)
+        if since > wall:
+            since = wall  # it was added, or went on, by a clock that was wrong
         if row.last_at is None:
-            return row.anchor
-        if row.last_at > self._turn.wall + self._turn.limits.schedule_back_s:
-            return self._turn.wall  # the clock was wrong
-        return max(row.last_at, min(row.anchor, self._turn.wall))
+            return since
+        if row.last_at > wall + self._turn.limits.schedule_back_s:
+            return wall
+        return max(row.last_at, since)
 
     # ------------------------------------------------------------ times
 
     def next_after(self, row: ScheduleRow, after: float) -> float | None:
         """The first of its times after this one, None if there is none any more."""
         if row.every is not None:
-            at: float | None = row.anchor + (math.floor((after - row.anchor) / row.every) + 1) * row.every
+            count = math.floor((after - row.anchor) / row.every)
+            # Where a float cannot hold the time exactly, the next one by count may be this one again.
+            while row.anchor + count * row.every <= after:
+                count += 1
+            at: float | None = row.anchor + count * row.every
         else:
             assert row.cron is not None, row
             at = self._turn.suppliers.calendar.next_time(row.cron, row.zone, after)
@@ -179,8 +191,10 @@ class Schedules:
 
     def _on_look(self) -> None:
         turn = self._turn
-        if turn.wall < self._looked_wall - turn.limits.schedule_grace_s:
-            for row in self.rows.values():
+        back = turn.wall < self._looked_wall - turn.limits.schedule_grace_s
+        for row in self.rows.values():
+            # Also where the clock was ahead for less than the time between two looks.
+            if back or self._since[row.name] > turn.wall + turn.limits.schedule_back_s:
                 self._since[row.name] = self._done_up_to(row)
                 self._plan(row)
         self._looks = bool(self.rows)
@@ -199,8 +213,8 @@ class Schedules:
         if row is None or row.paused:
             return
         most = row.missed_max if row.missed == "all" else 1
-        if row.overlap == "cancel":
-            most = 1  # each would cancel the one before
+        if row.overlap != "allow":
+            most = 1  # each would cancel the one before, or be skipped for it
         times = self.passed(row, self._since[name], most)
         grace_s = turn.limits.schedule_grace_s
         if row.missed == "none" and times and times[-1] < turn.wall - grace_s:
@@ -210,25 +224,25 @@ class Schedules:
             self._since[name], times = times[-1], []
         for at in times:
             self._since[name] = at
-            self.fire(row, at)
+            self._begin(row, at, fired_id(name, at))
         self._plan(row)
 
-    def fire(self, row: ScheduleRow, nominal: float | None, fired: Fired = lambda write: None) -> str:
-        """Make the job of a time; of None by hand, now. Returns its id. `fired` is called when it is written,
-        now or when what is to be cancelled for it was read."""
-        turn = self._turn
-        if nominal is not None:
-            job_id = fired_id(row.name, nominal)
-        else:
-            job_id = f"cron:{row.name}:run-{utc(turn.wall)}"
+    def run(self, row: ScheduleRow, told: Told) -> None:
+        """Make a job now, by hand. `told` is called with what became of it."""
+        job_id = first = f"cron:{row.name}:run-{utc(self._turn.wall)}"
+        n = 1
+        while job_id in self._by_hand or job_id == row.last_id:
+            n += 1
+            job_id = f"{first}-{n}"
+        self._by_hand[job_id] = told
+        self._begin(row, None, job_id)
+
+    def _begin(self, row: ScheduleRow, nominal: float | None, job_id: str) -> None:
         before = row.last_id
-        if nominal is not None:
-            row.last_at = nominal
         if row.overlap == "cancel" and before is not None and not self._cancel_here(before):
-            turn.reads.append(ReadJob(Firing(row, nominal, job_id, fired), before, whole=False))
+            self._turn.reads.append(ReadJob(Firing(row, nominal, job_id, before), before, whole=False))
         else:
-            fired(self._fire(row, nominal, job_id))
-        return job_id
+            self._fire(row, nominal, job_id)
 
     def loaded(self, firing: Firing, rows: Rows) -> None:
         """What became of the job before."""
@@ -237,8 +251,13 @@ class Schedules:
             before.light = True
             self._life.backlog.take_out(before)
             self._life.cancel(before, in_queue=False)
-        there = self.rows.get(firing.row.name) is firing.row
-        firing.fired(self._fire(firing.row, firing.nominal, firing.job_id) if there else None)
+        row = firing.row
+        if self.rows.get(row.name) is not row:
+            self._tell(firing.job_id, None)
+        elif row.last_id != firing.before:
+            self._begin(row, firing.nominal, firing.job_id)  # it has fired meanwhile: that one goes, too
+        else:
+            self._fire(row, firing.nominal, firing.job_id)
 
     def _cancel_here(self, job_id: str) -> bool:
         """Cancel a job that memory has a hand on; false if it has none."""
@@ -247,9 +266,11 @@ class Schedules:
             self._life.cancel(job)
         return job is not None
 
-    def _fire(self, row: ScheduleRow, nominal: float | None, job_id: str) -> InsertJob:
+    def _fire(self, row: ScheduleRow, nominal: float | None, job_id: str) -> None:
         turn = self._turn
         job = self._job(row, job_id)
+        if nominal is not None:
+            row.last_at = nominal
         row.fired_at, row.last_id = turn.wall, job_id
         row.fired += 1
         turn.counters["schedules_fired"] += 1
@@ -258,9 +279,7 @@ class Schedules:
         self._held.inserting[job.id] = job
         self._held.services[job.service].inserting += 1
         spare_id, size = turn.suppliers.new_id(), 600 + job.body_bytes
-        write = InsertJob(row_of(job), spare_id=spare_id, size=size, unit=True)
-        turn.write(write, job)
-        return write
+        turn.write(InsertJob(row_of(job), spare_id=spare_id, size=size, unit=True), job)
 
     def _job(self, row: ScheduleRow, job_id: str) -> Job:
         options = options_of(row)
@@ -274,13 +293,22 @@ class Schedules:
 
     def inserted(self, job: Job, verdict: Verdict) -> None:
         """The store has decided on a job that may be one of these."""
-        if verdict.verdict != UNIQUE_CONFLICT or not job.id.startswith("cron:"):
+        if not job.id.startswith("cron:"):
             return
+        self._tell(job.id, verdict)
         row = self.rows.get(job.id.split(":")[1])
-        if row is not None and row.last_id == job.id:
-            self._turn.counters["schedules_skipped"] += 1
+        if verdict.verdict == UNIQUE_CONFLICT and row is not None and row.last_id == job.id:
+            counters = self._turn.counters
+            counters["schedules_skipped"] += 1
+            counters["schedules_fired"] -= 1
+            row.fired -= 1
             row.last_id = verdict.job_id  # the one before goes on
             self._write(row)
+
+    def _tell(self, job_id: str, verdict: Verdict | None) -> None:
+        told = self._by_hand.pop(job_id, None)
+        if told is not None:
+            told(verdict)
 
 
 def options_of(row: ScheduleRow) -> JobOptions:
@@ -306,7 +334,9 @@ def _fired(verdict: Verdict) -> None:
 
 def _going_on(row: ScheduleRow, known: ScheduleRow) -> ScheduleRow:
     """A schedule as it is said anew, and what it has done before."""
-    done = {name: getattr(known, name) for name in ("last_at", "fired_at", "last_id", "fired", "paused")}
+    done = {name: getattr(known, name) for name in ("last_at", "fired_at", "last_id", "fired", "since")}
+    if known.by_hand:
+        done |= {"paused": known.paused, "by_hand": True}
     if (row.cron, row.every, row.zone) == (known.cron, known.every, known.zone):
         done["anchor"] = known.anchor  # else what has passed by the new times was not missed
     return replace(row, **done)

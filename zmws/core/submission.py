@@ -83,7 +83,7 @@ class Submission:
             job = self._making.job(service, options, body, start, sync=sync, durability=durability)
             job.callers.append(caller)
             return self.life.accept_memory(job)
-        if options.id is not None and self._repeated(caller, service, options.id):
+        if options.id is not None and self._repeated(caller, service, options.id, options.batch):
             return None
         refusal = self._stored_limit(service, options)
         if refusal is not None and options.id is None:
@@ -104,7 +104,7 @@ class Submission:
     def submit_made(self, caller: Caller, job: Job, together: bool) -> None:
         """As `submit`, of a stored job that has been made: the first step of a chain."""
         service = self.held.services[job.service]
-        if self._repeated(caller, service, job.id):
+        if self._repeated(caller, service, job.id, job.batch, job.chain):
             return None
         options = JobOptions(group=job.group, batch=job.batch)
         return self.insert(caller, job, self._stored_limit(service, options), together)
@@ -140,9 +140,14 @@ class Submission:
                 watchers.accepted(job, caller, existing=n > 0)
             return
         for caller in callers:
-            if answer.verdict == EXISTING and answer.service != job.service:
+            if answer.verdict == EXISTING and job.chain != answer.chain and job.chain is not None:
+                text = f"job '{job.id}' exists already, and is no step of chain '{job.chain}'"
+                watchers.refuse(caller, job.service, job.id, "id_conflict", text)
+            elif answer.verdict == EXISTING and answer.service != job.service:
                 text = f"job '{job.id}' exists already, for the service {answer.service}"
                 watchers.refuse(caller, job.service, job.id, "id_conflict", text)
+            elif answer.verdict in (EXISTING, UNIQUE_CONFLICT) and job.batch not in (None, answer.batch):
+                self._refuse(caller, held.services[job.service], job.id, _no_member(answer.job_id, job.batch))
             elif answer.verdict in (EXISTING, UNIQUE_CONFLICT):
                 self.turn.counters["repeated_requests"] += 1
                 # The job that stands for this one may have a write of its own under way.
@@ -179,7 +184,14 @@ class Submission:
             job.callers.append(caller)
         return True
 
-    def _repeated(self, caller: Caller, service: Service, job_id: str) -> bool:
+    def _repeated(
+        self,
+        caller: Caller,
+        service: Service,
+        job_id: str,
+        batch: str | None,
+        chain: str | None = None,
+    ) -> bool:
         """A repeated submit of a job in memory is answered from there; the store knows the others."""
         other = self.held.memory.get(job_id)
         inserting = self.held.inserting.get(job_id)
@@ -191,7 +203,12 @@ class Submission:
         if job is None:
             return False
         self.turn.counters["repeated_requests"] += 1
-        if inserting is not None:
+        if chain is not None and job.chain != chain:
+            text = f"job '{job_id}' exists already, and is no step of chain '{chain}'"
+            self.watchers.refuse(caller, service.name, job_id, "id_conflict", text)
+        elif batch is not None and job.batch != batch:
+            self._refuse(caller, service, job_id, _no_member(job_id, batch))
+        elif inserting is not None:
             # Whether the original is accepted, only its commit knows.
             if not any(known.same_as(caller) for known in inserting.callers):
                 inserting.callers.append(caller)
@@ -268,3 +285,8 @@ class Submission:
             return "queue_full", f"{most} jobs wait for {service.name} already (max_waiting)"
         text_or_none = self.held.group_limit(service, options.group)
         return None if text_or_none is None else ("queue_full", text_or_none)
+
+
+def _no_member(job_id: str, batch: str | None) -> tuple[str, str]:
+    text = f"job '{job_id}' exists already, and is no member of batch '{batch}'; it cannot become one"
+    return "not_a_member", text

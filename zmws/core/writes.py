@@ -34,6 +34,8 @@ class Verdict:
     service: str = ""  # of an existing job: another service means id_conflict
     state: str = ""  # of a deleted job: what it had ended as
     by_unit: bool = False  # this was another write's of the unit, which did not happen for that
+    batch: str | None = None  # of which the job that stands for it (EXISTING, UNIQUE_CONFLICT) is a member
+    chain: str | None = None  # of an existing one: of which it is a step
 
 
 @dataclass(slots=True)
@@ -51,8 +53,8 @@ class Counted(Verdict):
     the member; of a close "". `ended`: it is closed, and all have ended. `concluded`: the job that has
     followed from that in this commit; of several verdicts of one commit one alone has it."""
 
-    batch: str = ""
     ended: bool = False
+    forget_at: float | None = None  # of an ended one, as the row has it
     concluded: Row | None = None
 
 
@@ -108,12 +110,14 @@ class FinishJob(UpdateJob):
 @dataclass(slots=True)
 class FinishMember(FinishJob):
     """A member of a batch reaches a final state: FinishJob, and its batch counts it. Has a verdict: Counted.
-    `number`, `at` (wall) and `steady` are for the job that follows if it was the last (conclusion.py)."""
+    `number`, `at` (wall), `steady` and `spare_id` (where its usual id is taken) are for the job that follows
+    if it was the last (conclusion.py)."""
 
     batch: str
     number: int
     at: float
     steady: float
+    spare_id: str
 
 
 @dataclass(slots=True)
@@ -239,6 +243,7 @@ class CloseBatch(Write):
     number: int
     at: float
     steady: float
+    spare_id: str
 
 
 @dataclass(slots=True)

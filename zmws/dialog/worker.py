@@ -249,8 +249,11 @@ class WorkerDialog:
         if token not in self.holding:
             return  # said already
         if any(len(frame) > self.message_bytes_max for frame in body):
-            text = f"the result is larger than message_bytes_max = {self.message_bytes_max} bytes"
-            said = {"code": "result_too_large", "error": text, "retry": False}
+            what, code = "the result is", "result_too_large"
+            if len(body[-1]) > self.message_bytes_max and body[-1].startswith(JOBS_JSON):
+                what, code = "what work() enqueued is", "bad_follow_up"
+            text = f"{what} larger than message_bytes_max = {self.message_bytes_max} bytes"
+            said = {"code": code, "error": text, "retry": False}
             body = (b"FAIL", PARAM_JSON + json.dumps(said).encode())
         cancelled = token in self._cancelled
         self._drop(token)

@@ -129,9 +129,11 @@ _BROKER = {
     "submit_many_max": _count("jobs of one message of zmws.submit"),
     "follow_ups_max": _count("jobs that may follow from the end of one"),
     "chain_steps_max": _count("steps of a chain"),
+    "chain_bytes_max": _bytes("bytes of the steps of a chain after its first"),
     "tree_depth_max": _count("generations of jobs that follow from each other's ends"),
     "batches_open_max": _count("batches that are open"),
     "schedules_max": _count("schedules"),
+    "schedule_bytes_max": _bytes("bytes of the parameters of a schedule; all are in memory"),
     "schedule_missed_max": _count("missed times of one schedule that may be made up for"),
     "schedule_grace": Row("seconds", "a time that is past by no more than this is late, and not missed"),
     "schedule_back": Row(

@@ -133,18 +133,21 @@ def batch_from(values: Sequence[Any]) -> BatchRow:
     return BatchRow(**told)
 
 
+_FLAGS = ("paused", "fixed", "by_hand")  # of a schedule
+
+
 def schedule_values(schedule: ScheduleRow) -> list[Any]:
     """The values for SCHEDULE."""
     texts = {"options": storable(schedule.options), "by": storable(schedule.by)}
     known: dict[str, Any] = {"body": packed(schedule.body)} | texts
-    known |= {"paused": int(schedule.paused), "fixed": int(schedule.fixed)}
+    known |= {name: int(getattr(schedule, name)) for name in _FLAGS}
     return [known[name] if name in known else getattr(schedule, name) for name in SCHEDULE]
 
 
 def schedule_from(values: Sequence[Any]) -> ScheduleRow:
     """A schedule from the values of SCHEDULE."""
     told = dict(zip(SCHEDULE, values, strict=True))
-    told |= {"body": unpacked(told["body"]), "paused": bool(told["paused"]), "fixed": bool(told["fixed"])}
+    told |= {"body": unpacked(told["body"]), **{name: bool(told[name]) for name in _FLAGS}}
     return ScheduleRow(**told)
 
 

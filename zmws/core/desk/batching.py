@@ -52,7 +52,7 @@ class Batching:
         self._follow_ups = follow_ups
         self._batches = batches
         self._host = host
-        self._opening = 0
+        self._opening: dict[str, list[Question]] = {}  # by batch: who wants it closed when it is open
 
     # ------------------------------------------------------------ zmws.open
 
@@ -62,7 +62,7 @@ class Batching:
         batch = asked.get("id")
         if batch is not None and len(batch) > BATCH_ID_MAX:
             raise BadQuestion(f"the id of a batch has at most {BATCH_ID_MAX} characters")
-        if len(self._held.open_batches) + self._opening >= limits.batches_open_max:
+        if len(self._held.open_batches) + len(self._opening) >= limits.batches_open_max:
             if batch is not None:
                 return self._turn.reads.append(ReadBatch(question, batch))  # a repeat is no new one
             return self._too_many(question)
@@ -86,15 +86,18 @@ class Batching:
         )
         size = 600 + sum(sum(map(len, one["body"])) for one in (then, failed) if one is not None)
         write = OpenBatch(row.id, row.created_at, row.keep, then, failed, meta, row.by, size=size)
-        self._opening += 1
+        self._opening.setdefault(row.id, [])
         return self._turn.write_for(write, partial(self._opened, question, row))
 
     def _opened(self, question: Question, row: BatchRow, verdict: Verdict) -> None:
-        self._opening -= 1
-        if verdict.verdict != NEW:
-            return self._turn.reads.append(ReadBatch(question, row.id))
-        self._held.open_batches.add(row.id)
-        return question.answer(200, batch_row(row) | {"existing": False})
+        closing = self._opening.pop(row.id, [])
+        if verdict.verdict == NEW:
+            self._held.open_batches[row.id] = row.created_at
+            question.answer(200, batch_row(row) | {"existing": False})
+        else:
+            self._turn.reads.append(ReadBatch(question, row.id))
+        for one in closing:
+            self.close(one)
 
     def _template(self, asked: dict[str, Any], name: str) -> Row | None:
         """What follows, as it is kept with the batch. Raises BadItem."""
@@ -131,10 +134,15 @@ class Batching:
     def close(self, question: Question) -> None:
         """No client adds to it any more; when all of its jobs have ended, what is to follow does."""
         batch = question.asked["id"]
+        if batch in self._opening:
+            self._opening[batch].append(question)
+            return None
         if batch not in self._held.open_batches:
             return self._turn.reads.append(ReadBatch(question, batch))
-        self._held.open_batches.discard(batch)
-        write = CloseBatch(batch, self._held.next_number(), self._turn.wall, self._turn.steady)
+        del self._held.open_batches[batch]
+        turn = self._turn
+        spare_id = turn.suppliers.new_id()
+        write = CloseBatch(batch, self._held.next_number(), turn.wall, turn.steady, spare_id)
         return self._turn.write_for(write, partial(self._closed, question))
 
     def _closed(self, question: Question, verdict: Verdict) -> None:

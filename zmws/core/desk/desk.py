@@ -96,7 +96,7 @@ class Desk:
         self._batching = batching = Batching(
             *(turn, held, watchers, lists, making, life.follow_ups, batches, host)
         )
-        self._scheduling = scheduling = Scheduling(turn, held, lists, schedules)
+        self._scheduling = scheduling = Scheduling(turn, held, lists, schedules, host)
         self._verbs: dict[str, Callable[[Question], None]] = {
             "zmws.hello": self._hello,
             "zmws.job": records.job,

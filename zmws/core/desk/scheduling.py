@@ -10,14 +10,15 @@ from typing import Any
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.held import Held
+from zmws.core.host import Host
 from zmws.core.job import iso, listed_error
 from zmws.core.question import Question
 from zmws.core.reads import ReadSchedules
 from zmws.core.rows import Row, Rows, ScheduleRow
 from zmws.core.schedule import definition, schedule_of
-from zmws.core.schedules import Schedules, fired_id
+from zmws.core.schedules import Schedules, fired_id, options_of
 from zmws.core.turn import Turn
-from zmws.core.writes import InsertJob
+from zmws.core.writes import NEW, UNKNOWN, Verdict
 from zmws.errors import OptionError
 
 _NOT_OF_IT = ("do", "replace", "ask", "by")
@@ -26,11 +27,12 @@ _NOT_OF_IT = ("do", "replace", "ask", "by")
 class Scheduling:
     """Lists them, and does what is asked."""
 
-    def __init__(self, turn: Turn, held: Held, lists: Lists, schedules: Schedules) -> None:
+    def __init__(self, turn: Turn, held: Held, lists: Lists, schedules: Schedules, host: Host) -> None:
         self._turn = turn
         self._held = held
         self._lists = lists
         self._schedules = schedules
+        self._host = host
 
     def schedules(self, question: Question) -> None:
         """zmws.schedules: all, or one; each with its last job, which is read beside the writes."""
@@ -92,12 +94,14 @@ class Scheduling:
     def _run(self, question: Question, row: ScheduleRow) -> None:
         """A job now; its id is told when that is on disk."""
 
-        def fired(write: InsertJob | None) -> None:
-            if write is None:
+        def told(verdict: Verdict | None) -> None:
+            if verdict is None or verdict.verdict == UNKNOWN:
                 return self._unknown(question, row.name)
-            return question.answer(200, {"id": write.row["id"]}, write)
+            # One that goes on stands for it, where that is how they overlap.
+            existing = verdict.verdict != NEW
+            return question.answer(200, {"id": verdict.job_id, "existing": existing})
 
-        self._schedules.fire(row, None, fired)
+        self._schedules.run(row, told)
 
     def _add(self, question: Question) -> None:
         asked, limits, known = question.asked, self._turn.limits, self._schedules.rows
@@ -114,6 +118,17 @@ class Scheduling:
         if service is None or not service.registered:
             text = f"no worker ever registered the service '{row.service}' and no configuration names it"
             return question.refuse(404, "unknown_service", text)
+        if self._schedules.next_after(row, self._turn.wall) is None:
+            return question.refuse(400, "bad_option", "no time of it is left: it would never make a job")
+        options = options_of(row)
+        for name in (options.on_complete, options.on_failed):
+            told = None if name is None else self._held.services.get(name)
+            if name is not None and (told is None or not told.registered):
+                text = f"no worker ever registered the service '{name}' and no configuration names it"
+                return question.refuse(404, "unknown_service", text)
+        if self._host.store_is_full:
+            text = "the disk of the job store is full; nothing was accepted"
+            return question.refuse(503, "disk_full", text)
         old = known.get(row.name)
         if old is not None and old.fixed:
             return self._fixed(question, row.name, "replaced")

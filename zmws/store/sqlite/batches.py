@@ -15,9 +15,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from zmws.core.conclusion import FAILED, THEN, conclusion, job_id_for
+from zmws.core.conclusion import FAILED, THEN, conclusion, usual_id
 from zmws.core.options import KEEP_S
-from zmws.core.rows import BATCH_FIRST_MAX, BatchRow
+from zmws.core.rows import BATCH_FIRST_MAX, BATCH_WAITS_S, BatchRow
 from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.core.writes import EXISTING, NEW, UNKNOWN, CloseBatch, Counted, FinishMember, OpenBatch, Verdict
 from zmws.store.rows import batch_from, job_kept, kept_job, packed, storable, whole_values
@@ -112,7 +112,11 @@ class Batches:
 
     def forget(self, at: float, limit: int) -> None:
         """Forget batches that are due, the longest due first."""
-        for (number,) in self._execute(self._queries["batches_due"], (at, limit)).fetchall():
+        for number, batch in self._execute(self._queries["batches_due"], (at, limit)).fetchall():
+            if self._execute(self._queries["any_member"], (batch,)).fetchone() is not None:
+                # Its id must not become another batch's, whom a retry of this one's jobs would count for.
+                self._execute(self._queries["postpone_batch"], (at + BATCH_WAITS_S, number))
+                continue
             self._execute(self._queries["forget_conclusions"], (number,))
             self._execute(self._queries["forget_batch"], (number,))
 
@@ -140,7 +144,7 @@ class Batches:
                 row.ended_at, row.forget_at = last.at, last.steady + keep
             self._conclude(row, last, counted[-1])
         for verdict in counted:
-            verdict.ended = ended
+            verdict.ended, verdict.forget_at = ended, row.forget_at
         self._execute(
             self._queries["set_batch"],
             (
@@ -159,9 +163,9 @@ class Batches:
         if service is None or made is not None:
             return
         (kept,) = self._execute(self._queries["conclusion"], (row.number, kind)).fetchone()
-        usual = job_id_for(row, kind, last.number, taken=False)
-        taken = self._execute(self._queries["find"], (usual,)).fetchone() is not None
-        job_id = job_id_for(row, kind, last.number, taken)
+        job_id = usual_id(row, kind)
+        if self._execute(self._queries["find"], (job_id,)).fetchone() is not None:
+            job_id = last.spare_id
         job = conclusion(job_kept(kept), row, kind, job_id, last.number, last.at, last.steady)
         self._execute(self._queries["insert_whole"], whole_values(job))
         self._execute(self._queries["insert_body"], (job["number"], packed(job["body"])))

@@ -192,7 +192,7 @@ class Reads:
             ended={key: n for key, n in self._counts.items() if n},
             number=self._all("highest_number")[0][0] or 0,
             forget_at=min(due, default=None),
-            batches=[batch for (batch,) in self._all("open_batches")],
+            batches=self._all("open_batches"),
             schedules=self._schedules(None),
         )
         running = [row_from(one) for one in self._all("running")]

@@ -285,11 +285,14 @@ class Writer:
         job_id, service = row["id"], row["service"]
         known = self._find(job_id)
         if known is not None:
-            if not write.spare_id or known.parent == row["parent"]:
-                return Verdict(EXISTING, job_id, known.service)
+            if not write.spare_id or (known.parent, known.parent_number) == (
+                row["parent"],
+                row["parent_number"],
+            ):
+                return Verdict(EXISTING, job_id, known.service, batch=known.batch, chain=known.chain)
             job_id = write.spare_id
         if row["unique"] is not None and (holder := self._holder(service, row["unique"])) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, service)
+            return Verdict(UNIQUE_CONFLICT, holder[0], service, batch=holder[1])
         if write.spare_id:
             return self._insert_new(row, job_id, write.size)
         if write.only_if_known or write.size > self._room:
@@ -363,7 +366,7 @@ class Writer:
             return Verdict(UNKNOWN, write.job_id)
         service, unique = known.service, known.unique
         if unique is not None and (holder := self._holder(service, unique)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, service)
+            return Verdict(UNIQUE_CONFLICT, holder[0], service, batch=holder[1])
         self._change(known.number, write.changes, None)
         self.causes.no_longer(known.cause, known.number)
         self._ended[service, known.state] -= 1
@@ -414,10 +417,12 @@ class Writer:
         found = self._execute(self._queries["find"], (job_id,)).fetchone()
         return None if found is None else _Known._make(found)
 
-    def _holder(self, service: str, unique: str) -> str | None:
-        """The job that holds a unique key."""
-        found = self._execute(self._queries["holder"], (service, unique)).fetchone()
-        return None if found is None else found[0]
+    def _holder(self, service: str, unique: str) -> tuple[str, str | None] | None:
+        """The job that holds a unique key, and of which batch it is."""
+        found: tuple[str, str | None] | None = self._execute(
+            self._queries["holder"], (service, unique)
+        ).fetchone()
+        return found
 
     def _change(self, number: int, changes: Mapping[str, Any], forget_at: float | None) -> None:
         update = self._update((*changes, "forget_at"), "number")
@@ -448,7 +453,9 @@ class _Known(NamedTuple):
     unique: str | None
     cause: str | None
     parent: str | None
+    parent_number: int
     batch: str | None
+    chain: str | None
 
 
 @dataclass(slots=True)

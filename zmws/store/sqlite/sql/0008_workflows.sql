@@ -1,6 +1,7 @@
 -- Jobs that follow from others, batches of jobs, and recurring jobs. A job that was there before stands alone.
 
 ALTER TABLE jobs ADD COLUMN parent TEXT;                        -- whose end made it; null: nobody's
+ALTER TABLE jobs ADD COLUMN parent_number INTEGER NOT NULL DEFAULT 0;   -- and its number: ids come again
 ALTER TABLE jobs ADD COLUMN batch TEXT;                         -- of which it is a member
 ALTER TABLE jobs ADD COLUMN chain TEXT;                         -- of which it is a step
 ALTER TABLE jobs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;   -- generations from a job that a client asked for
@@ -67,6 +68,8 @@ CREATE TABLE schedules (
     paused INTEGER NOT NULL,
     fixed INTEGER NOT NULL,             -- 1: it stands in the settings
     anchor REAL NOT NULL,
+    since REAL,                         -- when it went on after a pause; null: it never did
+    by_hand INTEGER NOT NULL,           -- 1: an operator has paused or resumed it
     last_at REAL,                       -- the time for which it fired last; then, when that was, and its job
     fired_at REAL,
     last_id TEXT,

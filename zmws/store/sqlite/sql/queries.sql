@@ -16,13 +16,13 @@ INSERT INTO jobs ({job}) VALUES ({job_values})
 INSERT INTO bodies (number, body) VALUES (?, ?)
 
 -- name: find
-SELECT number, service, state, "unique", cause, parent, batch FROM jobs WHERE id = ?
+SELECT number, service, state, "unique", cause, parent, parent_number, batch, chain FROM jobs WHERE id = ?
 
 -- name: unfinished
 state IN ('scheduled', 'waiting', 'running')
 
 -- name: holder
-SELECT id FROM jobs
+SELECT id, batch FROM jobs
 WHERE service = ? AND "unique" = ? AND "unique" IS NOT NULL AND state IN ('scheduled', 'waiting', 'running')
 
 -- name: append
@@ -289,7 +289,14 @@ UPDATE batches SET total = ?, complete = ?, failed = ?, cancelled = ?, expired =
 WHERE number = ?
 
 -- name: batches_due
-SELECT number FROM batches WHERE forget_at IS NOT NULL AND forget_at <= ? ORDER BY forget_at, number LIMIT ?
+SELECT number, id FROM batches
+WHERE forget_at IS NOT NULL AND forget_at <= ? ORDER BY forget_at, number LIMIT ?
+
+-- name: any_member
+SELECT 1 FROM jobs WHERE batch = ? LIMIT 1
+
+-- name: postpone_batch
+UPDATE batches SET forget_at = ? WHERE number = ?
 
 -- name: first_batch_due
 SELECT min(forget_at) FROM batches WHERE forget_at IS NOT NULL
@@ -301,7 +308,7 @@ DELETE FROM batches WHERE number = ?
 DELETE FROM conclusions WHERE batch = ?
 
 -- name: open_batches
-SELECT id FROM batches WHERE closed = 0 ORDER BY number
+SELECT id, created_at FROM batches WHERE closed = 0 ORDER BY number
 
 -- name: batches_edge
 SELECT number FROM batches WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?
