@@ -95,7 +95,7 @@ def test_a_chain_that_is_forgotten_says_so(client: Client) -> None:
     assert fault.value.code == "unknown_job"
 
 
-def test_a_chain_whose_first_steps_are_forgotten_is_waited_for_at_those_that_there_are(client: Client) -> None:
+def test_a_chain_whose_first_steps_are_forgotten_is_waited_for_at_the_others(client: Client) -> None:
     steps = [("ECHO", 1), ("ECHO", [PREVIOUS]), ("ECHO", {"a": PREVIOUS})]
     chain = client.chain(steps, id="long")
     assert chain.result(20) == {"a": [1]}

@@ -47,6 +47,11 @@ async def use(client: AsyncClient) -> None:
     with pytest.raises(Refused, match="job 1 of batch"):
         await client.batch(["NONE"])
 
+    for _ in range(2):
+        again = await client.batch(["ECHO", ("ECHO", 1)], id="again")
+        assert (await again.wait(20))["total"] == 2
+        assert {row["id"] async for row in again.jobs()} == {"again:1", "again:2"}
+
     one = await client.add_schedule("s", "ECHO", 5, every=3600, retries=1)
     assert isinstance(one, AsyncSchedule) and (await one.status())["options"] == {"retries": 1}
     await one.pause()
