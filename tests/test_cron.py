@@ -5,6 +5,7 @@ The oracle looks at each minute there is. It knows each expression as a conditio
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -259,6 +260,10 @@ def test_what_is_wrong_with_an_expression_is_told(cron: str, told: str) -> None:
         ("Berlin", "did you mean 'Europe/Berlin'?"),
         ("New York", "did you mean 'America/New_York'?"),
         ("utc", "did you mean 'UTC'?"),
+        ("GMT+2", "there is no such time zone; name one as IANA does, such as Europe/Berlin"),
+        ("utc-05:00", "there is no such time zone; name one as IANA does, such as Europe/Berlin"),
+        ("Etc/GMT + 2", "there is no such time zone; name one as IANA does, such as Europe/Berlin"),
+        ("gmt", "did you mean 'GMT'?"),
         ("America", "there is no such time zone"),
         ("right/Europe/Berlin", "did you mean 'Europe/Berlin'?"),
         ("../etc/passwd", "there is no such time zone"),
@@ -273,6 +278,12 @@ def test_what_is_wrong_with_a_zone_is_told(zone: str, told: str) -> None:
     assert fault_of("@daily", zone) == zone_fault(zone)
     with pytest.raises(ValueError, match="zone is "):
         next_time("@daily", zone, 0.0)
+
+
+@pytest.mark.parametrize("zone", ["GMT2", "Etc/GMT2", "Etc/GMT", "etc/gmt13", "GTM+2", "GMT 2"])
+def test_no_zone_of_a_fixed_offset_is_proposed(zone: str) -> None:
+    assert not re.search(r"GMT[+-][0-9]", zone_fault(f"{zone}x") or "")
+    assert not re.search(r"'(Etc/)?GMT[+-][0-9]+'\?", zone_fault(zone) or "")
 
 
 def test_without_a_database_of_zones_there_is_utc_and_the_mend_is_told() -> None:

@@ -49,6 +49,7 @@ _FIELDS = (
 _FIVE = "five fields (minute, hour, day of the month, month, day of the week), such as '30 8 * * MON-FRI'"
 # No path out of the database, and none of the files beside the zones in it: posix/, right/, localtime.
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{0,63}(/[A-Za-z0-9_+-]{1,64}){0,3}")
+_OFFSET = re.compile(r"[+-] ?[0-9]")
 _MINUTE = timedelta(minutes=1)
 
 
@@ -207,8 +208,11 @@ def _zone(name: str) -> tzinfo:
 
 
 def _nearest_zone(name: str, known: set[str]) -> str | None:
-    """By its own letters, or by those of the city alone: Berlin, europe/berlin."""
-    lower = {one.lower(): one for one in sorted(known)}
+    """By its own letters, or by those of the city alone: Berlin, europe/berlin. None for an offset: Etc/GMT+2
+    is two hours behind UTC, and who writes GMT+2 means two hours before it."""
+    if _OFFSET.search(name):
+        return None
+    lower = {one.lower(): one for one in sorted(known) if not _OFFSET.search(one)}
     for wanted in (name.lower().replace(" ", "_"), name.lower().rpartition("/")[2]):
         if wanted in lower:
             return lower[wanted]

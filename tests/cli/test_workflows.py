@@ -111,6 +111,8 @@ def test_a_batch_of_lines_is_submitted_and_waited_for(run: Run, tmp_path: Path) 
     ended = run("batch", "submit", "ECHO", "--each", str(lines), *flags, "--wait", "--json")
     row = ended.json()
     assert ended.code == 0 and row["complete"] == 1_200 and row["then_id"] == "b:then"
+    again = run("batch", "submit", "ECHO", "--each", str(lines), *flags, "--wait", "--json")
+    assert again.code == 0 and again.json() == row
     lines.write_text('{"fails": 9}\n{"fails": 0}\n')
     ended = run("batch", "submit", "SHAKY", "--each", str(lines), "--retries", "0", "--wait")
     assert ended.code == 1 and "failed: 1" in ended.lines and "did not complete, the first 1:" in ended.lines

@@ -112,6 +112,27 @@ def test_after_its_end_nobody_adds_to_it_but_a_repeat_is_no_addition(client: Cli
         client.get_batch("none").status()
 
 
+def test_jobs_without_ids_are_the_same_jobs_when_the_batch_is_asked_for_again(client: Client) -> None:
+    jobs: list[Any] = [
+        ("ECHO", 1),
+        {"service": "ECHO", "params": 2, "id": "own"},
+        "ECHO",
+        {"chain": [("ECHO", 4), ("ECHO", PREVIOUS)]},
+        {"service": "ECHO", "id": None},
+    ]
+    with pytest.raises(ZeroDivisionError):
+        client.batch((jobs[n] if n < 2 else 1 / 0 for n in range(5)), id="x", then="TOLD")
+    left = client.batch(id="x")  # whether the program died before its jobs were sent, or behind
+    left.add("ECHO", 1, id="x:1")
+    for _ in range(2):  # to an open batch, and to one that has ended
+        row = client.batch(jobs, id="x", then="TOLD").wait(20)
+        assert (row["total"], row["complete"]) == (6, 6)
+        ids = {job["id"] for job in client.get_batch("x").jobs()}
+        assert ids == {"x:1", "own", "x:3", "x:4:1", "x:4:2", "x:5"}
+    with pytest.raises(Refused, match="job 6 of batch x"):  # no repeat
+        client.batch([*jobs, "ECHO"], id="x")
+
+
 def test_cancelled_it_is_closed_and_ends(client: Client) -> None:
     batch = client.batch(then="TOLD", failed="TOLD")
     batch.add_many([("NOBODY", n) for n in range(3)])

@@ -95,6 +95,20 @@ def test_a_chain_that_is_forgotten_says_so(client: Client) -> None:
     assert fault.value.code == "unknown_job"
 
 
+def test_a_chain_whose_first_steps_are_forgotten_is_waited_for_at_the_others(client: Client) -> None:
+    steps = [("ECHO", 1), ("ECHO", [PREVIOUS]), ("ECHO", {"a": PREVIOUS})]
+    chain = client.chain(steps, id="long")
+    assert chain.result(20) == {"a": [1]}
+    client.job("long:1").delete()
+    assert chain.result(20) == {"a": [1]} and chain.wait(20)["id"] == "long:3"
+    client.job("long:2").delete()
+    assert chain.result(20) == {"a": [1]}
+    client.job("long:3").delete()
+    with pytest.raises(Refused) as fault:
+        chain.result(20)
+    assert fault.value.code == "unknown_job"
+
+
 def test_what_is_wrong_with_a_chain_is_told_before_anything_is_made(client: Client) -> None:
     wrong: list[tuple[Any, type[Exception], str]] = [
         ([], ValueError, "one step"),

@@ -19,12 +19,14 @@ async def use(client: AsyncClient) -> None:
     assert await chain.result(20) == [1] and (await chain.status())["step"] == 2
     assert [row["id"] for row in await chain.jobs()] == ["c:1", "c:2"] and (await chain.last()).id == "c:2"
     assert await client.get_chain("c").result(20) == [1]
+    await client.job("c:1").delete()
+    assert await chain.result(20) == [1]
     failing = await client.chain([("SHAKY", {"fails": 1}, {"retries": 0}), ("ECHO", PREVIOUS)])
     with pytest.raises(JobFailed):
         await failing.result(20)
     assert await failing.retry() == 1 and await failing.result(20) == 2
     assert await failing.cancel() == 0
-    assert len(await client.family("c:1")) == 2
+    assert len(await client.family("c:2")) == 1
 
     async with await client.batch(then="TOLD", id="b") as batch:
         assert isinstance(batch, AsyncBatch)
@@ -44,6 +46,11 @@ async def use(client: AsyncClient) -> None:
     assert await half.cancel() == 1
     with pytest.raises(Refused, match="job 1 of batch"):
         await client.batch(["NONE"])
+
+    for _ in range(2):
+        again = await client.batch(["ECHO", ("ECHO", 1)], id="again")
+        assert (await again.wait(20))["total"] == 2
+        assert {row["id"] async for row in again.jobs()} == {"again:1", "again:2"}
 
     one = await client.add_schedule("s", "ECHO", 5, every=3600, retries=1)
     assert isinstance(one, AsyncSchedule) and (await one.status())["options"] == {"retries": 1}

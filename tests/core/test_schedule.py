@@ -120,6 +120,16 @@ def test_a_name_of_which_no_id_can_be_made_is_refused(name: Any) -> None:
         ({"options": {"batch": "b"}}, "options.batch", "option 'batch' is not for a schedule"),
         ({"options": {"durability": "memory"}}, "options.durability", "jobs of a schedule are on disk"),
         ({"options": {"unique": "a"}, "overlap": "skip"}, "options.unique", "do not go together"),
+        (
+            {"options": {"delay": 5, "expires": 5}},
+            "options.expires",
+            "its jobs can only expire: 'delay' is 5 s, and 'expires' 5 s",
+        ),
+        (
+            {"jitter": 20, "options": {"delay": 5, "expires": 25}},
+            "options.expires",
+            "its jobs can only expire: 'delay' and 'jitter' together are 25 s, and 'expires' 25 s",
+        ),
         ({"evry": 1}, "evry", "'evry' is no setting of a schedule; did you mean 'every'?"),
     ],
 )
@@ -133,6 +143,7 @@ def test_what_goes_together_is_taken() -> None:
     made(options={"unique": "a"}, overlap="cancel")
     made(overlap="skip", options={"durability": "disk", "delay": 5})
     made(jitter=59.9)
+    made(jitter=20, options={"delay": 5, "expires": 26})
     made(jitter=3600, every=None, cron="@daily", zone="Europe/Berlin")
     made(zone="UTC")
 

@@ -15,6 +15,13 @@ def test_options_of_a_service_that_contradict_each_other_are_told_with_their_lin
     assert told.startswith("FILE:3: service 'DE'") and "can only expire" in told
 
 
+@pytest.mark.parametrize("option", ["on_complete", "on_failed"])
+def test_a_service_is_not_told_of_its_own_ends(site: Path, option: str) -> None:
+    text = f'[services.A]\n{option} = "B"\n[services.B]\n{option} = "B"\n'
+    why = f"option '{option}' is itself: its own end would be told to itself, without end"
+    assert problem(site, text) == f"FILE:4: service 'B': {why}"
+
+
 def test_a_service_option_is_refused_with_service_and_line(site: Path) -> None:
     told = problems(site, "[services.EMAIL]\nretries = 5\nretrys = 1\nttr = 0\n[services.X]\npaused = 1")
     assert [line.partition(":")[2].partition(":")[0] for line in told] == ["3", "4", "6"]

@@ -12,11 +12,12 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from zmws import WorkerBase, worker
+from zmws import WorkerBase, ZmwsError, worker
 
 
 class Isolated(WorkerBase):
@@ -88,6 +89,36 @@ class Isolated(WorkerBase):
         self.job.log(str(pid))
         time.sleep(60)
         return pid
+
+
+class Late(Isolated):
+    """Leaves a thread that enqueues when the attempt is over, and tells the next job what came of it."""
+
+    service_name = "LATE"
+
+    def work(self, job_id: str, params: Any) -> Any:
+        job, went_on = self.job, threading.Event()
+        job.enqueue("IN-TIME")
+        if params == "last":
+            self.go_on.set()
+            self.left.join(20)
+            return self.told
+
+        def late() -> None:
+            went_on.wait(20)
+            for enqueue in (lambda: job.enqueue("LATE"), lambda: job.enqueue_chain([("LATE",)])):
+                try:
+                    enqueue()
+                    self.told.append("taken")
+                except ZmwsError as refused:
+                    self.told.append(str(refused).partition(", ")[0])
+
+        self.told: list[str] = []
+        self.go_on, self.left = went_on, threading.Thread(target=late, daemon=True)
+        self.left.start()
+        if params == "fail":
+            raise RuntimeError("failed")
+        return None
 
 
 class Fails(Isolated):

@@ -135,8 +135,9 @@ def submit(
     """Make a batch of a job of SERVICE per line, and print its id; with --wait what became of it, exit code 1
     unless all have completed.
 
-    Lines are as of 'zmws submit --each'. What goes wrong before the last one is submitted leaves the batch
-    open, so that nothing follows a part of it.
+    Lines are as of 'zmws submit --each'. The same --id with the same lines again is the same batch, and its
+    jobs are the same: they are ID:1, ID:2 and so on, by their place. What goes wrong before the last one is
+    submitted leaves the batch open, so that nothing follows a part of it.
     """
     if timeout is not None and not waiting:
         raise click.UsageError("--timeout needs --wait")
@@ -147,8 +148,8 @@ def submit(
         made = client.batch(**follows, id=batch_id)
 
         def jobs(progress: Progress) -> Iterator[dict[str, Any]]:
-            for _, given in lines_of(each, name):
-                yield {**asked, "service": service, "params": given}
+            for n, (_, given) in enumerate(lines_of(each, name), 1):
+                yield {**asked, "id": f"{made.id}:{n}", "service": service, "params": given}
                 progress.step()
 
         try:

@@ -113,9 +113,18 @@ class Batch(Handle):
         """As `add`, without waiting."""
         return one_future(self._asker, {**options, "service": service, "params": params, "batch": self.id})
 
-    def added_steps(self, jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str]) -> Steps[int]:
-        """The messages of `add_many`."""
+    def added_steps(
+        self, jobs: Iterable[Mapping[str, Any] | Sequence[Any] | str], by_place: bool = False
+    ) -> Steps[int]:
+        """The messages of `add_many`. `by_place`: the id of one that has none of its own follows from the
+        batch's and its place, so that the same list again is the same jobs."""
         count = 0
+
+        def made(n: int, job: Any) -> dict[str, Any]:
+            item = self._member(n, job)
+            if by_place and item.get("id") is None:
+                item["id"] = f"{self.id}:{n}"
+            return item
 
         def take(verdicts: list[Job | Refused]) -> None:
             nonlocal count
@@ -124,7 +133,7 @@ class Batch(Handle):
                 if isinstance(verdict, Refused):
                     raise Refused(verdict.code, f"job {count} of batch {self.id}: {verdict}")
 
-        yield from sent_steps(self._asker, map(self._member, itertools.count(1), jobs), take)
+        yield from sent_steps(self._asker, map(made, itertools.count(1), jobs), take)
         return count
 
     def _member(self, n: int, job: Any) -> dict[str, Any]:
@@ -167,12 +176,12 @@ def open_steps(
     follows: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Steps[Batch]:
-    """Open a batch; with `jobs` add these, and close it. `follows`: `then` and `failed`; `options`: `id`,
-    `keep` and `meta`."""
+    """Open a batch; with `jobs` add these, by their places, and close it. `follows`: `then` and `failed`;
+    `options`: `id`, `keep` and `meta`."""
     pairs = {name: pair_of(name, given) for name, given in follows.items() if given is not None}
     row = yield asker.answer_future("zmws.open", {**pairs, **options_given(options)})
     batch = Batch(asker, str(row["id"]), bool(row["existing"]))
     if jobs is not None:
-        yield from batch.added_steps(jobs)
+        yield from batch.added_steps(jobs, by_place=True)
         yield batch.asked("zmws.close")
     return batch

@@ -193,8 +193,10 @@ class Client(Asker):
         With `jobs` (as of `Batch.add_many`, any iterator) these are added and it is closed, also where there
         are none; without it is open, until it is closed: add to it, also from within its jobs. `then` follows
         if all have completed, else `failed`: (service, params, options), a dict, or the name of a service
-        alone, whose job is then told of the batch. `id`: the same again is the same batch. `keep`: how long
-        its row is kept after its end. `meta`: a JSON object of your own.
+        alone, whose job is then told of the batch. `id`: the same again is the same batch, and with `jobs`
+        in the same order they are the same jobs, also when it is closed: those that name no id have ID:1,
+        ID:2 and so on, by their place. `keep`: how long its row is kept after its end. `meta`: a JSON object
+        of your own.
 
         Raises ServiceUnknown, Refused (too_many_batches ...), BrokerUnreachable. Where one of `jobs` is
         refused the batch stays open, and nothing follows; the text names it.

@@ -94,7 +94,7 @@ def schedule_of(
     if fault is not None:
         raise OptionError("service", fault)
     _check_times(held)
-    options = _options(held.get("options", {}), held.get("overlap"))
+    options = _options(held.get("options", {}), held.get("overlap"), held.get("jitter", 0.0))
     body = _body(held, limits)
     # The row's own defaults hold for what is not given.
     more = {
@@ -155,7 +155,7 @@ def _check_times(held: Mapping[str, Any]) -> None:
         raise OptionError("jitter", f"'jitter' is {jitter:g} s, but must be below 'every', {every:g} s")
 
 
-def _options(given: Mapping[str, Any], overlap: str | None) -> dict[str, Any]:
+def _options(given: Mapping[str, Any], overlap: str | None, jitter: float) -> dict[str, Any]:
     """The options of each job, without those that are null."""
     options = {name: value for name, value in given.items() if value is not None}
     for name, why in _NOT_OPTIONS.items():
@@ -166,7 +166,7 @@ def _options(given: Mapping[str, Any], overlap: str | None) -> dict[str, Any]:
             text = no_such(name, "option of the jobs of a schedule", _OPTIONS)
             raise OptionError(f"options.{name}", text)
     try:
-        job_options_of(options)
+        checked_options = job_options_of(options)
     except OptionError as wrong:
         raise OptionError(f"options.{wrong.option}", str(wrong)) from None
     if options.get("durability") == "memory":
@@ -176,6 +176,11 @@ def _options(given: Mapping[str, Any], overlap: str | None) -> dict[str, Any]:
     if "unique" in options and overlap == "skip":
         text = "option 'unique' and overlap 'skip' do not go together: 'skip' is such a key of its own"
         raise OptionError("options.unique", text)
+    wait, expires = (checked_options.delay or 0.0) + jitter, checked_options.expires
+    if expires is not None and wait >= expires:
+        late = "'delay' and 'jitter' together are" if jitter else "'delay' is"
+        text = f"its jobs can only expire: {late} {wait:g} s, and 'expires' {expires:g} s"
+        raise OptionError("options.expires", text)
     return options
 
 

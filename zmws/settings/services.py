@@ -10,6 +10,8 @@ from zmws.errors import OptionError
 from zmws.settings.problems import Problems
 from zmws.wire.names import is_reserved, service_name_fault
 
+_ENDS = ("on_complete", "on_failed")  # name a service
+
 
 def services_in(tables: Any, problems: Problems) -> dict[str, ServiceOptions]:
     """The services of the file."""
@@ -39,6 +41,10 @@ def _service(name: str, table: dict[str, Any], problems: Problems) -> ServiceOpt
     for option, value in table.items():
         try:
             service_options({option: value})
+            if option in _ENDS and value == name:
+                raise OptionError(
+                    option, f"option '{option}' is itself: its own end would be told to itself, without end"
+                )
             good[option] = value
         except OptionError as wrong:
             problems.in_file(("services", name, option), f"service {shown(name)}: {wrong}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -30,11 +31,22 @@ def service_of(request: WorkerRequest, alone: str) -> str:
     return str((json_object(request.job) or {}).get("service") or alone)
 
 
+# One for all jobs, for a job can be pickled and copied; the thread that has it may be interrupted by a signal
+# whose handler enqueues.
+_following = threading.RLock()
+
+
 def follow_ups_of(job: JobInHand | None) -> bytes | None:
-    """What the job has asked for, as FINAL has it; None if nothing."""
-    if job is None or not job._follow_ups:
-        return None
-    return JOBS_JSON + json.dumps(job._follow_ups).encode()
+    """What the job has asked for, as FINAL has it; None if nothing. From now on it can ask for none."""
+    items = None if job is None else end_follow_ups(job)
+    return JOBS_JSON + json.dumps(items).encode() if items else None
+
+
+def end_follow_ups(job: JobInHand) -> list[dict[str, Any]]:
+    """The attempt is over: what it has asked for, once. What it asks for later is refused."""
+    with _following:
+        items, job._follow_ups = job._follow_ups, None
+    return items or []
 
 
 def relay(job: JobInHand, body: tuple[bytes, ...]) -> None:
@@ -66,7 +78,7 @@ class JobInHand:
         self.step: int | None = told.get("step")
         self.concludes: dict[str, Any] | None = told.get("concludes")
         self.attempt: int = int(told.get("attempt", 1))
-        self._follow_ups: list[dict[str, Any]] = []
+        self._follow_ups: list[dict[str, Any]] | None = []  # None: the attempt is over
         self.deadline: float = time.monotonic() + float(told.get("ttr", 3600.0))
         self._line = line
         self._token = request.token
@@ -119,7 +131,8 @@ class JobInHand:
     def enqueue(self, service: str, params: Any = None, **options: Any) -> None:
         """A job that follows: it is submitted by what ends this attempt, if that completes, and then exactly
         once. A failed attempt leaves none. `options` as those of `Client.submit`. What the broker does not
-        take (an unknown service, say) fails the attempt. Raises BadValue, OptionError, Refused."""
+        take (an unknown service, say) fails the attempt. Raises BadValue, OptionError, Refused, and ZmwsError
+        once `work()` has returned: in a thread or a task that it has left behind."""
         self._follow(item_of(service, params, options))
 
     def enqueue_chain(self, steps: Sequence[Step], *, id: Any = None, batch: Any = None) -> None:
@@ -132,7 +145,13 @@ class JobInHand:
             for job in item.get("chain", [item]):
                 meta = tracing.on.linked(job.get("meta"))
                 job |= {} if meta is None else {"meta": meta}
-        self._follow_ups.append(item)
+        with _following:
+            if self._follow_ups is not None:
+                return self._follow_ups.append(item)
+        raise ZmwsError(
+            f"attempt {self.attempt} at job {self.id} is over, and what follows it is settled; enqueue "
+            "before work() returns, and let it wait for the threads and tasks that do"
+        )
 
     @property
     def cancelled(self) -> bool:

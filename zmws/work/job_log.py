@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from zmws.work.job import JobInHand
+from zmws.work.job import JobInHand, end_follow_ups
 
 LINE_CHARS_MAX = 8_000
 _OURS = ("zmws", "asyncio")
@@ -56,6 +56,7 @@ def in_hand(job: JobInHand, output: bool) -> Iterator[None]:
         else:
             yield
     finally:
+        end_follow_ups(job)  # of one that has not completed, too
         _running.remove(job)
         _mine.reset(before)
 
