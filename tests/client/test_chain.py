@@ -36,6 +36,12 @@ def test_bytes_are_handed_on_as_they_are(client: Client) -> None:
     )
 
 
+def test_no_result_is_handed_on_as_no_parameters_and_within_others_as_null(client: Client) -> None:
+    nothing = ("SPLIT", {"parts": 0})
+    assert client.chain([nothing, ("ECHO", PREVIOUS)]).result(20) == {}
+    assert client.chain([nothing, ("ECHO", {"a": PREVIOUS})]).result(20) == {"a": None}
+
+
 def test_what_is_no_json_value_fails_the_step_that_wants_one(client: Client) -> None:
     chain = client.chain([("ECHO", b"\xff"), ("ECHO", {"image": PREVIOUS}), ("ECHO", PREVIOUS)], id="odd")
     with pytest.raises(JobFailed) as fault:
