@@ -162,6 +162,8 @@ class Reader:
         for (command, shown), said, code in zip(steps, told[0::2], told[1::2], strict=False):
             if shown:
                 assert _is_like(said, shown), f"$ {command}\nshows\n{said}\nand not\n{shown}"
+                # What goes wrong is shown as it is told: a bare `...` hides no failure.
+                assert code == "0" or shown.strip() != "...", f"$ {command}\nended with {code}:\n{said}"
             else:
                 assert code == "0", f"$ {command}\nended with {code}:\n{said}"
 

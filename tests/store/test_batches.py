@@ -33,7 +33,7 @@ from tests.store.contract import (
 from tests.store.disk import by_hand, opened
 from zmws.core.options import KEEP_S
 from zmws.core.reads import ReadBatch, ReadBatches
-from zmws.core.rows import BATCH_FIRST_MAX, BATCH_STATES, BatchRow
+from zmws.core.rows import BATCH_FIRST_MAX, BATCH_WAITS_S, BATCH_STATES, BatchRow
 from zmws.core.writes import (
     EXISTING,
     FULL,
@@ -92,7 +92,7 @@ def test_a_batch_is_opened_once_and_is_as_it_was_opened(store: Store) -> None:
     )
     assert batch_of(store, "d").number == 3
     assert store.read(ReadBatch(None, "nobody")).batches == []
-    assert unfinished(store).batches == ["b", "c", "d"]
+    assert unfinished(store).batches == [("b", 7.0), ("c", 7.0), ("d", 7.0)]
 
 
 def test_each_new_member_is_counted_and_no_repeat(store: Store) -> None:
@@ -217,9 +217,9 @@ def test_where_another_job_has_its_id_it_has_one_of_its_own(store: Store) -> Non
     store.commit([insert("b:then"), insert("b:failed")])
     opened_with(store, "a")
     last = finish_member("a")
-    assert concluded(store.commit([last])) == [f"b:then-{last.number}"]
-    assert batch_of(store).then_id == f"b:then-{last.number}"
-    assert job(store, f"b:then-{last.number}")["concludes"]["batch"] == "b"
+    assert concluded(store.commit([last])) == [last.spare_id]
+    assert batch_of(store).then_id == last.spare_id
+    assert job(store, last.spare_id)["concludes"]["batch"] == "b"
 
 
 def test_each_follows_once_ever_and_then_may_follow_failed(store: Store) -> None:
@@ -361,7 +361,7 @@ def test_a_prune_forgets_batches_that_are_due_in_bounded_steps(store: Store) -> 
         (2, False, False, 100.0, one),
         (1, False, False, None, {}),
     ]
-    assert unfinished(store).batches == ["open"] and unfinished(store).forget_at is None
+    assert unfinished(store).batches == [("open", 7.0)] and unfinished(store).forget_at is None
 
 
 def test_a_prune_that_stays_in_a_long_history_forgets_no_batch(store: Store) -> None:
@@ -384,18 +384,26 @@ def test_one_whose_id_was_given_twice_is_named_no_more_when_it_waits_again(store
     assert batch_of(store).first == ("c",) and counts(batch_of(store)) == (3, 0, 2, 0, 0)
 
 
-def test_of_a_batch_that_is_forgotten_nothing_is_counted(store: Store) -> None:
+def test_a_batch_stays_as_long_as_there_is_a_record_of_it(store: Store) -> None:
     store.commit([open_batch("b", follow_up(THEN), follow_up(FAILED), keep=0.0)])
     store.commit([*members("a", "c"), close_batch()])
     store.commit([finish_member("a", "failed", forget_at=1e9), finish_member("c", forget_at=1e9)])
+    (pruned,) = store.commit([PruneJobs(at=1e6, limit=9)])
+    assert isinstance(pruned, Pruned) and pruned.next_at == 1e6 + BATCH_WAITS_S
+    assert batch_of(store).forget_at == 1e6 + BATCH_WAITS_S
+    assert said(store.commit([open_batch()])) == [(EXISTING, "b")]  # so no other has its id
+    store.commit([revive("a")])
+    (verdict,) = counted(store.commit([finish_member("a")]))
+    assert verdict.ended and verdict.concluded is not None and batch_of(store).then_id == "b:then"
+
+
+def test_one_that_is_forgotten_is_another_when_its_id_comes_again(store: Store) -> None:
+    store.commit([open_batch(keep=0.0), *members("a"), close_batch()])
+    store.commit([finish_member("a", "failed"), delete("a")])
     store.commit([PruneJobs(at=1e6, limit=9)])
     assert store.read(ReadBatch(None, "b")).batches == []
-    assert said(store.commit([revive("a")])) == [(NEW, "a")]
-    (verdict,) = counted(store.commit([finish_member("a")]))
-    assert (verdict.batch, verdict.ended, verdict.concluded) == ("b", False, None)
     assert said(store.commit([*members("d"), close_batch()])) == [(NEW, "d"), (UNKNOWN, "")]
-    assert listed(store, batch="b") == ["d", "c", "a"]
-    # A new one of that id begins at nothing, and what the old one has left takes it to nothing less.
+    # A new one of that id begins at nothing, and what was never its own takes it to nothing less.
     store.commit([open_batch(), finish_member("d", "failed", forget_at=1e9)])
     assert counts(batch_of(store)) == (0, 0, 0, 0, 0) and batch_of(store).number == 2
     store.commit([revive("d"), *members("e")])
@@ -416,12 +424,6 @@ def test_a_store_in_memory_that_drops_members_keeps_the_counters() -> None:
 def test_what_was_before_a_batch_is_not_counted_by_it_though_it_is_of_one_commit(store: Store) -> None:
     store.commit([*members("a"), open_batch(), *members("c")])
     assert counts(batch_of(store)) == (1, 0, 0, 0, 0)
-    store.commit([open_batch("d", keep=0.0), *members("d1", batch="d"), close_batch("d")])
-    store.commit([finish_member("d1", "failed", "d", forget_at=1e9)])
-    # Its last member waits again, but it is forgotten; the next of its name has none.
-    verdicts = store.commit([revive("d1"), PruneJobs(at=1e6, limit=9), open_batch("d"), close_batch("d")])
-    assert counts(batch_of(store, "d")) == (0, 0, 0, 0, 0)
-    assert [one.ended for one in counted(verdicts)] == [True]
 
 
 # ---------------------------------------------------------------- reads
