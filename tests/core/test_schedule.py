@@ -149,12 +149,12 @@ def test_what_goes_together_is_taken() -> None:
 
 
 def test_the_bounds_are_those_of_the_limits() -> None:
-    limits = Limits(schedule_missed_max=5, message_bytes_max=1024)
+    limits = Limits(schedule_missed_max=5, schedule_bytes_max=1024)
     assert made(limits).missed_max == 5
     assert made(limits, missed_max=5).missed_max == 5
     assert "from 1 to 5" in refusal(limits, missed_max=6)[1]
     made(limits, params="x" * 900)
     assert refusal(limits, params="x" * 1024) == (
         "params",
-        "the parameters are larger than 1024 bytes (message_bytes_max)",
+        "the parameters are larger than 1024 bytes (schedule_bytes_max)",
     )

@@ -33,7 +33,7 @@ from tests.store.contract import (
 from tests.store.disk import by_hand, opened
 from zmws.core.options import KEEP_S
 from zmws.core.reads import ReadBatch, ReadBatches
-from zmws.core.rows import BATCH_FIRST_MAX, BATCH_WAITS_S, BATCH_STATES, BatchRow
+from zmws.core.rows import BATCH_FIRST_MAX, BATCH_STATES, BATCH_WAITS_S, BatchRow
 from zmws.core.writes import (
     EXISTING,
     FULL,
@@ -499,7 +499,7 @@ def test_a_restart_finds_batches_as_they_were(path: Path) -> None:
     store.commit([open_batch("b", follow_up(THEN, b"x")), *members("a"), open_batch("c"), close_batch("b")])
     store.close()
     store = opened(path)
-    assert unfinished(store).batches == ["c"]
+    assert unfinished(store).batches == [("c", 7.0)]
     store.commit([update("a", state="running", attempt=1)])
     assert concluded(store.commit([finish_member("a")])) == ["b:then"]
     store.close()

@@ -30,6 +30,7 @@ from zmws.store.sqlite.memory import MemoryStore
 
 KIN: dict[str, Any] = {
     "parent": "p",
+    "parent_number": 7,
     "batch": "b",
     "chain": "c",
     "depth": 3,

@@ -38,7 +38,20 @@ BATCH = (
 )
 SCHEDULE = (
     *("name", "service", "body", "options", "cron", "every", "zone", "missed", "missed_max", "overlap"),
-    *("jitter", "until", "paused", "fixed", "anchor", "last_at", "fired_at", "last_id", "fired", "by"),
+    *(
+        "jitter",
+        "until",
+        "paused",
+        "fixed",
+        "anchor",
+        "since",
+        "by_hand",
+        "last_at",
+        "fired_at",
+        "last_id",
+        "fired",
+        "by",
+    ),
 )
 
 Converter = Callable[[Any], Any]

@@ -8,5 +8,5 @@ _VERBS = (
     *("pause", "purge", "report", "resume", "retry", "schedule"),
 )
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS)
-OF_PROGRAMS = frozenset({"zmws.extend", "zmws.report", "zmws.open", "zmws.close"})  # no operator asks these
+OF_PROGRAMS = frozenset({"zmws.extend", "zmws.report", "zmws.open"})  # no operator asks these
 AUDITED = CHANGES - OF_PROGRAMS
