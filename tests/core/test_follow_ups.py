@@ -196,3 +196,74 @@ def test_the_groups_that_follow_are_bounded_as_those_of_clients() -> None:
     scene.submit("w", group="h")
     ended(scene, "q", jobs=[{"service": "E", "group": "i"}])
     assert "groups of E have waiting jobs already (groups_max)" in why(scene, "q")
+
+
+def test_children_of_an_earlier_life_of_its_id_are_not_its_own() -> None:
+    scene = working("p", keep=1)
+    ended(scene, "p", jobs=[{"service": "E", "retries": 0}])
+    scene.final("W", scene.token("W"), b"FAIL", b"PARAM-JSON: {}")
+    scene.suspended += 60
+    scene.pass_time(3)
+    assert scene.ask("zmws.job", id="p")[0] == 404 and scene.state("p:1") == "failed"
+    scene.submit("p")
+    ended(scene, "p", jobs=[{"service": "E"}])
+    old, new = children(scene, "p")
+    assert old == "p:1" and new.startswith("job-") and scene.state(new) == "running"
+
+
+def test_a_chain_whose_first_id_another_job_has_is_refused() -> None:
+    scene = working()
+    scene.submit("c:1")
+    for _ in range(2):  # as memory has it, and as the store has it
+        told = scene.asked("zmws.submit", [{"id": "c", "chain": [{"service": "E"}]}])[1]
+        assert told[0]["code"] == "id_conflict" and "no step of chain 'c'" in told[0]["error"]
+        scene.ask("zmws.cancel", id="c:1")
+
+
+def test_a_job_that_exists_becomes_no_member_and_its_asker_is_told() -> None:
+    scene = working("p", unique="k")
+    scene.ask("zmws.open", id="b")
+    items = [{"service": "E", "id": "p", "batch": "b"}, {"service": "E", "unique": "k", "batch": "b"}]
+    told = scene.asked("zmws.submit", items)[1]
+    assert [one["code"] for one in told] == ["not_a_member"] * 2
+    ended(scene, "p")
+    assert scene.asked("zmws.submit", items[:1])[1][0]["code"] == "not_a_member"
+    assert scene.ask("zmws.batch", id="b")[1]["total"] == 0
+
+
+@pytest.mark.parametrize("places", [["/a", "/a/b"], ["/a/b", "/a"], ["/a", "/a"], ["/l/0", "/l/0/x"]])
+def test_places_within_each_other_are_refused(places: list[str]) -> None:
+    scene = working()
+    step = {"service": "E", "params": {"a": {"b": 1}, "l": [{"x": 1}]}, "previous": places}
+    told = scene.asked("zmws.submit", [{"chain": [{"service": "E"}, step]}])[1]
+    assert told[0]["code"] == "bad_option" and "is within" in told[0]["error"]
+
+
+def test_a_result_that_would_fill_many_places_is_not_put_there_first() -> None:
+    scene = working(limits={"message_bytes_max": 5000})
+    params: dict[str, None] = {f"p{n}": None for n in range(50)}
+    step = {"service": "E", "params": params, "previous": [f"/{name}" for name in params]}
+    scene.asked("zmws.submit", [{"id": "c", "chain": [{"service": "E"}, step]}])
+    ended(scene, "p")
+    ended(scene, "c:1", b'PARAM-JSON: "' + b"y" * 200 + b'"')
+    (bad,) = children(scene, "c:1")
+    assert "too large" in scene.record(bad)["error"]["error"]
+
+
+def test_a_batch_that_is_closed_before_it_is_open_is_closed_then() -> None:
+    scene = working()
+    scene.hold = True
+    scene.ask("zmws.open", "A", id="b")
+    assert scene.ask("zmws.close", "B", id="b") is None
+    scene.hold = False
+    scene.commit()
+    assert scene.answer("A")[1]["state"] == "open" and scene.answer("B")[1]["closed"]
+
+
+def test_a_broker_that_stops_gives_nobody_a_job() -> None:
+    scene = working()
+    token = scene.token("W")
+    scene.submit("q")
+    scene.node.stop()
+    scene.final("W", token)
+    assert not scene.requests("W") and scene.state("q") == "waiting"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -386,3 +387,62 @@ def test_a_job_by_hand_is_told_when_it_is_on_disk_also_where_another_is_cancelle
     status, told = scene.answer()
     assert status == 200 and scene.stored(told["id"])["state"] == "waiting"
     assert scene.state("cron:s:2026-01-01T00:01:00Z") == "cancelled"
+
+
+@pytest.mark.parametrize("begin", ["2026-01-01T00:00:07", "2039-06-01T12:00:00"])
+def test_times_by_count_go_on_whatever_a_float_can_hold(begin: str) -> None:
+    scene = scene_at(begin)
+    chance = random.Random(7)
+    for n in range(200):
+        every = chance.choice((1.1, 2.2, 90.1, 3600.1, 600.0, chance.uniform(1.0, 1e6)))
+        anchor = at(begin) - chance.choice((0.0, chance.uniform(0.0, 1e7)))
+        row = ScheduleRow(name=f"s{n}", service="E", every=every, anchor=anchor)
+        time = at(begin)
+        for _ in range(20):
+            later = scene.core.schedules.next_after(row, time)
+            assert later is not None and time < later <= time + every * 1.000001 + 1e-6
+            time = later
+    add(scene, every=1.1)
+    scene.pass_time(30)
+    assert len(made(scene)) == 27
+
+
+def test_a_clock_that_was_far_ahead_between_two_looks_silences_nothing() -> None:
+    scene = scene_at("2026-01-01T00:00:30")
+    add(scene, cron="* * * * *")
+    scene.stepped += 400 * DAY
+    scene.pass_time(3)
+    scene.stepped -= 400 * DAY
+    scene.pass_time(180)
+    assert len(made(scene)) >= 3 and made(scene)[-1].startswith("2026-01-01T00:03")
+
+
+def test_by_hand_where_one_goes_on_that_one_is_told() -> None:
+    scene = scene_at("2026-01-01T00:00:00")
+    add(scene, every=60, overlap="skip")
+    scene.pass_time(60)
+    told = {"id": "cron:s:2026-01-01T00:01:00Z", "existing": True}
+    assert scene.ask("zmws.schedule", do="run", name="s") == (200, told)
+    assert row(scene)["fired"] == 1
+
+
+def test_what_the_settings_say_of_a_pause_holds_until_somebody_says_otherwise() -> None:
+    scene = scene_at("2026-01-01T00:00:00")
+    for paused in (False, True, False):
+        scene.schedules = [fixed(paused=paused)]
+        off(scene, 1)
+        assert row(scene)["paused"] is paused
+    scene.ask("zmws.schedule", do="pause", name="s")
+    off(scene, 1)
+    assert row(scene)["paused"] and any("was paused by hand" in text for _, text in scene.log)
+
+
+def test_one_that_would_never_make_a_job_is_refused() -> None:
+    scene = scene_at("2026-01-01T00:00:00")
+    for given in (
+        {"until": "2025-01-01T00:00:00Z"},
+        {"params": "x" * 70_000},
+        {"options": {"on_failed": "NO"}},
+    ):
+        status, _ = scene.ask("zmws.schedule", do="add", name="s", service="E", every=60, **given)
+        assert status in (400, 404)

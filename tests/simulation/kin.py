@@ -191,9 +191,11 @@ class Kin:
 
     def _none_left_out(self, row: ScheduleRow, nominal: float) -> None:
         """Of a schedule that makes up for all, each time comes after the one before."""
-        if row.missed != "all" or row.every is None or row.overlap == "cancel":
+        if row.missed != "all" or row.every is None or row.overlap != "allow":
             return
         before = row.anchor if row.last_at is None else row.last_at
+        if row.since is not None and row.since > before:
+            return  # it went on after a pause
         gap = (nominal - before) / row.every
         good = abs(gap - 1.0) < 1e-6 or (gap > row.missed_max and self._leapt)
         demand(good, f"{row.name} fires for {nominal}, {gap} times after {before}")

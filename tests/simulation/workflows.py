@@ -139,7 +139,10 @@ class Workflows:
         random, name = self.world.random, f"s{n}"
         self._schedules.append(name)
         asked = {"do": "add", "name": name, "service": random.choice(SERVED), "params": {"n": n}}
-        asked |= {"every": random.choice((1, 2, 5)), "missed": random.choice(("none", "once", "all", "all"))}
+        asked |= {
+            "every": random.choice((1, 1.1, 2, 5)),
+            "missed": random.choice(("none", "once", "all", "all")),
+        }
         asked |= {"overlap": random.choice(("allow", "skip", "cancel")), "missed_max": 20}
         asked["options"] = {"retries": 6, "expires": random.choice((None, 4))}
         if random.random() < 0.3:
