@@ -53,6 +53,22 @@ def test_a_paused_service_is_told_while_jobs_wait_and_nothing_else_of_it() -> No
     assert told(scene)["paused"]["next"] == "zmws resume E" and "no_worker" not in told(scene)
 
 
+def test_a_batch_that_nobody_closes_is_told_after_a_day_also_after_a_restart() -> None:
+    scene = Scene()
+    scene.ask("zmws.open", id="b")
+    scene.ask("zmws.open", id="c")
+    scene.suspended += warnings.OPEN_S - 1
+    scene.pass_time(0)
+    assert told(scene) == {}
+    scene.suspended += 2
+    scene.restart()
+    row = told(scene)["batches_open"]
+    assert row["text"] == "2 of 2 open batches have been open for more than a day; one is 'b'"
+    for batch in "bc":
+        scene.ask("zmws.close", id=batch)
+    assert told(scene) == {}
+
+
 def test_an_oldest_job_that_gets_older_and_older_is_told() -> None:
     scene = Scene()
     scene.ready("W")

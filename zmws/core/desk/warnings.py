@@ -25,6 +25,7 @@ WARNINGS_MAX = 50  # of one kind
 NO_WORKER_S = 5.0  # a job that has waited for so long without a worker of its service
 OLD_S = 60.0  # an oldest job that is younger is no matter
 GROWING_S = 120  # and has to have grown for so long, by half of that time at least
+OPEN_S = 86_400.0  # a batch that nobody has closed in so long
 DISK_H = 48.0  # a disk that will be full sooner
 DISK_PARTS = 5  # of the last ten minutes, in each of which it has to have lost room
 DISK_LOOK_S = 300  # by its rate over so long, at least
@@ -65,7 +66,7 @@ class Warnings:
     def answer(self, question: Question) -> None:
         """zmws.warnings."""
         rows: list[dict[str, Any]] = []
-        for kind in (self._of_host(), self._of_services(), self._of_workers()):
+        for kind in (self._of_host(), self._of_batches(), self._of_services(), self._of_workers()):
             rows += _at_most(kind)
         question.answer(200, rows)
 
@@ -109,6 +110,16 @@ class Warnings:
         lost_s = min(then - now for then, now in pairwise(ends)) / part
         left = free[-1] - self._host.free_bytes_min
         return max(0.0, left) / lost_s / 3600 if lost_s > 0 else None
+
+    def _of_batches(self) -> Iterator[_Warning]:
+        """Those that nobody has closed: their client died before, perhaps, and nothing follows from them."""
+        known = self._held.open_batches
+        old = [batch for batch, since in known.items() if self._turn.wall - since > OPEN_S]
+        if old:
+            count = f"{len(old)} of {len(known)} open batches"
+            text = f"{count} have been open for more than a day; one is '{old[0]}'"
+            step = "'zmws batch list --state open' tells them; close or cancel them"
+            yield _Warning("batches_open", text, step)
 
     # ------------------------------------------------------------ services
 
