@@ -85,8 +85,8 @@ MUTATIONS = [
         "a repeated submit is acknowledged before the original's commit",
         Submission,
         "_repeated",
-        "if inserting is not None:",
-        "if inserting is not None:\n"
+        "elif inserting is not None:",
+        "elif inserting is not None:\n"
         "        self.turn.send(caller.peer, Accepted(job.service, job.id, 'disk', True, caller.reply_to))\n"
         "    elif False:",
     ),

@@ -149,8 +149,8 @@ PROMISES = [
         "a record is kept too long",
         Life,
         "_finish",
-        "forget_at = self.turn.steady + (",
-        "forget_at = self.turn.steady + 6.0 + (",
+        "forget_at = turn.steady + (",
+        "forget_at = turn.steady + 6.0 + (",
     ),
     Mutation(
         "a point of priority is a burden", Service, "rank", "ready_at - priority", "ready_at + priority"

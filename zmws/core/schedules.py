@@ -246,15 +246,16 @@ class Schedules:
 
     def loaded(self, firing: Firing, rows: Rows) -> None:
         """What became of the job before."""
+        row = firing.row
+        if self.rows.get(row.name) is not row or (row.paused and firing.nominal is not None):
+            self._tell(firing.job_id, None)  # it was removed, replaced or paused meanwhile
+            return
         before = job_of(rows.rows[0]) if rows.rows else None
         if before is not None and not self._cancel_here(before.id) and before.state in (WAITING, SCHEDULED):
             before.light = True
             self._life.backlog.take_out(before)
             self._life.cancel(before, in_queue=False)
-        row = firing.row
-        if self.rows.get(row.name) is not row:
-            self._tell(firing.job_id, None)
-        elif row.last_id != firing.before:
+        if row.last_id != firing.before:
             self._begin(row, firing.nominal, firing.job_id)  # it has fired meanwhile: that one goes, too
         else:
             self._fire(row, firing.nominal, firing.job_id)
