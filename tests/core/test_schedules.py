@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.stage import WALL_AT_START, Scene
-from zmws.core.rows import ScheduleRow
-from zmws.core.schedules import utc
+from zmws.core.reads import Read
+from zmws.core.rows import Rows, ScheduleRow
+from zmws.core.schedules import Firing, utc
 
 DAY = 86_400.0
 
@@ -446,3 +447,26 @@ def test_one_that_would_never_make_a_job_is_refused() -> None:
     ):
         status, _ = scene.ask("zmws.schedule", do="add", name="s", service="E", every=60, **given)
         assert status in (400, 404)
+
+
+@pytest.mark.parametrize("how", ["pause", "remove"])
+def test_one_that_is_stopped_while_the_job_before_is_read_does_not_fire(how: str) -> None:
+    scene = scene_at("2026-01-01T00:00:00", window_jobs_max=1)
+    for n in range(300):  # these have the places in memory, so the one before has to be read
+        scene.submit(f"first-{n}")
+    add(scene, every=60, overlap="cancel")
+    scene.pass_time(60)
+    off(scene, 1)
+    stopped, read_now = [], scene._read
+
+    def reading(read: Read) -> Rows:
+        if isinstance(read.asker, Firing):
+            schedules = scene.core.schedules
+            stopped.append(schedules.pause("s", True) if how == "pause" else schedules.remove("s"))
+        return read_now(read)
+
+    scene._read = reading  # type: ignore[method-assign]
+    scene.pass_time(60)
+    assert len(stopped) == 1
+    assert made(scene) == ["2026-01-01T00:01:00Z"]
+    assert scene.state("cron:s:2026-01-01T00:01:00Z") == "waiting"
