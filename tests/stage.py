@@ -45,6 +45,7 @@ class Stage:
         self.now = 1000.0
         self.store: Store = store or ModelStore()
         self.peers: dict[str, str] = {}
+        self.users: dict[str, str] = {}  # who has proved who he is: by the name of the peer
         self.alive: set[str] = set()
         self.unreachable: dict[str, str] = {}
         self.sent: dict[str, list[list[bytes]]] = {}
@@ -104,7 +105,7 @@ class Stage:
 
     def receive(self, socket: str, name: str, frames: list[bytes]) -> None:
         self.peers[name] = socket
-        peer = (socket, name.encode())
+        peer = (socket, name.encode(), self.users.get(name, ""))
         self._set_time()
         try:
             message = mdp.decode(socket, frames)
@@ -133,7 +134,7 @@ class Stage:
 
     def _holds(self, name: str) -> list[bytes]:
         """What a worker of ours names in its HEARTBEAT, if it has several slots."""
-        session = self.core.roster.by_peer.get((self.peers[name], name.encode()))
+        session = self.core.roster.by_peer.get((self.peers[name], name.encode(), self.users.get(name, "")))
         if session is None or session.slots < 2 or not session.holding:
             return []
         return [b"HOLDS " + b" ".join(session.holding)]

@@ -97,7 +97,7 @@ def _broker() -> Broker:
     assert broker.held.register("STR-REV") is not None
     info = b'{"zmws": 1, "id": "w"}'
     ready = mdp.decode("worker", [mdp.MDPW02, mdp.W_READY, b"STR-REV", info])
-    broker.receive(("worker", b"W"), ready)
+    broker.receive(("worker", b"W", ""), ready)
     broker.take()
     return broker
 
@@ -120,7 +120,7 @@ def _shape(after: str) -> list[str]:
 @pytest.mark.parametrize("name", ["zmws.hello", "zmws.services", "zmws.workers", "zmws.stats"])
 def test_the_shapes_of_answers_are_as_the_broker_makes_them(name: str) -> None:
     broker = _broker()
-    caller = job.Caller(("client", b"C"), ReplyTo("native", ()))
+    caller = job.Caller(("client", b"C", ""), ReplyTo("native", ()))
     broker.desk._verbs[name](Question(broker.turn, caller, name, {}))
     answer: Any = json.loads(broker.turn.sends[0].message.body[1])
     assert _shape(f"| `{name}` |") == list(answer[0] if isinstance(answer, list) else answer)

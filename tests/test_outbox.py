@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from zmws.server.outbox import FULL, GONE, PEERS_A_RETRY, SENT, Outbox, Peer
-from zmws.wire.messages import NATIVE, ClientPartial, Completed, ReplyTo
+from zmws.server.outbox import FULL, GONE, PEERS_A_RETRY, SENT, Outbox
+from zmws.wire.messages import NATIVE, ClientPartial, Completed, Peer, ReplyTo
 
 TO = ReplyTo(NATIVE, ())
 PARTIAL = ClientPartial("ECHO", "a", (), True, TO)
 FINAL = Completed("ECHO", "a", (), True, TO)
-ANN: Peer = ("client", b"ann")
-BOB: Peer = ("client", b"bob")
+ANN: Peer = ("client", b"ann", "")
+BOB: Peer = ("client", b"bob", "")
 
 
 class Pipes:

@@ -69,11 +69,13 @@ class StoreError(ZmwsError):
 
 
 class BrokerUnreachable(ZmwsError):
-    """No broker answered. `maybe_accepted` is True when a request had already left for one."""
+    """No broker answered. `maybe_accepted` is True when a request had already left for one. `reason`: why
+    none did, where that is known (it refuses the key, say), else ""."""
 
-    def __init__(self, message: str, maybe_accepted: bool = False) -> None:
+    def __init__(self, message: str, maybe_accepted: bool = False, reason: str = "") -> None:
         super().__init__(message)
         self.maybe_accepted = maybe_accepted
+        self.reason = reason
 
 
 class Refused(ZmwsError):

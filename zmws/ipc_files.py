@@ -44,24 +44,37 @@ def listens(place: str | Path) -> bool:
         return True
 
 
-def listen(path: Path, backlog: int) -> socket.socket:
+def listen(path: Path, backlog: int, mode: int = 0o660, owner: int = -1, group: int = -1) -> socket.socket:
     """A socket that listens there; of a dead program the place is taken over. Raises OSError: EADDRINUSE
-    where somebody listens, EEXIST for what is no socket."""
+    where somebody listens, EEXIST for what is no socket, EPERM for an owner that cannot be."""
     with contextlib.ExitStack() as undo, _alone_in(path.parent):
         made = undo.enter_context(socket.socket(socket.AF_UNIX))
         made.setblocking(False)
         try:
-            made.bind(str(path))
+            _bind(made, path, mode, owner, group)
         except OSError as wrong:
             if wrong.errno != errno.EADDRINUSE or listens(path):
                 raise
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise OSError(errno.EEXIST, "what lies there is no socket") from None
             path.unlink()
-            made.bind(str(path))
+            _bind(made, path, mode, owner, group)
         made.listen(backlog)
         undo.pop_all()
     return made
+
+
+def _bind(made: socket.socket, path: Path, mode: int, owner: int, group: int) -> None:
+    """Nobody can connect before it is as it is to be: there is no listener yet."""
+    # (Not by umask: that is the whole process's, and other threads make files.)
+    made.bind(str(path))
+    try:
+        if owner != -1 or group != -1:
+            os.chown(path, owner, group)
+        path.chmod(mode)
+    except OSError:
+        path.unlink()
+        raise
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from zmws.core.gate import Gate, Send
 from zmws.core.reads import Filter, Read, ReadJob, ReadJobs
 from zmws.core.writes import AppendToJob, DeleteJob, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
 
-PEER = ("client", b"c")
+PEER = ("client", b"c", "")
 
 
 def test_a_send_that_speaks_of_a_write_waits_for_its_commit() -> None:

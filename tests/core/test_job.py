@@ -79,13 +79,13 @@ def test_an_attempt_that_ends_stands_in_the_history_of_which_the_newest_are_kept
 
 def test_a_caller_is_the_same_where_the_answer_goes_the_same_way() -> None:
     to = ReplyTo("native", (b"1", b""))
-    one = Caller(("client", b"a"), to)
-    assert one.same_as(Caller(("client", b"a"), ReplyTo("native", (b"1", b""))))
+    one = Caller(("client", b"a", ""), to)
+    assert one.same_as(Caller(("client", b"a", ""), ReplyTo("native", (b"1", b""))))
     for other in (
-        Caller(("client", b"b"), to),
-        Caller(("client", b"a"), ReplyTo("native", (b"2", b""))),
-        Caller(("client", b"a"), to, bundle=object()),
-        Caller(("client", b"a"), to, place=1),
+        Caller(("client", b"b", ""), to),
+        Caller(("client", b"a", ""), ReplyTo("native", (b"2", b""))),
+        Caller(("client", b"a", ""), to, bundle=object()),
+        Caller(("client", b"a", ""), to, place=1),
     ):
         assert not one.same_as(other)
 

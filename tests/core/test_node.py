@@ -16,7 +16,7 @@ from zmws.core.rows import Rows, Unfinished
 from zmws.core.writes import InsertJob, Verdict
 from zmws.wire import mdp
 
-C = ("client", b"C")
+C = ("client", b"C", "")
 
 
 def a_node(durability: str = "disk", **limits: Any) -> Node:
@@ -113,7 +113,7 @@ def test_the_deadline_is_the_first_of_the_reminders_and_of_what_gathers(
 ) -> None:
     node = recovered(durability, probe_interval_s=3.0, **patience)
     assert node.next_deadline() == 101.0, "the prune of each second"
-    node.receive(("worker", b"W"), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
+    node.receive(("worker", b"W", ""), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
     submit(node)
     out = take(node)
     commit_insert(node, out)
@@ -130,7 +130,7 @@ def test_the_deadline_is_the_first_of_the_reminders_and_of_what_gathers(
 
 def test_at_the_end_nothing_gathers_any_more() -> None:
     node = recovered(commit_patience_s=5.0)
-    node.receive(("worker", b"W"), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
+    node.receive(("worker", b"W", ""), mdp.decode("worker", [mdp.MDPW02, b"\x01", b"E"]))
     submit(node)
     out = take(node)
     commit_insert(node, out)
@@ -146,7 +146,7 @@ def test_what_was_said_before_a_commit_leaves_before_what_waited_for_it() -> Non
     node, batch = scene.node, scene._batch
     assert batch is not None
     hello = mdp.decode("client", [mdp.MDPC02, b"\x01", b"zmws.hello"])
-    node.receive(("client", b"H"), hello)
+    node.receive(("client", b"H", ""), hello)
     node.committed(batch.seq, scene.store.commit(batch.writes))
     out = node.take()
     assert out is not None and [send.peer[1] for send in out.sends] == [b"H", b"C"]

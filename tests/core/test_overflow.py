@@ -7,12 +7,12 @@ import pytest
 from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.overflow import Overflow
-from zmws.core.turn import Peer, Turn
-from zmws.wire.messages import STRICT, ReplyTo
+from zmws.core.turn import Turn
+from zmws.wire.messages import STRICT, Peer, ReplyTo
 
 TO = ReplyTo(STRICT, ())
-A: Peer = ("mdp", b"a")
-B: Peer = ("mdp", b"b")
+A: Peer = ("mdp", b"a", "")
+B: Peer = ("mdp", b"b", "")
 
 
 def overflow(bytes_max: int = 1_000_000) -> tuple[Overflow, Turn]:

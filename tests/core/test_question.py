@@ -16,7 +16,7 @@ from zmws.wire.messages import NATIVE, ReplyTo
 
 
 def asked(**fields: Any) -> Question:
-    caller = Caller(("client", b"c"), ReplyTo(NATIVE, (b"7", b"")))
+    caller = Caller(("client", b"c", ""), ReplyTo(NATIVE, (b"7", b"")))
     return Question(Turn(Limits(), ids.suppliers(cron)), caller, "zmws.x", fields)
 
 
@@ -25,7 +25,7 @@ def test_an_answer_is_a_status_and_json_and_goes_back_as_the_question_came() -> 
     question.answer(200, {"a": 1}, write)
     question.refuse(404, "unknown_job", "none", write)
     first, second = question.turn.sends
-    assert (first.peer, first.after) == (("client", b"c"), write) and second.after is write
+    assert (first.peer, first.after) == (("client", b"c", ""), write) and second.after is write
     assert first.message.service == "zmws.x" and first.message.reply_to is question.caller.reply_to
     assert first.message.body == (b"200", b'{"a": 1}')
     assert second.message.body[0] == b"404"

@@ -14,7 +14,7 @@ DISCONNECT = [b"MDPW02", b"\x06"]
 
 
 def session(scene: Scene, name: str = "W", socket: str = "worker") -> Session:
-    return scene.core.roster.by_peer[(socket, name.encode())]
+    return scene.core.roster.by_peer[(socket, name.encode(), "")]
 
 
 def state(scene: Scene, name: str = "w") -> str:
@@ -74,7 +74,7 @@ def test_a_busy_worker_is_lost_after_two_and_a_half_pings(ping: float | None, si
     scene.ready("W", **({} if ping is None else {"ping": ping}))
     assert scene.core.roster.busy_peers() == []
     scene.submit("j")
-    assert scene.core.roster.busy_peers() == [(("worker", b"W"), silence_s)]
+    assert scene.core.roster.busy_peers() == [(("worker", b"W", ""), silence_s)]
     scene.unreach("W", "gone")
     scene.pass_time(0.5)
     assert scene.core.roster.busy_peers() == []

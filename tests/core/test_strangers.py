@@ -6,13 +6,13 @@ from tests.stage import Scene
 from zmws import cron, ids
 from zmws.core.limits import Limits
 from zmws.core.strangers import Strangers
-from zmws.core.turn import Peer, Turn
+from zmws.core.turn import Turn
 from zmws.wire import mdp
-from zmws.wire.messages import DISCONNECT, RFC, Link
+from zmws.wire.messages import DISCONNECT, RFC, Link, Peer
 
-A: Peer = ("worker", b"a")
-B: Peer = ("worker", b"b")
-C: Peer = ("worker", b"c")
+A: Peer = ("worker", b"a", "")
+B: Peer = ("worker", b"b", "")
+C: Peer = ("worker", b"c", "")
 LINK = Link(RFC, True, True)
 
 

@@ -90,7 +90,7 @@ def test_what_has_come_out_is_taken_once() -> None:
     turn = a_turn()
     write = DeleteJob("j")
     turn.write_for(write, None)
-    turn.send(("client", b"c"), "hello", write)
+    turn.send(("client", b"c", ""), "hello", write)
     turn.news("t", {"a": 1}, write)
     writes, reads, sends = turn.take()
     assert (writes, reads, len(sends)) == ([write], [], 2) and sends[0].after is write

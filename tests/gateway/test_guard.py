@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 from tests.gateway.stand import TOKENS, Gateway, gateway
 from tests.gateway.test_api_jobs import problem
 from tests.peers import wait_until
-from zmws.errors import SettingsError, ZmwsError
 from zmws.gateway import doors
 from zmws.gateway.guard import host_name
-from zmws.gateway.tokens import ROLES, Tokens
+from zmws.gateway.tokens import ROLES
 from zmws.testing import RunningBroker
 
 API = "/api/v1"
@@ -222,7 +220,7 @@ def test_a_key_with_a_token_is_that_tokens_own(closed: Gateway) -> None:
 def test_a_token_that_is_deleted_is_none_within_a_second(broker: RunningBroker, tmp_path: Path) -> None:
     with gateway(broker, tmp_path, {"a": "viewer", "b": "viewer"}) as http, http.client(TOKENS["a"]) as ask:
         assert ask.get(f"{API}/services").status_code == 200
-        Tokens(http.tokens.path).delete("a")
+        http.tokens.delete("a")
         begun = time.monotonic()
         wait_until(lambda: ask.get(f"{API}/services").status_code == 401)
         assert time.monotonic() - begun < 3
@@ -338,96 +336,11 @@ def test_a_path_that_the_proxy_left_in_is_taken_off(broker: RunningBroker, tmp_p
         assert ask.get("/zmws/healthz").status_code == 200 and ask.get("/zmwsx/healthz").status_code == 404
 
 
-# ---------------------------------------------------------------- the file of the tokens
-
-
-def test_a_token_is_shown_once_and_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    tokens = Tokens(tmp_path / "var" / "tokens.json")
-    assert not tokens
-    token = tokens.new("shop", "client")
-    assert token.startswith("zmws_") and len(token) > 40
-    assert token not in tokens.path.read_text() and tokens.path.stat().st_mode & 0o777 == 0o600
-    who = Tokens(tokens.path).who(token)
-    assert who is not None and (who.name, who.role) == ("shop", "client")
-    assert [row["name"] for row in tokens.rows()] == ["shop"]
-    for name, text in (("shop", "already"), ("a b", "no name"), ("", "no name")):
-        with pytest.raises(ZmwsError, match=text):
-            tokens.new(name, "client")
-    tokens.delete("shop")
-    assert Tokens(tokens.path).who(token) is None
-    with pytest.raises(ZmwsError, match="there is no token 'shop'"):
-        tokens.delete("shop")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", '{"tokens": {}}', '{"key": "x", "tokens": {}}', '{"key": "aa", "tokens": {"a": 5}}'],
-)
-def test_a_file_that_is_none_of_tokens_is_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "tokens.json"
-    file.write_text(text)
-    file.chmod(0o600)
-    with pytest.raises(SettingsError, match="is no file of tokens"):
-        Tokens(file)
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
-def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    Tokens(tmp_path / "t").new("a", "viewer")
-    (tmp_path / "t").chmod(mode)
-    with pytest.raises(SettingsError, match="chmod 600"):
-        Tokens(tmp_path / "t")
-
-
-def test_two_that_change_the_file_at_once_lose_and_revive_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "t"
-    Tokens(file).new("leaked", "operator")
-    first, second = Tokens(file), Tokens(file)
-    second.delete("leaked")
-    first.new("shop", "client")
-    assert Tokens(file).names() == {"shop"}
-    many = [threading.Thread(target=Tokens(file).new, args=(f"t{n}", "viewer")) for n in range(8)]
-    for one in many:
-        one.start()
-    for one in many:
-        one.join()
-    assert len(Tokens(file).names()) == 9 and file.stat().st_mode & 0o777 == 0o600
-    assert {one.name for one in tmp_path.iterdir()} == {"t", "t.lock"}
-
-
-@pytest.mark.parametrize("what", ["gone", "broken", "open", "folder"])
-def test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_is_right(
-    broker: RunningBroker, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with gateway(broker, tmp_path, {"a": "viewer"}) as http, http.client(TOKENS["a"]) as ask:
-        file = http.tokens.path
-        good = file.read_bytes()
-        assert ask.get(f"{API}/services").status_code == 200
-        if what == "gone":
-            file.unlink()
-        elif what == "broken":
-            file.write_text("{")
-        elif what == "open":
-            file.chmod(0o644)
-        else:
-            file.unlink()
-            file.mkdir()
-        wait_until(lambda: ask.get(f"{API}/services").status_code == 503, 5)
-        with http.client() as nobody:
-            assert problem(nobody.get("/ECHO")) == (503, "tokens_unreadable")
-        assert "nobody comes in by HTTP" in caplog.text and str(file) not in ask.get(f"{API}/services").text
-        if what == "folder":
-            file.rmdir()
-        file.write_bytes(good)
-        file.chmod(0o600)
-        wait_until(lambda: ask.get(f"{API}/services").status_code == 200, 5)
-
-
 def test_behind_a_proxy_nobody_comes_in_when_the_last_token_has_gone(
     broker: RunningBroker, tmp_path: Path
 ) -> None:
     with gateway(broker, tmp_path, {"op": "operator"}, trusted_proxies=("127.0.0.1",)) as http:
-        Tokens(http.tokens.path).delete("op")
+        http.tokens.delete("op")
         with http.client(TOKENS["op"]) as ask, http.client() as nobody:
             wait_until(lambda: ask.get(f"{API}/services").status_code == 401, 5)
             assert nobody.post("/ECHO").status_code == 401

@@ -11,6 +11,7 @@ import pytest
 
 from zmws.errors import SettingsError
 from zmws.settings import address
+from zmws.settings.addresses import connectable
 from zmws.settings.connecting import _SECTIONS, _VARIABLES, _plain
 from zmws.settings.loading import address_checked
 from zmws.settings.table import SECTIONS, VARIABLES
@@ -56,7 +57,7 @@ def test_it_finds_what_the_thorough_way_finds_or_leaves_it_to_that(tmp_path: Pat
     for broker, environ, path in itertools.product(BROKERS, ENVIRONS, (None, file)):
         file.write_text(broker)
         try:
-            expected: object = address_checked(which, path, environ, tmp_path)  # type: ignore[arg-type]
+            expected: object = connectable(address_checked(which, path, environ, tmp_path).endpoint)  # type: ignore[arg-type]
         except SettingsError as wrong:
             expected = str(wrong)
         try:

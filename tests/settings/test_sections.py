@@ -13,6 +13,7 @@ from zmws.settings import (
     BrokerSettings,
     GatewaySettings,
     LogsSettings,
+    SecuritySettings,
     Settings,
     StoreSettings,
     SupervisorSettings,
@@ -30,6 +31,7 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
         gateway=GatewaySettings(),
         logs=LogsSettings(),
         supervisor=SupervisorSettings(),
+        security=SecuritySettings(),
         services={},
         schedules=(),
         workers=(),
@@ -51,6 +53,11 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
     assert (kept.ready_timeout, kept.start_retries, kept.give_up) == (60.0, 3, False)
     assert (kept.restart_delay_max, kept.restart_window, kept.kill_after) == (10.0, 60.0, 10.0)
     assert (kept.silence_max, kept.check_interval) == (30.0, 2.0)
+    security = settings.security
+    assert (security.curve, security.insecure, security.keys) == ("auto", False, "etc/keys")
+    assert (security.key, security.connections_per_address) == ("", 1_000)
+    assert (security.handshake_timeout, security.ipc_mode) == (5.0, "0660")
+    assert (security.ipc_owner, security.ipc_group) == ("", "")
 
 
 def test_folders_for_pid_files_and_logs_lie_in_the_installation(site: Path) -> None:

@@ -38,7 +38,7 @@ def uncommented(text: str) -> str:
 
 def test_the_shipped_file_names_every_setting() -> None:
     tree = tomllib.loads(uncommented(SHIPPED))
-    sections = ("broker", "store", "gateway", "logs", "supervisor")
+    sections = ("broker", "store", "gateway", "logs", "supervisor", "security")
     named = {f"{section}.{key}" for section in sections for key in tree[section]}
     assert named == set(SETTINGS)
 

@@ -18,7 +18,7 @@ from zmws.core.rows import Rows
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.errors import ProtocolError
 from zmws.wire import mdp, messages
-from zmws.wire.messages import Heartbeat, WorkerRequest
+from zmws.wire.messages import Heartbeat, Peer, WorkerRequest
 
 BARE_HEARTBEAT = [mdp.MDPW02, mdp.W_HEARTBEAT]
 
@@ -36,7 +36,7 @@ class SimBroker:
     def __init__(self, world: World, watcher: Watcher, services: dict[str, ServiceOptions]) -> None:
         self.world, self.watcher, self.services = world, watcher, services
         self.disk = TwinStore() if world.seed % 4 == 1 else ModelStore()
-        self.links: dict[tuple[str, bytes], Link] = {}
+        self.links: dict[Peer, Link] = {}
         self.up = False
         self.life = 0
         self.commit_s = (0.0005, 0.01)
@@ -110,15 +110,15 @@ class SimBroker:
         if not self.accepting and not (self.up and link.socket == "client"):
             return False
         # HANDOVER: a new connection under a known routing id takes its place.
-        old = self.links.get((link.socket, link.routing_id))
+        old = self.links.get(link.peer)
         if old is not None:
             old.alive = False
-            self.watcher.answers.gone((link.socket, link.routing_id))
-        self.links[link.socket, link.routing_id] = link
+            self.watcher.answers.gone(link.peer)
+        self.links[link.peer] = link
         return True
 
     def receive(self, link: Link, frames: list[bytes]) -> None:
-        if not self.up or self.links.get((link.socket, link.routing_id)) is not link:
+        if not self.up or self.links.get(link.peer) is not link:
             return None
         if not self.accepting:
             # No socket is read before the recovery.
@@ -126,7 +126,7 @@ class SimBroker:
         self.world.say(f"{link.socket} {link.routing_id!r} -> {shown(frames)}")
         self.watcher.released |= {f[8:] for f in frames if f.startswith(b"RELEASE ")}
         self._time()
-        peer = (link.socket, link.routing_id)
+        peer = link.peer
         session = self.core.roster.by_peer.get(peer)
         if frames == BARE_HEARTBEAT and session is not None and session.blocked_until <= self.world.now:
             self.node.receive(peer, Heartbeat())  # most of what comes; it lets no job start
@@ -141,7 +141,7 @@ class SimBroker:
                 self._message(peer, message, before)
         return self.flush()
 
-    def _message(self, peer: tuple[str, bytes], message: messages.FromPeer, before: Before) -> None:
+    def _message(self, peer: Peer, message: messages.FromPeer, before: Before) -> None:
         watcher, core = self.watcher, self.core
         if isinstance(message, messages.ClientRequest):
             watcher.requested(peer, message)
@@ -161,9 +161,9 @@ class SimBroker:
         return None
 
     def broken(self, link: Link) -> None:
-        if self.up and self.links.get((link.socket, link.routing_id)) is link:
-            del self.links[link.socket, link.routing_id]
-            self.watcher.answers.gone((link.socket, link.routing_id))
+        if self.up and self.links.get(link.peer) is link:
+            del self.links[link.peer]
+            self.watcher.answers.gone(link.peer)
             if link.socket != "client":
                 self._time()
                 self.node.connection_lost()

@@ -13,10 +13,16 @@ from tests.simulation.violation import demand
 from zmws.core.broker import Broker
 from zmws.core.states import FINAL_STATES, RUNNING, WAITING
 from zmws.core.tokens import job_id_of
-from zmws.wire.messages import ClientRequest, Heartbeat, Ready, WorkerFinal, WorkerPartial, WorkerRequest
+from zmws.wire.messages import (
+    ClientRequest,
+    Heartbeat,
+    Peer,
+    Ready,
+    WorkerFinal,
+    WorkerPartial,
+    WorkerRequest,
+)
 from zmws.wire.words import beat_of
-
-Peer = tuple[str, bytes]
 
 
 @dataclass

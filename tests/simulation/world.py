@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from zmws.wire.messages import Peer
+
 
 class World:
     """The clock, the chance, and what is to happen."""
@@ -80,6 +82,11 @@ class Link:
     frozen: bool = False  # the peer stands still: nothing is delivered to it, nothing lost
     _last: dict[str, float] = field(default_factory=dict)
     _backlog: list[list[bytes]] = field(default_factory=list)
+
+    @property
+    def peer(self) -> Peer:
+        """Whom the broker hears over it."""
+        return self.socket, self.routing_id, ""
 
     @property
     def delivers(self) -> bool:

@@ -45,6 +45,7 @@ from zmws.core.rows import (
     BatchRow,
     Cause,
     Key,
+    KeyRow,
     KnownService,
     Row,
     Rows,
@@ -82,6 +83,7 @@ from zmws.core.writes import (
     Verdict,
     Write,
     WriteAct,
+    WriteKey,
     WriteMark,
     WriteSchedule,
     WriteSeries,
@@ -115,6 +117,7 @@ class ModelStore:
         self.batches_made = 0
         self.templates: dict[tuple[str, str], Row] = {}  # by batch and kind
         self.schedules: dict[str, ScheduleRow] = {}
+        self.keys: dict[str, KeyRow] = {}
         self.counted: list[tuple[Counted, FinishMember | CloseBatch]] = []  # of the commit under way
         self.no_room: str | None = None  # what new jobs are refused with: FULL or DISK_FULL
 
@@ -201,7 +204,10 @@ class ModelStore:
     # ------------------------------------------------------------ writes
 
     def _unit(self, unit: list[Write]) -> list[Verdict]:
-        names = ("rows", "histories", "forget_at", "services", "causes", "batches", "templates", "schedules")
+        names = (
+            *("rows", "histories", "forget_at", "services", "causes", "batches", "templates", "schedules"),
+            "keys",
+        )
         before = deepcopy({name: getattr(self, name) for name in names})
         before |= {"figures": self.figures.copy(), "marks": self.marks.copy()}
         before |= {"acts": self.acts.copy(), "acts_made": self.acts_made}
@@ -270,6 +276,8 @@ class ModelStore:
                 self.acts.append(Act(self.acts_made, write.at, *said, write.count, write.outcome))  # type: ignore[arg-type]
             kept = [act for act in self.acts if act.at >= write.acts_from]
             self.acts = [act for act in kept if act.number > kept[-1].number - write.acts_max]
+        elif isinstance(write, WriteKey):
+            self.keys[write.key.name] = deepcopy(write.key)
         elif isinstance(write, WriteSchedule):
             self.schedules[write.schedule.name] = deepcopy(write.schedule)
         elif isinstance(write, RemoveSchedule):
@@ -569,6 +577,8 @@ class ModelStore:
     def _unfinished(self, rows: list[Row]) -> Unfinished:
         waiting = Counter((row["service"], row["group"]) for row in rows if row["state"] == "waiting")
         scheduled = Counter(row["service"] for row in rows if row["state"] == "scheduled")
+        unfinished = [row for row in rows if row["state"] in ("scheduled", "waiting", "running")]
+        submitted = Counter(row["submitter"] for row in unfinished if row["submitter"] is not None)
         return Unfinished(
             services=[self.services[name] for name in sorted(self.services)],
             waiting=sorted(((*key, n) for key, n in waiting.items()), key=lambda one: (one[0], one[1] or "")),
@@ -584,6 +594,8 @@ class ModelStore:
                 if not one.closed
             ],
             schedules=[deepcopy(self.schedules[name]) for name in sorted(self.schedules)],
+            keys=[deepcopy(self.keys[name]) for name in sorted(self.keys)],
+            submitted=sorted(submitted.items()),
         )
 
 

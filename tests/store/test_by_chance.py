@@ -36,7 +36,7 @@ from zmws.core.reads import (
     ReadUsual,
     ReadWaiting,
 )
-from zmws.core.rows import BATCH_STATES, ScheduleRow
+from zmws.core.rows import BATCH_STATES, KeyRow, ScheduleRow
 from zmws.core.states import FAILED, FINAL_STATES
 from zmws.core.writes import (
     AppendToJob,
@@ -51,6 +51,7 @@ from zmws.core.writes import (
     RemoveSchedule,
     Write,
     WriteAct,
+    WriteKey,
     WriteMark,
     WriteSchedule,
     WriteSeries,
@@ -63,7 +64,7 @@ JOBS = 8
 CAUSES_MAX = 4  # that are told apart: fewer than there are
 KINDS = (
     *("insert", "insert", "insert", "update", "start", "finish", "finish", "append", "revive", "delete"),
-    *("service", "series", "mark", "act", "open", "close", "schedule", "fire"),
+    *("service", "series", "mark", "act", "open", "close", "schedule", "fire", "key"),
 )
 BATCHES = ("b0", "b1", "b2")
 MESSAGES = ("no table 'a'", "no table 'b' for row 7", "refused", "grün \ud800", "")
@@ -155,6 +156,8 @@ def write_by_chance(chance: random.Random, numbers: Iterator[int], model: ModelS
             chance.choice((None, "S")),
         )
         return WriteAct(*kept, float(n % 7), by, verb, on, chance.choice((None, '{"n": 1}')), None, "done")
+    if kind == "key":
+        return WriteKey(key_row(chance.choice(("ann", "bob")), n, chance.choice((None, float(n)))))
     if kind in ("open", "close", "schedule", "fire"):
         return workflow_by_chance(chance, n, kind)
     if kind == "delete":
@@ -219,7 +222,21 @@ def kin_by_chance(chance: random.Random) -> dict[str, Any]:
         "on_failed": chance.choice((None, "OFF")),
         "meta": chance.choice((None, '{"m": 1}')),
         "rest": chance.choice((None, "[1]")),
+        "submitter": chance.choice((None, None, "ann", "bob")),
     }
+
+
+def key_row(name: str, n: int, revoked_at: float | None) -> KeyRow:
+    return KeyRow(
+        name=name,
+        kind="curve",
+        proof=f"{name}-{n}",
+        role="client",
+        rights={"submit": ("S", "T-*")},
+        rate=n / 2,
+        made_at=float(n),
+        revoked_at=revoked_at,
+    )
 
 
 def workflow_by_chance(chance: random.Random, n: int, kind: str) -> Write:

@@ -221,7 +221,8 @@ def test_a_file_of_the_first_version_is_taken_over_with_its_scheduled_jobs(
             "ALTER TABLE services DROP COLUMN params; ALTER TABLE jobs DROP COLUMN meta; "
             "ALTER TABLE services DROP COLUMN limits; ALTER TABLE jobs DROP COLUMN cause; "
             "DROP TABLE causes; DROP TABLE caused; DROP TABLE series; DROP TABLE marks; DROP TABLE audit; "
-            "DROP TABLE batches; DROP TABLE conclusions; DROP TABLE schedules; "
+            "DROP TABLE batches; DROP TABLE conclusions; DROP TABLE schedules; DROP TABLE keys; "
+            "DROP INDEX jobs_of_submitter; "
             "DROP INDEX jobs_of_parent; DROP INDEX jobs_of_batch; DROP INDEX jobs_of_chain; "
             + "".join(f"ALTER TABLE jobs DROP COLUMN {name}; " for name in marked("kin"))
             + "PRAGMA user_version = 1;"

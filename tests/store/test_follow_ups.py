@@ -39,6 +39,7 @@ KIN: dict[str, Any] = {
     "rest": '[{"service": "X", "params": "\\ud800"}]',
     "on_complete": "ON",
     "on_failed": "OFF",
+    "submitter": "ann",
     "concludes": {"batch": "z", "as": "then", "total": 3, "first": ["x"]},
 }
 

@@ -7,12 +7,16 @@ causes, figures and a mark, too.
 
 `version_7.db.gz` was written by the store of that version: a job in each state and named by it, of MIX
 but for those that wait, of which one more is in a group. There are a cause, figures, a mark, and two acts.
+
+`version_8.db.gz`, too: of MIX a member of the batch b, a step of the chain c, one in a group, one that runs,
+and one that is complete; b is open, with a job that is to follow; there are a schedule and an act.
 """
 
 from __future__ import annotations
 
 import gzip
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +50,7 @@ from zmws.core.reads import (
     ReadUnfinished,
 )
 from zmws.core.record import COLUMNS
-from zmws.core.rows import KnownService, Row, ScheduleRow, job_of, row_of
+from zmws.core.rows import KeyRow, KnownService, Row, ScheduleRow, job_of, row_of
 from zmws.core.states import STATES
 from zmws.core.writes import (
     DELETED,
@@ -59,6 +63,7 @@ from zmws.core.writes import (
     Pruned,
     PruneJobs,
     WriteAct,
+    WriteKey,
     WriteMark,
     WriteSchedule,
     WriteSeries,
@@ -74,6 +79,7 @@ COMPLETE, FAILED, OTHER_FAILED, SCHEDULED, FIRST, SECOND, CANCELLED, RUNNING = r
 TABLES = ("jobs", "bodies", "history", "services", "counts")
 OF_6 = (*TABLES, "causes", "caused", "series", "marks")
 OF_7 = (*OF_6, "audit")
+OF_8 = (*OF_7, "batches", "conclusions", "schedules")
 Names = dict[str, list[str]]  # of the columns of each table
 
 
@@ -87,6 +93,12 @@ def old(path: Path) -> Path:
 def of_6(path: Path) -> Path:
     """The same of version 6."""
     return of_version(6, path)
+
+
+@pytest.fixture
+def of_8(path: Path) -> Path:
+    """The one of version 8."""
+    return of_version(8, path)
 
 
 @pytest.fixture
@@ -166,12 +178,16 @@ def test_the_migration_writes_no_job_anew(old: Path) -> None:
     opened(old).close()
     after = old.read_bytes()
     assert after[page] == before[page] and any(before[page])
-    assert len(after) <= len(before) + 30 * size
+    assert len(after) <= len(before) + 36 * size
 
 
 @pytest.mark.parametrize(
     ("version", "tables", "counts"),
-    [(6, OF_6, [8, 8, 1, 2, 3, 1, 2, 6, 2]), (7, OF_7, [8, 8, 2, 2, 4, 1, 1, 4, 1, 2])],
+    [
+        (6, OF_6, [8, 8, 1, 2, 3, 1, 2, 6, 2]),
+        (7, OF_7, [8, 8, 2, 2, 4, 1, 1, 4, 1, 2]),
+        (8, OF_8, [5, 5, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]),
+    ],
 )
 def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
     path: Path, tmp_path: Path, version: int, tables: tuple[str, ...], counts: list[int]
@@ -190,7 +206,7 @@ def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
     opened(new).close()
     assert schema_of(was) == schema_of(new)
     with by_hand(was) as connection:
-        assert sqlite_file.version(connection) == migrations()[-1].version == 8
+        assert sqlite_file.version(connection) == migrations()[-1].version == 9
         assert rows_of(connection, names) == before
     assert upkeep.check(was) == []
 
@@ -417,3 +433,24 @@ def test_a_file_of_version_7_takes_kin_batches_and_schedules(of_7: Path) -> None
     assert unfinished(store).schedules == [schedule]
     store.close()
     assert upkeep.check(of_7) == []
+
+
+def test_the_jobs_of_a_file_of_version_8_are_nobodys_and_it_takes_keys(of_8: Path) -> None:
+    store = opened(of_8)
+    assert {row["submitter"] for row in old_jobs(store).values()} == {None}
+    left = unfinished(store)
+    assert (left.keys, left.submitted, left.batches) == ([], [], [("b", 1.0)])
+    ann = KeyRow(
+        name="ann", kind="curve", proof="p", role="client", rights={"submit": ("MIX", "T-*")}, rate=0.5
+    )
+    more = [WriteKey(ann), insert("hers", number=9, service="MIX", submitter="ann")]
+    store.commit(
+        [*more, insert("next", number=10, service="MIX", submitter="ann"), finish("next", "failed", 9.0)]
+    )
+    store.close()
+    store = opened(of_8)
+    assert (unfinished(store).keys, unfinished(store).submitted) == ([ann], [("ann", 1)])
+    store.commit([WriteKey(replace(ann, revoked_at=2.0))])
+    assert unfinished(store).keys == [replace(ann, revoked_at=2.0)]
+    store.close()
+    assert upkeep.check(of_8) == []

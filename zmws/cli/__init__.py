@@ -36,6 +36,7 @@ _VERBS = {
     "series": ("insight", "Plot what was done over time."),
     "lanes": ("lanes", "Draw what each worker did in the last minutes."),
     "mark": ("insight", "Mark this moment in the figures, such as a deploy."),
+    "keys": ("keys", "Who may come in, and what they may: make keys and tokens, revoke them."),
     "audit": ("audit", "List what operators did, newest first."),
     "services": ("looking", "List services with their counts, show one, or make it unknown."),
     "workers": ("looking", "List the workers, or drain some."),

@@ -62,6 +62,8 @@ def ended_by(fault: BaseException, as_json: bool = False) -> int:
 def _told(fault: ZmwsError) -> tuple[str, int]:
     """What a person is told, and the exit code."""
     if isinstance(fault, BrokerUnreachable):
+        if fault.reason and not fault.maybe_accepted:
+            return str(fault), NO_BROKER  # there is one, and it says why not
         hint = "the job may have been accepted" if fault.maybe_accepted else f"'{zmws()} start' starts one"
         return f"{fault} ({hint})", NO_BROKER
     if isinstance(fault, JobTimeout):

@@ -6,14 +6,23 @@ import logging
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from zmws.cli.ends import USAGE
-from zmws.cli.options import config_option, json_option, settings_here, sure
-from zmws.cli.output import echo, say
+from zmws.cli.keys import make_token, rights_given, rights_options, show_token
+from zmws.cli.options import (
+    config_option,
+    json_option,
+    key_option,
+    operator_client,
+    settings_here,
+    sure,
+)
+from zmws.cli.output import echo
 from zmws.cli.tables import show_done, show_json, show_table
+from zmws.core.key import TOKEN
 from zmws.errors import SettingsError
 from zmws.log_file import LogFile
 from zmws.service_manager import ServiceManager
@@ -21,9 +30,6 @@ from zmws.supervisor.pidfile import leave_note, ready_note
 from zmws.supervisor.processes import NO_GATEWAY
 from zmws.supervisor.sessions import MARK
 from zmws.work.command import set_up_log
-
-if TYPE_CHECKING:
-    from zmws.gateway.tokens import Tokens
 
 
 @click.group(invoke_without_command=True)
@@ -87,34 +93,31 @@ def token() -> None:
     follows its jobs, a worker leases jobs and reports, an operator may everything."""
 
 
-def _tokens(config: Path | None) -> Tokens:
-    try:
-        from zmws.gateway.server import tokens_of
-    except ImportError as missing:
-        raise SettingsError(f"{NO_GATEWAY} ({missing})") from None
-    return tokens_of(settings_here(config))
-
-
 @token.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(("viewer", "client", "worker", "operator")), required=True)
+@rights_options
 @json_option
+@key_option
 @click.pass_obj
-def new(config: Path | None, name: str, role: str, as_json: bool) -> int:
-    """Make a token and print it. It is shown this once: only what tells whether a text is it is kept."""
-    made = _tokens(config).new(name, role)  # type: ignore[arg-type]
-    show_done({"name": name, "role": role, "token": made}, made, as_json)
-    if not as_json:
-        say(f"it is shown this once; a request has it as: Authorization: Bearer {made[:9]}...")
+def new(config: Path | None, /, name: str, key_file: Path | None, as_json: bool, **given: Any) -> int:
+    """Make a token and print it. It is shown this once: only what tells whether a text is it is kept.
+    'zmws keys new --token' does the same."""
+    asked = rights_given(given)
+    if not {"role", "rights"} & asked.keys():
+        raise click.UsageError("say what it may: --role client, worker, viewer or operator")
+    show_token(name, asked, make_token(settings_here(config), name, asked, key_file, config), as_json)
     return 0
 
 
 @token.command("list")
 @json_option
+@key_option
 @click.pass_obj
-def list_(config: Path | None, as_json: bool) -> int:
+def list_(config: Path | None, key_file: Path | None, as_json: bool) -> int:
     """List the tokens: name, role, when it was made."""
-    rows = _tokens(config).rows()
+    with operator_client(config, key_file) as client:
+        keys = client.ask("zmws.keys")["keys"]
+    rows = [row for row in keys if row["kind"] == TOKEN and row["revoked_at"] is None]
     if as_json:
         show_json(rows)
     elif not rows:
@@ -128,11 +131,12 @@ def list_(config: Path | None, as_json: bool) -> int:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
+@key_option
 @click.pass_obj
-def delete(config: Path | None, name: str, yes: bool, as_json: bool) -> int:
-    """Delete a token. It is none any more within a second, and logins by it are over."""
-    tokens = _tokens(config)
+def delete(config: Path | None, key_file: Path | None, name: str, yes: bool, as_json: bool) -> int:
+    """Revoke a token. It is none any more within a second, and logins by it are over."""
     sure(f"delete the token {name}?", yes)
-    tokens.delete(name)
+    with operator_client(config, key_file) as client:
+        client.ask("zmws.key", {"do": "revoke", "name": name})
     show_done({"deleted": name}, f"deleted: {name}", as_json)
     return 0

@@ -16,6 +16,7 @@ import click
 
 from zmws import settings
 from zmws.errors import ZmwsError
+from zmws.settings.key_files import NO_KEY
 
 _CONNECT_S = 0.3  # whoever has pressed TAB waits
 _ANSWER_S = 0.5
@@ -50,8 +51,13 @@ def _processes(ctx: click.Context) -> Iterable[str]:
 def _services(ctx: click.Context) -> Iterable[str]:
     from zmws.client.synchronous import Client
 
-    broker = ctx.params.get("broker") or (settings.address("client", ctx.params.get("config")),)
-    with Client(broker, connect_timeout=_CONNECT_S) as client:
+    config, key = ctx.params.get("config"), ctx.params.get("key_file")
+    broker = ctx.params.get("broker")
+    if broker:
+        found = settings.key_for("operator", broker, key, config)
+    else:
+        broker, found = settings.target("client", "operator", key, config)
+    with Client(broker, connect_timeout=_CONNECT_S, key=found or NO_KEY) as client:
         return [row["service"] for row in client.ask_future("zmws.services").result(_ANSWER_S)[1]]
 
 

@@ -17,6 +17,7 @@ from zmws.cli.who import OperatorClient
 from zmws.client.synchronous import Client
 from zmws.errors import SettingsError
 from zmws.settings.file import SNAPSHOT
+from zmws.settings.key_files import NO_KEY
 from zmws.sockets import check_endpoint
 
 CONNECT_S = 1.2  # a broker that has not answered by then is not there
@@ -50,23 +51,41 @@ def broker_options(command: F) -> F:
     """--broker and --config: the verb gets `connect`, which makes a client of the broker that they name."""
 
     @functools.wraps(command)
-    def verb(*args: Any, broker: tuple[str, ...], config: Path | None, **given: Any) -> Any:
-        return command(*args, connect=functools.partial(_client, broker, config), **given)
+    def verb(
+        *args: Any, broker: tuple[str, ...], config: Path | None, key_file: Path | None, **given: Any
+    ) -> Any:
+        return command(*args, connect=functools.partial(_client, broker, config, key_file), **given)
 
     text = "Client endpoint, tcp://HOST:PORT; may be repeated."
-    return config_option(click.option("--broker", multiple=True, help=text)(cast(F, verb)))
+    found = click.option("--broker", multiple=True, help=text)(cast(F, verb))
+    return config_option(key_option(found))
 
 
-def _client(broker: tuple[str, ...], config: Path | None) -> Client:
+key_option = click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    help="The key file by which to prove who you are [etc/keys/operator.key, where the broker asks].",
+)
+
+
+def _client(broker: tuple[str, ...], config: Path | None, key: Path | None) -> Client:
     if not broker:
-        broker = (settings.address("client", config),)
+        endpoint, found = settings.target("client", "operator", key, config)
+        return OperatorClient(endpoint, connect_timeout=CONNECT_S, key=found or NO_KEY)
     for endpoint in broker:
         try:
             check_endpoint(endpoint)
         except ValueError as wrong:
             raise click.UsageError(str(wrong)) from None
     # The whole command is to have said so within 2 s.
-    return OperatorClient(list(broker), connect_timeout=CONNECT_S)
+    found = settings.key_for("operator", broker, key, config)
+    return OperatorClient(list(broker), connect_timeout=CONNECT_S, key=found or NO_KEY)
+
+
+def operator_client(config: Path | None, key: Path | None) -> Client:
+    """A client of the broker that the settings name, for who acts here."""
+    return _client((), config, key)
 
 
 def settings_here(config: Path | None, flags: Mapping[str, object] | None = None) -> settings.Settings:

@@ -9,7 +9,8 @@ from typing import Any
 from zmws.cli.who import OperatorClient
 from zmws.core.table import KEY_BYTES_MAX
 from zmws.errors import ZmwsError
-from zmws.supervisor.broker import address_of
+from zmws.settings.key_files import NO_KEY
+from zmws.supervisor.broker import address_of, own_key
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, Installation
 
@@ -26,7 +27,8 @@ def tell(here: Installation, verb: str, on: str, **done: Any) -> None:
         held = ports_in_use(here.settings)
         if BROKER not in here.running() and not any(one.startswith("broker.client ") for one in held):
             return
-        with OperatorClient(address_of(here), connect_timeout=TELL_S) as client:
+        key = own_key(here, "operator", here.settings.broker.client) or NO_KEY
+        with OperatorClient(address_of(here), connect_timeout=TELL_S, key=key) as client:
             client.answer_future("zmws.acted", asked).result(TELL_S)
 
 

@@ -17,6 +17,8 @@ _AT = " (command line)"
 class OperatorClient(Client):
     """A client whose changes say who acts."""
 
+    _kind = "operator"
+
     def ask_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
     ) -> Future[tuple[int, Any]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from zmws import ids
@@ -19,6 +20,8 @@ from zmws.client.given import Seconds, seconds, service_of
 from zmws.core.desk.changes import CHANGES
 from zmws.dialog.client import ClientSettings
 from zmws.errors import ServiceUnknown
+from zmws.settings.key_files import NO_KEY, KeyFile
+from zmws.sockets import check_endpoint
 from zmws.wire import values
 
 _ANSWER_S = 10.0  # patience with the broker itself
@@ -29,6 +32,7 @@ class Asker:
     """A connection to a broker, or to the first of several that answers."""
 
     _connection_type: type[Connection] = Connection
+    _kind = "client"  # whose key it has, where none is named
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Asker:
         reconnect_timeout: Seconds = 15.0,
         failover_duplicates: bool = False,
         message_bytes_max: int | None = None,
+        key: str | Path | KeyFile | None = None,
     ) -> None:
         """`broker`: client endpoint(s), `tcp://HOST:PORT`. None: `$ZMWS_BROKER_CLIENT`, else what the
         etc/zmws.toml of the current folder or of the nearest one above it says, else tcp://127.0.0.1:5555.
@@ -46,16 +51,26 @@ class Asker:
         `reconnect_timeout`: seconds that one with requests in flight may stay away.
         `message_bytes_max`: larger parameters are refused here; None: those that the broker tells it would
         not take.
+        `key`: the key file by which it proves who it is (docs/security.md). None: `$ZMWS_SECURITY_KEY`, else
+        what those settings say, else, for a broker beyond this machine, etc/keys/client.key beside them.
         `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
         Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
         cannot be, SettingsError for settings that had to be looked at and cannot be used, ZmwsError where
         threads have been replaced (gevent, eventlet).
         """
         if broker is None:
-            from zmws.settings import address  # not at the top: who names the broker needs no settings
+            from zmws.settings import target  # not at the top: who names the broker needs no settings
 
-            broker = address("client")
+            file = None if key is None or isinstance(key, KeyFile) else Path(key)
+            broker, found = target("client", self._kind, file)
+            key = found if not isinstance(key, KeyFile) else key
         brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
+        for one in brokers:
+            check_endpoint(one)
+        if not isinstance(key, KeyFile):
+            from zmws.settings.connecting import key_for
+
+            key = key_for(self._kind, brokers, None if key is None else Path(key))
         settings = ClientSettings(
             connect_s=seconds("connect_timeout", connect_timeout, endless=True),
             away_s=seconds("reconnect_timeout", reconnect_timeout, endless=True),
@@ -63,7 +78,7 @@ class Asker:
             failover_duplicates=failover_duplicates,
         )
         self._answer_s = max(_ANSWER_S, settings.connect_s)
-        self._connection = self._connection_type(brokers, settings)
+        self._connection = self._connection_type(brokers, settings, None if key is NO_KEY else key)
 
     def ask_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
@@ -105,6 +120,11 @@ class Asker:
     def endpoint(self) -> str:
         """The endpoint of the broker that it is connected to, or is about to be."""
         return self._connection.dialog.broker
+
+    @property
+    def key(self) -> KeyFile | None:
+        """By which it proves who it is, None if it does not."""
+        return self._connection.key
 
     def monotonic(self) -> float:
         """The clock that waits go by, in seconds."""

@@ -19,6 +19,7 @@ from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswere
 from zmws.errors import ZmwsError
 from zmws.line.thread import LineThread
 from zmws.real_threads import need_real_threads
+from zmws.settings.key_files import KeyFile
 from zmws.sockets import check_endpoint
 from zmws.wire.at_client import Reply
 
@@ -45,8 +46,8 @@ class Ask:
 class ClientLine(LineThread[ClientDialog, Ask]):
     """The thread that brings the answers. It outlives the Connection, which it must not hold."""
 
-    def __init__(self, dialog: ClientDialog) -> None:
-        super().__init__(dialog, _LINGER_MS)
+    def __init__(self, dialog: ClientDialog, key: KeyFile | None = None) -> None:
+        super().__init__(dialog, _LINGER_MS, key)
         self.why: Callable[[], ZmwsError] | None = None  # once nobody answers any more
         self._in_flight: dict[bytes, Ask] = {}
 
@@ -110,15 +111,19 @@ class Connection:
 
     line_type: type[ClientLine] = ClientLine
 
-    def __init__(self, brokers: Sequence[str], settings: ClientSettings | None = None) -> None:
+    def __init__(
+        self, brokers: Sequence[str], settings: ClientSettings | None = None, key: KeyFile | None = None
+    ) -> None:
+        """`key`: who it is for the broker; None: it need not say."""
         need_real_threads("a client")
         if not brokers:
             raise ValueError("a client needs the endpoint of a broker")
         for endpoint in brokers:
             check_endpoint(endpoint)
         self._closed = False
+        self.key = key
         self._pid = os.getpid()
-        self._line = self.line_type(ClientDialog(brokers, settings))
+        self._line = self.line_type(ClientDialog(brokers, settings), key)
         self.dialog = self._line.dialog
         # A client that nobody closed must not keep its thread alive.
         self._finalizer = weakref.finalize(self, self._line.close)

@@ -23,6 +23,7 @@ from zmws.client.connection import Ask, ClientLine, Connection
 from zmws.client.synchronous import Client
 from zmws.dialog.client import ClientDialog
 from zmws.line.dealer import Dealer
+from zmws.settings.key_files import KeyFile
 
 
 class _Readers:
@@ -44,8 +45,8 @@ class _Readers:
 class LoopLine(ClientLine):
     """Drives the dialog in the loop that runs when it is started."""
 
-    def __init__(self, dialog: ClientDialog) -> None:
-        super().__init__(dialog)
+    def __init__(self, dialog: ClientDialog, key: KeyFile | None = None) -> None:
+        super().__init__(dialog, key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._turn_planned = False
@@ -57,7 +58,7 @@ class LoopLine(ClientLine):
             self._loop = asyncio.get_running_loop()
             self.home.thread = _thread.get_ident()
             self._context = zmq.Context()
-            self._dealer = Dealer(self._context, _Readers(self._loop, self))  # type: ignore[arg-type]
+            self._dealer = Dealer(self._context, _Readers(self._loop, self), self._key)  # type: ignore[arg-type]
             self.wake()
 
     def hand(self, item: Ask) -> None:

@@ -15,6 +15,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
+from zmws.settings.key_files import KeyFile
 
 READ_MAX = 1_000  # of one read
 _KEPT_MAX = 10_000  # that wait to be read here
@@ -35,9 +36,9 @@ class Item(NamedTuple):
 class News:
     """A subscription. Used by one thread. `for item in news` reads without an end."""
 
-    def __init__(self, endpoint: str, service: str | None = None) -> None:
-        """`endpoint`: where the broker publishes; `service`: only the news of this one, and of its
-        workers."""
+    def __init__(self, endpoint: str, service: str | None = None, key: KeyFile | None = None) -> None:
+        """`endpoint`: where the broker publishes; `service`: only the news of this one, and of its workers;
+        `key`: who it is for a broker that asks."""
         self._service = service
         self._connected = False
         self._lost = False
@@ -52,6 +53,8 @@ class News:
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(_WATCHED)
         for topic in [b""] if service is None else [service.encode() + b".", b"worker."]:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        if key is not None:
+            sockets.secure_client(self._socket, key.public, key.secret, key.broker)
         self._socket.connect(endpoint)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)

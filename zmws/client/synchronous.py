@@ -315,7 +315,7 @@ class Client(Asker):
         from zmws.client.news import News  # not at the top: `zmws call` needs none of it
         from zmws.settings.addresses import seen_from
 
-        return News(seen_from(told, self.endpoint()), service)
+        return News(seen_from(told, self.endpoint()), service, self.key)
 
     # ------------------------------------------------------------ an operator's part
 

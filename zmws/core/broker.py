@@ -19,11 +19,12 @@ from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Caller
+from zmws.core.keys import Keys
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.limits import Limits
 from zmws.core.making import Making
-from zmws.core.options import ServiceOptions, job_options, job_options_of
+from zmws.core.options import NO_OPTIONS, ServiceOptions, job_options, job_options_of
 from zmws.core.reads import (
     Read,
     ReadBatch,
@@ -36,13 +37,13 @@ from zmws.core.reads import (
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
 from zmws.core.roster import Roster
-from zmws.core.rows import Rows, ScheduleRow
+from zmws.core.rows import KeyRow, Rows, ScheduleRow
 from zmws.core.schedules import Firing, Schedules
 from zmws.core.series import Series
 from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
-from zmws.core.turn import Peer, Suppliers, Turn
+from zmws.core.turn import Suppliers, Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import WITH_VERDICT, Counted, FinishJob, InsertJob, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
@@ -56,6 +57,7 @@ from zmws.wire.messages import (
     Disconnect,
     FromPeer,
     Heartbeat,
+    Peer,
     Ready,
     WorkerFinal,
     WorkerPartial,
@@ -74,30 +76,35 @@ class Broker:
         suppliers: Suppliers,
         durability: str,
         schedules: Sequence[ScheduleRow] = (),
+        keys: Sequence[KeyRow] = (),
     ) -> None:
         """`durability`: what a stored job's acknowledgement may promise, from the store. `schedules`: those
-        that the settings name."""
+        that the settings name. `keys`: those that lie in files."""
         self.turn = turn = Turn(limits, suppliers)
         self.host = Host()
         self.held = held = Held(turn, services, durability)
+        self.keys = known_keys = Keys(turn, keys)
         self.watchers = Watchers(turn, self.host)
         making = Making(turn, held)
-        self.life = Life(turn, held, self.watchers, FollowUps(turn, held, making))
+        follow_ups = FollowUps(turn, held, making, known_keys)
+        self.life = Life(turn, held, self.watchers, follow_ups, known_keys)
         self.dispatch = Dispatch(turn, held, self.life)
         self.strangers = Strangers(turn)
-        self.results = Results(turn, held, self.life, self.watchers, self.strangers)
+        self.results = Results(turn, held, self.life, self.watchers, self.strangers, known_keys)
         self.recovery = Recovery(turn, held, self.life)
         self.lanes = Lanes(turn)
         self.roster = Roster(
-            *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, self.lanes)
+            *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, self.lanes),
+            known_keys,
         )
         self.series = Series(turn, held, self.roster, self.host)
-        self.submission = Submission(turn, held, self.life, self.watchers, making)
+        self.submission = Submission(turn, held, self.life, self.watchers, making, known_keys)
         self.batches = Batches(turn, held, self.life)
         self.schedules = Schedules(turn, held, self.life, making, schedules)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers, self.roster, self.submission),
             *(self.dispatch, self.series, self.lanes, self.host, making, self.batches, self.schedules),
+            known_keys,
         )
         self.recovered = False
         self._probe = Reminder[None](lambda _: self._on_probe())
@@ -122,6 +129,8 @@ class Broker:
 
     def receive(self, peer: Peer, message: FromPeer) -> None:
         """A decoded message from a peer."""
+        if peer[2] and not self._is_welcome(peer):
+            return
         if isinstance(message, ClientRequest):
             self._on_request(peer, message)
         elif peer[0] == "client":
@@ -129,6 +138,15 @@ class Broker:
         else:
             self._from_worker(peer, message)
         self.dispatch.settle()
+
+    def _is_welcome(self, peer: Peer) -> bool:
+        """Whether somebody who has proved who he is still is that. Whoever comes under a session's routing id
+        and is another ends that session."""
+        if self.keys.of(peer[2]) is None:
+            self.turn.counters["messages_of_revoked_keys"] += 1
+            return False
+        self.roster.only_at(peer)
+        return True
 
     def _from_worker(self, peer: Peer, message: FromPeer) -> None:
         roster = self.roster
@@ -223,6 +241,7 @@ class Broker:
         self.recovery.recover(left, running)
         self.held.open_batches.update(left.batches)
         self.schedules.recover(left.schedules)
+        self.keys.recover(left.keys, left.submitted)
         self.desk.leases.recover()
         self.recovered = True
         self.roster.recovered()
@@ -294,6 +313,10 @@ class Broker:
             fault = names.service_name_fault(name, message.reply_to.dialect in (STRICT, MDP01))
             if fault is not None:
                 return watchers.refuse(caller, name, None, "bad_service", fault)
+        if peer[2]:
+            _, not_allowed = self.keys.options_of(peer[2], name, NO_OPTIONS)
+            if not_allowed is not None:
+                return watchers.refuse(caller, name, _given_id(message.options), "not_allowed", not_allowed)
         try:
             options = job_options(message.options)
         except OptionError as wrong:

@@ -17,6 +17,7 @@ from typing import Any
 from zmws.core.held import Held
 from zmws.core.items import BadItem, Item, item_of, services_of, step_of
 from zmws.core.job import STORED, Job, record
+from zmws.core.keys import Keys
 from zmws.core.making import Making
 from zmws.core.options import JobOptions
 from zmws.core.rows import row_of
@@ -32,15 +33,17 @@ Error = dict[str, Any]
 class FollowUps:
     """Makes them, and writes them behind the end."""
 
-    def __init__(self, turn: Turn, held: Held, making: Making) -> None:
+    def __init__(self, turn: Turn, held: Held, making: Making, keys: Keys) -> None:
         self._turn = turn
         self._held = held
         self._making = making
+        self._keys = keys
 
     # ------------------------------------------------------------ what a job asked for
 
-    def planned(self, job: Job, items: list[Any]) -> list[Job]:
-        """The jobs that an attempt of this one asks for. Raises BadItem: then it is to fail."""
+    def planned(self, job: Job, items: list[Any], user: str) -> list[Job]:
+        """The jobs that an attempt of this one asks for. `user`: whose worker that was. Raises BadItem: then
+        it is to fail."""
         limits = self._turn.limits
         if len(items) > limits.follow_ups_max:
             text = f"{len(items)} follow-ups; a job may have {limits.follow_ups_max} (follow_ups_max)"
@@ -52,14 +55,17 @@ class FollowUps:
         more: dict[str, int] = {}  # of each service
         for n, given in enumerate(items, 1):
             try:
-                found.append(self._planned(job, n, item_of(given, limits), more))
+                found.append(self._planned(job, n, item_of(given, limits), more, user))
             except BadItem as wrong:
                 raise BadItem("bad_follow_up", f"follow-up {n}: {wrong}") from None
         return found
 
-    def _planned(self, job: Job, n: int, item: Item, more: dict[str, int]) -> Job:
+    def _planned(self, job: Job, n: int, item: Item, more: dict[str, int], user: str) -> Job:
         held = self._held
-        self.require_known(item)
+        fault = self._keys.follow_up_fault(user, item)
+        if fault is not None:
+            raise BadItem("not_allowed", fault)
+        self.require_known(item, "")
         options, service = item.options, held.services[item.service]
         batch = options.batch
         if batch is not None and batch != job.batch and batch not in held.open_batches:
@@ -81,8 +87,11 @@ class FollowUps:
         options.id = options.id or usual
         return self._made(item, job.depth + 1)
 
-    def require_known(self, item: Item) -> None:
-        """Every service that an item names is known. Raises BadItem."""
+    def require_known(self, item: Item, user: str) -> None:
+        """Every service that an item names is known, and this user may submit to it. Raises BadItem."""
+        fault = self._keys.item_fault(user, item)
+        if fault is not None:
+            raise BadItem("not_allowed", fault, item.chain or item.options.id)
         for where, name in services_of(item):
             service = self._held.services.get(name)
             if service is None or not service.registered:
@@ -187,6 +196,7 @@ class FollowUps:
         """Write it behind the end of its parent, as one unit with that."""
         held, turn = self._held, self._turn
         child.parent, child.parent_number = parent.id, parent.number
+        child.submitter = parent.submitter
         held.inserting[child.id] = child
         held.services[child.service].inserting += 1
         unit = parent.kind == STORED

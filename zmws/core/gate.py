@@ -20,7 +20,7 @@ from zmws.core.job import Pending
 from zmws.core.reads import FOR_PEOPLE, Read, ReadJob
 from zmws.core.states import RUNNING
 from zmws.core.writes import PATIENT, FinishJob, InsertJob, ReviveJob, UpdateJob, Write
-from zmws.wire.messages import Link
+from zmws.wire.messages import Link, Peer
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Send:
     """A message for a peer. `after`: the write it speaks of, None if it speaks of none. `link`: how
     a worker is spoken to, None for clients."""
 
-    peer: tuple[str, bytes]
+    peer: Peer
     message: Any
     after: Pending | None = None
     link: Link | None = None

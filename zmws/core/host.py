@@ -45,6 +45,7 @@ class Host:
     memory_bytes: int = 0  # of the process, resident
     cpu_s: float = 0.0  # that the process has used
     commits: Commits = field(default_factory=Commits)
+    insecure: tuple[str, ...] = ()  # sockets that others reach, and that ask nobody for a key
     client: str = ""  # where its clients' socket is bound; workers are told
     news: str = ""  # and where that of the news is; clients are told
 

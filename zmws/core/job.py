@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from zmws.core.record import Record, marked
 from zmws.core.states import COMPLETE, FINAL_STATES, TRANSITIONS
-from zmws.wire.messages import ReplyTo
+from zmws.wire.messages import Peer, ReplyTo
 from zmws.wire.values import shown
 
 STORED, MEMORY = "stored", "memory"
@@ -116,7 +116,7 @@ class Bundle(Protocol):
 class Caller:
     """Who waits for an answer: a peer, and how the answer goes back."""
 
-    peer: tuple[str, bytes] = field(repr=False)  # a failed assertion shows no routing id
+    peer: Peer = field(repr=False)  # a failed assertion shows no routing id
     reply_to: ReplyTo
     named: bool = False  # the request gave the id
     bundle: Bundle | None = None  # one of many that are answered together

@@ -19,6 +19,7 @@ from zmws.core.follow_ups import FollowUps
 from zmws.core.forgetting import JOB_BYTES, Expiry, Kept, Prune
 from zmws.core.held import Held
 from zmws.core.job import MEMORY, STORED, Job
+from zmws.core.keys import Keys
 from zmws.core.lane import NEITHER
 from zmws.core.options import BACKOFF_S_MAX, KEEP_S
 from zmws.core.rows import Rows, size_of
@@ -38,11 +39,12 @@ REPORTED, TTR, LOST = "reported", "ttr", "lost"  # why an attempt failed
 class Life:
     """What happens to jobs."""
 
-    def __init__(self, turn: Turn, held: Held, watchers: Watchers, follow_ups: FollowUps) -> None:
+    def __init__(self, turn: Turn, held: Held, watchers: Watchers, follow_ups: FollowUps, keys: Keys) -> None:
         self.turn = turn
         self.held = held
         self.watchers = watchers
         self.follow_ups = follow_ups
+        self._keys = keys
         self.backlog = Backlog(turn, held.services, held.stored, self._take_in)
         self.kept = Kept(turn, held)
         self.prune = Prune(turn, held)
@@ -57,6 +59,8 @@ class Life:
         held = self.held
         held.unfinished_memory_bytes += job.body_bytes + JOB_BYTES
         held.memory[job.id] = job
+        if job.submitter is not None:
+            self._keys.moved(job.submitter, 1)
         service = held.services[job.service]
         service.figures.submitted += 1
         if not job.sync:
@@ -68,6 +72,8 @@ class Life:
     def stored(self, job: Job) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
         self.held.stored[job.id] = job
+        if job.submitter is not None:
+            self._keys.moved(job.submitter, 1)
         service = self.held.services[job.service]
         service.figures.submitted += 1
         self.watchers.announce(job, None)
@@ -391,6 +397,8 @@ class Life:
         job.ended_at = turn.wall
         if why is not None:
             job.error = {**why, "attempts": job.attempt}
+        if job.submitter is not None:
+            self._keys.moved(job.submitter, -1)
         held.history.append((job.id, job.service, job.state, turn.wall, job.attempt))
         service = held.services[job.service]
         figures, state = service.figures, job.state
@@ -473,6 +481,8 @@ class Life:
             held.reviving.discard(job.id)
             if verdict.verdict == NEW:
                 service.ended[was] -= 1
+                if job.submitter is not None:
+                    self._keys.moved(job.submitter, 1)
                 if not service.registered:  # an operator had forgotten it
                     service.registered = True
                     held.remember(service, None)

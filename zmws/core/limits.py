@@ -65,6 +65,7 @@ class Limits:
     tree_depth_max: int = 100  # generations of jobs that follow from each other's ends
     batches_open_max: int = 10_000
     schedules_max: int = 1_000
+    keys_max: int = 1_000  # those that were revoked among them
     schedule_bytes_max: int = 64 * 1024  # of the parameters of a schedule, all of which are in memory
     schedule_missed_max: int = 1_000  # times of one schedule that may be caught up with
     schedule_grace_s: float = 60.0  # a time that is past by no more is late, and not missed

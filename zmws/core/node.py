@@ -30,11 +30,11 @@ from zmws.core.gate import Batch, Gate, Send
 from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.reads import Read
-from zmws.core.rows import Rows, ScheduleRow
-from zmws.core.turn import Peer, Suppliers
+from zmws.core.rows import KeyRow, Rows, ScheduleRow
+from zmws.core.turn import Suppliers
 from zmws.core.writes import Verdict
 from zmws.errors import ProtocolError
-from zmws.wire.messages import FromPeer
+from zmws.wire.messages import FromPeer, Peer
 
 
 @dataclass(slots=True)
@@ -45,6 +45,7 @@ class Output:
     reads: list[Read]  # for people: read them beside the writes; `loaded` follows
     sends: list[Send]  # send them; `undeliverable` for each that cannot be sent
     cuts: list[Peer]  # cut these connections
+    cut_keys: list[str]  # and those of these keys, or of nobody known
     log: list[tuple[str, str]]  # lines for the log: level, text
 
 
@@ -58,10 +59,11 @@ class Node:
         suppliers: Suppliers,
         durability: str,
         schedules: Sequence[ScheduleRow] = (),
+        keys: Sequence[KeyRow] = (),
     ) -> None:
         """`durability`: what a stored job's acknowledgement may promise, from the store. `schedules`: those
-        that the settings name."""
-        self.broker = Broker(limits, services, suppliers, durability, schedules)
+        that the settings name. `keys`: those that lie in files."""
+        self.broker = Broker(limits, services, suppliers, durability, schedules, keys)
         in_memory = durability == "memory"
         patience_s = limits.memory_commit_patience_s if in_memory else limits.commit_patience_s
         self._gate = Gate(limits.batch_rows_max, limits.batch_bytes_max, patience_s)
@@ -126,12 +128,12 @@ class Node:
         if not gate.idle:
             batch = gate.next_batch(math.inf if self._stopping else turn.now)
         sends = self._free
-        if not (sends or batch is not None or gate.lists or turn.log or turn.cuts):
+        if not (sends or batch is not None or gate.lists or turn.log or turn.cuts or turn.cut_keys):
             return None
         self._free = []
-        out = Output(batch, gate.lists, sends, turn.cuts, turn.log)
-        if gate.lists or turn.log or turn.cuts:
-            gate.lists, turn.cuts, turn.log = [], [], []
+        out = Output(batch, gate.lists, sends, turn.cuts, turn.cut_keys, turn.log)
+        if gate.lists or turn.log or turn.cuts or turn.cut_keys:
+            gate.lists, turn.cuts, turn.cut_keys, turn.log = [], [], [], []
         return out
 
     def _pass_gate(self) -> None:

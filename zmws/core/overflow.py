@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from itertools import islice
 
-from zmws.core.turn import Peer, Turn
-from zmws.wire.messages import ReplyTo
+from zmws.core.turn import Turn
+from zmws.wire.messages import Peer, ReplyTo
 
 REQUEST_BYTES = 400  # what a kept request weighs beside its body, about
 FRAME_BYTES = 64  # and each frame of that

@@ -110,6 +110,8 @@ class Record:
     # the services that are given a job when it completes, and when it fails or expires
     on_complete: str | None = field(default=None, metadata=born(str | None, "kin"))
     on_failed: str | None = field(default=None, metadata=born(str | None, "kin"))
+    # the key by which it was submitted; of what follows a job, that of the job
+    submitter: str | None = field(default=None, metadata=born(str | None, "kin"))
     # the batch whose end made it, as it was then
     concludes: Object | None = field(default=None, metadata=born(Object | None, "large", "kin"))
     body: Frames = field(metadata=born(Frames, "apart"))

@@ -12,16 +12,28 @@ from zmws.core.confirmations import Confirmations
 from zmws.core.held import Held
 from zmws.core.items import BadItem
 from zmws.core.job import STORED, Job
+from zmws.core.keys import Keys
 from zmws.core.life import REPORTED, Life, error
 from zmws.core.progress import Progress
 from zmws.core.session import Session
 from zmws.core.states import COMPLETE
 from zmws.core.strangers import Strangers
 from zmws.core.tokens import job_id_of
-from zmws.core.turn import Peer, Turn
+from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.wire import messages
-from zmws.wire.messages import Log, Note, Partial, Report, Save, Stack, Touch, WorkerFinal, WorkerPartial
+from zmws.wire.messages import (
+    Log,
+    Note,
+    Partial,
+    Peer,
+    Report,
+    Save,
+    Stack,
+    Touch,
+    WorkerFinal,
+    WorkerPartial,
+)
 from zmws.wire.words import note_of, report_of
 
 DONE_MAX = 1_000  # tokens that gather for the next HEARTBEAT: then they go at once
@@ -30,12 +42,15 @@ DONE_MAX = 1_000  # tokens that gather for the next HEARTBEAT: then they go at o
 class Results:
     """Takes what comes, and says what was taken."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life, watchers: Watchers, strangers: Strangers) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, life: Life, watchers: Watchers, strangers: Strangers, keys: Keys
+    ) -> None:
         self.turn = turn
         self.held = held
         self.life = life
         self.watchers = watchers
         self.strangers = strangers
+        self._keys = keys
         self.progress = Progress(turn, watchers)
         self.confirmations = Confirmations()
 
@@ -46,6 +61,9 @@ class Results:
         token = message.token
         assignment = self.held.assignments.get(token)
         job = assignment.job if assignment is not None else None
+        if job is not None and self._keys.work_fault(peer[2], (job.service,)) is not None:
+            self.turn.counters["results_not_allowed"] += 1
+            job = assignment = None
         holder = assignment.taker if assignment is not None else None
         if session is not None and token in session.holding:
             ran_s = session.ended(token)
@@ -57,7 +75,7 @@ class Results:
             if session is not None:
                 session.done_count += not report.failed
                 session.failed_count += report.failed
-            self.take(job, report, token)
+            self.take(job, report, token, peer[2])
         if holder is not None and holder is not session and isinstance(holder, Session):
             holder.let_go(token)
             holder.stand_in_line()
@@ -89,7 +107,7 @@ class Results:
     def on_partial(self, peer: Peer, session: Session | None, message: WorkerPartial) -> None:
         """What a job says on its way, from whatever routing id."""
         job = self.held.live(message.token)
-        if job is None:
+        if job is None or self._keys.work_fault(peer[2], (job.service,)) is not None:
             self.turn.counters["partials_refused"] += 1
         else:
             ours = session.ours if session is not None else job.worker_ours
@@ -104,8 +122,9 @@ class Results:
 
     # ------------------------------------------------------------ both doors
 
-    def take(self, job: Job, report: Report, token: bytes) -> None:
-        """An attempt with a live token has ended: the job completes, or fails as the Report says."""
+    def take(self, job: Job, report: Report, token: bytes, user: str) -> None:
+        """An attempt with a live token has ended: the job completes, or fails as the Report says. `user`:
+        whose worker it was."""
         job.final_token = token
         if job.kind == STORED:  # a memory job stays in memory itself
             self.confirmations.remember(token, not report.failed)
@@ -115,7 +134,7 @@ class Results:
             self.life.complete(job, report.value, report.plain)
         else:
             try:
-                asked_for = self.life.follow_ups.planned(job, report.jobs)
+                asked_for = self.life.follow_ups.planned(job, report.jobs, user)
             except BadItem as wrong:
                 return self.life.fail(job, error(wrong.code, str(wrong)), REPORTED)
             self.life.complete(job, report.value, report.plain, asked_for)

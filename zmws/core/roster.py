@@ -22,6 +22,7 @@ from typing import Any
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso
+from zmws.core.keys import Keys, public_of
 from zmws.core.lanes import Lanes
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
@@ -33,13 +34,14 @@ from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of
-from zmws.core.turn import Peer, Turn
+from zmws.core.turn import Turn
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
     FromWorker,
     Heartbeat,
     Link,
+    Peer,
     Ready,
     ServiceInfo,
     WorkerInfo,
@@ -48,6 +50,7 @@ from zmws.wire.messages import (
 from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
+CHOSEN_BYTES_MIN = 8  # of a routing id that a peer with a key chose: another with a key could claim it
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK", "JOBS-JSON"]  # words that a worker of ours may say
@@ -72,6 +75,7 @@ class Roster:
         strangers: Strangers,
         host: Host,
         lanes: Lanes,
+        keys: Keys,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -81,6 +85,8 @@ class Roster:
         self.strangers = strangers
         self.host = host
         self.lanes = lanes
+        self._keys = keys
+        self._routes: dict[tuple[str, bytes], Peer] = {}  # of sessions that have proved who they are
         self.by_peer: dict[Peer, Session] = {}
         self.by_id: dict[str, Session] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()  # ids of workers that are or were here
@@ -113,6 +119,11 @@ class Roster:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
+        fault = self._keys.work_fault(peer[2], list(offer)) or self._other_fault(peer, info)
+        if fault is None and peer[2] and 0 < len(peer[1]) < CHOSEN_BYTES_MIN and peer[1][:1] != b"\0":
+            fault = f"its routing id can be guessed: it has fewer than {CHOSEN_BYTES_MIN} bytes"
+        if fault is not None:
+            return self._turn_away(peer, message.link, "ready_not_allowed", fault)
         slots = self._slots_of(offer)
         if slots is None:
             return self._turn_away(peer, message.link, "ready_services_max", "services_max is reached")
@@ -122,6 +133,8 @@ class Roster:
         self._end_older(peer, session, named)
         self.strangers.registered(peer)
         self.by_peer[peer] = session
+        if peer[2]:
+            self._routes[peer[:2]] = peer
         self.lanes.came(session)
         if session.ours:
             self.by_id[worker_id] = session
@@ -144,6 +157,28 @@ class Roster:
         self._announce("worker.ready", session)
         session.stand_in_line()
         return None
+
+    def _other_fault(self, peer: Peer, info: WorkerInfo | None) -> str | None:
+        """Why a worker is not the one that it says it is, None if it may be."""
+        known = self.by_id.get(info.id) if info is not None else None
+        if known is None or public_of(known.peer[2]) == public_of(peer[2]):
+            return None
+        return f"it says that it is {known.id}, which came with another key"
+
+    def only_at(self, peer: Peer) -> None:
+        """Somebody who has proved who he is says something: a session under his routing id that was another's
+        is over."""
+        known = self._routes.get(peer[:2])
+        if known is not None and known != peer and known in self.by_peer:
+            self.end(self.by_peer[known], "another came under its routing id")
+
+    def end_of_key(self, public: str) -> None:
+        """The sessions of a key that was revoked or changed are over; what they held goes to others."""
+        for peer in [one for one in self._routes.values() if public_of(one[2]) == public]:
+            session = self.by_peer.get(peer)
+            if session is not None:
+                self.turn.command(peer, DISCONNECT, session.link)
+                self.end(session, "its key was revoked or changed")
 
     def _count_start(self, session: Session) -> None:
         """A process of a worker was started, if it was not here before. Which those are that an earlier life
@@ -211,6 +246,9 @@ class Roster:
             if self.recovery.adopt(token, session) is None:
                 return False
             assignment = self.held.assignments[token]
+        assert assignment.service is not None, token
+        if self._keys.work_fault(session.peer[2], (assignment.service,)) is not None:
+            return False
         holder = assignment.taker
         if isinstance(holder, Session) and holder is not session:
             holder.let_go(token)
@@ -546,6 +584,6 @@ def _foreign_id(peer: Peer, secret: bytes) -> str:
 
     The secret keeps others from trying which routing id has this name: libzmq's are only 32 bits.
     """
-    socket, routing_id = peer
+    socket, routing_id, _ = peer
     mixed = hashlib.blake2b(socket.encode() + b"\0" + routing_id, digest_size=5, key=secret)
     return f"foreign-{mixed.hexdigest()}"

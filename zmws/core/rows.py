@@ -139,6 +139,25 @@ class ScheduleRow:
     by: str | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class KeyRow:
+    """Somebody who may come in: what proves who it is, and what it may (key.py). Times are by the wall."""
+
+    name: str
+    kind: str  # curve or token
+    proof: str  # its public key in Z85, or the SHA-256 of its token in hex
+    role: str | None  # from which the rights were made
+    rights: dict[str, tuple[str, ...]]  # patterns of services by right
+    group: str | None = None  # its jobs are of this one alone
+    rate: float | None = None  # jobs a second
+    bytes_rate: float | None = None  # and bytes of them
+    waiting_max: int | None = None  # unfinished jobs
+    connections_max: int | None = None
+    made_at: float = 0.0
+    by: str | None = None
+    revoked_at: float | None = None
+
+
 @dataclass(slots=True)
 class Unfinished:
     """What an earlier run left, beside its running jobs."""
@@ -151,6 +170,8 @@ class Unfinished:
     forget_at: float | None = None  # when the first ended job or batch is to be forgotten
     batches: list[tuple[str, float]] = field(default_factory=list)  # those that are open, and since when
     schedules: list[ScheduleRow] = field(default_factory=list)
+    keys: list[KeyRow] = field(default_factory=list)
+    submitted: list[tuple[str, int]] = field(default_factory=list)  # unfinished jobs by the key of theirs
 
 
 @dataclass(slots=True)

@@ -23,8 +23,8 @@ from zmws.core.job import STORED, Job, kin_json
 from zmws.core.limits import Limits
 from zmws.core.taker import Assignment, Ring, Taker
 from zmws.core.timers import Reminder
-from zmws.core.turn import Peer, Turn
-from zmws.wire.messages import MDP01, RFC, Heartbeat, Link, WorkerInfo, WorkerRequest
+from zmws.core.turn import Turn
+from zmws.wire.messages import MDP01, RFC, Heartbeat, Link, Peer, WorkerInfo, WorkerRequest
 
 NO_DEADLINE = float("inf")  # of a job that was sent ahead: its time to run has not begun
 NAMED_WITHIN = 2.0  # heartbeat intervals, and a worker of ours has named what it was given

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from zmws.core.timers import Reminder
-from zmws.core.turn import Peer, Turn
-from zmws.wire.messages import DISCONNECT, Link
+from zmws.core.turn import Turn
+from zmws.wire.messages import DISCONNECT, Link, Peer
 
 
 class Strangers:

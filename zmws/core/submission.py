@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from zmws.core.held import Held
 from zmws.core.job import Caller, Job
+from zmws.core.keys import Keys
 from zmws.core.life import Life
 from zmws.core.making import Making
 from zmws.core.options import NO_OPTIONS, JobOptions
@@ -31,11 +32,14 @@ LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
 class Submission:
     """Makes jobs of requests."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life, watchers: Watchers, making: Making) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, life: Life, watchers: Watchers, making: Making, keys: Keys
+    ) -> None:
         self.turn = turn
         self.held = held
         self.life = life
         self._making = making
+        self._keys = keys
         self.watchers = watchers
         self._let_in = Reminder[None](lambda _: None)  # Broker.take does it
         self._look_at = 0.0  # when more services are looked at for room
@@ -60,6 +64,10 @@ class Submission:
     ) -> None:
         """Make the job, or answer why not. The caller is answered now or out of `committed`. `together`: it
         is of the same message as the one before."""
+        user = caller.peer[2]
+        options, not_allowed = self._keys.options_of(user, service.name, options)
+        if not_allowed is not None:
+            return self.watchers.refuse(caller, service.name, options.id, "not_allowed", not_allowed)
         if options.on_complete is not None or options.on_failed is not None:
             fault = self._end_fault(options)
             if fault is not None:
@@ -78,14 +86,16 @@ class Submission:
             text_or_none = self._memory_limit(service, body) or self.held.group_limit(service, options.group)
             if self._is_kept(caller, service, body, expires_s_default, text_or_none):
                 return None
-            if text_or_none is not None:
-                return self._refuse(caller, service, options.id, ("queue_full", text_or_none))
+            over = self._keys.limit(user) if text_or_none is None else ("queue_full", text_or_none)
+            if over is not None:
+                return self._refuse(caller, service, options.id, over)
             job = self._making.job(service, options, body, start, sync=sync, durability=durability)
             job.callers.append(caller)
+            job.submitter = self._keys.submitted(user, job.body_bytes)
             return self.life.accept_memory(job)
         if options.id is not None and self._repeated(caller, service, options.id, options.batch):
             return None
-        refusal = self._stored_limit(service, options)
+        refusal = self._stored_limit(service, options) or self._keys.limit(user)
         if refusal is not None and options.id is None:
             return self._refuse(caller, service, None, refusal)
         job = self._making.job(service, options, body, start)
@@ -107,7 +117,8 @@ class Submission:
         if self._repeated(caller, service, job.id, job.batch, job.chain):
             return None
         options = JobOptions(group=job.group, batch=job.batch)
-        return self.insert(caller, job, self._stored_limit(service, options), together)
+        refusal = self._stored_limit(service, options) or self._keys.limit(caller.peer[2])
+        return self.insert(caller, job, refusal, together)
 
     def _refuse(self, caller: Caller, service: Service, job_id: str | None, refusal: tuple[str, str]) -> None:
         code, text = refusal
@@ -119,6 +130,8 @@ class Submission:
         known job is refused. `together`: in one commit with the one before."""
         job.callers.append(caller)
         job.refusal = refusal
+        if refusal is None:
+            job.submitter = self._keys.submitted(caller.peer[2], job.body_bytes)
         self.held.inserting[job.id] = job
         self.held.services[job.service].inserting += 1
         write = InsertJob(row_of(job), refusal is not None, together, size=600 + job.body_bytes)
@@ -259,6 +272,7 @@ class Submission:
                 if job.expires_at is not None:
                     job.expires_at -= self.turn.steady - since  # it counts from the request
                 job.callers.append(Caller(peer, reply_to))
+                job.submitter = self._keys.submitted(peer[2], job.body_bytes)
                 self.life.accept_memory(job)
         if not left:
             self.turn.timers.add(self.turn.now, self._let_in, None)  # the rest with the next turn

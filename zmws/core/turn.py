@@ -19,10 +19,9 @@ from zmws.core.limits import Limits
 from zmws.core.reads import Read
 from zmws.core.timers import Timers
 from zmws.core.writes import Told, Write
-from zmws.wire.messages import Link, ToWorker
+from zmws.wire.messages import Link, Peer, ToWorker
 
-Peer = tuple[str, bytes]
-NEWS_PEER: Peer = ("news", b"")
+NEWS_PEER: Peer = ("news", b"", "")
 NOTE_GAP_S = 600.0
 NOTES_KEPT = 1_000
 
@@ -89,6 +88,7 @@ class Turn:
         self.reads: list[Read] = []
         self.sends: list[Send] = []
         self.cuts: list[Peer] = []
+        self.cut_keys: list[str] = []  # public keys
         self.woken: dict[str, None] = {}  # to be dispatched before the next input
         self.log: list[tuple[str, str]] = []
         self._noted: dict[str, float] = {}  # when something was noted last, the oldest first
@@ -148,6 +148,10 @@ class Turn:
     def cut(self, peer: Peer) -> None:
         """This peer's connection is to be cut; the shell knows which that is."""
         self.cuts.append(peer)
+
+    def cut_key(self, public: str) -> None:
+        """All connections of this key are to be cut, and those of which nobody knows yet whose they are."""
+        self.cut_keys.append(public)
 
     def note(self, level: str, text: str) -> None:
         """A line for the log: `info`, `warning` or `error`."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zmws.core.job import Job
-from zmws.core.rows import Row, ScheduleRow
+from zmws.core.rows import KeyRow, Row, ScheduleRow
 
 NEW, EXISTING, UNIQUE_CONFLICT, FULL = "new", "existing", "unique_conflict", "full"
 DISK_FULL = "disk_full"  # no room on the host's disk, for now
@@ -272,6 +272,13 @@ class FireSchedule(Write):
     at: float
     job_id: str
     back_s: float
+
+
+@dataclass(slots=True)
+class WriteKey(Write):
+    """A key is as it stands here, whatever it was before."""
+
+    key: KeyRow
 
 
 # But for revivals: nobody waits for them, unless an answer does.

@@ -373,7 +373,7 @@ class ClientDialog:
         where = ", ".join(self._brokers) if asked.broker is None else self._brokers[asked.broker]
         because = f" ({self._reason})" if self._reason else ""
         return BrokerUnreachable(
-            f"no broker answers at {where}{because}", maybe_accepted=asked.broker is not None
+            f"no broker answers at {where}{because}", asked.broker is not None, self._reason
         )
 
     def _give_up(self, asked: Pending, why: ZmwsError) -> None:

@@ -51,7 +51,8 @@ async def submit(visitor: Visitor) -> Response:
     key_id = own_id(visitor, options)
     wait_s = preferred_wait(visitor.request, visitor.desk.settings.wait_max)
     try:
-        job: AsyncJob = await visitor.desk.client.submit(service, params, **options)
+        bound = visitor.bound(service, options)
+        job: AsyncJob = await visitor.desk.client.submit(service, params, **bound)
     except Refused as refused:
         if refused.code == "id_conflict" and key_id is not None:
             raise reused() from None
@@ -134,7 +135,7 @@ async def verdicts_on(
                 raise Problem(400, "bad_option", f"'batch' is another than '{batch}', to which it is added")
             if (key := key_of(n)) is not None:
                 options.setdefault("id", as_id(key))
-            asked.append((n, {"service": service, "params": params, **options}))
+            asked.append((n, {"service": service, "params": params, **visitor.bound(service, options)}))
         except Problem as wrong:
             made[n] = _verdict(wrong.status, wrong.code, str(wrong))
     verdicts = await visitor.desk.client.submit_many([job for _, job in asked])

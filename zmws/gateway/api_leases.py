@@ -127,7 +127,7 @@ async def _was_cancelled(visitor: Visitor, token: str) -> bool:
     if job_id is None:
         return False
     try:
-        record = await visitor.ask("zmws.job", {"id": job_id})
+        record = await visitor.desk.client.ask("zmws.job", {"id": job_id})
     except Refused:
         return False
     return bool(record["state"] == CANCELLED)

@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from zmws import tracing
 from zmws.client.asynchronous import AsyncClient
+from zmws.core.key import LOOK
 from zmws.gateway import doors
 from zmws.gateway.desk import Desk, Visitor, closing, log, page_path
 from zmws.gateway.guard import Guard, Visit, joined
@@ -29,6 +30,7 @@ from zmws.gateway.news import Channel
 from zmws.gateway.pages.frame import UI, is_browser, problem_page
 from zmws.gateway.problems import Problem, problem_of
 from zmws.gateway.processes import Processes
+from zmws.gateway.rights import check_whole
 from zmws.gateway.streams import Watches
 from zmws.gateway.tokens import NOBODY, Tokens, Who
 from zmws.settings import GatewaySettings, Settings
@@ -59,6 +61,19 @@ class App:
         coming = _Coming(scope, receive, self._settings)
         going = _Going(scope, send, coming, self._settings)
         request = _Request(scope, coming.receive, going.send)
+        task = asyncio.current_task()
+        try:
+            await self._serve(request, scope, coming, going)
+        except asyncio.CancelledError:
+            if task not in self.desk.revoked:
+                raise
+            going.cut()  # its token is none any more
+        finally:
+            if self.desk.serving:
+                self.desk.serving.pop(task, None)
+                self.desk.revoked.discard(task)
+
+    async def _serve(self, request: _Request, scope: Scope, coming: _Coming, going: _Going) -> None:
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
@@ -144,8 +159,12 @@ class App:
             guard.check_page(headers, visit)
         who = self._guard_who(request)
         request.who = who
+        if who is not None and who.key is not None:
+            self.desk.serving[asyncio.current_task()] = who
         if roles is not None:
-            guard.check_role(who, roles)
+            who = guard.check_role(who, roles)
+            if path.startswith(f"{UI}/") or path == "/metrics":
+                check_whole(who, LOOK, "this page")
         is_by_login = who is not None and who.name and "authorization" not in headers
         if door.submits and request.method == "GET" and is_by_login:
             guard.check_own_page(headers, visit)

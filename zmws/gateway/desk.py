@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -26,11 +27,13 @@ from zmws.gateway.looks import Looks
 from zmws.gateway.problems import Problem, as_json
 from zmws.gateway.processes import Processes
 from zmws.gateway.pulse import Pulse
+from zmws.gateway.rights import check_question, check_submit, seen
 from zmws.gateway.tokens import Who
 from zmws.settings import GatewaySettings
 from zmws.wire.values import PARAM_JSON
 
 TELL_S = 10.0
+TOKENS_S = 1.0  # so often the broker is asked for the tokens that there are
 WAIT_PART_S = 45.0  # one question of those that wait in the broker
 
 log = logging.getLogger("zmws.gateway")
@@ -54,7 +57,26 @@ class Desk:
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
         self.streams = 0  # that are open, and requests that wait
+        self.serving: dict[asyncio.Task[Any] | None, Who] = {}  # requests of those with a token
+        self.revoked: set[asyncio.Task[Any] | None] = set()  # those of them whose token is none any more
         self.telling: set[asyncio.Task[None]] = set()  # what was done here, to the broker
+
+    async def learn_tokens(self) -> None:
+        """Ask the broker which tokens there are. Raises ZmwsError."""
+        tokens = self.guard.tokens
+        asked = {} if tokens.version is None else {"unless": tokens.version}
+        tokens.take(await self.client.ask("zmws.keys", asked))
+        for task, who in self.serving.items():
+            if task is not None and not tokens.is_valid(who):
+                self.revoked.add(task)
+                task.cancel()  # streams and those who wait
+
+    async def keep_tokens(self) -> None:
+        """Learn them again each second, until it is cancelled. What the broker told last holds meanwhile."""
+        while True:
+            await asyncio.sleep(TOKENS_S)
+            with contextlib.suppress(ZmwsError):
+                await self.learn_tokens()
 
     def tell(self, verb: str, on: str, by: str) -> None:
         """Tell the broker what was done here, which it keeps. Nobody waits for that, and nothing goes wrong
@@ -117,7 +139,7 @@ class Visitor:
     @property
     def is_masked(self) -> bool:
         """Whether secrets in parameters and results are not for this visitor."""
-        return self.who.role == "viewer"
+        return self.who.is_only_looking
 
     def url(self, path: str) -> str:
         """A path of this gateway as the visitor has to ask for it."""
@@ -133,8 +155,10 @@ class Visitor:
         """The same with its status. `takes_s`: how long the broker itself may wait. What changes something
         says who has asked: the broker logs that, and keeps what operators do."""
         asked = dict(question or {})
+        await check_question(self.desk.client, self.who, service, asked)
         if service not in CHANGES:
-            return await self.desk.client.ask_status(service, asked, takes_s)
+            status, told = await self.desk.client.ask_status(service, asked, takes_s)
+            return status, seen(self.who, service, told)
         if service in AUDITED or self.who.name:
             asked["by"] = by_of(self.who)
         try:
@@ -142,8 +166,17 @@ class Visitor:
         finally:
             self.desk.looks.clear()  # who has changed something sees it
 
+    def bound(self, service: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a job that this visitor submits: of the group of its token, if it is bound to one.
+        Raises Problem where it may not."""
+        item = {"service": service, **options}
+        self.check_submit([item])
+        del item["service"]
+        return item
+
     async def submit_items(self, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The broker's verdicts on items of zmws.submit, chains among them: they are JSON already."""
+        self.check_submit(items)
         body = PARAM_JSON + json.dumps(items).encode()
         # The front of the client has no name for a question that is a list.
         asked = self.desk.client._client.raw_future("zmws.submit", body)
@@ -152,6 +185,10 @@ class Visitor:
             return verdicts
         finally:
             self.desk.looks.clear()
+
+    def check_submit(self, items: Iterable[Any]) -> None:
+        """Raises Problem where these items are not for this visitor; binds them to the group of its token."""
+        check_submit(self.who, items, time.monotonic())
 
     async def patiently(self, asked: Awaitable[Any], otherwise: Any) -> Any:
         """What is waited for; `otherwise`, and it is given up, if the visitor goes before. Raises Problem if

@@ -55,7 +55,7 @@ class Guard:
     @property
     def needs_token(self) -> bool:
         """Whether nobody comes in without one."""
-        return not self._needs_no_token or bool(self.tokens)
+        return not self._needs_no_token or bool(self.tokens) or not self.tokens.is_known
 
     def visit(self, headers: Headers, peer: str | None) -> Visit:
         """How this request came. Raises Problem for a host that is not known."""
@@ -135,8 +135,6 @@ class Guard:
         """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
         if not self.needs_token:
             return ANYBODY
-        if self.tokens.is_closed:
-            raise Problem(503, "tokens_unreadable", "the tokens cannot be read; the gateway's log says why")
         given = headers.get("authorization")
         if given is not None:
             kind, _, token = given.partition(" ")
@@ -147,9 +145,10 @@ class Guard:
         cookie = cookies.get(self.cookie)
         return self.tokens.who_has(cookie, time.time()) if cookie else None
 
-    @staticmethod
-    def check_role(who: Who | None, roles: tuple[Role, ...]) -> Who:
+    def check_role(self, who: Who | None, roles: tuple[Role, ...]) -> Who:
         """Who asks, if this is for one of these roles. Raises Problem."""
+        if who is None and not self.tokens.is_known:
+            raise Problem(503, "no_broker", "the broker has not said yet which tokens there are")
         if who is None:
             raise unknown("this needs a token: Authorization: Bearer TOKEN")
         if not who.may(roles):

@@ -21,7 +21,7 @@ async def readyz(visitor: Visitor) -> Response:
     """The broker answers too, and takes jobs; else 503."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            stats = await visitor.ask("zmws.stats")
+            stats = await visitor.desk.client.ask("zmws.stats")  # whoever asks
     except (ZmwsError, TimeoutError) as fault:
         raise Problem(503, "no_broker", str(fault) or "the broker does not answer") from None
     if stats["store_is_full"]:

@@ -21,10 +21,13 @@ import zmq
 from starlette.responses import Response
 
 from zmws.client.news import Item, News
+from zmws.core.key import LOOK
 from zmws.gateway.desk import Desk, Visitor, log
 from zmws.gateway.problems import Problem
+from zmws.gateway.rights import check_question, check_whole
 from zmws.gateway.streams import HEADERS, RETRY_MS, EventStream
 from zmws.settings.addresses import seen_from
+from zmws.settings.key_files import KeyFile
 
 KEPT_MAX = 1_000  # of one stream
 _AGAIN_S = 1.0
@@ -97,14 +100,16 @@ class Channel:
     def _start(self) -> None:
         if self._over is None and self._listeners:
             self._over = over = threading.Event()
-            arguments = (self._endpoint, asyncio.get_running_loop(), over)
+            arguments = (self._endpoint, self._desk.client.key, asyncio.get_running_loop(), over)
             threading.Thread(target=self._read, args=arguments, name="zmws-news", daemon=True).start()
 
-    def _read(self, endpoint: str, loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
+    def _read(
+        self, endpoint: str, key: KeyFile | None, loop: asyncio.AbstractEventLoop, over: threading.Event
+    ) -> None:
         """The thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             try:
-                with News(endpoint) as news:
+                with News(endpoint, None, key) as news:
                     while not over.is_set():
                         items = news.read(_LOOK_S)
                         if items:
@@ -140,8 +145,11 @@ def _kind(item: Item) -> str:
 
 async def of_all(visitor: Visitor) -> Response:
     """GET /events?service=."""
-    desk = visitor.desk
-    listener = Listener(visitor.request.query_params.get("service"))
+    desk, service = visitor.desk, visitor.request.query_params.get("service")
+    if service is None:
+        check_whole(visitor.who, LOOK, "this stream")
+    await check_question(desk.client, visitor.who, "zmws.series", {"service": service})
+    listener = Listener(service)
     with ExitStack() as place:
         place.enter_context(desk.place())
         place.callback(desk.channel.leave, listener)

@@ -15,12 +15,14 @@ from starlette.responses import Response
 
 from zmws import ids
 from zmws.client.asynchronous import AsyncJob
+from zmws.core.key import LOOK
 from zmws.errors import ZmwsError
 from zmws.gateway.answers import accepted, result
-from zmws.gateway.desk import Visitor, json_answer
+from zmws.gateway.desk import Visitor, by_of, json_answer
 from zmws.gateway.given import check_service, params_of, preferred_wait
 from zmws.gateway.keys import check_same, job_id_of, reused
 from zmws.gateway.problems import Problem, problem_of
+from zmws.gateway.rights import check_whole
 
 LISTS = ("SERVER-WORKERS", "SERVER-JOBS", "SERVER-ACTIVE", "SERVER-HIST")
 SYNC = "SYNC-"
@@ -36,7 +38,8 @@ async def page(visitor: Visitor) -> Response:
         if path.startswith(SYNC):
             value = await _called(visitor, name, params, job_id, cancels=key_id is None)
         else:
-            job: AsyncJob = await visitor.desk.client.submit(name, params, id=job_id)
+            options = visitor.bound(name, {"id": job_id})
+            job: AsyncJob = await visitor.desk.client.submit(name, params, **options)
         if key_id is not None and (path.startswith(SYNC) or job.existing):
             await check_same(visitor, job_id, name, params)
     except (ZmwsError, Problem) as fault:
@@ -54,12 +57,13 @@ async def _called(visitor: Visitor, name: str, params: Any, job_id: str, cancels
     wait_s = preferred_wait(visitor.request, settings.wait_max)
     timeout = settings.sync_timeout if wait_s is None else max(wait_s, 0.001)
     with visitor.desk.place():
-        value = await visitor.patiently(client.call(name, params, timeout=timeout, id=job_id), _GONE)
+        options = visitor.bound(name, {"id": job_id})
+        value = await visitor.patiently(client.call(name, params, timeout=timeout, **options), _GONE)
     if value is not _GONE:
         return value
     if cancels:
         with contextlib.suppress(ZmwsError):
-            await visitor.ask("zmws.cancel", {"id": job_id})
+            await client.ask("zmws.cancel", {"id": job_id, "by": by_of(visitor.who)})
     raise ClientDisconnect
 
 
@@ -68,4 +72,5 @@ _GONE: Any = object()
 
 async def lists(visitor: Visitor) -> Response:
     """What SERVER-* answers."""
+    check_whole(visitor.who, LOOK, "this list")
     return json_answer(await visitor.desk.client.call(visitor.path["name"].removeprefix(SYNC)))

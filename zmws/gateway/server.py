@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import resource
 import signal
 import socket
@@ -23,8 +24,10 @@ from zmws.gateway.app import App
 from zmws.gateway.desk import log
 from zmws.gateway.http import protocol_of
 from zmws.gateway.tokens import Tokens
-from zmws.settings import Settings, connectable
+from zmws.settings import Settings, connectable, key_files
 from zmws.settings.addresses import is_loopback, parse_http
+from zmws.settings.key_files import NO_KEY
+from zmws.settings.sections import keys_of
 
 _GRACE_S = 2
 _BACKLOG = 2_048
@@ -42,6 +45,17 @@ def check(settings: Settings) -> Tokens:
     http, tokens = settings.gateway.http, tokens_of(settings)
     if not http:
         raise SettingsError('gateway.http is "": the gateway is turned off')
+    if settings.gateway.tracing:
+        try:
+            tracing.instrument()
+        except ZmwsError as missing:
+            raise SettingsError(f"gateway.tracing is true: {missing}") from None
+    return tokens
+
+
+def check_tokens(settings: Settings, tokens: Tokens) -> None:
+    """Whether there is a token, where one is needed: the broker has told. Raises SettingsError."""
+    http = settings.gateway.http
     if not is_loopback(http) and not tokens:
         raise SettingsError(
             f"gateway.http is {http}, which others can reach, and there is no token: anybody could run jobs. "
@@ -52,12 +66,6 @@ def check(settings: Settings) -> Tokens:
             "gateway.trusted_proxies names a proxy, by which others can reach this gateway, and there is no "
             "token: anybody could run jobs. Make one (zmws gateway token new NAME --role operator)"
         )
-    if settings.gateway.tracing:
-        try:
-            tracing.instrument()
-        except ZmwsError as missing:
-            raise SettingsError(f"gateway.tracing is true: {missing}") from None
-    return tokens
 
 
 def bound(settings: Settings) -> socket.socket:
@@ -118,10 +126,16 @@ async def serve(
 ) -> None:
     """As `run`, in a loop that there is; `ready` is given what can end it."""
     own, broker = settings.gateway, connectable(settings.broker.client)
+    security, endpoint = keys_of(settings.security), settings.broker.client
+    key = key_files.own("gateway", [endpoint], None, os.environ, security, settings.root)
     async with LoopClient(
-        broker, connect_timeout=_CONNECT_S, reconnect_timeout=own.reconnect_timeout
+        broker, connect_timeout=_CONNECT_S, reconnect_timeout=own.reconnect_timeout, key=key or NO_KEY
     ) as client:
         app = App(client, settings, tokens)
+        with contextlib.suppress(ZmwsError):  # nobody comes in until it answers
+            await app.desk.learn_tokens()
+            check_tokens(settings, tokens)
+        keeping = asyncio.ensure_future(app.desk.keep_tokens())
         config = uvicorn.Config(
             app,
             http=protocol_of(own, app.desk.closing),
@@ -145,7 +159,10 @@ async def serve(
                 log.info("without a token everybody on this machine may everything (zmws gateway token new)")
             ready(server)
 
-        await Server(config, app, listens).serve([listening])
+        try:
+            await Server(config, app, listens).serve([listening])
+        finally:
+            keeping.cancel()
     log.info("the gateway has stopped")
 
 

@@ -25,6 +25,7 @@ from zmws.errors import BrokerUnreachable, JobTimeout, Refused, ZmwsError
 from zmws.gateway.desk import Desk, Visitor, log
 from zmws.gateway.masks import masked
 from zmws.gateway.problems import Problem, problem_of
+from zmws.gateway.rights import check_question
 
 RETRY_MS = 2_000
 WAIT_S = 30.0  # one question to the broker; longer waits are several
@@ -215,6 +216,7 @@ class Story:
 async def of_job(visitor: Visitor) -> Response:
     """GET /jobs/ID/events."""
     desk, job_id = visitor.desk, visitor.path["id"]
+    await check_question(desk.client, visitor.who, "zmws.events", {"id": job_id})
     given = visitor.request.headers.get("last-event-id") or visitor.request.query_params.get("last_event_id")
     with ExitStack() as place:
         place.enter_context(desk.place())

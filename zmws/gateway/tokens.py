@@ -1,100 +1,113 @@
-"""Tokens: who may ask what over HTTP. The file holds no token, only what tells whether a text is one.
+"""Tokens: who may ask what over HTTP. They are keys of the broker's list, known by their hashes
+(docs/security.md).
 
 Rule 1: a token is 256 bits by chance, so its SHA-256 is as good as a slow hash, and quick.
-Rule 2: the file is for its owner alone (0600); one that others can read is refused.
-Rule 3: a change of the file holds within a second, without a restart. One that is gone, or cannot be used any
-        more, lets nobody in, until it is right again: only a file that lists no token says that there is
-        none.
-Rule 4: a login in a browser is a signed text, which names its token: it ends with it, and at its own time.
+Rule 2: the broker is asked each second which there are. While it is away those hold that it told last; as
+        long as it has told none, nobody comes in.
+Rule 3: a login in a browser is a signed text, which names its token: it ends with it, and at its own time.
+Rule 4: the secret that signs them lies in a file that is its owner's alone (0600); one that others can read
+        is refused.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
-import logging
 import os
 import re
 import secrets
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from zmws.errors import SettingsError, ZmwsError
-
-log = logging.getLogger("zmws.gateway")
+from zmws.core.key import LOOK, OPERATE, SUBMIT, TOKEN, WORK, Key
+from zmws.core.rows import KeyRow
+from zmws.errors import SettingsError
 
 Role = Literal["viewer", "client", "worker", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-PREFIX = "zmws_"
+_RIGHT_OF: dict[Role, str] = {"viewer": LOOK, "client": SUBMIT, "worker": WORK, "operator": OPERATE}
 _DIGITS = re.compile(r"[0-9]{1,12}\Z")
-_LOOK_S = 1.0  # how often the file may be looked at
+_LIMITS = ("rate", "bytes_rate")
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who asks: the name of the token, and what it may. Without any token everybody is an
-    operator."""
+    """Somebody who asks: the name of the token, and its key. Without any token everybody may everything, and
+    has none."""
 
     name: str
-    role: Role
+    key: Key | None = None
 
     def may(self, roles: tuple[Role, ...]) -> bool:
         """Whether this is for one of these roles; an operator may everything."""
-        return self.role == "operator" or self.role in roles
+        if self.key is None:
+            return self is not NOBODY or "viewer" in roles
+        return any(self.key.has(_RIGHT_OF[role]) for role in (*roles, "operator"))
+
+    @property
+    def is_only_looking(self) -> bool:
+        """Whether what others keep secret is not for it."""
+        if self.key is None:
+            return self is NOBODY
+        return not any(self.key.has(right) for right in (SUBMIT, WORK, OPERATE))
+
+    @property
+    def role(self) -> str:
+        """As people are told of it."""
+        return "operator" if self.key is None else self.key.row.role or "its rights"
 
 
-ANYBODY = Who("", "operator")
-NOBODY = Who("", "viewer")  # at a door that is open to everybody
+ANYBODY = Who("")
+NOBODY = Who("")  # at a door that is open to everybody
 
 
 class Tokens:
-    """The file, and what it says now."""
+    """Those that there are now."""
 
     def __init__(self, path: Path) -> None:
+        """`path`: of the secret that signs logins. Raises SettingsError where that cannot be used."""
         self.path = path
-        self._known: dict[str, dict[str, Any]] = {}  # by name
+        self.is_known = False  # the broker has told
+        self.version: str | None = None  # of what it told
+        self._told: dict[str, tuple[Any, ...]] = {}  # by name
+        self._known: dict[str, Who] = {}
         self._by_hash: dict[str, Who] = {}
-        self._key = b""
-        self._mark: tuple[int, ...] | None = None
-        self._closed = False  # the file there was cannot be used: nobody comes in
-        self._looked_at = 0.0
-        self.load()
+        self._secret = _secret_in(path)
 
     def __bool__(self) -> bool:
-        self._look()
-        return self._closed or bool(self._known)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the file cannot be used, so that nobody comes in."""
-        self._look()
-        return self._closed
+        return bool(self._known)
 
     def names(self) -> set[str]:
         """Of all of them."""
         return set(self._known)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What is known of each: name, role, made_at."""
-        return [
-            {"name": name, "role": row["role"], "made_at": row["made_at"]}
-            for name, row in self._known.items()
-        ]
+    def take(self, answer: Mapping[str, Any]) -> None:
+        """What zmws.keys has answered. A token that is as it was keeps what it has used up."""
+        self.is_known = True
+        if "keys" not in answer:
+            return  # nothing has changed
+        self.version = answer.get("version")
+        rows = {row["name"]: row for row in answer["keys"] if _is_token(row)}
+        told = {name: _said(row) for name, row in rows.items()}
+        self._known = {
+            name: self._known[name] if self._told.get(name) == told[name] else Who(name, Key(_row(row)))
+            for name, row in rows.items()
+        }
+        self._told = told
+        self._by_hash = {row["hash"]: self._known[name] for name, row in rows.items()}
 
     # ------------------------------------------------------------ who it is
 
     def who(self, token: str) -> Who | None:
         """Whose token this is; None if it is none."""
-        self._look()
-        return self._by_hash.get(_hash(token))
+        return self._by_hash.get(hash_of(token))
+
+    def is_valid(self, who: Who) -> bool:
+        """Whether somebody who came in still may."""
+        return who.key is None or self._known.get(who.name) is who
 
     def cookie(self, who: Who, lasts_s: float, now: float) -> str:
         """What a browser is given in exchange for a token."""
@@ -103,117 +116,76 @@ class Tokens:
 
     def who_has(self, cookie: str, now: float) -> Who | None:
         """Whose login this is; None if it is none, or is over."""
-        self._look()
         said, _, signed = cookie.rpartition(".")
         name, _, until = said.rpartition(".")
-        row = self._known.get(name)
-        if row is None or not _DIGITS.match(until) or int(until) <= now:
+        who = self._known.get(name)
+        if who is None or not _DIGITS.match(until) or int(until) <= now:
             return None
         if not hmac.compare_digest(signed.encode(), self._sign(said).encode()):
             return None
-        return Who(name, row["role"])
+        return who
 
     def _sign(self, said: str) -> str:
-        row = self._known.get(said.rpartition(".")[0], {})
-        text = f"{said}.{row.get('hash', '')}".encode()
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
-
-    # ------------------------------------------------------------ the file
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < _LOOK_S:
-            return
-        self._looked_at = now
-        if self._mark == _mark_of(self.path):
-            return
-        try:
-            had = self._closed or bool(self._known)
-            self.load()
-            if had and self._mark is None:
-                raise SettingsError(f"{self.path} is gone")
-            self._closed = False
-        except SettingsError as wrong:
-            log.error("nobody comes in by HTTP until the tokens can be read again: %s", wrong)
-            self._known, self._by_hash, self._closed = {}, {}, True
-
-    def load(self) -> None:
-        """Read it anew. Raises SettingsError where it cannot be used."""
-        self._mark = _mark_of(self.path)
-        try:
-            with self.path.open() as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o777
-                told = json.load(file)
-            if mode & 0o077:
-                raise SettingsError(f"{self.path}: others may read it (mode {mode:o}); chmod 600 {self.path}")
-            known, key = told["tokens"], bytes.fromhex(told["key"])
-            by_hash = {row["hash"]: Who(name, row["role"]) for name, row in known.items()}
-        except FileNotFoundError:
-            known, key, by_hash = {}, b"", {}
-        except OSError as wrong:
-            raise SettingsError(f"{self.path}: cannot be read: {wrong.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise SettingsError(
-                f"{self.path}: is no file of tokens; move it away, and make them anew"
-            ) from None
-        self._known, self._key, self._by_hash = known, key, by_hash
-
-    def new(self, name: str, role: Role) -> str:
-        """Make a token, which nobody can be told again. Raises ZmwsError for a name that there is."""
-        if not NAME.match(name):
-            raise ZmwsError(f"'{name}' is no name of a token: 1 to 64 characters of A-Z a-z 0-9 . _ -")
-        token = PREFIX + secrets.token_urlsafe(32)
-        made_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with self._alone():
-            if name in self._known:
-                raise ZmwsError(f"there is a token '{name}' already; delete it first, or take another name")
-            self._write({**self._known, name: {"role": role, "hash": _hash(token), "made_at": made_at}})
-        return token
-
-    def delete(self, name: str) -> None:
-        """It is none any more, and every login by it is over. Raises ZmwsError."""
-        with self._alone():
-            if name not in self._known:
-                raise ZmwsError(f"there is no token '{name}'; there are {', '.join(self._known) or 'none'}")
-            self._write({one: row for one, row in self._known.items() if one != name})
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Nobody else changes the file meanwhile, and what is known is what stands in it. Raises
-        ZmwsError."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as wrong:
-            raise ZmwsError(f"cannot write {self.path}: {wrong.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.load()
-            yield
-        finally:
-            os.close(lock)
-
-    def _write(self, known: Mapping[str, Any]) -> None:
-        key = self._key or secrets.token_bytes(32)
-        try:
-            descriptor, new = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)  # 0600
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({"key": key.hex(), "tokens": known}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(new).replace(self.path)
-        except OSError as wrong:
-            raise ZmwsError(f"cannot write {self.path}: {wrong.strerror}") from None
-        self.load()
+        who = self._known.get(said.rpartition(".")[0])
+        proof = "" if who is None or who.key is None else who.key.row.proof
+        return hmac.new(self._secret, f"{said}.{proof}".encode(), hashlib.sha256).hexdigest()
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """What is known of a token."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
-def _mark_of(path: Path) -> tuple[int, ...] | None:
+def _is_token(row: Mapping[str, Any]) -> bool:
+    return row["kind"] == TOKEN and row["revoked_at"] is None and bool(row["hash"])
+
+
+def _said(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes it another."""
+    return (row["hash"], row["role"], json.dumps(row["rights"]), row["group"], *(row[one] for one in _LIMITS))
+
+
+def _row(row: Mapping[str, Any]) -> KeyRow:
+    rights: dict[str, Iterable[str]] = row["rights"]
+    return KeyRow(
+        name=row["name"],
+        kind=TOKEN,
+        proof=row["hash"],
+        role=row["role"],
+        rights={right: tuple(patterns) for right, patterns in rights.items()},
+        group=row["group"],
+        rate=row["rate"],
+        bytes_rate=row["bytes_rate"],
+    )
+
+
+def _secret_in(path: Path) -> bytes:
+    """Made, where there is none. Raises SettingsError."""
     try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_ino, told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_mode
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return _secret_read(path)
+        secret = secrets.token_bytes(32)
+        with os.fdopen(made, "w") as file:
+            json.dump({"key": secret.hex(), "tokens": {}}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        return secret
+    except OSError as wrong:
+        raise SettingsError(f"{path}: cannot be used for the secret of logins: {wrong.strerror}") from None
+
+
+def _secret_read(path: Path) -> bytes:
+    with path.open() as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+        if mode & 0o077:
+            raise SettingsError(f"{path}: others may read it (mode {mode:o}); chmod 600 {path}")
+        try:
+            secret = bytes.fromhex(json.load(file)["key"])
+        except (ValueError, KeyError, TypeError):
+            secret = b""
+    if len(secret) < 16:
+        raise SettingsError(f"{path}: holds no secret of logins; move it away, and it is made anew")
+    return secret

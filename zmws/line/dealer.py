@@ -14,8 +14,18 @@ import zmq
 
 from zmws import sockets
 from zmws.errors import ZmwsError
+from zmws.settings.key_files import KeyFile
 
-_EVENTS = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED)
+_FAILED = (
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+_NO_CURVE_THERE = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+_EVENTS = int(zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED | _FAILED)
+
+
+NEEDS_KEY = "takes only peers with a key: give the key file (key=, --key, ZMWS_SECURITY_KEY; 'zmws keys new')"
 
 
 class NoDescriptors(ZmwsError):
@@ -25,9 +35,16 @@ class NoDescriptors(ZmwsError):
 class Dealer:
     """The connection there is, if there is one, in a poller of its owner's. Used by one thread."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, key: KeyFile | None = None
+    ) -> None:
+        """`key`: by which it proves who it is, and knows the broker; None: neither does."""
         self._context = context
         self._poller = poller
+        self._key = key
+        self.why = ""  # the connection could not be made, where that is known
+        self._endpoint = ""
+        self._known = ""  # the same, at a try before
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
 
@@ -38,6 +55,9 @@ class Dealer:
         Raises NoDescriptors: then there is no connection, and it may be tried again.
         """
         self.close()
+        self.why = ""
+        if endpoint != self._endpoint:
+            self._endpoint, self._known = endpoint, ""
         try:
             self._open(endpoint, ping_s, silence_s)
         except zmq.ZMQError as wrong:
@@ -61,6 +81,8 @@ class Dealer:
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(silence_s * 1000)))
         # With heartbeats on, a pipe that is full when the connection breaks makes libzmq abort.
         socket.setsockopt(zmq.RCVHWM, 0)
+        if self._key is not None:
+            sockets.secure_client(socket, self._key.public, self._key.secret, self._key.broker)
         self._monitor = socket.get_monitor_socket(_EVENTS)
         socket.connect(endpoint)
         self._poller.register(socket, zmq.POLLIN)
@@ -89,8 +111,34 @@ class Dealer:
         """What has become of the connection: `up` or `down`; None if nothing is new."""
         if self._monitor is None or not sockets.readable(self._monitor):
             return None
-        event, _ = sockets.monitor_event(self._monitor)
-        return "up" if event == zmq.Event.HANDSHAKE_SUCCEEDED else "down"
+        event, value = sockets.monitor_event(self._monitor)
+        if event & _FAILED:
+            # What follows it is the end of the connection.
+            self.why = self._why(event, value)
+            return self.event()
+        if event != zmq.Event.HANDSHAKE_SUCCEEDED:
+            return "down"
+        self._known = ""
+        return "up"
+
+    def _why(self, event: int, value: int) -> str:
+        """Why a handshake has failed. Which end gives up first is a matter of chance, and perhaps one of them
+        alone knows why: what was known at another try still holds."""
+        name = None if self._key is None else self._key.name
+        if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
+            self._known = f"it refuses the key '{name}': unknown there, revoked, or not for this socket"
+        elif event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL and name is None:
+            self._known = f"it {NEEDS_KEY}"
+        elif event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL and value == _NO_CURVE_THERE:
+            self._known = f"it asks nobody for a key, and the key '{name}' is for a broker that does"
+        if self._known:
+            return self._known
+        if name is None:
+            return f"the connection was closed before a word was said; perhaps it {NEEDS_KEY}"
+        return (
+            f"the handshake with the key '{name}' failed; perhaps the broker there is not the one whose "
+            "public key stands in the key file"
+        )
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the connection, if there is one; what was sent may linger."""

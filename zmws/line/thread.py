@@ -28,6 +28,7 @@ import zmq
 
 from zmws.dialog.actions import Dialog, Open, Transmit
 from zmws.line.dealer import Dealer, NoDescriptors
+from zmws.settings.key_files import KeyFile
 
 _WAIT_S_MAX = 3600.0
 LOOKS_S = 0.001  # how long what was left for the thread may lie
@@ -68,13 +69,14 @@ class Source(Protocol):
 class LineThread(ABC, Generic[D, Item]):
     """Drives one dialog over a socket. A subclass says what is handed over, and what else is to be done."""
 
-    def __init__(self, dialog: D, linger_ms: int) -> None:
-        """`linger_ms`: how long what was said last may take to leave."""
+    def __init__(self, dialog: D, linger_ms: int, key: KeyFile | None = None) -> None:
+        """`linger_ms`: how long what was said last may take to leave. `key`: who it is for the broker."""
         self.home = Home()
         self.ended = False
         self.dialog = dialog
         self.sources: list[Source] = []  # that it looks after beside the connection; given before `start`
         self._linger_ms = linger_ms
+        self._key = key
         self._lookers: deque[_thread.LockType] = deque()  # each is released when the thread has looked
         self._pid = os.getpid()  # a forked child has neither the thread nor its end of the wakes
         self._handed: deque[Item] = deque()
@@ -210,7 +212,7 @@ class LineThread(ABC, Generic[D, Item]):
         poller.register(wakes, zmq.POLLIN)
         nap.register(wakes, select.POLLIN)
         sources = self._attached(poller)
-        self._dealer = Dealer(context, poller)
+        self._dealer = Dealer(context, poller, self._key)
         while not self.over:
             due = dialog.next_deadline()
             wait_s = _WAIT_S_MAX if due is None else min(_WAIT_S_MAX, max(0.0, due - time.monotonic()))
@@ -279,7 +281,7 @@ class LineThread(ABC, Generic[D, Item]):
             else:
                 # What the broker said last is read before its connection is given up.
                 self._receive(now)
-                self.dialog.disconnected(now)
+                self.dialog.disconnected(now, self._dealer.why)
 
     def _receive(self, now: float) -> None:
         while (frames := self._dealer.recv()) is not None:

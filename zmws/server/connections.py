@@ -17,6 +17,8 @@ import termios
 import threading
 from collections.abc import Container, Iterator
 
+from zmws.wire.messages import Peer
+
 # Offsets in struct tcp_info (linux/tcp.h).
 _LAST_DATA_RECEIVED = 52  # tcpi_last_data_recv, milliseconds
 _BYTES_RECEIVED = 128  # tcpi_bytes_received
@@ -64,6 +66,18 @@ class _Spare:
 _spare = _Spare()
 
 
+def address_of(descriptor: int, inode: int) -> str:
+    """Where the other end of a connection is, without its port; "" where that is this machine (ipc), or it is
+    gone."""
+    with opened(descriptor, inode) as connection:
+        if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+            return ""
+        try:
+            return str(connection.getpeername()[0])
+        except OSError:
+            return ""
+
+
 def bytes_received(descriptor: int, inode: int) -> int | None:
     """Of a TCP connection, since it was made; None where nothing counts them (ipc) or it is gone."""
     return _tcp_info(descriptor, inode, "Q", _BYTES_RECEIVED)
@@ -100,9 +114,9 @@ class PeerConnections:
     """Which connections the messages of some peers came over."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, bytes], tuple[int, int]] = {}  # descriptor and inode
+        self._known: dict[Peer, tuple[int, int]] = {}  # descriptor and inode
 
-    def seen(self, peer: tuple[str, bytes], descriptor: int) -> None:
+    def seen(self, peer: Peer, descriptor: int) -> None:
         """A message of this peer came over this descriptor."""
         known = self._known.get(peer)
         if known is None or known[0] != descriptor:
@@ -110,14 +124,14 @@ class PeerConnections:
             if inode is not None:
                 self._known[peer] = (descriptor, inode)
 
-    def cut(self, peer: tuple[str, bytes]) -> bool:
+    def cut(self, peer: Peer) -> bool:
         """Cut this peer's connection; false where it is not known."""
         known = self._known.pop(peer, None)
         if known is not None:
             cut(*known)
         return known is not None
 
-    def keep_only(self, peers: Container[tuple[str, bytes]]) -> None:
+    def keep_only(self, peers: Container[Peer]) -> None:
         """Forget the others."""
         if self._known:
             self._known = {peer: known for peer, known in self._known.items() if peer in peers}

@@ -17,12 +17,32 @@ from pathlib import Path
 import zmq
 
 from zmws import ipc_files, sockets
-from zmws.settings import BrokerSettings
+from zmws.settings import BrokerSettings, is_loopback
+from zmws.settings.key_files import KeyFile
 
 MDP_UNSENT_MS_MAX = 60_000  # keepalive does not run while sent bytes wait to be acknowledged
 BACKLOG = 1_024  # connections that wait to be accepted
 NEWS_BYTES_MAX = 1_024  # all that a subscriber ever sends is subscriptions
 _WATCHED = zmq.Event.ACCEPTED | zmq.Event.DISCONNECTED | zmq.Event.CLOSED
+FAILED = (
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """How an endpoint lets peers in. `key`: the broker's own, None: it asks nobody for one."""
+
+    key: KeyFile | None = None
+    handshake_s: float = 5.0
+    ipc_mode: int = 0o660
+    ipc_owner: int = -1
+    ipc_group: int = -1
+
+
+OPEN_DOORWAY = Doorway()
 
 
 class StartFailed(Exception):
@@ -38,6 +58,8 @@ class Endpoint:
     monitor: zmq.Socket[bytes]
     bound: str = ""
     file: tuple[Path, int] | None = None  # of an ipc:// address that we have bound: its path and inode
+    is_secured: bool = False  # its peers prove who they are
+    is_open: bool = False  # others than this machine reach it
     discarding: bool = False  # in the middle of a message with too many frames
 
     def events(self) -> list[tuple[int, int]]:
@@ -60,7 +82,11 @@ class Endpoint:
 
 
 def open_router(
-    context: zmq.Context[zmq.Socket[bytes]], name: str, address: str, settings: BrokerSettings
+    context: zmq.Context[zmq.Socket[bytes]],
+    name: str,
+    address: str,
+    settings: BrokerSettings,
+    doorway: Doorway = OPEN_DOORWAY,
 ) -> Endpoint:
     """A bound ROUTER for clients, workers or both. Raises StartFailed."""
     draw_anew()
@@ -86,7 +112,7 @@ def open_router(
         socket.setsockopt(zmq.TCP_MAXRT, max(1, int(expiry_s * 1000)))
     elif name == "mdp":
         socket.setsockopt(zmq.TCP_MAXRT, MDP_UNSENT_MS_MAX)
-    return _bound(Endpoint(name, socket, socket.get_monitor_socket(int(_WATCHED))), address)
+    return _bound(_endpoint(name, socket, address, doorway), address, doorway)
 
 
 def draw_anew() -> None:
@@ -102,13 +128,33 @@ def draw_anew() -> None:
         seed(ctypes.c_uint(int.from_bytes(os.urandom(4))))
 
 
-def open_news(context: zmq.Context[zmq.Socket[bytes]], address: str, settings: BrokerSettings) -> Endpoint:
+def open_news(
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    settings: BrokerSettings,
+    doorway: Doorway = OPEN_DOORWAY,
+) -> Endpoint:
     """The bound publisher of news. XPUB is PUB on the wire, and tells whether anybody listens."""
     socket = context.socket(zmq.XPUB)
     _common(socket, NEWS_BYTES_MAX, settings.high_water_mark)
     # Else a subscription in a later part of a message is swallowed, and the message never ends.
     socket.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)
-    return _bound(Endpoint("news", socket, socket.get_monitor_socket(int(_WATCHED))), address)
+    return _bound(_endpoint("news", socket, address, doorway), address, doorway)
+
+
+def _endpoint(name: str, socket: zmq.Socket[bytes], address: str, doorway: Doorway) -> Endpoint:
+    socket.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(doorway.handshake_s * 1000)))
+    watched = _WATCHED
+    if doorway.key is not None:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, doorway.key.secret.encode())
+        # The handler learns by it at which socket somebody knocks. Without one, libzmq lets everybody in.
+        socket.setsockopt(zmq.ZAP_DOMAIN, name.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        watched |= FAILED
+    monitor = socket.get_monitor_socket(int(watched))
+    is_open = doorway.key is not None or not is_loopback(address)
+    return Endpoint(name, socket, monitor, is_secured=doorway.key is not None, is_open=is_open)
 
 
 def _common(socket: zmq.Socket[bytes], bytes_max: int, high_water_mark: int) -> None:
@@ -119,13 +165,13 @@ def _common(socket: zmq.Socket[bytes], bytes_max: int, high_water_mark: int) -> 
     socket.setsockopt(zmq.BACKLOG, BACKLOG)
 
 
-def _bound(endpoint: Endpoint, address: str) -> Endpoint:
+def _bound(endpoint: Endpoint, address: str, doorway: Doorway) -> Endpoint:
     # Only where it is asked for: with it, libzmq names an IPv4 address as ::ffff:127.0.0.1.
     endpoint.socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
         place = ipc_files.place_of(address)
         if place is not None and not place.startswith("\0"):
-            _listen_at(endpoint, Path(place))
+            _listen_at(endpoint, Path(place), doorway)
         endpoint.socket.bind(address)
     except (OSError, zmq.ZMQError) as wrong:
         endpoint.close(0)
@@ -135,9 +181,10 @@ def _bound(endpoint: Endpoint, address: str) -> Endpoint:
     return endpoint
 
 
-def _listen_at(endpoint: Endpoint, path: Path) -> None:
+def _listen_at(endpoint: Endpoint, path: Path, doorway: Doorway) -> None:
     """Bind the socket's file ourselves (ipc_files says why). Raises OSError."""
-    made = ipc_files.listen(path, BACKLOG)
+    owner, group = doorway.ipc_owner, doorway.ipc_group
+    made = ipc_files.listen(path, BACKLOG, doorway.ipc_mode, owner, group)
     endpoint.file = (path, path.lstat().st_ino)
     endpoint.socket.setsockopt(zmq.USE_FD, made.detach())  # libzmq closes it
 

@@ -27,22 +27,26 @@ import zmq
 
 from zmws import __version__, cron, ids, sockets
 from zmws.core.gate import Send
+from zmws.core.keys import public_of, user_of
 from zmws.core.node import Node
-from zmws.core.turn import NEWS_PEER, News, Peer
+from zmws.core.turn import NEWS_PEER, News
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
+from zmws.server.callers import Callers
 from zmws.server.connections import PeerConnections
 from zmws.server.descriptors import DescriptorWatch
-from zmws.server.endpoints import Endpoint, open_news, open_router
+from zmws.server.endpoints import FAILED, Doorway, Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart, resident_bytes
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
+from zmws.server.security import doorways, keys_in_files
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
+from zmws.server.zap import ZapHandler
 from zmws.service_manager import ServiceManager
-from zmws.settings import Settings, is_loopback
+from zmws.settings import Settings
 from zmws.store.base import Store
 from zmws.wire import mdp
-from zmws.wire.messages import Heartbeat, Ready, WorkerRequest
+from zmws.wire.messages import Heartbeat, Peer, Ready, WorkerRequest
 
 log = logging.getLogger("zmws.broker")
 
@@ -82,7 +86,8 @@ class BrokerServer:
         self._context.set(zmq.MAX_SOCKETS, 1024)
         large_blocks_apart()
         self.node = Node(
-            *(broker.limits, settings.services, ids.suppliers(cron), store.durability, settings.schedules)
+            *(broker.limits, settings.services, ids.suppliers(cron), store.durability, settings.schedules),
+            keys_in_files(settings),
         )
         self.counters = self.node.broker.turn.counters
         self._host = self.node.broker.host
@@ -92,6 +97,10 @@ class BrokerServer:
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.holders = PeerConnections()  # of peers that requests are kept for
+        self.callers = Callers(settings.security.connections_per_address, public_of)
+        self.node.broker.keys.connections = self.callers.by_key
+        self._zap: ZapHandler | None = None
+        self._doorways: dict[str, Doorway] = {}
         self.descriptors = DescriptorWatch(broker.descriptors_warn_percent)
         self.outbox = Outbox(broker.outbox_bytes_max, self._try_send)
         self._storekeeper = Storekeeper(store, self._context, self._host.commits)
@@ -120,23 +129,34 @@ class BrokerServer:
     def bind(self) -> None:
         """Bind all sockets but the workers'. Raises endpoints.StartFailed."""
         broker = self.settings.broker
-        self._endpoints["client"] = open_router(self._context, "client", broker.client, broker)
-        self._endpoints["news"] = open_news(self._context, broker.news, broker)
+        self._doorways = doors = doorways(self.settings)
+        if any(door.key is not None for door in doors.values()):
+            self._zap = ZapHandler(self._context, self._refused, user_of)
+        self._endpoints["client"] = open_router(
+            self._context, "client", broker.client, broker, doors["client"]
+        )
+        self._endpoints["news"] = open_news(self._context, broker.news, broker, doors["news"])
+
+    def _refused(self, socket: str, public: str, address: str) -> str | None:
+        return self.node.broker.keys.refused_at(socket, public)
 
     def _bind_workers(self) -> None:
         """Workers may come when all running jobs are loaded, so that they find theirs."""
         broker = self.settings.broker
-        self._endpoints["worker"] = open_router(self._context, "worker", broker.worker, broker)
-        if broker.mdp:
-            self._endpoints["mdp"] = open_router(self._context, "mdp", broker.mdp, broker)
+        for name, address in (("worker", broker.worker), ("mdp", broker.mdp)):
+            if address:
+                self._endpoints[name] = open_router(
+                    self._context, name, address, broker, self._doorways[name]
+                )
         self._host.client, self._host.news = self.address("client"), self.address("news")
         for endpoint in self._endpoints.values():
-            log.info("%s: %s", endpoint.name, endpoint.bound)
-            if not is_loopback(endpoint.bound):
+            how = " (CURVE)" if endpoint.is_secured else ""
+            log.info("%s: %s%s", endpoint.name, endpoint.bound, how)
+            if endpoint.is_open and not endpoint.is_secured:
+                self._host.insecure = (*self._host.insecure, endpoint.name)
                 log.warning(
                     "%s is open to the network, and nothing authenticates who connects: anybody who "
-                    "reaches %s can submit and run jobs. Bind it to 127.0.0.1 unless the network "
-                    "itself is closed.",
+                    "reaches %s can submit and run jobs. The settings say so (security.insecure).",
                     endpoint.name,
                     endpoint.bound,
                 )
@@ -146,6 +166,8 @@ class BrokerServer:
         endpoints = self._endpoints
         self._handle(self._wake_r.fileno(), lambda: None)  # a signal: the loop looks at `_stopping` itself
         self._handle(self._storekeeper.reports, self._on_reports)
+        if self._zap is not None:
+            self._handle(self._zap.socket, self._on_zap)
         for endpoint in endpoints.values():
             self._handle(endpoint.monitor, partial(self._watch, endpoint))
         for name in ("worker", "mdp"):
@@ -297,6 +319,8 @@ class BrokerServer:
             signal.set_wakeup_fd(-1)
         for endpoint in self._endpoints.values():
             endpoint.close(_LINGER_MS)
+        if self._zap is not None:
+            self._zap.close()
         self._storekeeper.close()
         self._context.term()
         self._wake_r.close()
@@ -317,13 +341,17 @@ class BrokerServer:
         frames_max = self.settings.broker.frames_max + 1
         left = _BUDGET_BYTES
         flush, flush_each, overflow = self._flush, name != "client", self._overflow
+        is_secured, peer = endpoint.is_secured, ("", b"", "")
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
             if left < 0 or (n and not sockets.readable(source)):
                 return
             frames, last = sockets.recv_at_most(source, frames_max)
             left -= sum(map(len, frames))
-            peer = (name, frames[0])
+            if is_secured:
+                peer = self._caller(name, frames[0], last)
+            else:
+                peer = (name, frames[0], "")
             if last.more:
                 endpoint.discarding = not sockets.discard(source, _DISCARD_FRAMES)
                 fault = ProtocolError("too_many_frames", f"more than frames_max = {frames_max - 1}")
@@ -345,13 +373,37 @@ class BrokerServer:
                 # A worker that has just become free waits for its next job: not a moment longer.
                 flush()
 
+    def _caller(self, name: str, routing_id: bytes, last: zmq.Frame) -> Peer:
+        """Who has sent a message, at a socket that knows."""
+        peer = (name, routing_id, sockets.user_of(last))
+        if self.callers.is_new(peer):
+            public = self.callers.seen(peer, sockets.descriptor_of(last))
+            key = self.node.broker.keys.of(peer[2])
+            most = None if key is None else key.row.connections_max
+            # What was not known yet when it knocked; and nobody comes in by a key that was revoked since.
+            if key is None or (most is not None and self.callers.by_key[public] > most):
+                self.counters["connections_cut_for_keys"] += 1
+                self.callers.cut(peer)
+        return peer
+
+    def _on_zap(self) -> None:
+        assert self._zap is not None
+        self.counters["connections_refused"] += self._zap.answer()
+
     def _watch(self, endpoint: Endpoint) -> None:
         """What a monitor saw: which descriptors there are, and that a connection broke."""
         for event, descriptor in endpoint.events():
             if event == zmq.Event.ACCEPTED:
+                if endpoint.is_open and not self.callers.accepted(endpoint.name, descriptor):
+                    self.counters["connections_cut_for_their_address"] += 1
+                    continue
                 self.guard.accepted(descriptor)
+            elif event & FAILED:
+                self.counters["handshakes_failed"] += 1
             elif event == zmq.Event.DISCONNECTED:
                 self.guard.closed(descriptor)
+                if endpoint.is_open:
+                    self.callers.closed(descriptor)
                 if endpoint.name in ("worker", "mdp"):
                     self.node.connection_lost()
 
@@ -361,7 +413,9 @@ class BrokerServer:
         for _ in range(_BUDGET["news"]):
             if not sockets.readable(source):
                 break
-            frames = sockets.recv(source)
+            frames, last = sockets.recv_at_most(source, 2)
+            if self._endpoints["news"].is_secured and (user := sockets.user_of(last)):
+                self.callers.seen(("news", b"", user), sockets.descriptor_of(last))
             if len(frames) == 1 and frames[0][:1] == b"\x01":
                 self._subscriptions += 1
             elif len(frames) == 1 and frames[0][:1] == b"\x00" and self._subscriptions:
@@ -410,6 +464,12 @@ class BrokerServer:
             if not self.holders.cut(peer):
                 log.warning("a connection that is to be cut is not known: it has gone by itself")
 
+    def _cut_keys(self, publics: list[str]) -> None:
+        secured = frozenset(name for name, one in self._endpoints.items() if one.is_secured)
+        for public in publics:
+            cut = self.callers.cut_key(public, secured)
+            self.counters["connections_cut_for_keys"] += cut
+
     def _watch_descriptors(self, now: float) -> None:
         watch, host = self.descriptors, self._host
         before = watch.times_out
@@ -442,6 +502,8 @@ class BrokerServer:
                 self._storekeeper.read_list(read)
             if out.cuts:
                 self._cut_connections(out.cuts)
+            if out.cut_keys:
+                self._cut_keys(out.cut_keys)
             if out.log:
                 self._write_log(out.log)
             if self._deliver(out.sends):

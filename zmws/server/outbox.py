@@ -11,9 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from zmws.wire.messages import ClientPartial
-
-Peer = tuple[str, bytes]
+from zmws.wire.messages import ClientPartial, Peer
 
 SENT, FULL, GONE = "sent", "full", "gone"
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Container
 
 from zmws.server import connections
+from zmws.wire.messages import Peer
 
-Peer = tuple[str, bytes]
 MARGIN_S = 0.5  # cut a little early: the probe and the reattach window come on top
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "addresses": ("connectable", "is_loopback", "parse_store_url", "place_taken", "unknowable"),
-    "connecting": ("address",),
+    "connecting": ("address", "key_for", "target"),
     "loading": ("load", "root_of"),
     "sections": (
         "BrokerSettings",
         "GatewaySettings",
         "LogsSettings",
         "ScaleSettings",
+        "SecuritySettings",
         "Settings",
         "StoreSettings",
         "SupervisorSettings",
@@ -30,13 +31,14 @@ _WHERE = {
 
 if TYPE_CHECKING:
     from zmws.settings.addresses import connectable, is_loopback, parse_store_url, place_taken, unknowable
-    from zmws.settings.connecting import address
+    from zmws.settings.connecting import address, key_for, target
     from zmws.settings.loading import load, root_of
     from zmws.settings.sections import (
         BrokerSettings,
         GatewaySettings,
         LogsSettings,
         ScaleSettings,
+        SecuritySettings,
         Settings,
         StoreSettings,
         SupervisorSettings,
@@ -49,6 +51,7 @@ __all__ = [
     "GatewaySettings",
     "LogsSettings",
     "ScaleSettings",
+    "SecuritySettings",
     "Settings",
     "StoreSettings",
     "SupervisorSettings",
@@ -56,11 +59,13 @@ __all__ = [
     "address",
     "connectable",
     "is_loopback",
+    "key_for",
     "load",
     "missing",
     "parse_store_url",
     "place_taken",
     "root_of",
+    "target",
     "unknowable",
 ]
 

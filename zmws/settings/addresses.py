@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 # Where a broker listens, unless it is told.
 CLIENT, WORKER = "tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"
+KEY_VARIABLE = "ZMWS_SECURITY_KEY"  # the key file of what connects
 IPC_PATH_BYTES_MAX = 107  # sun_path of a Unix socket holds 108 with the final NUL
 
 _HOST_PORT = re.compile(r"(?P<host>\*|[A-Za-z0-9_.-]+|\[[^\[\]]+\]):(?P<port>\*|[0-9]{1,5})")
@@ -25,6 +26,7 @@ class StoreUrl:
 
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9_.-]+(?::\d{1,5})?|https?://\[[0-9a-fA-F:.]+\](?::\d{1,5})?")
+_MODE = re.compile(r"0?[0-7]{3}")
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*")
 _TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:]*):(\d+)")
 _EVERY = ("*", "0.0.0.0", "[::]")  # hosts that stand for every address
@@ -35,11 +37,13 @@ def is_loopback(endpoint: str) -> bool:
     scheme, _, rest = endpoint.rpartition("://")
     if not endpoint or scheme in ("ipc", "inproc"):
         return True
+    host = rest.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if host in ("localhost", "127.0.0.1"):
+        return True
     import ipaddress  # not at the top: `zmws call` must start fast
 
-    host = rest.rpartition(":")[0].removeprefix("[").removesuffix("]")
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -138,6 +142,13 @@ def parse_networks(given: Any) -> tuple[str, ...]:
     except ValueError:
         raise ValueError('a list of addresses or networks, such as ["127.0.0.1", "10.0.0.0/8"]') from None
     return names
+
+
+def parse_mode(given: Any) -> int:
+    """The mode of a file, in octal. Raises ValueError that says what is expected."""
+    if not isinstance(given, str) or not _MODE.fullmatch(given):
+        raise ValueError('the mode of a file in octal, such as "0660"')
+    return int(given, 8)
 
 
 def parse_root_path(given: Any) -> str:

@@ -19,7 +19,8 @@ from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.rows import ScheduleRow
 from zmws.core.table import Unfit, checked, did_you_mean, no_such, unfit, value_in
-from zmws.settings.addresses import connectable, place_taken, unknowable, within
+from zmws.settings.addresses import place_taken, unknowable, within
+from zmws.settings.connecting import Bound
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
 from zmws.settings.schedules import schedules_in
@@ -27,6 +28,7 @@ from zmws.settings.sections import (
     BrokerSettings,
     GatewaySettings,
     LogsSettings,
+    SecuritySettings,
     Settings,
     StoreSettings,
     SupervisorSettings,
@@ -90,8 +92,8 @@ def root_of(path: Path | None = None) -> Path:
 
 def address_checked(
     which: Literal["client", "worker"], path: Path | None, environ: Mapping[str, str], cwd: Path | None
-) -> str:
-    """As `connecting.address`, with a look at all that might be wrong."""
+) -> Bound:
+    """As `connecting.bound`, with a look at all that might be wrong."""
     name, told_by = f"broker.{which}", f"ZMWS_BROKER_{which.upper()}"
     told = path is None and told_by in environ
     if told and not environ[told_by].startswith("ipc:"):
@@ -107,7 +109,9 @@ def address_checked(
     problems.raise_if_any()
     given.check_to_connect(name)
     problems.raise_if_any()
-    return connectable(given.values[name])
+    security = {key: given.values[f"security.{key}"] for key in ("curve", "key", "keys")}
+    root = place.root if place.path is not None or not told else None
+    return Bound(given.values[name], security, root)
 
 
 class _Given:
@@ -233,7 +237,7 @@ def _built(
     place: Place,
 ) -> Settings:
     sections: dict[str, dict[str, Any]] = {
-        name: {} for name in ("broker", "store", "gateway", "logs", "supervisor")
+        name: {} for name in ("broker", "store", "gateway", "logs", "supervisor", "security")
     }
     for full, value in values.items():
         section, _, name = full.partition(".")
@@ -245,6 +249,7 @@ def _built(
         gateway=GatewaySettings(**sections["gateway"]),
         logs=LogsSettings(**sections["logs"]),
         supervisor=SupervisorSettings(**sections["supervisor"]),
+        security=SecuritySettings(**sections["security"]),
         services=services,
         schedules=schedules,
         workers=workers,

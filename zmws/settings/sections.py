@@ -16,7 +16,7 @@ from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.rows import ScheduleRow
 from zmws.core.schedule import definition
-from zmws.settings.addresses import CLIENT, WORKER, names_in, parse_store_url
+from zmws.settings.addresses import CLIENT, WORKER, is_loopback, names_in, parse_store_url
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -118,6 +118,25 @@ class SupervisorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SecuritySettings:
+    """`[security]`: who may connect. `keys` is a folder, `key` a file, both relative to the installation."""
+
+    curve: str = "auto"
+    insecure: bool = False
+    keys: str = "etc/keys"
+    key: str = ""
+    connections_per_address: int = 1_000
+    handshake_timeout: float = 5.0
+    ipc_mode: str = "0660"
+    ipc_owner: str = ""
+    ipc_group: str = ""
+
+    def is_secured(self, endpoint: str) -> bool:
+        """Whether peers at this endpoint prove who they are."""
+        return self.curve == "on" or (self.curve == "auto" and not is_loopback(endpoint))
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleSettings:
     """`count = { ... }`: how many copies run follows what waits."""
 
@@ -169,6 +188,7 @@ class Settings:
     gateway: GatewaySettings
     logs: LogsSettings
     supervisor: SupervisorSettings
+    security: SecuritySettings
     services: dict[str, ServiceOptions]
     schedules: tuple[ScheduleRow, ...]  # those that stand in the file
     workers: tuple[WorkerSettings, ...]
@@ -185,6 +205,7 @@ class Settings:
             "gateway": keys_of(self.gateway),
             "logs": keys_of(self.logs),
             "supervisor": keys_of(self.supervisor),
+            "security": keys_of(self.security),
             "services": {name: options.values() for name, options in self.services.items()},
             "schedules": [definition(schedule) for schedule in self.schedules],
             "workers": [worker.as_shown() for worker in self.workers],
@@ -197,6 +218,11 @@ class Settings:
         machine = _text_of(Path("/proc/sys/kernel/random/boot_id"))
         folder = os.fsencode(os.path.realpath(self.root))
         return hashlib.blake2b(machine.encode() + folder, digest_size=8).hexdigest()
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where key files lie. It need not exist."""
+        return self.root / self.security.keys
 
     @property
     def run_dir(self) -> Path:
@@ -220,7 +246,9 @@ class Settings:
         return None if path is None else Path(os.path.normpath(self.root / path))
 
 
-Section = BrokerSettings | StoreSettings | GatewaySettings | LogsSettings | SupervisorSettings
+Section = (
+    BrokerSettings | StoreSettings | GatewaySettings | LogsSettings | SupervisorSettings | SecuritySettings
+)
 
 
 def limit_key(field_name: str) -> str:

@@ -19,6 +19,7 @@ from zmws.settings.addresses import (
     check_endpoint,
     parse_hosts,
     parse_http,
+    parse_mode,
     parse_networks,
     parse_origins,
     parse_root_path,
@@ -32,6 +33,7 @@ from zmws.settings.sections import (
     GatewaySettings,
     LogsSettings,
     Section,
+    SecuritySettings,
     StoreSettings,
     SupervisorSettings,
     keys_of,
@@ -133,6 +135,7 @@ _BROKER = {
     "tree_depth_max": _count("generations of jobs that follow from each other's ends"),
     "batches_open_max": _count("batches that are open"),
     "schedules_max": _count("schedules"),
+    "keys_max": _count("keys and tokens, those that were revoked among them"),
     "schedule_bytes_max": _bytes("bytes of the parameters of a schedule; all are in memory"),
     "schedule_missed_max": _count("missed times of one schedule that may be made up for"),
     "schedule_grace": Row("seconds", "a time that is past by no more than this is late, and not missed"),
@@ -206,6 +209,23 @@ _SUPERVISOR = {
     "silence_max": Row("seconds", "a broker that has not answered for so long is killed; 0: never"),
     "check_interval": _seconds("how often to look at the broker and at the workers", HOUR_S),
 }
+_SECURITY = {
+    "curve": Row(
+        "choice",
+        "auto: peers that come from elsewhere prove who they are (CURVE); on, off: all, none",
+        choices=("auto", "on", "off"),
+    ),
+    "insecure": Row("flag", "listen beyond this machine without that: who reaches it may everything"),
+    "keys": Row("text", "the folder of the key files, which `zmws keys` makes"),
+    "key": Row("text", "the key file of what connects; of its kind, unless given"),
+    "connections_per_address": _count(
+        "more at once from one address are cut, where others than this machine come"
+    ),
+    "handshake_timeout": _seconds("who has not said who he is by then is cut", 60.0),
+    "ipc_mode": Row("parsed", "the mode of the sockets of ipc:// addresses", parse=parse_mode),
+    "ipc_owner": Row("text", 'their owner, which only root can choose; "": who starts the broker'),
+    "ipc_group": Row("text", "and their group"),
+}
 WORKER_KEYS = {
     "name": Row("text", "names its logs and its pid files"),
     "file": Row("text", "the file that holds its class; FILE:NAME where it holds others, too"),
@@ -242,6 +262,7 @@ SECTIONS: dict[str, dict[str, Row]] = {
     "gateway": _GATEWAY,
     "logs": _LOGS,
     "supervisor": _SUPERVISOR,
+    "security": _SECURITY,
     "services": SERVICE_OPTIONS,
     "schedules": SCHEDULE,
     "workers": WORKER_KEYS,
@@ -252,6 +273,7 @@ _HELD: dict[str, Section] = {
     "gateway": GatewaySettings(),
     "logs": LogsSettings(),
     "supervisor": SupervisorSettings(),
+    "security": SecuritySettings(),
 }
 # By the full name, section.name.
 SETTINGS: dict[str, Row] = {

@@ -53,6 +53,10 @@ SCHEDULE = (
         "by",
     ),
 )
+KEY = (
+    *("name", "kind", "proof", "role", "rights", "group", "rate", "bytes_rate", "waiting_max"),
+    *("connections_max", "made_at", "by", "revoked_at"),
+)
 
 Converter = Callable[[Any], Any]
 Converters = list[tuple[int, Converter]]  # of a row of values: where, and how

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from zmws.client.synchronous import Client
 from zmws.errors import SettingsError, ZmwsError
 from zmws.settings import connectable, place_taken, unknowable
+from zmws.settings.key_files import NO_KEY, KeyFile, own
+from zmws.settings.sections import keys_of
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, Installation
 
@@ -33,7 +36,8 @@ class Broker:
 
 def client_of(installation: Installation, connect_timeout: float) -> Client:
     """A client of the broker at the installation's address."""
-    return Client(address_of(installation), connect_timeout=connect_timeout)
+    key = own_key(installation, "operator", installation.settings.broker.client)
+    return Client(address_of(installation), connect_timeout=connect_timeout, key=key or NO_KEY)
 
 
 def address_of(installation: Installation) -> str:
@@ -42,6 +46,12 @@ def address_of(installation: Installation) -> str:
     if place_taken(endpoint) is None:
         raise SettingsError(unknowable("broker.client", endpoint))
     return connectable(endpoint)
+
+
+def own_key(installation: Installation, kind: str, endpoint: str) -> KeyFile | None:
+    """The key of a process of this installation, where its broker asks for one at this endpoint."""
+    security = keys_of(installation.settings.security)
+    return own(kind, [endpoint], None, os.environ, security, installation.settings.root)
 
 
 def look(installation: Installation) -> Broker:

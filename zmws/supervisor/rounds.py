@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from zmws.supervisor.broker import own_key
 from zmws.supervisor.health import Health
 from zmws.supervisor.keeper import Copy, State
 from zmws.supervisor.kept import Kept
@@ -48,7 +49,9 @@ class Rounds:
         if seen is not None:
             self._on_look(seen, now)
         elif (due := self.due()) is not None and now >= due:
-            self._watch.turn_to(self._kept.address)
+            here = self._kept.installation
+            key = own_key(here, "operator", here.settings.broker.client)
+            self._watch.turn_to(self._kept.address, key)
             more = ["zmws.services"] if self.scaling.workers() else []
             self._watch.look(now, ["zmws.stats", "zmws.workers", *more])
 

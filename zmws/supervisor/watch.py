@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.client.synchronous import Client
+from zmws.settings.key_files import NO_KEY, KeyFile
 
 _CONNECT_S = 1.0
 
@@ -31,14 +32,15 @@ class Watch:
         self._wake = wake
         self._client: Client | None = None
         self._address = ""
+        self._key: KeyFile | None = None
         self._asked: list[Future[tuple[int, Any]]] = []
         self._began = 0.0
 
-    def turn_to(self, address: str) -> None:
-        """From now on look at the broker there."""
-        if address != self._address:
+    def turn_to(self, address: str, key: KeyFile | None) -> None:
+        """From now on look at the broker there. `key`: who we are for it."""
+        if (address, key) != (self._address, self._key):
             self.close()
-            self._address = address
+            self._address, self._key = address, key
 
     @property
     def is_looking(self) -> bool:
@@ -48,7 +50,7 @@ class Watch:
     def look(self, now: float, questions: Sequence[str]) -> None:
         """Begin to look. `questions`: zmws.stats first, then those whose answers are wanted."""
         if self._client is None:
-            self._client = Client(self._address, connect_timeout=_CONNECT_S)
+            self._client = Client(self._address, connect_timeout=_CONNECT_S, key=self._key or NO_KEY)
         self._began = now
         self._asked = [self._client.ask_future(question) for question in questions]
         for one in self._asked:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmws.wire import mdp
-from zmws.wire.messages import Heartbeat, WorkerRequest
+from zmws.wire.messages import Heartbeat, Peer, WorkerRequest
 from zmws.work import WorkerBase
 from zmws.work.declared import Declared
 
@@ -21,7 +21,7 @@ class Crew:
 
     name: str
     service: str
-    peer: tuple[str, bytes]
+    peer: Peer
     found: Declared
     make: Callable[[], WorkerBase]
     given: WorkerBase | None  # the only one, where an object was given

@@ -33,7 +33,7 @@ from zmws.store.sqlite.memory import MemoryStore
 from zmws.testing.crew import Crew
 from zmws.testing.one_job import Hand
 from zmws.wire import mdp, names
-from zmws.wire.messages import WorkerRequest
+from zmws.wire.messages import Peer, WorkerRequest
 from zmws.work import WorkerBase
 from zmws.work.attempt import Final
 from zmws.work.command import flags_given
@@ -217,7 +217,7 @@ class InProcess:
         with self.lock:
             name = f"{type(first).__name__}-{len(self.crews) + 1}"
             given = first if first is worker else None
-            crew = Crew(name, found.service, ("worker", name.encode()), found, make, given)
+            crew = Crew(name, found.service, ("worker", name.encode(), ""), found, make, given)
             if given is None:
                 crew.free.append(first)
             self.crews.append(crew)
@@ -246,7 +246,7 @@ class InProcess:
             for number, client in list(self._clients.items()):
                 for frames in client.step(self.now()):
                     moved = True
-                    self._from_peer(("client", number), frames)
+                    self._from_peer(("client", number, ""), frames)
             deadline = node.next_deadline()
             if deadline is not None and deadline <= self.now():
                 node.tick()
@@ -266,7 +266,7 @@ class InProcess:
                 self.changed.notify_all()
                 return
 
-    def _from_peer(self, peer: tuple[str, bytes], frames: list[bytes]) -> None:
+    def _from_peer(self, peer: Peer, frames: list[bytes]) -> None:
         self._set_time()
         try:
             message = mdp.decode(peer[0], frames)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from zmws.settings.key_files import KeyFile
 from zmws.testing.broker import RunningBroker
 from zmws.work import WorkerBase
 from zmws.work.function import worker_of
@@ -47,15 +48,18 @@ def worker_in_thread(
     worker: type[WorkerBase] | WorkerBase | Callable[..., Any],
     broker: RunningBroker,
     service: str | None = None,
+    key: KeyFile | None = None,
 ) -> Iterator[RunningWorker]:
     """A worker that `broker` knows, until the block ends. `worker`: a class, an object made of one, or a
-    function with @worker; `service`: instead of its `service_name`.
+    function with @worker; `service`: instead of its `service_name`; `key`: who it is for a broker that asks.
 
     What it cannot start with is raised here. `work()` runs beside the test: what both touch has to bear
     that. A test of signals, or of a worker that dies, needs a process: `zmws worker FILE`.
     """
     made = worker_of(worker)
-    run = Run([(made, service)], [broker.worker], handle_signals=False)  # a thread has none to handle
+    run = Run(
+        [(made, service)], [broker.worker], handle_signals=False, key=key
+    )  # a thread has none to handle
     faults: list[BaseException] = []
 
     def serve() -> None:

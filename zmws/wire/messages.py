@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+# The socket a message came over, its routing id there, and whose connection it was: "" where nobody has
+# proved anything (core/keys.py).
+Peer = tuple[str, bytes, str]
+
 # The dialects of docs/protocol.md.
 NATIVE, BARE, PHP, STRICT = "native", "bare", "php", "strict"  # clients
 RFC, PHP1, PHP2 = "rfc", "php1", "php2"  # workers

@@ -31,6 +31,7 @@ from typing import Any
 
 from zmws import tracing
 from zmws.errors import ZmwsError
+from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
@@ -148,11 +149,17 @@ class Child:
         if tracing.on is not None:
             within(_SPANS_S, tracing.on.flush)  # what Python would do at its exit is not done here
 
-    def _run(self, request: WorkerRequest, bytes_max: int, client: str | None, number: int) -> None:
+    def _run(
+        self,
+        request: WorkerRequest,
+        bytes_max: int,
+        client: tuple[str | None, KeyFile | None],
+        number: int,
+    ) -> None:
         self._number = number
         line = self._line
         line.next_job(bytes_max)
-        self._endpoint = client
+        self._endpoint, self._client.key = client
         finals: list[Final | None] = []
         try:
             job = JobInHand(line, request, self._found.service)

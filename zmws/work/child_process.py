@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.birth import Birth
@@ -176,8 +177,9 @@ class ChildProcess:
 
     # ------------------------------------------------------------ its end
 
-    def begin(self, attempt: Attempt, bytes_max: int, client: str | None) -> bool:
-        """Give it a job. False if the message could not go as a whole yet."""
+    def begin(self, attempt: Attempt, bytes_max: int, client: tuple[str | None, KeyFile | None]) -> bool:
+        """Give it a job. `client`: where its own client connects, by which key. False if the message could
+        not go as a whole."""
         self.attempt, self.kill_at = attempt, None
         self._tail.clear()
         self._number += 1

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 from zmws.errors import ZmwsError
+from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
@@ -62,6 +63,7 @@ class Children:
         self._worker, self._declared, self._wake_main = worker, declared, wake
         self._bytes_max: Callable[[], int] = lambda: 0
         self._client: Callable[[], str | None] = lambda: None
+        self._key: KeyFile | None = None
         self._children: list[ChildProcess] = []
         self._free: list[ChildProcess] = []  # ready, without a job; the last one is next
         self._queue: deque[Attempt] = deque()  # for whom no child is free yet
@@ -83,9 +85,11 @@ class Children:
         self._printer: Printer
         self._guard: Guard
 
-    def connect(self, bytes_max: Callable[[], int], client: Callable[[], str | None]) -> None:
+    def connect(
+        self, bytes_max: Callable[[], int], client: Callable[[], str | None], key: KeyFile | None
+    ) -> None:
         """What only the connection knows."""
-        self._bytes_max, self._client = bytes_max, client
+        self._bytes_max, self._client, self._key = bytes_max, client, key
 
     @property
     def pids(self) -> list[int]:
@@ -143,7 +147,7 @@ class Children:
         """Give what waits to who is free."""
         while self._queue and self._free:
             child, attempt = self._free.pop(), self._queue.popleft()
-            if not child.begin(attempt, self._bytes_max(), self._client()):
+            if not child.begin(attempt, self._bytes_max(), (self._client(), self._key)):
                 self._wake()  # the rest goes when it reads
             if child.pipe.broken:  # it has just died, and was never told of this
                 child.attempt, child.dying = None, True

@@ -21,6 +21,7 @@ from zmws.errors import SettingsError, ZmwsError
 from zmws.log_file import LogFile
 from zmws.service_manager import ServiceManager
 from zmws.settings import LogsSettings
+from zmws.settings.key_files import KeyFile
 from zmws.work.last_words import end
 from zmws.work.line_handler import LineHandler
 
@@ -63,6 +64,11 @@ OPTIONS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["-c", "--config"], type=click.Path(path_type=Path), help="The settings file [etc/zmws.toml]."
+    ),
+    click.Option(
+        ["--key"],
+        type=click.Path(path_type=Path),
+        help="The key file by which it proves who it is [etc/keys/worker.key, where the broker asks].",
     ),
     # As the PHP program of the same name has them.
     click.Option(["--backend-servers"], hidden=True),
@@ -151,6 +157,7 @@ def run_worker(
     broker: Sequence[str] = (),
     service: str | None = None,
     config: Path | None = None,
+    key: Path | None = None,
     log_level: str = "info",
     stop_timeout: float | None = None,
     log_file: Path | None = None,
@@ -181,9 +188,15 @@ def run_worker(
         hosts = [host.strip() for host in (backend_servers or "").split(",") if host.strip()]
         if hosts or backend_port is not None:
             broker = [*broker, *(f"tcp://{host}:{backend_port or 5556}" for host in hosts or ["127.0.0.1"])]
-        endpoints = list(broker) or [settings.address("worker", config)]
-        for endpoint in endpoints:
-            sockets.check_endpoint(endpoint)
+        if broker:
+            endpoints = list(broker)
+            for endpoint in endpoints:
+                sockets.check_endpoint(endpoint)
+            client_key = own_key = settings.key_for("worker", endpoints, key, config)
+        else:
+            found = settings.target("worker", "worker", key, config)
+            endpoints, own_key = [found.endpoint], found.key
+            client_key = own_key or _client_key(config)
         client = None if frontend_port is None else f"tcp://{(hosts or ['127.0.0.1'])[0]}:{frontend_port}"
         made = []
         for cls in classes:
@@ -193,7 +206,15 @@ def run_worker(
                 one.stop_timeout = stop_timeout
             made.append((one, service))
         told = manager or ServiceManager()
-        run = Run(made, endpoints, client=client, before_end=before_end, manager=told)
+        run = Run(
+            made,
+            endpoints,
+            client=client,
+            before_end=before_end,
+            manager=told,
+            key=own_key,
+            client_key=client_key,
+        )
     except (ZmwsError, ValueError) as wrong:
         sys.stderr.write(f"zmws: {wrong}\n")
         return USAGE
@@ -207,6 +228,14 @@ def run_worker(
         code = FAILED
     before_end(code)
     return _without_threads(code)
+
+
+def _client_key(config: Path | None) -> KeyFile | None:
+    """The key of `self.client`, where clients have to show one and workers do not."""
+    try:
+        return settings.target("client", "worker", None, config).key
+    except SettingsError:  # nobody knows yet where clients connect: the broker will tell
+        return None
 
 
 def _without_threads(code: int) -> int:

@@ -32,6 +32,7 @@ from zmws.dialog.worker_actions import (
     TellStack,
 )
 from zmws.line.thread import LineThread
+from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.words import STACK_CHARS_MAX
 from zmws.work.last_words import WORDS_S, within
@@ -58,17 +59,18 @@ class WorkerLine(LineThread[WorkerDialog, Callable[[float], None]]):
         slots: int = 1,
         prefetch: int = 0,
         memory_bytes: Callable[[], int | None] = resident_bytes,
+        key: KeyFile | None = None,
     ) -> None:
         """`brokers`: worker endpoints, tried in turn. `services`: what READY tells of each, by name; None:
         there is one, and nothing to tell. `slots`, `prefetch`: jobs at once, and more ahead, of all of them.
-        `memory_bytes`: what the process uses."""
+        `memory_bytes`: what the process uses. `key`: who it is for the broker."""
         info: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         if services is not None:
             info["services"] = services
         self._unbegun: dict[bytes, WorkerRequest] = {}
         mine = service, ids.new_id(), brokers
         dialog = WorkerDialog(*mine, random.random, info, settings, memory_bytes, slots, prefetch)
-        super().__init__(dialog, _LINGER_MS)
+        super().__init__(dialog, _LINGER_MS, key)
         self.registered = threading.Event()  # once, at any broker
         self.finished = False  # no job comes any more
         self.unconfirmed = 0  # results, at the end

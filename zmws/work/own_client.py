@@ -17,6 +17,7 @@ from zmws.settings.addresses import seen_from
 if TYPE_CHECKING:
     from zmws.client import Client
     from zmws.dialog.worker import WorkerDialog
+    from zmws.settings.key_files import KeyFile
 
 
 def endpoint_told(dialog: WorkerDialog, given: str | None) -> str | None:
@@ -28,8 +29,9 @@ def endpoint_told(dialog: WorkerDialog, given: str | None) -> str | None:
 class OwnClient:
     """Makes and keeps it."""
 
-    def __init__(self, endpoint: Callable[[], str | None]) -> None:
-        """`endpoint`: where it is to connect now, None as long as nobody has told."""
+    def __init__(self, endpoint: Callable[[], str | None], key: KeyFile | None = None) -> None:
+        """`endpoint`: where it is to connect now, None as long as nobody has told. `key`: who it is there."""
+        self.key = key
         self._where = endpoint
         self._client: Client | None = None
         self._endpoint = ""
@@ -49,10 +51,11 @@ class OwnClient:
             )
         if self._client is None or endpoint != self._endpoint:
             from zmws.client import Client  # most workers need none
+            from zmws.settings.key_files import NO_KEY
 
             if self._client is not None:
                 self._client.close()
-            self._client, self._endpoint = Client(endpoint), endpoint
+            self._client, self._endpoint = Client(endpoint, key=self.key or NO_KEY), endpoint
         return self._client
 
     def close(self) -> None:

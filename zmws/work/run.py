@@ -26,6 +26,7 @@ from typing import Any
 from zmws.dialog.worker import DialogSettings
 from zmws.real_threads import need_real_threads
 from zmws.service_manager import ServiceManager
+from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work import last_words, stacks
 from zmws.work.attempt import Final
@@ -62,11 +63,14 @@ class Run:
         client: str | None = None,
         before_end: Callable[[int], object] = lambda code: None,
         manager: ServiceManager | None = None,
+        key: KeyFile | None = None,
+        client_key: KeyFile | None = None,
     ) -> None:
         """`workers`: each with the service it serves, None: its own. `brokers`: worker endpoints, tried in
         turn. `client`: where `self.client` connects, None: as the broker tells. `before_end`: called with the
         exit code where the process ends without a return from `run`. `manager`: who is told that it is ready,
-        and that it ends. Raises BadWorker, and ZmwsError where threads were replaced (gevent, eventlet)."""
+        and that it ends. `key`: who it is for the broker; `client_key`: as a client. Raises BadWorker, and
+        ZmwsError where threads were replaced (gevent, eventlet)."""
         need_real_threads("a worker", queues=True)
         self._workers: dict[str, tuple[Worker, Declared]] = {}
         for worker, service in workers:
@@ -83,7 +87,7 @@ class Run:
         told = {one.service: one.told | self._slots.told(one) for one in classes}
         slots, prefetch = self._slots.count, self._slots.prefetch
         memory = self._slots.memory_bytes
-        self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory)
+        self.line = WorkerLine(self.services[0], brokers, settings, told, slots, prefetch, memory, key)
         self.line.on_stack, self.line.on_hang, self.line.on_gone = self._stack, self._on_hang, self._on_gone
         self.line.on_cancel = self._on_cancel
         self._manager = manager or ServiceManager({})
@@ -103,8 +107,8 @@ class Run:
         self._stop_timeout_s = max(one.stop_timeout for one in classes)
         self._stays_when_hung = any(one.stays_when_hung for one in classes)
         endpoint = partial(endpoint_told, self.line.dialog, client)
-        self._client = OwnClient(endpoint)
-        self._slots.connect(self.line.dialog, endpoint)
+        self._client = OwnClient(endpoint, client_key or key)
+        self._slots.connect(self.line.dialog, endpoint, client_key or key)
         for worker, _ in self._workers.values():
             worker.client_of = self._client
         here = [one for one in classes if one.kind != CHILDREN]  # a child looks after itself

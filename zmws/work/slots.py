@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zmws.dialog.worker import WorkerDialog
+from zmws.settings.key_files import KeyFile
 from zmws.work.author import Worker
 from zmws.work.children import Children
 from zmws.work.coroutines import Coroutines
@@ -64,10 +65,11 @@ class Slots:
             return Threads(f"zmws-{found.service}", found.concurrency)
         return here
 
-    def connect(self, dialog: WorkerDialog, client: Callable[[], str | None]) -> None:
-        """Tell children what only the connection knows. `client`: where `self.client` connects."""
+    def connect(self, dialog: WorkerDialog, client: Callable[[], str | None], key: KeyFile | None) -> None:
+        """Tell children what only the connection knows. `client`: where `self.client` connects, and by which
+        `key`."""
         for executor in self.children:
-            executor.connect(lambda: dialog.message_bytes_max, client)
+            executor.connect(lambda: dialog.message_bytes_max, client, key)
 
     # ------------------------------------------------------------ what READY tells
 

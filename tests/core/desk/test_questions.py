@@ -76,6 +76,7 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.family", {"id": "j", "limit": 50}),
         ("zmws.schedules", {}),
         ("zmws.schedule", {"do": "pause", "name": "n"}),
+        ("zmws.keys", {}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
         ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna"}),
@@ -99,7 +100,7 @@ def test_the_defaults_are_as_the_documentation_has_them() -> None:
 
 
 def test_every_question_is_in_the_table_above() -> None:
-    assert len(QUESTIONS) == 40
+    assert len(QUESTIONS) == 42
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_what_changes_something_may_be_asked_again() -> None:
     verbs = (
         "copy limit mark cancel retry delete purge pause resume forget drain extend report acted open close"
     )
-    verbs += " schedule"
+    verbs += " schedule key"
     assert {f"zmws.{verb}" for verb in verbs.split()} == CHANGES
     for name in CHANGES:
         assert set(QUESTIONS[name]) >= {"ask", "by"}

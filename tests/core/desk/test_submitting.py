@@ -60,7 +60,7 @@ def test_the_answer_waits_for_the_last_of_the_writes_that_it_speaks_of(
 ) -> None:
     """0: a write of this very turn, which has no number yet; it is later than all that have one."""
     turn = Scene().core.turn
-    bundle = Bundle(turn, Caller(("client", b"C"), ReplyTo("native", (b"1", b""))), len(numbers))
+    bundle = Bundle(turn, Caller(("client", b"C", ""), ReplyTo("native", (b"1", b""))), len(numbers))
     writes = [None if number is None else DeleteJob(job_id="j", seq=number) for number in numbers]
     for place, write in enumerate(writes):
         bundle.put(place, {}, write)

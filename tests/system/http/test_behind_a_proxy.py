@@ -26,7 +26,6 @@ from tests import documents
 from tests.gateway.stand import TOKENS, Stream, gateway
 from tests.peers import REPOSITORY, process, skip_unless_possible, wait_until
 from zmws import WorkerBase
-from zmws.gateway.tokens import Tokens
 from zmws.settings import GatewaySettings
 from zmws.testing import RunningBroker, broker_in_thread, free_ports, worker_in_thread
 
@@ -320,7 +319,7 @@ def test_the_examples_wait_longer_than_the_gateway_and_close_sooner() -> None:
 def test_the_first_token_is_asked_for_as_soon_as_it_is_made(broker: RunningBroker, tmp_path: Path) -> None:
     with gateway(broker, tmp_path) as http, http.client() as ask:
         assert ask.get(f"{API}/services").status_code == 200
-        token = Tokens(http.tokens.path).new("op", "operator")
+        token = http.tokens.new("op", role="operator")
         wait_until(lambda: ask.get(f"{API}/services").status_code == 401, what="a token to be needed")
         with http.client(token) as known:
             assert known.get(f"{API}/services").status_code == 200
@@ -333,7 +332,7 @@ def test_off_the_loopback_nobody_may_anything_without_a_token(broker: RunningBro
         http.client() as ask,
     ):
         assert known.get(f"{API}/services").status_code == 200
-        Tokens(http.tokens.path).delete("op")
+        http.tokens.delete("op")
         wait_until(lambda: known.get(f"{API}/services").status_code == 401, what="it to be deleted")
         assert ask.get(f"{API}/services").status_code == 401
 

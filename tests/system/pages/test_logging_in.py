@@ -14,7 +14,6 @@ from tests.gateway.stand import TOKENS, Gateway, gateway
 from tests.peers import wait_until
 from tests.system.pages.browser import watched
 from zmws import Client, WorkerBase
-from zmws.gateway.tokens import Tokens
 from zmws.testing import RunningBroker, broker_in_thread, worker_in_thread
 
 SECRET = {"user": "ann", "password": "s3cret-text", "nested": {"api_key": "s3cret-too"}}
@@ -104,7 +103,7 @@ def test_a_token_that_is_deleted_is_led_to_the_login(
         page = seen.go("/ui/")
         log_in(page, "gone")
         expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
-        Tokens(http.tokens.path).delete("gone")
+        http.tokens.delete("gone")
         wait_until(lambda: page.goto(f"{seen.base}/ui/jobs") and "/login" in page.url)
 
 

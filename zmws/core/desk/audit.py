@@ -27,7 +27,7 @@ FORGET_EACH_S = 3600.0  # what is old goes, also where nobody acts
 DETAIL_BYTES_MAX = 2_000
 TEXT_CHARS_MAX = 200  # of one value in it, and of what was acted on
 _ON = ("id", "worker", "name", "service")  # the first of these that is given
-_LEFT_OUT = frozenset({"ask", "by", "params", "params_base64", "meta"})
+_LEFT_OUT = frozenset({"ask", "by", "params", "params_base64", "meta", "proof"})
 
 
 class Audit:
@@ -42,21 +42,25 @@ class Audit:
         """The broker has recovered."""
         self._turn.timers.add(self._turn.now + FORGET_EACH_S, self._reminder, None)
 
-    def answered(self, question: Question, status: int, body: Any) -> WriteAct | None:
-        """A change by somebody is about to be answered: the write that says so, if it is an act."""
+    def answered(self, came_from: str | None, question: Question, status: int, body: Any) -> WriteAct | None:
+        """A change by somebody is about to be answered: the write that says so, if it is an act. `came_from`:
+        the key that has asked, and its address."""
         asked = question.asked
         if status == 400 or asked.get("dry_run"):
             return None
         name = next((one for one in _ON if one in asked), None)
         on = None if name is None else str(asked[name])
         fields = {key: value for key, value in asked.items() if key != name and key not in _LEFT_OUT}
+        if came_from is not None:
+            fields["from"] = came_from
         rows = QUESTIONS[question.service]
         for key in ("then", "failed"):
             if isinstance(fields.get(key), dict):
                 fields[key] = str(fields[key].get("service"))
         if isinstance(fields.get("options"), dict):
             fields["options"] = {key: one for key, one in fields["options"].items() if key != "meta"}
-        fields |= {key: iso(value) for key, value in fields.items() if rows[key].kind == "time"}
+        times = [key for key in fields if key in rows and rows[key].kind == "time"]
+        fields |= {key: iso(fields[key]) for key in times}
         if status >= 400:
             outcome, count = str(body["code"]), None
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any
 
 from zmws.core.batches import Batches, batch_row
 from zmws.core.conclusion import template
@@ -70,7 +69,7 @@ class Batching:
             text = "the disk of the job store is full; nothing was accepted"
             return question.refuse(503, "disk_full", text)
         try:
-            then, failed = (self._template(asked, name) for name in ("then", "failed"))
+            then, failed = (self._template(question, name) for name in ("then", "failed"))
         except BadItem as wrong:
             status = 404 if wrong.code == "unknown_service" else 400
             return question.refuse(status, wrong.code, str(wrong))
@@ -99,9 +98,9 @@ class Batching:
         for one in closing:
             self.close(one)
 
-    def _template(self, asked: dict[str, Any], name: str) -> Row | None:
+    def _template(self, question: Question, name: str) -> Row | None:
         """What follows, as it is kept with the batch. Raises BadItem."""
-        given = asked.get(name)
+        given = question.asked.get(name)
         if given is None:
             return None
         for option in _NOT_IN_CONCLUSION:
@@ -111,7 +110,7 @@ class Batching:
                 )
         try:
             item = item_of(given, self._turn.limits)
-            self._follow_ups.require_known(item)
+            self._follow_ups.require_known(item, question.caller.peer[2])
             return self._kept(item)
         except BadItem as wrong:
             raise BadItem(wrong.code, f"'{name}': {wrong}") from None

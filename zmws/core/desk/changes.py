@@ -4,8 +4,8 @@ has, where they say who acts (audit.py)."""
 from __future__ import annotations
 
 _VERBS = (
-    *("acted", "cancel", "close", "copy", "delete", "drain", "extend", "forget", "limit", "mark", "open"),
-    *("pause", "purge", "report", "resume", "retry", "schedule"),
+    *("acted", "cancel", "close", "copy", "delete", "drain", "extend", "forget", "key", "limit", "mark"),
+    *("open", "pause", "purge", "report", "resume", "retry", "schedule"),
 )
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS)
 OF_PROGRAMS = frozenset({"zmws.extend", "zmws.report", "zmws.open"})  # no operator asks these

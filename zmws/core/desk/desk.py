@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from zmws.core.asks import Asks
@@ -20,9 +21,11 @@ from zmws.core.desk.audit import Audit
 from zmws.core.desk.batching import Batching
 from zmws.core.desk.changes import AUDITED
 from zmws.core.desk.insight import Inquiry, Insight
+from zmws.core.desk.keyring import Keyring
 from zmws.core.desk.leases import Leases
 from zmws.core.desk.lists import Lists
 from zmws.core.desk.operations import Operation, Operations
+from zmws.core.desk.permits import Permit, Permits
 from zmws.core.desk.questions import BadQuestion, checked, question_body
 from zmws.core.desk.records import Records
 from zmws.core.desk.scheduling import Scheduling
@@ -32,6 +35,7 @@ from zmws.core.dispatch import Dispatch
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Caller
+from zmws.core.keys import Keys
 from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.making import Making
@@ -78,6 +82,7 @@ class Desk:
         making: Making,
         batches: Batches,
         schedules: Schedules,
+        keys: Keys,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -87,7 +92,9 @@ class Desk:
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
-        self._lists = lists = Lists(turn, held, watchers, roster, series, self.host)
+        self.permits = permits = Permits(turn, held, keys)
+        self._keyring = keyring = Keyring(turn, keys, permits, host, roster.end_of_key)
+        self._lists = lists = Lists(turn, held, watchers, roster, series, self.host, permits)
         self.audit = Audit(turn, lists)
         self._insight = insight = Insight(turn, held, series, lanes, lists)
         self._submitting = submitting = Submitting(
@@ -125,6 +132,8 @@ class Desk:
             "zmws.family": lists.family,
             "zmws.schedules": scheduling.schedules,
             "zmws.schedule": scheduling.schedule,
+            "zmws.keys": keyring.keys,
+            "zmws.key": keyring.key,
             "zmws.services": lists.services,
             "zmws.service": lists.service,
             "zmws.peek": lists.peek,
@@ -145,7 +154,7 @@ class Desk:
         """A request for a reserved name."""
         question = Question(self.turn, caller, name, {})
         if name in self._lists.of_old:
-            return self._answer(question, self._list, message.body)
+            return self.permits.let(question, lambda _: self._answer(question, self._list, message.body))
         if name in self._verbs:
             return self._answer(question, self._verb, message.body)
         if name.startswith("zmws."):
@@ -192,13 +201,21 @@ class Desk:
         question.asked = question_body(name, body, limits)
         if name != "zmws.submit":
             question.asked = checked(name, question.asked, limits)
+            came_from = self.permits.sign(question) if name in AUDITED else None
             if "by" in question.asked:
-                self.turn.note("info", f"{name} by {question.asked['by']}: {str(question.asked)[:500]}")
-            if "ask" in question.asked and self._is_repeat(question):
-                return
+                shown = {key: one for key, one in question.asked.items() if key not in ("by", "ask", "proof")}
+                self.turn.note("info", f"{name} by {question.asked['by']}: {str(shown)[:500]}")
             if "by" in question.asked and name in AUDITED and name != "zmws.acted":
-                question.audited = self.audit.answered
-        self._verbs[name](question)
+                question.audited = partial(self.audit.answered, came_from)
+        self.permits.let(question, self._permitted)
+
+    def _permitted(self, question: Question) -> None:
+        """Who has asked may."""
+        audited, question.audited = question.audited, None  # a repeat is no act of its own
+        if question.service != "zmws.submit" and "ask" in question.asked and self._is_repeat(question):
+            return
+        question.audited = audited
+        self._verbs[question.service](question)
 
     def _is_repeat(self, question: Question) -> bool:
         """Whether a question has been asked before; then it is answered, or will be with the first."""
@@ -240,7 +257,9 @@ class Desk:
                 question.refuse(500, "broker_fault", f"the store could not be read: {rows.fault}")
         if rows.fault is not None:
             return
-        if isinstance(asker, Operation):
+        if isinstance(asker, Permit):
+            self._answer(asker.question, lambda _, rows: self.permits.loaded(asker, rows), rows)
+        elif isinstance(asker, Operation):
             self._answer(asker.question, lambda question, read: self._operation_loaded(read, rows), read)
         elif isinstance(asker, Inquiry):
             self._answer(asker.question, lambda _, read: self._inquiry_loaded(asker, read, rows), read)
@@ -255,7 +274,7 @@ class Desk:
         """Who is answered by what has been read."""
         if isinstance(asker, Question):
             return [asker]
-        if isinstance(asker, (Operation, Inquiry)):
+        if isinstance(asker, (Operation, Inquiry, Permit)):
             return [asker.question]
         if isinstance(asker, Waiters):
             return [Question(self.turn, caller, "zmws.wait", {}) for caller in asker.callers]
@@ -296,7 +315,7 @@ _READ_APART = ("zmws.report", "zmws.copy", "zmws.open", "zmws.close", "zmws.batc
 # What changes nothing.
 _LOOKS = {
     *("zmws.batch", "zmws.batches", "zmws.family", "zmws.schedules"),
-    *("zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
+    *("zmws.keys", "zmws.hello", "zmws.job", "zmws.wait", "zmws.events", "zmws.stack", "zmws.jobs"),
     *("zmws.services", "zmws.service", "zmws.peek", "zmws.workers", "zmws.stats"),
     *(
         "zmws.series",

@@ -24,9 +24,9 @@ from zmws.core.states import COMPLETE
 from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of, make_token
-from zmws.core.turn import Peer, Turn
+from zmws.core.turn import Turn
 from zmws.errors import BadJson
-from zmws.wire.messages import Log, Note, Partial, Progress, Report
+from zmws.wire.messages import Log, Note, Partial, Peer, Progress, Report
 from zmws.wire.values import frames_of, json_object
 from zmws.wire.words import SAVE_BYTES_MAX, TEXT_MAX, failure_of, printable, saved_of
 
@@ -130,7 +130,7 @@ class Leases:
         assignment, deadline = self.held.assignment_of(job), job.deadline_mono
         if isinstance(told, Report):
             assert job.token is not None, job
-            self.results.take(job, told, job.token)
+            self.results.take(job, told, job.token, question.caller.peer[2])
         elif told is not None:
             self.results.note(job, told)
         else:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from zmws.core.desk.permits import Permits
 from zmws.core.desk.service_rows import row, whole_row
 from zmws.core.figures import COUNTED
 from zmws.core.held import Held
@@ -34,8 +35,16 @@ class Lists:
     """Answers about many."""
 
     def __init__(
-        self, turn: Turn, held: Held, watchers: Watchers, roster: Roster, series: Series, host: Host
+        self,
+        turn: Turn,
+        held: Held,
+        watchers: Watchers,
+        roster: Roster,
+        series: Series,
+        host: Host,
+        permits: Permits,
     ) -> None:
+        self._permits = permits
         self._series = series
         self._turn = turn
         self._held = held
@@ -105,7 +114,11 @@ class Lists:
 
     def services(self, question: Question) -> None:
         """zmws.services."""
-        known = [one for one in self._held.services.values() if not one.forgotten]
+        known = [
+            one
+            for one in self._held.services.values()
+            if not one.forgotten and self._permits.sees(question, one.name)
+        ]
         rows = [row(one, self._held, self._turn, self._series) for one in known]
         question.answer(200, sorted(rows, key=lambda row: str(row["service"])))
 
@@ -128,6 +141,8 @@ class Lists:
         now, wall = self._turn.now, self._turn.wall
         rows = []
         for session in self._roster.by_peer.values():
+            if not all(self._permits.sees(question, name) for name in session.service_names):
+                continue
             info = session.info
             rows.append(
                 {

@@ -13,6 +13,7 @@ from typing import Any
 
 from zmws.core import table
 from zmws.core.desk.changes import CHANGES
+from zmws.core.key import KINDS, ROLES
 from zmws.core.limits import Limits
 from zmws.core.options import JOB_OPTIONS, LIMITS
 from zmws.core.rows import BATCH_STATES
@@ -181,6 +182,22 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "before": Row("time"),
         "limit": Row("int", default=100, low=1, high="list_rows_max"),
         "cursor": Row("page"),
+    },
+    "zmws.keys": {"unless": Row("word")},
+    "zmws.key": {
+        "do": Row("choice", needed=True, choices=("new", "change", "revoke")),
+        "name": Row("word", needed=True),
+        "kind": Row("choice", choices=KINDS),
+        "proof": _TEXT,
+        "role": Row("choice", choices=tuple(ROLES)),
+        "services": _VALUE,
+        "rights": Row("object"),
+        "group": Row("key", null=True),
+        "rate": Row("number", above_low=True, high=1e9, null=True),
+        "bytes_rate": Row("number", above_low=True, high=1e15, null=True),
+        "waiting_max": Row("int", low=1, high=WHOLE_MAX, null=True),
+        "connections_max": Row("int", low=1, high=1_000_000, null=True),
+        **_ASK,
     },
     "zmws.warnings": {},
     "zmws.metrics": {},

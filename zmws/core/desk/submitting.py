@@ -69,7 +69,10 @@ class _CopyMade:
 
 
 # Of refusals of a job; of all others it is 400.
-_STATUS_OF = {"unknown_service": 404, "id_conflict": 409, "queue_full": 429, "disk_full": 503}
+_STATUS_OF = {
+    **{"unknown_service": 404, "id_conflict": 409, "queue_full": 429, "disk_full": 503},
+    **{"not_allowed": 403, "rate_limited": 429},
+}
 
 
 class Submitting:
@@ -125,7 +128,7 @@ class Submitting:
 
     def _submit_chain(self, caller: Caller, item: Item, together: bool) -> None:
         """Raises BadItem."""
-        self._follow_ups.require_known(item)
+        self._follow_ups.require_known(item, caller.peer[2])
         caller.named = bool(item.chain)
         chain = item.chain or self._turn.suppliers.new_id()
         caller.chain = chain

@@ -84,6 +84,13 @@ class Warnings:
             yield _Warning(
                 "store_waits", f"nothing is accepted now, commits wait: {host.store_waits_for}", None
             )
+        if host.insecure:
+            yield _Warning(
+                "insecure",
+                f"others reach {', '.join(host.insecure)}, and nobody is asked who he is: who connects may "
+                "do everything",
+                "'zmws keys init' and a restart have peers prove who they are (docs/security.md)",
+            )
         used, allowed = host.descriptors, host.descriptors_max
         if allowed and used * 100 >= allowed * host.descriptors_warn_percent:
             yield _Warning(

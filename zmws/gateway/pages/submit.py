@@ -103,7 +103,7 @@ async def submit(visitor: Visitor) -> Response:
         options = {option: value for option, value in given.items() if value is not None}
         check_id(visitor, options.get("id"))
         options.setdefault("id", form.get("new_id") or ids.new_id())
-        job = await visitor.desk.client.submit(name, params, **options)
+        job = await visitor.desk.client.submit(name, params, **visitor.bound(name, options))
     except BadField as wrong:
         return await _form(visitor, name, form, None, wrong)
     except (Problem, ZmwsError) as wrong:

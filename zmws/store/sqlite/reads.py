@@ -53,6 +53,7 @@ from zmws.store.rows import (
 )
 from zmws.store.sqlite.audit import act_from
 from zmws.store.sqlite.causes import cause_from
+from zmws.store.sqlite.keys import key_from
 from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
@@ -194,6 +195,8 @@ class Reads:
             forget_at=min(due, default=None),
             batches=self._all("open_batches"),
             schedules=self._schedules(None),
+            keys=[key_from(one) for one in self._all("keys")],
+            submitted=self._all("unfinished_by_submitter"),
         )
         running = [row_from(one) for one in self._all("running")]
         for row in running:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, LIGHT, LISTED, RECORD, SCHEDULE, names
+from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, KEY, LIGHT, LISTED, RECORD, SCHEDULE, names
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 
@@ -55,6 +55,8 @@ def queries() -> dict[str, str]:
         "batch": names(BATCH),
         "schedule": names(SCHEDULE),
         "schedule_values": _marks(SCHEDULE),
+        "key": names(KEY),
+        "key_values": _marks(KEY),
     }
     return {
         name: statement.strip().format_map(columns)

@@ -112,6 +112,7 @@ _OF_INSIGHT = frozenset(
 
 AUDIT_VERSION = 7  # and from which on it has an audit
 WORKFLOWS_VERSION = 8  # batches and schedules
+KEYS_VERSION = 9  # keys
 _OF_WORKFLOWS = frozenset(
     f"check_{what}"
     for what in (
@@ -176,12 +177,15 @@ def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: i
         ),
         ("check_concludes", "{n} jobs tell of their batch what cannot be read, one is {first}"),
         ("check_schedules", "{n} schedules cannot be read or have no time, one is {first}"),
+        ("check_keys", "{n} keys have rights that cannot be read, one is {first}"),
     ):
         if version < INSIGHT_VERSION and name in _OF_INSIGHT:
             continue
         if version < AUDIT_VERSION and name == "check_details":
             continue
         if version < WORKFLOWS_VERSION and name in _OF_WORKFLOWS:
+            continue
+        if version < KEYS_VERSION and name == "check_keys":
             continue
         n, first = run(said[name]).fetchone()
         if n:

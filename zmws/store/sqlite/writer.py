@@ -47,6 +47,7 @@ from zmws.core.writes import (
     UpdateJob,
     Verdict,
     Write,
+    WriteKey,
     WriteMark,
     WriteSchedule,
     WriteSeries,
@@ -67,6 +68,7 @@ from zmws.store.rows import (
 from zmws.store.sqlite.audit import write_act
 from zmws.store.sqlite.batches import Batches
 from zmws.store.sqlite.causes import Causes
+from zmws.store.sqlite.keys import write_key
 from zmws.store.sqlite.schedules import fire, write_schedule
 from zmws.store.sqlite.series import write_mark, write_series
 
@@ -232,6 +234,8 @@ class Writer:
             write_act(self._connection, self._queries, write)
         elif isinstance(write, WriteSchedule | RemoveSchedule):
             write_schedule(self._connection, self._queries, write)
+        elif isinstance(write, WriteKey):
+            write_key(self._connection, self._queries, write)
         elif isinstance(write, ForgetService):
             self._execute(self._queries["forget_service"], (write.service,))
         else:

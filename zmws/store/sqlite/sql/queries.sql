@@ -337,6 +337,17 @@ SELECT last_at FROM schedules WHERE name = ?
 -- name: fire_schedule
 UPDATE schedules SET last_at = coalesce(?, last_at), fired_at = ?, last_id = ?, fired = fired + 1 WHERE name = ?
 
+-- name: write_key
+INSERT OR REPLACE INTO keys ({key}) VALUES ({key_values})
+
+-- name: keys
+SELECT {key} FROM keys ORDER BY name
+
+-- name: unfinished_by_submitter
+SELECT submitter, count(*) FROM jobs
+WHERE submitter IS NOT NULL AND state IN ('scheduled', 'waiting', 'running')
+GROUP BY submitter ORDER BY submitter
+
 -- name: schedules
 SELECT {schedule} FROM schedules WHERE ?1 IS NULL OR name = ?1 ORDER BY name
 
@@ -403,6 +414,9 @@ SELECT count(*), min(id) FROM jobs
 WHERE cause IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM caused WHERE caused.cause = jobs.cause AND caused.number = jobs.number
 )
+
+-- name: check_keys
+SELECT count(*), min(name) FROM keys WHERE NOT is_object(rights)
 
 -- name: check_batches
 SELECT count(*), min(id) FROM batches

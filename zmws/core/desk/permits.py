@@ -1,0 +1,216 @@
+"""Who may ask what: for each service inside the broker the right that it needs, and for which services
+(docs/security.md).
+
+Rule 1: every verb of the desk stands in this table, or nobody with a key may ask it.
+Rule 2: where a question is about a job, what counts is that job's service and group. Of a key that may not do
+        it with whatever there is, the job is looked up first.
+Rule 3: a refusal says which right is missing, and for what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from zmws.core.held import Held
+from zmws.core.job import Job
+from zmws.core.key import LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key
+from zmws.core.keys import REVOKED, Keys, address_of, missing
+from zmws.core.question import Question
+from zmws.core.reads import ReadJob
+from zmws.core.rows import Rows, job_of
+from zmws.core.tokens import job_id_of
+from zmws.core.turn import Turn
+
+
+class Need(NamedTuple):
+    """One of these rights. `of`: for what the question is about: the `service` that it names, or if it names
+    none all of them; the services of a filter; its `job`; `all` of them; `any` at all; `none`: no right. With
+    `own`, who has submitted a job may do it, too."""
+
+    rights: tuple[str, ...]
+    of: Literal["none", "any", "all", "service", "filter", "job", "token"]
+    own: bool = False
+
+
+_FOLLOW = (LOOK, SUBMIT)
+NEEDS: dict[str, Need] = {
+    "zmws.hello": Need((), "none"),
+    **{f"zmws.{verb}": Need(_FOLLOW, "job") for verb in ("job", "wait", "events", "why", "family")},
+    "zmws.batch": Need(_FOLLOW, "any"),
+    "zmws.service": Need(_FOLLOW, "service"),
+    "zmws.jobs": Need((LOOK,), "filter"),
+    **{f"zmws.{verb}": Need((LOOK,), "service") for verb in ("peek", "series", "failures", "lanes")},
+    # They show what it may see.
+    "zmws.services": Need(_FOLLOW, "any"),
+    "zmws.workers": Need((LOOK,), "any"),
+    **{f"zmws.{verb}": Need((LOOK,), "all") for verb in ("batches", "schedules", "stats", "metrics")},
+    "zmws.warnings": Need((LOOK,), "all"),
+    # What is asked for is looked at one by one (keys.py).
+    **{f"zmws.{verb}": Need((SUBMIT,), "any") for verb in ("submit", "open", "close")},
+    "zmws.cancel": Need((OPERATE,), "filter", own=True),
+    **{f"zmws.{verb}": Need((OPERATE,), "filter") for verb in ("retry", "delete")},
+    **{f"zmws.{verb}": Need((OPERATE,), "service") for verb in ("purge", "pause", "resume", "limit")},
+    **{f"zmws.{verb}": Need((OPERATE,), "service") for verb in ("forget", "drain", "mark")},
+    **{f"zmws.{verb}": Need((OPERATE,), "job") for verb in ("stack", "copy")},
+    **{f"zmws.{verb}": Need((OPERATE,), "all") for verb in ("audit", "acted", "schedule", "keys", "key")},
+    "zmws.lease": Need((WORK,), "service"),
+    **{f"zmws.{verb}": Need((WORK,), "token") for verb in ("extend", "report")},
+    **{f"SERVER-{verb}": Need((LOOK,), "all") for verb in ("JOBS", "ACTIVE", "HIST", "WORKERS")},
+}
+
+
+@dataclass(slots=True)
+class Permit:
+    """A question that waits for the record of the job that it is about: comes back with that."""
+
+    question: Question
+    key: Key
+    go_on: Callable[[Question], None]
+
+
+class Permits:
+    """Lets questions through, or answers them."""
+
+    def __init__(self, turn: Turn, held: Held, keys: Keys) -> None:
+        self._turn = turn
+        self._held = held
+        self._keys = keys
+
+    def sees(self, question: Question, service: str) -> bool:
+        """Whether a list of services may show this one to who has asked."""
+        user = question.caller.peer[2]
+        key = self._keys.of(user)
+        return not user or (key is not None and sees(key, service))
+
+    def speaks_for(self, question: Question) -> bool:
+        """Whether who has asked may say on whose behalf."""
+        user = question.caller.peer[2]
+        key = self._keys.of(user)
+        return not user or (key is not None and key.has(SPEAK_FOR))
+
+    def sign(self, question: Question) -> str | None:
+        """Write into a question who acts, where that has been proved. Gives where that was said: the key and
+        its address."""
+        user = question.caller.peer[2]
+        key = self._keys.of(user) if user else None
+        if key is None:
+            return None
+        if not key.has(SPEAK_FOR) or "by" not in question.asked:
+            question.asked["by"] = key.name
+        return f"{key.name} at {address_of(user)}"
+
+    def let(self, question: Question, go_on: Callable[[Question], None]) -> None:
+        """Go on with a question, now or when its job is known, or refuse it."""
+        user = question.caller.peer[2]
+        if not user:
+            return go_on(question)
+        key = self._keys.of(user)
+        fault = REVOKED if key is None else fault_of(key, question.service, question.asked)
+        if key is None or fault is not None:
+            return question.refuse(403, "not_allowed", str(fault))
+        job_id = job_id_in(key, question.service, question.asked)
+        if job_id is None:
+            return go_on(question)
+        job = self._held.find(job_id)
+        if job is not None:
+            return self._judge(question, key, job, go_on)
+        return self._turn.reads.append(ReadJob(Permit(question, key, go_on), job_id, whole=False))
+
+    def loaded(self, permit: Permit, rows: Rows) -> None:
+        """The record of the job was read. (Where there is none, whoever answers says so.)"""
+        self._judge(permit.question, permit.key, job_of(rows.rows[0]) if rows.rows else None, permit.go_on)
+
+    def _judge(
+        self, question: Question, key: Key, job: Job | None, go_on: Callable[[Question], None]
+    ) -> None:
+        fault = None
+        if job is not None:
+            fault = job_fault(key, question.service, job.service, job.group, job.submitter)
+        return go_on(question) if fault is None else question.refuse(403, "not_allowed", fault)
+
+
+# With a group, what is told of a service is told of all groups' jobs.
+_SHOW_OTHERS = frozenset(
+    f"zmws.{verb}" for verb in ("peek", "failures", "series", "lanes", "services", "workers")
+)
+_UNKNOWN = Need((OPERATE,), "all")
+
+
+def sees(key: Key, service: str) -> bool:
+    """Whether a list may show this service to a key."""
+    return any(key.may(right, service) for right in _FOLLOW)
+
+
+def fault_of(key: Key, service: str, asked: Any) -> str | None:
+    """Why a key may not ask this of a service of the desk, as far as that can be told without its job; None
+    if it may. A filter of a key with a group is bound to that."""
+    need = NEEDS.get(service, _UNKNOWN)
+    if _may_whole(key, need) or job_id_in(key, service, asked) is not None:
+        return None
+    right, group = need.rights[0], key.row.group
+    if group is not None and service in _SHOW_OTHERS:
+        return _whole(key, need)
+    if need.of == "any":
+        if any(key.has(right) for right in need.rights):
+            return None
+        return f"the key '{key.name}' has no right {_named(need)}"
+    if need.of == "all" or (group is not None and need.of == "service" and right not in _FOLLOW):
+        return _whole(key, need)
+    if need.of == "filter" and group is not None:
+        if asked.get("group", group) != group:
+            return _other_group(key)
+        asked["group"] = group
+    name = asked.get("service")
+    if name is None:
+        if need.of == "filter" and group is not None and "*" in key.row.rights.get(right, ()):
+            return None
+        return _whole(key, need, "; name a service that it has it for")
+    if any(key.may(right, name) for right in need.rights):
+        return None
+    return missing(key, right, name)
+
+
+def job_fault(
+    key: Key, service: str, of_service: str, group: str | None, submitter: str | None
+) -> str | None:
+    """Why a key may not ask this of a job of this service and group; None if it may."""
+    need = NEEDS[service]
+    if need.own and submitter == key.name:
+        return None
+    if not any(key.may(right, of_service) for right in need.rights):
+        return missing(key, need.rights[0], of_service)
+    if key.row.group is not None and group != key.row.group:
+        return _other_group(key)
+    if service == "zmws.family":
+        return _whole(key, need)  # its relatives may be of any service
+    return None
+
+
+def job_id_in(key: Key, service: str, asked: Any) -> str | None:
+    """The job that has to be looked up before this key may ask; None: none has to be."""
+    need = NEEDS.get(service, _UNKNOWN)
+    if _may_whole(key, need):
+        return None
+    if need.of in ("job", "filter"):
+        found = asked.get("id")
+        return found if isinstance(found, str) else None
+    return job_id_of(asked["token"].encode()) if need.of == "token" else None
+
+
+def _may_whole(key: Key, need: Need) -> bool:
+    return need.of == "none" or any(key.may_all(right) for right in need.rights)
+
+
+def _whole(key: Key, need: Need, more: str = "") -> str:
+    group = "" if key.row.group is None else " and all groups"
+    return f"the key '{key.name}' has no right {_named(need)} for all services{group} (\"*\"){more}"
+
+
+def _other_group(key: Key) -> str:
+    return f"the key '{key.name}' is for jobs of the group '{key.row.group}' alone"
+
+
+def _named(need: Need) -> str:
+    return " or ".join(f"'{right}'" for right in need.rights)

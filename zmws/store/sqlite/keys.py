@@ -1,0 +1,26 @@
+"""Keys, as they are kept: the row of a name takes the place of the one before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zmws.core.rows import KeyRow
+from zmws.core.writes import WriteKey
+from zmws.store.rows import KEY
+
+
+def write_key(connection: sqlite3.Connection, queries: Mapping[str, str], write: WriteKey) -> None:
+    """It is as it stands there."""
+    values = [getattr(write.key, name) for name in KEY]
+    values[KEY.index("rights")] = json.dumps(write.key.rights)
+    connection.execute(queries["write_key"], values)
+
+
+def key_from(values: Sequence[Any]) -> KeyRow:
+    """A key from the values of KEY."""
+    told = dict(zip(KEY, values, strict=True))
+    told["rights"] = {right: tuple(found) for right, found in json.loads(told["rights"]).items()}
+    return KeyRow(**told)
