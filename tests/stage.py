@@ -17,7 +17,7 @@ from zmws.core.limits import Limits
 from zmws.core.node import Node, Output
 from zmws.core.options import ServiceOptions, service_options
 from zmws.core.reads import Read, ReadJob
-from zmws.core.rows import Rows, ScheduleRow
+from zmws.core.rows import KeyRow, Rows, ScheduleRow
 from zmws.core.service import Service
 from zmws.core.turn import NEWS_PEER, Suppliers
 from zmws.core.writes import Write
@@ -40,6 +40,7 @@ class Stage:
         self.limits = Limits()
         self.services: dict[str, ServiceOptions] = {}
         self.schedules: list[ScheduleRow] = []  # of the settings
+        self.keys: list[KeyRow] = []  # in files
         self.news_wanted = False
         self.ignore_heartbeats = False
         self.now = 1000.0
@@ -89,7 +90,7 @@ class Stage:
     def restart(self) -> None:
         # Here what gathers waits for nothing: a transcript says when a commit is made.
         limits = replace(self.limits, commit_patience_s=0.0)
-        node = Node(limits, self.services, self._suppliers, "disk", self.schedules)
+        node = Node(limits, self.services, self._suppliers, "disk", self.schedules, self.keys)
         self._node, self._batch, core = node, None, node.broker
         self.steady_from = WALL_AT_START + self.stepped
         core.turn.news_wanted = False
