@@ -59,7 +59,7 @@ class Gateway:
 
     url: str
     server: server.Server
-    tokens: OwnTokens
+    tokens: Any
     loop: asyncio.AbstractEventLoop
 
     @property
@@ -93,30 +93,36 @@ def rest(connection: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def gateway(
-    broker: RunningBroker | str, folder: Path, roles: dict[str, str] | None = None, **changes: Any
+    broker: RunningBroker | str,
+    folder: Path,
+    roles: dict[str, str] | None = None,
+    tokens: type[Tokens] | None = None,
+    **changes: Any,
 ) -> Iterator[Gateway]:
-    """A gateway until the block ends. `roles`: a token for each name; `changes`: its settings."""
+    """A gateway until the block ends. `roles`: a token for each name; `tokens`: of this class,
+    Tokens for those of the broker; `changes`: its settings."""
     client = broker if isinstance(broker, str) else broker.client
     flags = {"broker.client": client, "gateway.http": "127.0.0.1:0"}
     known = settings.load(None, flags, environ={}, cwd=folder, upward=False)
     known = replace(known, root=folder, gateway=replace(known.gateway, **changes))
-    tokens = OwnTokens(known.root / known.gateway.tokens)
+    found = (tokens or OwnTokens)(known.root / known.gateway.tokens)
     for name, role in (roles or {}).items():
-        TOKENS[name] = tokens.new(name, role=role)
+        assert isinstance(found, OwnTokens)
+        TOKENS[name] = found.new(name, role=role)
     listening = server.bound(known)
     host, port = listening.getsockname()[:2]
     running: list[Any] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        await server.serve(known, tokens, listening, lambda it: running.append((it, loop)))
+        await server.serve(known, found, listening, lambda it: running.append((it, loop)))
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="gateway")
     thread.start()
     wait_until(lambda: running or not thread.is_alive(), what="the gateway to be ready")
     it, loop = running[0]
     try:
-        yield Gateway(f"http://{host}:{port}", it, tokens, loop)
+        yield Gateway(f"http://{host}:{port}", it, found, loop)
     finally:
         if thread.is_alive():
             loop.call_soon_threadsafe(it.end)

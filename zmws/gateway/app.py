@@ -159,7 +159,7 @@ class App:
             guard.check_page(headers, visit)
         who = self._guard_who(request)
         request.who = who
-        if who is not None and who.key is not None:
+        if who is not None:
             self.desk.serving[asyncio.current_task()] = who
         if roles is not None:
             who = guard.check_role(who, roles)

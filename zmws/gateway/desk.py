@@ -57,7 +57,7 @@ class Desk:
         self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
         self.streams = 0  # that are open, and requests that wait
-        self.serving: dict[asyncio.Task[Any] | None, Who] = {}  # requests of those with a token
+        self.serving: dict[asyncio.Task[Any] | None, Who] = {}  # requests, and whose they are
         self.revoked: set[asyncio.Task[Any] | None] = set()  # those of them whose token is none any more
         self.telling: set[asyncio.Task[None]] = set()  # what was done here, to the broker
 

@@ -106,8 +106,8 @@ class Tokens:
         return self._by_hash.get(hash_of(token))
 
     def is_valid(self, who: Who) -> bool:
-        """Whether somebody who came in still may."""
-        return who.key is None or self._known.get(who.name) is who
+        """Whether somebody who came in still may. Without a token that is so until there is one."""
+        return not self._known if who.key is None else self._known.get(who.name) is who
 
     def cookie(self, who: Who, lasts_s: float, now: float) -> str:
         """What a browser is given in exchange for a token."""

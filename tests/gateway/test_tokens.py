@@ -1,0 +1,274 @@
+"""Tokens are keys of the broker's list: made there, known here within a second, each with rights for services
+and for a group (zmws/gateway/tokens.py, rights.py)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.stand import TOKENS, Gateway, Stream, gateway
+from tests.gateway.test_api_jobs import problem
+from tests.peers import wait_until
+from zmws import WorkerBase
+from zmws.client import Client
+from zmws.core.options import service_options
+from zmws.errors import SettingsError
+from zmws.gateway.tokens import Tokens, hash_of
+from zmws.testing import RunningBroker, broker_in_thread, worker_in_thread
+
+API = "/api/v1"
+INSIDE, OUTSIDE = "IMG-A", "EMAIL"
+
+
+class Echo(WorkerBase):
+    service_name = INSIDE
+
+    def work(self, job_id: str, params: Any) -> Any:
+        return params
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RunningBroker]:
+    services = {name: service_options({}) for name in (INSIDE, OUTSIDE)}
+    with broker_in_thread(services=services) as running, worker_in_thread(Echo, running):
+        with running.connect() as client:
+            client.submit(OUTSIDE, id="outside", delay=3600)
+            client.submit(INSIDE, id="inside", delay=3600)
+            client.submit(INSIDE, id="of-g", delay=3600, group="g")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """With a token of each role, for IMG-* alone; and one of a group."""
+    with gateway(broker, tmp_path_factory.mktemp("tokens")) as running:
+        for role, right in (("client", "submit"), ("worker", "work"), ("viewer", "look")):
+            TOKENS[f"{role}-some"] = running.tokens.new(f"{role}-some", role=role, rights={right: ["IMG-*"]})
+        four = {right: ["IMG-*"] for right in ("submit", "work", "look", "operate")}
+        TOKENS["operator-some"] = running.tokens.new("operator-some", role="operator", rights=four)
+        two = {"submit": ["*"], "look": ["*"]}
+        TOKENS["tenant"] = running.tokens.new("tenant", rights=two, group="g")
+        TOKENS["slow"] = running.tokens.new("slow", role="client", rate=1.0)
+        yield running
+
+
+CELLS: tuple[tuple[str, str, dict[str, Any] | None, frozenset[str]], ...] = (
+    ("POST", "/jobs", {"service": "{S}", "delay": 3600}, frozenset({"client", "operator"})),
+    ("POST", "/{S}", None, frozenset({"client", "operator"})),
+    ("GET", "/jobs/{J}", None, frozenset({"client", "viewer", "operator"})),
+    ("GET", "/jobs/{J}/result", None, frozenset({"client", "viewer", "operator"})),
+    ("GET", "/jobs/{J}/why", None, frozenset({"client", "viewer", "operator"})),
+    ("GET", "/jobs?service={S}", None, frozenset({"viewer", "operator"})),
+    ("GET", "/services/{S}", None, frozenset({"client", "viewer", "operator"})),
+    ("GET", "/services/{S}/peek", None, frozenset({"viewer", "operator"})),
+    ("GET", "/services/{S}/series", None, frozenset({"viewer", "operator"})),
+    ("GET", "/services/{S}/failures", None, frozenset({"viewer", "operator"})),
+    ("PATCH", "/services/{S}", {"paused": False}, frozenset({"operator"})),
+    ("POST", "/services/{S}/purge", {}, frozenset({"operator"})),
+    ("POST", "/jobs/cancel", {"service": "{S}", "dry_run": True}, frozenset({"operator"})),
+    ("POST", "/jobs/retry", {"service": "{S}", "dry_run": True}, frozenset({"operator"})),
+    ("POST", "/jobs/{J}/copy", {"delay": 3600}, frozenset({"operator"})),
+    ("POST", "/services/{S}/lease", {}, frozenset({"worker", "operator"})),
+    ("POST", "/leases/extend", {"token": "{J}/1/x", "seconds": 1}, frozenset({"worker", "operator"})),
+    ("POST", "/leases/report", {"token": "{J}/1/x", "kind": "release"}, frozenset({"worker", "operator"})),
+    ("POST", "/batches", {"then": {"service": "{S}"}}, frozenset({"client", "operator"})),
+    ("POST", "/chains", {"chain": [{"service": "{S}", "delay": 3600}]}, frozenset({"client", "operator"})),
+)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell[0]} {cell[1]}")
+def test_a_door_about_one_service(http: Gateway, cell: Any) -> None:
+    method, path, body, roles = cell
+    for role in ("client", "worker", "viewer", "operator"):
+        for service, job in ((INSIDE, "inside"), (OUTSIDE, "outside")):
+            fill = lambda text: text.replace("{S}", service).replace("{J}", job)  # noqa: B023, E731
+            where = fill(path) if path == "/{S}" else f"{API}{fill(path)}"
+            sent = None if body is None else json.loads(fill(json.dumps(body)))
+            with http.client(TOKENS[f"{role}-some"]) as ask:
+                answer = ask.request(method, where, json=sent)
+            allowed = role in roles and service == INSIDE
+            assert (answer.status_code == 403) == (not allowed), (role, service, answer.text)
+            if role in roles and not allowed:
+                assert "no right" in answer.json()["detail"] and service in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/jobs", "/stats", "/series", "/lanes", "/failures", "/warnings", "/batches", "/schedules"),
+        *("/events", "/jobs/inside/family", "/events?service=EMAIL"),
+    ],
+)
+def test_what_shows_all_services_is_not_for_who_may_look_at_some(http: Gateway, path: str) -> None:
+    with http.client(TOKENS["viewer-some"]) as ask:
+        assert problem(ask.get(f"{API}{path}")) == (403, "not_allowed")
+
+
+@pytest.mark.parametrize("path", ["/ui/", "/ui/jobs", "/ui/system", "/metrics", "/SERVER-JOBS"])
+def test_the_pages_are_for_who_may_look_at_all(http: Gateway, path: str) -> None:
+    with http.client(TOKENS["operator-some"]) as ask:
+        assert ask.get(path).status_code == 403
+
+
+def test_a_list_shows_what_a_token_may_see(http: Gateway) -> None:
+    for role in ("client", "viewer"):
+        with http.client(TOKENS[f"{role}-some"]) as ask:
+            assert [row["service"] for row in ask.get(f"{API}/services").json()] == [INSIDE]
+
+
+def test_a_stream_of_a_job_is_for_who_may_follow_it(http: Gateway) -> None:
+    with http.client(TOKENS["client-some"]) as ask:
+        assert problem(ask.get(f"{API}/jobs/outside/events")) == (403, "not_allowed")
+        with ask.stream("GET", f"{API}/jobs/inside/events") as answer:
+            assert answer.status_code == 200
+
+
+def test_of_many_each_is_looked_at(http: Gateway) -> None:
+    with http.client(TOKENS["client-some"]) as ask:
+        jobs = [
+            {"service": INSIDE, "delay": 9},
+            {"service": OUTSIDE},
+            {"service": INSIDE, "on_failed": OUTSIDE},
+        ]
+        told = ask.post(f"{API}/jobs/many", json=jobs).json()
+    assert [one.get("code") for one in told] == [None, "not_allowed", "not_allowed"]
+
+
+def test_a_tenant_makes_and_sees_jobs_of_its_group_alone(http: Gateway, broker: RunningBroker) -> None:
+    with http.client(TOKENS["tenant"]) as ask, broker.connect() as client:
+        made = ask.post(f"{API}/jobs", json={"service": INSIDE, "delay": 3600}).json()["id"]
+        assert client.job(made).status()["group"] == "g"
+        for body in ({"service": INSIDE, "group": "h"},):
+            assert problem(ask.post(f"{API}/jobs", json=body)) == (403, "not_allowed")
+        shown = {job["id"] for job in ask.get(f"{API}/jobs").json()["jobs"]}
+        assert {made, "of-g"} <= shown and "inside" not in shown
+        assert ask.get(f"{API}/jobs/of-g").status_code == 200
+        assert problem(ask.get(f"{API}/jobs/inside")) == (403, "not_allowed")
+        assert problem(ask.get(f"{API}/jobs?group=h")) == (403, "not_allowed")
+
+
+def test_a_token_with_a_rate_is_429_beyond_it(http: Gateway) -> None:
+    with http.client(TOKENS["slow"]) as ask:
+        answers = [ask.post(f"/{INSIDE}") for _ in range(3)]
+    assert answers[0].status_code == 202 and problem(answers[-1]) == (429, "rate_limited")
+    assert answers[-1].headers["retry-after"] == "1"
+
+
+# ---------------------------------------------------------------- from the broker
+
+
+def new_token(client: Client, name: str, **given: Any) -> str:
+    token = f"zmws_{name}"
+    asked = {"do": "new", "name": name, "kind": "token", "proof": hash_of(token), **given}
+    client.ask("zmws.key", asked)
+    return token
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[tuple[Gateway, Client]]:
+    """A gateway that has its tokens from its broker, and a client of that."""
+    with (
+        broker_in_thread(services={INSIDE: service_options({})}) as broker,
+        broker.connect() as client,
+        gateway(broker, tmp_path, tokens=Tokens) as running,
+    ):
+        yield running, client
+
+
+def test_a_token_is_known_within_a_second_and_none_when_it_is_revoked(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    with http.client() as nobody:
+        assert nobody.get(f"{API}/services").status_code == 200, "there is none: everybody may everything"
+        token, other = (new_token(client, name, role="viewer") for name in ("a", "b"))
+        begun = time.monotonic()
+        wait_until(lambda: nobody.get(f"{API}/services").status_code == 401)
+        assert time.monotonic() - begun < 3.0
+    with http.client(token) as ask, http.client(other) as still:
+        assert ask.get(f"{API}/services").status_code == 200
+        client.ask("zmws.key", {"do": "revoke", "name": "a"})
+        wait_until(lambda: ask.get(f"{API}/services").status_code == 401)
+        assert still.get(f"{API}/services").status_code == 200
+        client.ask("zmws.key", {"do": "change", "name": "b", "role": "worker"})
+        wait_until(lambda: still.get(f"{API}/services").status_code == 403)
+
+
+def test_a_stream_and_a_wait_end_with_their_token(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    job = client.submit(INSIDE, delay=3600)
+    with http.client() as nobody:
+        open_to_all = Stream(nobody, f"{API}/jobs/{job.id}/events")
+        assert open_to_all.next()[0] == "state"
+        token, _ = (new_token(client, name, role="operator") for name in ("a", "b"))
+        assert ends_soon(open_to_all), "there is a token now, and it came in without one"
+    with http.client(token) as ask:
+        stream = Stream(ask, f"{API}/jobs/{job.id}/events")
+        assert stream.next()[0] == "state"
+        client.ask("zmws.key", {"do": "revoke", "name": "a"})
+        assert ends_soon(stream)
+    wait_until(lambda: not http.desk.serving and not http.desk.revoked and not http.desk.streams)
+
+
+def ends_soon(stream: Stream) -> bool:
+    begun = time.monotonic()
+    with pytest.raises(httpx.RemoteProtocolError):
+        stream.all()
+    return time.monotonic() - begun < 3.0
+
+
+def test_a_login_ends_with_its_token_and_outlasts_the_gateway(tmp_path: Path) -> None:
+    with broker_in_thread(services={INSIDE: service_options({})}) as broker, broker.connect() as client:
+        token, _ = (new_token(client, name, role="viewer") for name in ("a", "b"))
+        with gateway(broker, tmp_path, tokens=Tokens) as http, http.client() as ask:
+            name = http.desk.guard.cookie
+            assert ask.post("/login", data={"token": token}).status_code == 303
+            cookie = ask.cookies[name]
+        with gateway(broker, tmp_path, tokens=Tokens) as http, http.client() as ask:
+            ask.headers["cookie"] = f"{http.desk.guard.cookie}={cookie}"
+            assert ask.get(f"{API}/services").status_code == 200
+            client.ask("zmws.key", {"do": "revoke", "name": "a"})
+            wait_until(lambda: ask.get(f"{API}/services").status_code == 401)
+
+
+def test_as_long_as_the_broker_has_told_nothing_nobody_comes_in(tmp_path: Path) -> None:
+    with gateway("tcp://127.0.0.1:1", tmp_path, tokens=Tokens) as http, http.client() as ask:
+        assert ask.get("/healthz").status_code == 200
+        assert problem(ask.get(f"{API}/services")) == (503, "no_broker")
+        assert problem(ask.post(f"/{INSIDE}")) == (503, "no_broker")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_secret_of_logins_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    Tokens(tmp_path / "t")
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o600
+    Tokens(tmp_path / "t")
+    (tmp_path / "t").chmod(mode)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        Tokens(tmp_path / "t")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"tokens": {}}', '{"key": "x"}', '{"key": "aa"}'])
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t").write_text(text)
+    (tmp_path / "t").chmod(0o600)
+    with pytest.raises(SettingsError, match="holds no secret of logins"):
+        Tokens(tmp_path / "t")
+
+
+def test_tokens_of_a_file_of_before_are_taken_in(tmp_path: Path) -> None:
+    known = {"shop": {"role": "client", "hash": hash_of("zmws_x"), "made_at": "2026-01-01T00:00:00Z"}}
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "tokens.json").write_text(json.dumps({"key": "00" * 32, "tokens": known}))
+    (tmp_path / "var" / "tokens.json").chmod(0o600)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "zmws.toml").write_text("")
+    with broker_in_thread(file=tmp_path / "etc" / "zmws.toml") as broker, broker.connect() as client:
+        (row,) = client.ask("zmws.keys")["keys"]
+        assert (row["name"], row["kind"], row["role"]) == ("shop", "token", "client")
+        with gateway(broker, tmp_path, tokens=Tokens) as http, http.client("zmws_x") as ask:
+            assert ask.get(f"{API}/services").status_code == 200
