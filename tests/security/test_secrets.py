@@ -146,7 +146,9 @@ def test_no_secret_is_in_logs_answers_or_representations(
             for verb in ("stats", "keys", "audit", "workers", "warnings"):
                 shown.append(client.ask(f"zmws.{verb}"))
             with pytest.raises(ZmwsError) as wrong:
-                client.ask("zmws.key", {"do": "new", "name": "x", "proof": f"{new.secret}.", "role": "client"})
+                client.ask(
+                    "zmws.key", {"do": "new", "name": "x", "proof": f"{new.secret}.", "role": "client"}
+                )
             shown += [str(wrong.value), repr(wrong.value)]
         keyed.revoke("shop")
         told = caplog.text + str(shown)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zmws.cli.ends import USAGE
-from zmws.cli.keys import make_token, rights_given, rights_options, show_token
+from zmws.cli.keys import make_token, revoke_key, rights_given, rights_options, show_token
 from zmws.cli.options import (
     config_option,
     json_option,
@@ -80,7 +80,11 @@ def gateway(
         ready_note(mark)
         manager.ready()
 
-    server.run(known, tokens, listening, ready)
+    try:
+        server.run(known, tokens, listening, ready)
+    except SettingsError as wrong:
+        logging.getLogger("zmws.gateway").error("%s", wrong)
+        return USAGE
     leave_note(mark, 0, removes=True)
     return 0
 
@@ -136,7 +140,6 @@ def list_(config: Path | None, key_file: Path | None, as_json: bool) -> int:
 def delete(config: Path | None, key_file: Path | None, name: str, yes: bool, as_json: bool) -> int:
     """Revoke a token. It is none any more within a second, and logins by it are over."""
     sure(f"delete the token {name}?", yes)
-    with operator_client(config, key_file) as client:
-        client.ask("zmws.key", {"do": "revoke", "name": name})
+    revoke_key(settings_here(config), name, key_file, config)
     show_done({"deleted": name}, f"deleted: {name}", as_json)
     return 0

@@ -215,8 +215,7 @@ def change(name: str, as_json: bool, config: Path | None, key_file: Path | None,
 def revoke(name: str, yes: bool, as_json: bool, config: Path | None, key_file: Path | None) -> int:
     """Revoke a key or token. Its connections are cut at once, and its workers' jobs go to others."""
     sure(f"revoke {name}?", yes)
-    with operator_client(config, key_file) as client:
-        row = client.ask("zmws.key", {"do": "revoke", "name": name})
+    row = revoke_key(settings_here(config), name, key_file, config)
     show_done(row, f"revoked: {name}", as_json)
     return 0
 
@@ -253,6 +252,16 @@ def make_token(
     key_files.write(path, KeyFile(name, hash=proof, **_in_file(asked)))
     _tell(known, {"kind": TOKEN, "proof": proof, "name": name, **asked}, path, key_file, config)
     return token
+
+
+def revoke_key(known: Settings, name: str, key_file: Path | None, config: Path | None) -> dict[str, Any]:
+    """Tell the broker; the key as it knows it now. Its file here goes too, so that the name is free again."""
+    with operator_client(config, key_file) as client:
+        row: dict[str, Any] = client.ask("zmws.key", {"do": "revoke", "name": name})
+    path = known.keys_folder / f"{name}{SUFFIX if row['kind'] == CURVE else TOKEN_SUFFIX}"
+    if path.exists() and key_files.read(path).public == (row["public"] or ""):
+        path.unlink()
+    return row
 
 
 def show_token(name: str, asked: Mapping[str, Any], token: str, as_json: bool) -> None:

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -31,6 +32,7 @@ from zmws.settings.sections import keys_of
 
 _GRACE_S = 2
 _BACKLOG = 2_048
+_TOLD_S = 10.0  # for the broker to say which tokens there are, where one is needed
 _CONNECT_S = 1.2  # a new request is to be told within 1.5 s that there is no broker
 
 
@@ -132,9 +134,7 @@ async def serve(
         broker, connect_timeout=_CONNECT_S, reconnect_timeout=own.reconnect_timeout, key=key or NO_KEY
     ) as client:
         app = App(client, settings, tokens)
-        with contextlib.suppress(ZmwsError):  # nobody comes in until it answers
-            await app.desk.learn_tokens()
-            check_tokens(settings, tokens)
+        await _first_tokens(settings, app, tokens)
         keeping = asyncio.ensure_future(app.desk.keep_tokens())
         config = uvicorn.Config(
             app,
@@ -164,6 +164,20 @@ async def serve(
         finally:
             keeping.cancel()
     log.info("the gateway has stopped")
+
+
+async def _first_tokens(settings: Settings, app: App, tokens: Tokens) -> None:
+    """Learn which tokens there are. Where one is needed the broker may take a while to say; nobody comes in
+    before. Raises SettingsError."""
+    is_here = is_loopback(settings.gateway.http) and not settings.gateway.trusted_proxies
+    until = time.monotonic() + (0.0 if is_here else _TOLD_S)
+    while not tokens.is_known:
+        with contextlib.suppress(ZmwsError):
+            await app.desk.learn_tokens()
+        if time.monotonic() >= until:
+            break
+    if tokens.is_known:
+        check_tokens(settings, tokens)
 
 
 def _allow_descriptors() -> None:
