@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.stage import Scene
-from zmws.core.keys import address_of, public_of, user_of
 from zmws.core.options import service_options
 from zmws.core.rows import KeyRow
+from zmws.core.user import address_of, public_of, user_of
 from zmws.wire import mdp
 
 CURVE = "k" * 39
@@ -167,6 +167,25 @@ def test_a_tenant_sees_its_own_jobs_and_nothing_that_is_about_others_too(tenants
     status, told = tenants.ask("zmws.cancel", "A", all=True)
     assert status == 200 and told["count"] == 1
     assert tenants.ask("zmws.job", "O", id="jb")[1]["state"] == "scheduled"
+
+
+def test_a_tenant_is_not_attached_to_anothers_call_of_the_same_id(tenants: Keyed) -> None:
+    call = [mdp.MDPC02, b"\x01", b"SYNC-E", b'OPTS-JSON: {"id": "same"}', b"x"]
+    for name in ("A", "B"):
+        tenants.receive("client", name, call)
+    assert tenants.told("B")["code"] == "id_conflict" and not tenants.sent.get("A")
+    assert len(tenants.core.held.memory["same"].callers) == 1
+
+
+def test_a_question_is_repeated_by_who_has_asked_it_and_nobody_else() -> None:
+    scene = Keyed({"O": OPERATOR, "P": OPERATOR, "C": CLIENT})
+    asked = {"service": "E", "ask": "7"}
+    assert scene.ask("zmws.pause", "O", **asked)[0] == 200
+    assert scene.ask("zmws.pause", "C", **asked)[0] == 403
+    assert scene.ask("zmws.pause", "P", **asked)[0] == 200
+    assert [one["by"] for one in scene.ask("zmws.audit", "O")[1]["entries"]] == ["P", "C", "O"]
+    assert scene.ask("zmws.pause", "O", **asked)[0] == 200
+    assert len(scene.ask("zmws.audit", "O")[1]["entries"]) == 3, "that was a repeat"
 
 
 def test_the_service_of_a_job_is_looked_up_where_memory_has_it_no_more() -> None:

@@ -17,30 +17,15 @@ from zmws.core.key import CURVE, LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key
 from zmws.core.options import JobOptions
 from zmws.core.rows import KeyRow
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.core.writes import WriteKey
 
-PUBLIC_CHARS = 40
 # A right for any service lets a key in at a socket. News are about all of them, so they need more.
 _DOORS = {
     "client": (SUBMIT, LOOK, OPERATE, WORK, SPEAK_FOR),
     "worker": (WORK,),
     "mdp": (SUBMIT, WORK),
 }
-
-
-def user_of(public: str, address: str) -> str:
-    """Who is behind a connection, as a peer's third part has it."""
-    return f"{public} {address}"
-
-
-def public_of(user: str) -> str:
-    """By which key."""
-    return user[:PUBLIC_CHARS]
-
-
-def address_of(user: str) -> str:
-    """Where he is."""
-    return user[PUBLIC_CHARS + 1 :]
 
 
 class Keys:
@@ -142,6 +127,11 @@ class Keys:
             item.options = replace(item.options, group=key.row.group)
             item.rest = [{**step, "group": key.row.group} for step in item.rest]
         return None
+
+    def may_see(self, user: str, group: str | None) -> bool:
+        """Whether a user may be told of a job of this group."""
+        key = self.of(user) if user else None
+        return key is None or key.row.group in (None, group)
 
     def work_fault(self, user: str, services: Sequence[str]) -> str | None:
         """Why a user may not work for these services, None if it may."""

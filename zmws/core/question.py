@@ -16,6 +16,7 @@ from zmws.core.job import Caller, Pending
 from zmws.core.reads import Filter
 from zmws.core.service import Service
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.core.writes import Write
 from zmws.wire.messages import Answer
 
@@ -39,8 +40,14 @@ class Question:
             after = self.audited(self, status, body) or after  # it is behind all writes before it
         frames = (str(status).encode(), json.dumps(body, default=str).encode())
         if self.asks is not None:
-            return self.asks.answer(self.asked["ask"], frames, after)
+            return self.asks.answer(self.ask_key, frames, after)
         return self.turn.send(self.caller.peer, Answer(self.service, frames, self.caller.reply_to), after)
+
+    @property
+    def ask_key(self) -> str:
+        """Under which a question that may be asked again is kept: for each key its own."""
+        ask, public = str(self.asked["ask"]), public_of(self.caller.peer[2])
+        return f"{ask} {public}" if public else ask
 
     def answer_made(self, frame: bytes, after: Pending | None = None) -> None:
         """200, with JSON that has been made; it leaves as soon as `after` is on disk."""

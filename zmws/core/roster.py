@@ -22,7 +22,7 @@ from typing import Any
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.job import Job, iso
-from zmws.core.keys import Keys, public_of
+from zmws.core.keys import Keys
 from zmws.core.lanes import Lanes
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
@@ -35,6 +35,7 @@ from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,

@@ -232,8 +232,10 @@ class Submission:
     def _conflicts(
         self, caller: Caller, service: Service, job_id: str, job: Job | None, other: Job | None
     ) -> bool:
-        """Refuse an id that another service's job has, or a live job of the other kind."""
-        if (other is None or other.final) and (job is None or job.service == service.name):
+        """Refuse an id that another service's or tenant's job has, or a live job of the other kind."""
+        sees = self._keys.may_see
+        fits = job is None or (job.service == service.name and sees(caller.peer[2], job.group))
+        if (other is None or other.final) and fits:
             return False
         text = f"job '{job_id}' exists already, as another kind of job or for another service"
         self.watchers.refuse(caller, service.name, job_id, "id_conflict", text)

@@ -27,9 +27,9 @@ import zmq
 
 from zmws import __version__, cron, ids, sockets
 from zmws.core.gate import Send
-from zmws.core.keys import public_of, user_of
 from zmws.core.node import Node
 from zmws.core.turn import NEWS_PEER, News
+from zmws.core.user import public_of, user_of
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
 from zmws.server.callers import Callers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 # Where a broker listens, unless it is told.
 CLIENT, WORKER = "tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"
@@ -22,6 +23,15 @@ class StoreUrl:
 
     scheme: Literal["sqlite", "memory"]
     path: Path | None = None
+
+
+class Bound(NamedTuple):
+    """Where a broker listens, as it was said; what the settings say of keys; and the installation's folder,
+    None where nobody has looked for it."""
+
+    endpoint: str
+    security: Mapping[str, Any]
+    root: Path | None
 
 
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")

@@ -17,6 +17,7 @@ from zmws.settings.addresses import (
     CLIENT,
     KEY_VARIABLE,
     WORKER,
+    Bound,
     check_endpoint,
     connectable,
     is_loopback,
@@ -32,15 +33,6 @@ if TYPE_CHECKING:
 
 _DEFAULTS = {"client": CLIENT, "worker": WORKER}
 _VARIABLES = {which: f"ZMWS_BROKER_{which.upper()}" for which in _DEFAULTS}
-
-
-class Bound(NamedTuple):
-    """Where a broker listens, as it was said; what the settings say of keys; and the installation's folder,
-    None where nobody has looked for it."""
-
-    endpoint: str
-    security: Mapping[str, Any]
-    root: Path | None
 
 
 class Target(NamedTuple):

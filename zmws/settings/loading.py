@@ -19,8 +19,7 @@ from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.rows import ScheduleRow
 from zmws.core.table import Unfit, checked, did_you_mean, no_such, unfit, value_in
-from zmws.settings.addresses import place_taken, unknowable, within
-from zmws.settings.connecting import Bound
+from zmws.settings.addresses import Bound, place_taken, unknowable, within
 from zmws.settings.file import Place, place_of
 from zmws.settings.problems import Problems
 from zmws.settings.schedules import schedules_in

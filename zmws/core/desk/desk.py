@@ -220,11 +220,11 @@ class Desk:
     def _is_repeat(self, question: Question) -> bool:
         """Whether a question has been asked before; then it is answered, or will be with the first."""
         asks, asked = self.asks, question.asked
-        known = asks.known(asked["ask"])
+        known = asks.known(question.ask_key)
         if known is None and asks.full:
             question.refuse(429, "too_many_waits", "too many questions are under way already (asks_max)")
         elif known is None:
-            asks.begin(asked["ask"], question.service, asked, question.caller)
+            asks.begin(question.ask_key, question.service, asked, question.caller)
             question.asks = asks
             return False
         elif (known.service, known.asked) != (question.service, asked):

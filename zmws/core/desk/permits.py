@@ -16,12 +16,13 @@ from typing import Any, Literal, NamedTuple
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.key import LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key
-from zmws.core.keys import REVOKED, Keys, address_of, missing
+from zmws.core.keys import REVOKED, Keys, missing
 from zmws.core.question import Question
 from zmws.core.reads import ReadJob
 from zmws.core.rows import Rows, job_of
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
+from zmws.core.user import address_of
 
 
 class Need(NamedTuple):

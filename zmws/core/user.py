@@ -1,0 +1,21 @@
+"""Who is behind a connection, as the third part of a peer has it: a public key and an address; "" where
+nobody was asked."""
+
+from __future__ import annotations
+
+PUBLIC_CHARS = 40  # of a key in Z85
+
+
+def user_of(public: str, address: str) -> str:
+    """Who is behind a connection, as a peer's third part has it."""
+    return f"{public} {address}"
+
+
+def public_of(user: str) -> str:
+    """By which key."""
+    return user[:PUBLIC_CHARS]
+
+
+def address_of(user: str) -> str:
+    """Where he is."""
+    return user[PUBLIC_CHARS + 1 :]
