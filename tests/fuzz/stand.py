@@ -1,0 +1,98 @@
+"""A gateway without a socket and without a disk: over a broker in this thread, with tokens that are in memory.
+
+Rule 1: two of them: `open_one` needs no token, `guarded` has one of each role, a proxy, a page of another site
+        and a path of its own.
+Rule 2: its event loop turns only while it is asked something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from zmws.gateway.app import App
+from zmws.gateway.guard import Guard
+from zmws.gateway.processes import Processes
+from zmws.gateway.tokens import ROLES, Tokens, Who
+from zmws.settings import GatewaySettings, load
+from zmws.testing import AsyncFakeClient
+
+OPEN = GatewaySettings(http="127.0.0.1:5580")
+GUARDED = GatewaySettings(
+    http="127.0.0.1:5580",
+    hosts=("work.example",),
+    origins=("https://app.example",),
+    trusted_proxies=("127.0.0.0/8",),
+    root_path="/work",
+)
+UNTIL = 10**11  # when a login is over
+
+
+def no_tokens() -> Tokens:
+    """A gateway's that has none, and looks for no file."""
+    tokens = Tokens(Path("/nowhere/tokens.json"))
+    tokens._looked_at = math.inf
+    return tokens
+
+
+def tokens_of_all_roles() -> Tokens:
+    """`zmws_ROLE` is the token of each role, and its name is the role."""
+    tokens = no_tokens()
+    tokens._key = b"k" * 32
+    tokens._known = {
+        role: {"role": role, "hash": hashlib.sha256(f"zmws_{role}".encode()).hexdigest(), "made_at": ""}
+        for role in ROLES
+    }
+    tokens._by_hash = {row["hash"]: Who(name, row["role"]) for name, row in tokens._known.items()}
+    return tokens
+
+
+def cookie(role: str) -> str:
+    """A login of that role, as a browser sends it."""
+    tokens = tokens_of_all_roles()
+    return f"zmws-5580={tokens.cookie(Who(role, ROLES[ROLES.index(role)]), 0, UNTIL)}"  # type: ignore[arg-type]
+
+
+def guards() -> tuple[Guard, Guard]:
+    """Of both gateways."""
+    return Guard(OPEN, no_tokens()), Guard(GUARDED, tokens_of_all_roles())
+
+
+def app(settings: GatewaySettings, tokens: Tokens) -> App:
+    """A gateway; ECHO gives back what it is given, and no supervisor keeps it."""
+    client = AsyncFakeClient(workers={"ECHO": lambda params: params})
+    known = load(None, {}, environ={}, cwd=Path("/"), upward=False)
+    found = App(client, replace(known, gateway=settings), tokens)
+
+    found.desk.processes = _NoProcesses(found.desk.processes)
+    return found
+
+
+class _NoProcesses(Processes):
+    """Of an installation that no supervisor keeps, without a thread that looks."""
+
+    def __init__(self, found: Processes) -> None:
+        self._installation = found._installation
+
+    async def rows(self) -> None:
+        return None
+
+    async def disk(self) -> None:
+        return None
+
+    async def log(self, name: str) -> list[str]:
+        return []
+
+
+def loop() -> asyncio.AbstractEventLoop:
+    """The one loop of all targets."""
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()
+    return _loop
+
+
+_loop: asyncio.AbstractEventLoop | None = None
