@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.fuzz import stand
 from tests.fuzz.given import GIVEN_WORDS, GUARD_WORDS, HEAD_BYTES_MAX, TARGETS, request_in
 from tests.fuzz.target import Target, check_time
 from zmws.gateway.doors import BY_PATTERN, FIXED, OLD
+from zmws.gateway.given import FORM
 from zmws.gateway.http import protocol_of
 
 TURNS = 60  # of the loop, until what has to be answered is
@@ -126,6 +128,11 @@ def check_connection(data: bytes) -> None:
         _check_answer(data, wire)
 
 
+def forget() -> None:
+    """The gateways there are."""
+    _gateways.clear()
+
+
 @contextmanager
 def _no_faults() -> Iterator[list[logging.LogRecord]]:
     """What is logged as an error meanwhile."""
@@ -170,14 +177,33 @@ def _check_answer(data: bytes, wire: Wire) -> None:
 
 def _seeds() -> Iterator[bytes]:
     """Each door with each of its methods, by an operator."""
+    head = b"%s %s HTTP/1.1\nHost: localhost\nAuthorization: Bearer zmws_operator\n"
+    body = b"Content-Type: %s\nContent-Length: @LEN\n\n%s"
     for door in (*FIXED.values(), *BY_PATTERN, OLD):
-        path = door.path.replace("{", "").replace("}", "")
+        path = re.sub(r"[{}]", "", door.path).encode()
         for method in door.methods:
-            yield b"%s %s HTTP/1.1\nHost: localhost\nAuthorization: Bearer zmws_operator\n%s" % (
-                method.encode(),
-                path.encode(),
-                b"\n" if method in ("GET", "HEAD") else b"Content-Type: application/json\nContent-Length: @LEN\n\n{}",
-            )
+            if method == "GET":
+                yield head % (b"GET", path) + b"\n"
+            elif path.startswith(b"/ui"):
+                yield head % (method.encode(), path) + body % (FORM.encode(), b"service=ECHO&params={}&sure=1")
+            else:
+                yield head % (method.encode(), path) + body % (b"application/json", b'{"service": "ECHO"}')
+    for path, asked in (
+        (b"/api/v1/jobs", b'{"service": "ECHO", "params": {"a": 1}, "id": "a", "meta": {}, "retries": 1}'),
+        (b"/api/v1/jobs/many", b'[{"service": "ECHO"}, {"service": "NOPE", "params_base64": "QQ=="}]'),
+        (b"/api/v1/jobs/cancel", b'{"service": "ECHO", "state": "waiting", "dry_run": true}'),
+        (b"/api/v1/services/name/lease", b'{"lease": "l1", "ttr": 5}'),
+        (b"/api/v1/chains", b'{"chain": [{"service": "ECHO"}, {"service": "ECHO", "params": {"x": "$PREVIOUS"}}]}'),
+        (b"/api/v1/batches", b'{"id": "b", "then": {"service": "ECHO"}, "keep": 5, "jobs": [{"service": "ECHO"}]}'),
+        (b"/api/v1/batches/id/jobs", b'[{"service": "ECHO", "params": {"a": 1}}]'),
+        (b"/api/v1/marks", b'{"text": "deploy", "service": "ECHO"}'),
+        (b"/api/v1/schedules", b'{"name": "n", "service": "ECHO", "cron": "* * * * *", "zone": "Europe/Berlin"}'),
+        (b"/api/v1/leases/extend", b'{"token": "id/1/n", "seconds": 5}'),
+        (b"/api/v1/leases/report", b'{"token": "id/1/n", "kind": "complete", "result": 1}'),
+        (b"/api/v1/jobs/id/copy", b'{"params": {"a": 2}, "priority": 5}'),
+        (b"/SYNC-ECHO", b'{"a": 1}'),
+    ):
+        yield head % (b"POST", path) + body % (b"application/json", asked)
 
 
 CONNECTION = Target(
@@ -188,5 +214,8 @@ CONNECTION = Target(
             (*GIVEN_WORDS, *GUARD_WORDS, b"Transfer-Encoding: chunked\n", b"Content-Length: @LEN\n", b"0\n\n", b"/api/v1/")
         )
     ),
-    (*_seeds(), *(seed for target in TARGETS for seed in target.seeds)),
+    (
+        *_seeds(),
+        *(seed.replace(b"\n\n", b"\nContent-Length: @LEN\n\n", 1) for target in TARGETS for seed in target.seeds),
+    ),
 )

@@ -62,8 +62,14 @@ def guards() -> tuple[Guard, Guard]:
 
 
 def app(settings: GatewaySettings, tokens: Tokens) -> App:
-    """A gateway; ECHO gives back what it is given, and no supervisor keeps it."""
-    client = AsyncFakeClient(workers={"ECHO": lambda params: params})
+    """A gateway; ECHO gives back what it is given, and no supervisor keeps it. There are a job that has ended
+    and one that has not, a batch and a schedule, named as the parts of a door's path are."""
+    client = AsyncFakeClient(workers={"ECHO": lambda params: params, "name": lambda params: None})
+    front = client._client
+    front.submit("ECHO", {"a": [1, "é"]}, id="id", meta={"by": "me"})
+    front.submit("ECHO", {"a": 1}, id="later", delay=86_400)
+    front.ask("zmws.open", {"id": "id"})
+    front.ask("zmws.schedule", {"do": "add", "name": "name", "service": "ECHO", "every": 86_400})
     known = load(None, {}, environ={}, cwd=Path("/"), upward=False)
     found = App(client, replace(known, gateway=settings), tokens)
 
@@ -96,3 +102,12 @@ def loop() -> asyncio.AbstractEventLoop:
 
 
 _loop: asyncio.AbstractEventLoop | None = None
+
+
+def close() -> None:
+    """Close the loop, for good or until it is asked for again."""
+    global _loop
+    if _loop is not None:
+        _loop.run_until_complete(_loop.shutdown_asyncgens())
+        _loop.close()
+        _loop = None

@@ -311,3 +311,17 @@ def test_who_reads_slowly_loses_and_is_told_so() -> None:
     listener.put(Item("back", {}), "")
     listener.put(item, "x")
     assert listener.take().startswith("event: reset")
+
+
+def test_who_looks_at_one_service_is_told_of_it_and_of_its_workers_and_of_no_batch() -> None:
+    listener = Listener("S")
+    listener.take()
+    for item, text in (
+        (Item("S.waiting", {"service": "S"}), "a"),
+        (Item("T.waiting", {"service": "T"}), "b"),
+        (Item("worker.ready", {"service": "T", "services": ["T", "S"]}), "c"),
+        (Item("worker.ready", {"service": "S", "services": ["T"]}), "d"),
+        (Item("batch.complete", {"id": "b1", "state": "complete"}), "e"),
+    ):
+        listener.put(item, text)
+    assert listener.take() == "ac"

@@ -56,7 +56,7 @@ def result_of(reply: Reply, job_id: str) -> Any:
     if reply.kind == "failed":
         raise error_of(error_in(reply.body), job_id)
     if reply.kind == "answer":  # of a service inside the broker
-        return answer_of(reply)[1] if len(reply.body) == 2 else json.loads(reply.body[0])
+        return answer_of(reply)[1] if len(reply.body) == 2 else _json(reply.body[0] if reply.body else b"")
     raise ZmwsError(f"the broker answered a call with '{reply.kind}'")
 
 
@@ -66,7 +66,10 @@ def accepted(reply: Reply) -> tuple[str, dict[str, Any]]:
         raise error_of(error_in(reply.body), None)
     if reply.kind != "accepted":
         raise ZmwsError(f"the broker answered a submit with '{reply.kind}'")
-    job_id = reply.body[0].decode().split(" ")[1]
+    _, _, rest = reply.body[0].decode("utf-8", "replace").partition(" ")
+    job_id = rest.partition(" ")[0]
+    if not job_id:
+        raise ZmwsError("the broker's acknowledgement names no job")
     note = reply.body[1][len(values.OPTS_JSON) :] if len(reply.body) > 1 else b"{}"
     return job_id, values.json_object(note) or {}
 
@@ -75,13 +78,23 @@ def answer_of(reply: Reply) -> tuple[int, Any]:
     """Status and JSON of a `zmws.*` service. Raises Refused from 400 on."""
     if reply.kind == "failed":
         raise error_of(error_in(reply.body), None)
-    if len(reply.body) != 2 or not reply.body[0].isdigit():
+    if len(reply.body) != 2 or not reply.body[0].isdigit() or len(reply.body[0]) != 3:
         raise ZmwsError("the broker's answer is not a status and a JSON frame")
-    status, value = int(reply.body[0]), json.loads(reply.body[1])
+    status, value = int(reply.body[0]), _json(reply.body[1])
     if status >= 400:
+        if not isinstance(value, dict):
+            raise ZmwsError(f"the broker refused with {status}, and does not say why")
         code, text = str(value.get("code")), str(value.get("error"))
         raise ServiceUnknown(text) if code == "unknown_service" else Refused(code, text)
     return status, value
+
+
+def _json(frame: bytes) -> Any:
+    """The JSON of an answer, however deep. Raises ZmwsError."""
+    try:
+        return json.loads(frame)
+    except (ValueError, RecursionError) as wrong:
+        raise ZmwsError(f"the broker's answer is not JSON: {wrong}") from None
 
 
 def finished(steps: Steps[T]) -> T:

@@ -6,7 +6,6 @@ Rule 2: a broker that went away is waited for, without an end; that news may be 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
 from zmws.settings.key_files import KeyFile
+from zmws.wire.values import json_object
 
 READ_MAX = 1_000  # of one read
 _KEPT_MAX = 10_000  # that wait to be read here
@@ -31,6 +31,10 @@ class Item(NamedTuple):
 
     topic: str
     body: dict[str, Any]
+
+    def is_of(self, service: str) -> bool:
+        """Whether this is of a job of that service, or of a worker of it. News of a batch are of none."""
+        return service in self.body.get("services", [self.body.get("service")])
 
 
 class News:
@@ -81,10 +85,11 @@ class News:
         return []
 
     def _item(self, frames: list[bytes]) -> list[Item]:
-        body = json.loads(frames[1])
-        if self._service is not None and self._service not in body.get("services", [body["service"]]):
-            return []
-        return [Item(frames[0].decode(), body)]
+        body = json_object(frames[1]) if len(frames) == 2 else None
+        if body is None:
+            return []  # no news of a broker's
+        item = Item(frames[0].decode("utf-8", "replace"), body)
+        return [item] if self._service is None or item.is_of(self._service) else []
 
     def __iter__(self) -> Iterator[Item]:
         while True:

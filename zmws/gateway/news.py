@@ -50,9 +50,7 @@ class Listener:
             return  # it is told when the broker is back: then there is something to look at
         if item.topic == "back":
             self.lost = True
-        elif self.service is not None and self.service not in item.body.get(
-            "services", [item.body["service"]]
-        ):
+        elif self.service is not None and not item.is_of(self.service):
             return
         elif len(self.waiting) >= KEPT_MAX:
             self.waiting.clear()
