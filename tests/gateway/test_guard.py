@@ -437,3 +437,13 @@ def test_an_id_that_would_be_another_tokens_key_is_not_taken(closed: Gateway) ->
 
 def test_names_of_roles_are_as_documented() -> None:
     assert ROLES == ("viewer", "client", "worker", "operator")
+
+
+@pytest.mark.parametrize("part", ['\\"', "\\", '"', "\\134", "=", ";", "a=b;", "; "])
+def test_a_cookie_as_large_as_a_head_takes_no_time(closed: Gateway, part: str) -> None:
+    value = f'"{part * (30_000 // len(part))}"'
+    with closed.client() as ask:
+        for cookie in (f"a={value}", f"{closed.desk.guard.cookie}={value}"):
+            begun = time.process_time()
+            assert ask.get(f"{API}/services", headers={"cookie": cookie}).status_code == 401
+            assert time.process_time() - begun < 1, "the gateway answers nobody meanwhile"

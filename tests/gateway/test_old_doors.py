@@ -85,6 +85,17 @@ def test_files_of_a_form_come_as_base64(ask: httpx.Client) -> None:
         ({"json": [1], "params": {"a": "1"}}, 400, "JSON object"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "form"),
+        *(
+            (
+                {
+                    "content": b"x",
+                    "headers": {"content-type": f"multipart/form-data; boundary=b; charset={name}"},
+                },
+                400,
+                "charset",
+            )
+            for name in ("undefined", "idna", "punycode", "unicode_escape", "utf-16", "zip", "x", '""', "a.b")
+        ),
         ({"content": b"[" * 5000, "headers": {"content-type": "application/json"}}, 400, "not JSON"),
     ],
 )

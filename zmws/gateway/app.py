@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import h11
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request, cookie_parser
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ from zmws.client.asynchronous import AsyncClient
 from zmws.core.key import LOOK
 from zmws.gateway import doors
 from zmws.gateway.desk import Desk, Visitor, closing, log, page_path
-from zmws.gateway.guard import Guard, Visit, joined
+from zmws.gateway.guard import Guard, Visit
 from zmws.gateway.news import Channel
 from zmws.gateway.pages.frame import UI, is_browser, problem_page
 from zmws.gateway.problems import Problem, problem_of
@@ -111,12 +111,8 @@ class App:
         """Who is to read it, if that is known."""
         if request.who is None and request.visit is not None:
             with contextlib.suppress(Problem):
-                return self._guard_who(request)
+                return self.desk.guard.who(request.headers)
         return request.who
-
-    def _guard_who(self, request: _Request) -> Who | None:
-        headers = request.headers
-        return self.desk.guard.who(headers, cookie_parser(joined(headers, "cookie", "; ") or ""))
 
     def _is_of_pages(self, request: _Request) -> bool:
         """Whether a person is to read what went wrong."""
@@ -157,7 +153,7 @@ class App:
         page, roles = method
         if door.submits or request.method not in _READS:
             guard.check_page(headers, visit)
-        who = self._guard_who(request)
+        who = guard.who(headers)
         request.who = who
         if who is not None:
             self.desk.serving[asyncio.current_task()] = who

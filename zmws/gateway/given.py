@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
@@ -27,6 +27,7 @@ from zmws.wire.values import json_in
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines")
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252")  # of a form with files
 FIELDS_MAX, FILES_MAX = 1_000, 100
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9}(?:\.\d{1,9})?)\"?\s*(?:[,;]|$)", re.IGNORECASE)
@@ -88,10 +89,8 @@ async def _form(request: Request, body: bytes, kind: str) -> dict[str, Any]:
     if kind == FORM and body.lstrip()[:1] in (b"{", b"["):
         text = "the body looks like JSON and is sent as a form; say -H 'Content-Type: application/json'"
         raise Problem(400, "bad_request", text)
-    if kind == MULTIPART and b"boundary" not in parse_options_header(request.headers["content-type"])[1]:
-        raise Problem(400, "bad_request", "the Content-Type of the form names no boundary")
     if kind == MULTIPART:
-        _check_multipart(body, parse_options_header(request.headers["content-type"])[1][b"boundary"])
+        _check_multipart(body, parse_options_header(request.headers["content-type"])[1])
     try:
         form = await request.form(max_files=FILES_MAX, max_fields=FIELDS_MAX, max_part_size=len(body) + 1)
     except MultiPartException as wrong:
@@ -102,9 +101,17 @@ async def _form(request: Request, body: bytes, kind: str) -> dict[str, Any]:
         await form.close()
 
 
-def _check_multipart(body: bytes, boundary: bytes) -> None:
-    """Raises Problem for what would be read in part, or as something else."""
-    if b"--" + boundary + b"--" not in body:
+def _check_multipart(body: bytes, said: Mapping[bytes, bytes]) -> None:
+    """Raises Problem for what would be read in part, or as something else. `said`: of the form, by its
+    Content-Type."""
+    if b"boundary" not in said:
+        raise Problem(400, "bad_request", "the Content-Type of the form names no boundary")
+    # Python knows more: some are no character sets, and one takes the square of a text's length.
+    charset = said.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in CHARSETS:
+        text = f"the form's charset is {charset[:80]!a}, but must be one of {', '.join(CHARSETS)}"
+        raise Problem(400, "bad_request", text)
+    if b"--" + said[b"boundary"] + b"--" not in body:
         raise Problem(400, "bad_request", "the form has no end: its last boundary is missing")
     for head in re.findall(rb"(?i)^content-disposition:[^\r\n]*", body, re.MULTILINE):
         if b"filename*=" in head and b"filename=" not in head:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -131,7 +130,7 @@ class Guard:
             )
             raise Problem(403, "wrong_origin", text)
 
-    def who(self, headers: Headers, cookies: Mapping[str, str]) -> Who | None:
+    def who(self, headers: Headers) -> Who | None:
         """Who asks; None if nobody who is known. Raises Problem for a token that is none."""
         if not self.needs_token:
             return ANYBODY
@@ -142,7 +141,7 @@ class Guard:
             if who is None:
                 raise unknown("this is no token of this gateway")
             return who
-        cookie = cookies.get(self.cookie)
+        cookie = _cookie(headers, self.cookie)
         return self.tokens.who_has(cookie, time.time()) if cookie else None
 
     def check_role(self, who: Who | None, roles: tuple[Role, ...]) -> Who:
@@ -185,6 +184,17 @@ def joined(headers: Headers, name: str, between: str = ", ") -> str | None:
     """A header that may stand in several lines (RFC 9110, 5.3); None where there is none."""
     lines = headers.getlist(name)
     return between.join(lines) if lines else None
+
+
+def _cookie(headers: Headers, name: str) -> str | None:
+    """The value of a cookie of ours, which is never quoted; of several of one name the last. Others are not
+    looked into: what Python does to take quotes off takes the square of a cookie's length."""
+    found = None
+    for pair in (joined(headers, "cookie", "; ") or "").split(";"):
+        key, _, value = pair.partition("=")
+        if key.strip() == name:
+            found = value.strip()
+    return found
 
 
 def _nearest(headers: Headers, name: str) -> str:
