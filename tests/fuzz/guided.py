@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 
 _COUNTED = ["zmws", "starlette", "python_multipart", "h11", "uvicorn", "json", "http.cookies", "urllib.parse"]
-_SLOWNESS = 8.0
-_GROWN_ONE_IN = 512
+_SLOWNESS = 4.0
+_GROWN_ONE_IN = 256
 _KEPT_BYTES_MAX = 1_000
 
 

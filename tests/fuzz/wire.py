@@ -183,7 +183,8 @@ def check_values(data: bytes) -> None:
         result = taken(ZmwsError, values.value_of, body)
         shown = taken((), values.shown, body)
         check_plain_or_escaped(shown[0])
-        taken(ZmwsError, values.result_from, *shown)
+        known = taken(ZmwsError, values.result_from, *shown)
+        assert known is result is REFUSED or same(known, result), (known, result)
         for value in (params, result):
             if value is not REFUSED:
                 _check_sent(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -227,6 +228,21 @@ def test_what_a_record_shows_of_bytes_is_not_what_it_shows_of_a_dict_that_looks_
     assert result_from(*shown(encode_value(marked))) == marked
     assert result_from(*shown(encode_value(b"x"))) == b"x"
     assert shown(encode_value(marked))[0] == shown(encode_value(b"x"))[0]
+
+
+@pytest.mark.parametrize("mark", [values.PARAM_JSON, values.JSON_PARAM, values.PARAM, values.PARAM_PHP, b""])
+@pytest.mark.parametrize("rest", [b"1", b"N;", b"", b'{"a": [1e999]}'])
+def test_a_call_and_a_record_tell_the_same_result(mark: bytes, rest: bytes) -> None:
+    def told(reader: Callable[[], Any]) -> Any:
+        try:
+            return reader()
+        except ZmwsError as wrong:
+            return str(wrong)
+
+    body = (mark + rest,)
+    assert told(lambda: value_of(body)) == told(lambda: result_from(*shown(body)))
+    if mark in (values.PARAM_JSON, values.JSON_PARAM) and rest == b"1":
+        assert value_of(body) == 1
 
 
 def test_a_deep_value_comes_through_a_record_whole() -> None:

@@ -237,10 +237,10 @@ def value_of(body: tuple[bytes, ...]) -> Any:
     if len(body) > 1:
         return list(body)
     frame = body[0]
-    if not frame.startswith(PARAM_JSON):
+    if not frame.startswith(_JSON):
         return frame.removeprefix(PARAM_RAW)
     try:
-        return json.loads(frame[len(PARAM_JSON) :], parse_constant=_no_constant)
+        return json.loads(frame[len(PARAM_JSON) :], parse_constant=_no_constant)  # the other is as long
     except (ValueError, RecursionError) as wrong:
         raise ZmwsError(f"the worker's value says that it is JSON, and is not: {wrong}") from None
 
