@@ -59,12 +59,15 @@ def main() -> int:
 def _searched(name: str, seconds: int, work: Path) -> bool:
     """Whether nothing was wrong with a target."""
     done = _guided(name, seconds, work, "search")
-    figures = [found for found in _FIGURES.findall(done.stderr)]
+    figures = _FIGURES.findall(done.stderr)
     executed = next((one for one, _ in figures if one), "?")
     reached = next((two for _, two in reversed(figures) if two), "?")
-    print(f"{name}: {seconds} s, {executed} inputs, {reached} branches{'' if done.returncode == 0 else ', WRONG'}", flush=True)
+    print(
+        f"{name}: {seconds} s, {executed} inputs, {reached} branches{', WRONG' if done.returncode else ''}",
+        flush=True,
+    )
     if done.returncode != 0:
-        print(done.stderr[-4_000:], flush=True)
+        print(done.stdout[-4_000:], done.stderr[-1_000:], flush=True)
     return done.returncode == 0
 
 

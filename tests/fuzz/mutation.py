@@ -6,7 +6,18 @@ import random
 from collections.abc import Sequence
 
 BYTES_MAX = 4_096
-_ODD = (b"\0", b"\n", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"9" * 20, b"9" * 5_000, b"[" * 300, b'"', b"\\")
+_ODD = (
+    b"\0",
+    b"\n",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xa8",
+    b"9" * 20,
+    b"9" * 5_000,
+    b"[" * 300,
+    b'"',
+    b"\\",
+)
 
 
 def mutated(chance: random.Random, corpus: Sequence[bytes], words: Sequence[bytes]) -> bytes:

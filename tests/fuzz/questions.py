@@ -82,8 +82,23 @@ def check_options(data: bytes) -> None:
 _WORDS = (
     *JSON_WORDS,
     *(f'"{name}": '.encode() for name in dict.fromkeys(name for rows in QUESTIONS.values() for name in rows)),
-    *(b'"complete"', b'"disk"', b'"2030-01-01T00:00:00Z"', b'"0001-01-01T00:00:00+23:59"', b'"j1/1/n"', b'"1 MiB"'),
-    *(b'"@daily"', b'"off"', b'"SYNC-"', b'"zmws.job"', b'"9999-12-31T23:59:59.999999-23:59"', b'"E"', b"1e308"),
+    *(
+        b'"complete"',
+        b'"disk"',
+        b'"2030-01-01T00:00:00Z"',
+        b'"0001-01-01T00:00:00+23:59"',
+        b'"j1/1/n"',
+        b'"1 MiB"',
+    ),
+    *(
+        b'"@daily"',
+        b'"off"',
+        b'"SYNC-"',
+        b'"zmws.job"',
+        b'"9999-12-31T23:59:59.999999-23:59"',
+        b'"E"',
+        b"1e308",
+    ),
 )
 
 ASKED = Target(

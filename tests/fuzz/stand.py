@@ -1,7 +1,7 @@
-"""A gateway without a socket and without a disk: over a broker in this thread, with tokens that are in memory.
+"""A gateway without a socket and without a disk: over a broker in this thread, with tokens in memory.
 
-Rule 1: two of them: `open_one` needs no token, `guarded` has one of each role, a proxy, a page of another site
-        and a path of its own.
+Rule 1: there are two of them: OPEN needs no token; GUARDED has one of each role, a proxy, a page of another
+        site and a path of its own.
 Rule 2: its event loop turns only while it is asked something.
 """
 

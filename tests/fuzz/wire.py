@@ -200,7 +200,7 @@ def check_plain_or_escaped(value: Any) -> None:
 
 def _check_sent(value: Any) -> None:
     frames = taken(BadValue, values.encode_value, value)
-    if frames is REFUSED or isinstance(value, list) and any(isinstance(one, bytes) for one in value):
+    if frames is REFUSED or (isinstance(value, list) and any(isinstance(one, bytes) for one in value)):
         return
     assert same(values.value_of(frames), value), (values.value_of(frames), value)
 
@@ -266,20 +266,75 @@ _READY = b'{"zmws": 1, "id": "a", "slots": 2, "prefetch": 1, "holding": ["a/1/b"
 _FAIL = b'PARAM-JSON: {"code": "job_failed", "error": "x", "type": "ValueError", "traceback": "> File \\"a.py\\", line 3, in f", "delay": 1, "retry": false, "cause": {"type": "a", "message": "m", "frame": "b"}}'  # noqa: E501
 
 FRAME_WORDS = (
-    b"MDPC01", b"MDPC02", b"MDPW01", b"MDPW02", b"\n", b"\n\n", b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06",
+    b"MDPC01", b"MDPC02", b"MDPW01", b"MDPW02", b"\n", b"\n\n", b"\x01", b"\x02", b"\x03", b"\x04",
+    b"\x05", b"\x06",
     b"READY", b"HEARTBEAT", b"JOB: ", b"SYNC-", b"COMPLETE: ", b"FAIL: ", b"CONT: ", b"COMPLETE", b"FAIL",
     b"PARAM", b"PARAM: ", b"PARAM-RAW: ", b"PARAM-PHP: ", b"PARAM-JSON: ", b"JSON-PARAM: ", b"OPTS-JSON: {}",
     b"JOBS-JSON: []", b"JOB-JSON: {}", b"zmws.submit", _READY, _FAIL, _HELLO, b"t/1/n",
 )  # fmt: skip
 WORD_WORDS = (
-    *(b"COMPLETE", b"FAIL", b"CONT", b"PROGRESS", b"LOG", b"TOUCH", b"SAVE", b"STACK", b"HOLDS ", b"CONFIRM "),
-    *(b"RELEASE ", b"SLOTS ", b"MEMORY ", b"JOBS-JSON: ", b"PARAM-JSON: ", b"\n", b'{"done": 0.5, "text": "x"}'),
+    *(
+        b"COMPLETE",
+        b"FAIL",
+        b"CONT",
+        b"PROGRESS",
+        b"LOG",
+        b"TOUCH",
+        b"SAVE",
+        b"STACK",
+        b"HOLDS ",
+        b"CONFIRM ",
+    ),
+    *(
+        b"RELEASE ",
+        b"SLOTS ",
+        b"MEMORY ",
+        b"JOBS-JSON: ",
+        b"PARAM-JSON: ",
+        b"\n",
+        b'{"done": 0.5, "text": "x"}',
+    ),
     *(b'"zmws": 1', b'"id": ', b'"holding": ', b'"slots": ', b'"services": ', b'"ping": ', b'"pid": '),
-    *(b'"code": ', b'"delay": ', b'"cause": {', b'"\\ud800"', b"1e999", b"NaN", b"Infinity", b"-1", b"true", b"null"),
+    *(
+        b'"code": ',
+        b'"delay": ',
+        b'"cause": {',
+        b'"\\ud800"',
+        b"1e999",
+        b"NaN",
+        b"Infinity",
+        b"-1",
+        b"true",
+        b"null",
+    ),
 )
 JSON_WORDS = (
-    *(b"{", b"}", b"[", b"]", b'"', b":", b", ", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0.0", b"1e-320"),
-    *(b"\\ud800", b"\\u0000", b"\xef\xbb\xbf", b"\xff\xfe", b"\x00", b"_base64", b'"params": ', b'"value_base64": "'),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b":",
+        b", ",
+        b"null",
+        b"true",
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"-0.0",
+        b"1e-320",
+    ),
+    *(
+        b"\\ud800",
+        b"\\u0000",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\x00",
+        b"_base64",
+        b'"params": ',
+        b'"value_base64": "',
+    ),
     *(b"QQ==", b"9223372036854775808"),
 )
 
@@ -328,7 +383,19 @@ WORDS = Target(
 PHP_VALUES = Target(
     "php_values",
     check_php,
-    (b"N;", b"b:1;", b"i:0;", b"d:0.5;", b"d:-INF;", b"d:NAN;", b's:1:"x";', b"a:1:{", b"}", b"O:8:", b"i:0;a:1:{"),
+    (
+        b"N;",
+        b"b:1;",
+        b"i:0;",
+        b"d:0.5;",
+        b"d:-INF;",
+        b"d:NAN;",
+        b's:1:"x";',
+        b"a:1:{",
+        b"}",
+        b"O:8:",
+        b"i:0;a:1:{",
+    ),
     (
         b"N;",
         b"b:1;",
@@ -371,12 +438,16 @@ JSON = Target(
 CAUSES = Target(
     "causes",
     check_causes,
-    (b"'", b'"', b"`", b"b'", b"a@b.de", b"0x1f", b"12.5", b"\n> File \"", b"\", line 3, in f", b"  File \"", b"#", b"/")
-    + ("'…'".encode(), b"123e4567-e89b-12d3-a456-426614174000", b"a1b2c3d4e5f6g7", b"\\", b"\n"),
+    (
+        *(b"'", b'"', b"`", b"b'", b"a@b.de", b"0x1f", b"12.5", b"#", b"/", b"\\", b"\n", "'…'".encode()),
+        *(b'\n> File "', b'", line 3, in f', b'  File "', b"123e4567-e89b-12d3-a456-426614174000"),
+        b"a1b2c3d4e5f6g7",
+    ),
     (
         b"ValueError\ncannot read 'a.txt' of me@here.de, line 12:5, id a1b2c3d4e5f6g7",
         b"KeyError\n'x'",
-        b'Traceback:\n> File "/srv/app-1.2/jobs/a.py", line 31, in work\n  File "b.py", line 5, in g\nOSError: x',
+        b'Traceback:\n> File "/srv/app-1.2/jobs/a.py", line 31, in work\n'
+        b'  File "b.py", line 5, in g\nOSError: x',
         b"deadbeef 0xdeadbeef 123e4567-e89b-12d3-a456-426614174000 don't 1.2.3.4:80",
     ),
 )  # fmt: skip
