@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz import connection, given, questions, wire
+from tests.fuzz import broker, connection, given, questions, wire
 from tests.fuzz.target import Target
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -13,6 +13,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         *(wire.MDP, wire.WORDS, wire.PHP_VALUES, wire.VALUES, wire.JSON, wire.CAUSES, wire.ANSWERS),
         *(questions.ASKED, questions.OPTIONS),
+        broker.BROKER,
         *given.TARGETS,
         connection.CONNECTION,
     )
