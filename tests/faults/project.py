@@ -16,6 +16,7 @@ PACKAGES = ("zmws/core", "zmws/wire", "zmws/dialog")
 EXCLUDED = (
     "system",  # real processes
     "faults",  # the tests of this tester
+    "fuzz",  # they go by the clock, which is another under a tracer
     "test_mutations.py",  # it puts its own faults into the shipped code's text
 )
 
