@@ -25,7 +25,7 @@ def run(name: str, seconds: int, work: Path, keep: bool) -> None:
         from tests.fuzz.targets import CORPUS, TARGETS
 
     from tests.fuzz import target as of_targets
-    from tests.fuzz.mutation import BYTES_MAX, grown
+    from tests.fuzz.mutation import BYTES_MAX, grown, mutated
 
     target = TARGETS[name]
     of_targets.slowness = _SLOWNESS
@@ -34,7 +34,14 @@ def run(name: str, seconds: int, work: Path, keep: bool) -> None:
         target.check(data)
         seed = zlib.crc32(data)
         if seed % _GROWN_ONE_IN == 0 and not keep:
-            target.check(grown(random.Random(seed), data, target.grown_bytes))
+            target.check(grown(random.Random(seed), data, target.words, target.grown_bytes))
+
+    def other(data: bytes, size_max: int, seed: int) -> bytes:
+        if seed % 3:
+            return bytes(atheris.Mutate(data, size_max))
+        return mutated(random.Random(seed), [data] * len(target.seeds) + [*target.seeds], target.words)[
+            :size_max
+        ]
 
     working, kept, found = work / "corpus" / name, CORPUS / name, work / "found"
     for folder in (working, kept, found):
@@ -49,7 +56,7 @@ def run(name: str, seconds: int, work: Path, keep: bool) -> None:
     else:
         given += [f"-dict={words}", f"-max_total_time={seconds}", f"-max_len={BYTES_MAX}", "-len_control=20"]
         given += ["-print_final_stats=1", str(working), str(kept)]
-    atheris.Setup(given, once)
+    atheris.Setup(given, once, custom_mutator=other)
     atheris.Fuzz()
 
 

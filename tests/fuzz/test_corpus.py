@@ -53,7 +53,7 @@ def test_what_a_seed_makes_of_the_corpus_is_taken_as_documented(target: Target) 
 def test_what_is_as_large_as_can_be_takes_no_second(target: Target) -> None:
     chance, corpus = random.Random(SEED), corpus_of(target)
     for _ in range(GROWN):
-        check(target, grown(chance, chance.choice(corpus), target.grown_bytes))
+        check(target, grown(chance, chance.choice(corpus), target.words, target.grown_bytes))
 
 
 def test_the_corpus_is_small() -> None:
@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_bytes() -> None:
     first = [mutated(random.Random(n), corpus, words) for n in range(50)]
     assert first == [mutated(random.Random(n), corpus, words) for n in range(50)]
     assert len(set(first)) > 25
-    assert 1_000 <= len(grown(random.Random(1), b"abc", 1_000)) <= 1_003
+    assert 1_000 <= len(grown(random.Random(1), b"abc", [b"word"], 1_000)) <= 1_004
 
 
 def test_values_that_look_alike_are_told_apart() -> None:
