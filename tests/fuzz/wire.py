@@ -169,6 +169,11 @@ def check_php(data: bytes) -> None:
         return
     again = php_values.decode(php_values.encode(value))
     assert same(again, value), (again, value)
+    inside = [value]
+    while inside:
+        one = inside.pop()
+        assert not isinstance(one, int) or -(2**63) <= one < 2**63, one
+        inside += one if isinstance(one, list) else one.values() if isinstance(one, dict) else ()
 
 
 def check_values(data: bytes) -> None:
