@@ -16,7 +16,7 @@ from pathlib import Path
 from zmws.gateway.app import App
 from zmws.gateway.guard import Guard
 from zmws.gateway.processes import Processes
-from zmws.gateway.tokens import ROLES, Tokens, Who
+from zmws.gateway.tokens import ROLES, Role, Tokens, Who
 from zmws.settings import GatewaySettings, load
 from zmws.testing import AsyncFakeClient
 
@@ -50,10 +50,9 @@ def tokens_of_all_roles() -> Tokens:
     return tokens
 
 
-def cookie(role: str) -> str:
+def cookie(role: Role) -> str:
     """A login of that role, as a browser sends it."""
-    tokens = tokens_of_all_roles()
-    return f"zmws-5580={tokens.cookie(Who(role, ROLES[ROLES.index(role)]), 0, UNTIL)}"  # type: ignore[arg-type]
+    return f"zmws-5580={tokens_of_all_roles().cookie(Who(role, role), 0, UNTIL)}"
 
 
 def guards() -> tuple[Guard, Guard]:
@@ -72,7 +71,6 @@ def app(settings: GatewaySettings, tokens: Tokens) -> App:
     front.ask("zmws.schedule", {"do": "add", "name": "name", "service": "ECHO", "every": 86_400})
     known = load(None, {}, environ={}, cwd=Path("/"), upward=False)
     found = App(client, replace(known, gateway=settings), tokens)
-
     found.desk.processes = _NoProcesses(found.desk.processes)
     return found
 

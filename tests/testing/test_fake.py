@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,9 @@ from zmws import (
     WorkerBase,
     ZmwsError,
 )
+from zmws.client.asked import waited
 from zmws.testing import AsyncFakeClient, FakeClient, Submitted
+from zmws.wire import values
 
 FOR_TESTS = {"submitted", "add_workers", "run_all", "pass_time", "connect", "connect_async"}
 
@@ -680,3 +683,52 @@ def test_a_worker_has_one_event_loop_from_setup_to_teardown_with_the_clients_end
         assert [client.call("KEEPS", n) for n in range(2)] == [1, 2]
     assert [what for what, _ in seen] == ["setup", "work", "work", "teardown"]
     assert len({id(loop) for _, loop in seen}) == 1
+
+
+# ---------------------------------------------------------------- what is no job
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        1,
+        None,
+        [],
+        {},
+        {"id": "a"},
+        {"id": "a", "service": 1},
+        {"id": "a", "service": "E", "params_base64": "?"},
+        {"id": "a", "chain": 1},
+        {"id": "a", "chain": []},
+        {"id": "a", "chain": [1]},
+        {"id": "a", "chain": [{"params": 1}, {"service": "E"}]},
+    ],
+)
+def test_what_is_no_job_is_refused_as_the_broker_does(item: Any) -> None:
+    client = FakeClient()
+    good = {"id": "b", "service": "E"}
+    verdicts = waited(client.raw_future("zmws.submit", values.PARAM_JSON + json.dumps([item, good]).encode()))
+    bad = verdicts[1][0]
+    assert bad["code"] in ("bad_request", "bad_option", "bad_service", "bad_params"), bad
+    assert shown(client) == [("E", {})]
+
+
+def test_jobs_that_give_no_id_are_kept_with_the_brokers() -> None:
+    client = FakeClient()
+    items = [{"service": "E"}, {"chain": [{"service": "X"}, {"service": "E"}]}]
+    verdicts = waited(client.raw_future("zmws.submit", values.PARAM_JSON + json.dumps(items).encode()))[1]
+    assert [one.id for one in client.submitted] == [verdict["id"] for verdict in verdicts]
+    assert shown(client) == [("E", {}), ("X", {})]
+
+
+@pytest.mark.parametrize("service", ["zmws.submit", "zmws.open", "zmws.schedule", "zmws.copy"])
+@pytest.mark.parametrize("question", [1, [], "x", None])
+def test_what_is_no_question_is_refused_as_the_broker_does(service: str, question: Any) -> None:
+    client = FakeClient()
+    asked = client.raw_future(service, values.PARAM_JSON + json.dumps(question).encode())
+    if (service, question) == ("zmws.submit", []):
+        assert waited(asked) == (200, [])
+    else:
+        with pytest.raises(Refused):
+            waited(asked)
+    assert client.submitted == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -268,3 +269,11 @@ def test_the_words_of_a_heartbeat(frames: tuple[bytes, ...], beat: Beat) -> None
 
 def test_only_so_many_tokens_of_a_frame_are_taken() -> None:
     assert len(beat_of((b"RELEASE " + b"t " * 100_001,)).release) == 100_000
+
+
+@pytest.mark.parametrize("word", [b"HOLDS", b"CONFIRM", b"RELEASE", b"SLOTS"])
+def test_a_heartbeat_of_many_frames_takes_as_long_as_it_is(word: bytes) -> None:
+    begun = time.process_time()
+    beat = beat_of((word + b" " + b"1 " * 10,) * 20_000)
+    assert time.process_time() - begun < 1
+    assert {len(beat.holds), len(beat.confirm or []), len(beat.release)} <= {0, 200_000}

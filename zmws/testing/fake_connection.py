@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent import futures
@@ -13,7 +14,7 @@ from zmws.client.asked import Asked
 from zmws.client.connection import Ask, Partial
 from zmws.dialog.actions import Open, Transmit
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
-from zmws.errors import ZmwsError
+from zmws.errors import BadJson, BadParams, ZmwsError
 from zmws.testing.in_process import NO_END_S, InProcess, Submitted
 from zmws.wire import names, values
 from zmws.wire.at_client import Reply
@@ -79,14 +80,18 @@ class FakeConnection:
 
     # ------------------------------------------------------------ what was submitted
 
-    def _before(self, ask: _Asked) -> list[Submitted]:
-        """The jobs that a request is to make."""
+    def _before(self, ask: _Asked) -> list[Submitted | None]:
+        """The jobs that a request is to make; None for an item that is none: the broker says why."""
         if ask.service == "zmws.submit":
             items = values.json_in(ask.body[0].removeprefix(values.PARAM_JSON))
+            items = (
+                [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []
+            )
             named = [name for item in items for name in _services_in(item)]
             made = [_submitted(item) for item in items]
         elif ask.service in _NAMING:
-            named = _services_in(values.json_in(ask.body[0].removeprefix(values.PARAM_JSON)))
+            asked = values.json_in(ask.body[0].removeprefix(values.PARAM_JSON))
+            named = _services_in(asked) if isinstance(asked, dict) else []
             made = []
         elif names.is_reserved(ask.service):
             return []
@@ -100,14 +105,21 @@ class FakeConnection:
                 self._broker.know(name)
         return made
 
-    def _noted(self, made: list[Submitted], ask: _Asked, repeated: bool) -> list[Submitted]:
+    def _noted(self, made: list[Submitted | None], ask: _Asked, repeated: bool) -> list[Submitted]:
         """Those of them that were made. No worker has been at work yet: what has failed was refused."""
         reply = ask.reply
         if ask.service == "zmws.submit":
-            told = answer_of(reply)[1] if reply is not None and reply.kind == "answer" else []
-            return [one for one, verdict in zip(made, told, strict=False) if _is_new(verdict)]
+            told: list[dict[str, Any]] = []
+            with contextlib.suppress(ZmwsError):  # all of it was refused, as the answer says
+                told = answer_of(reply)[1] if reply is not None and reply.kind == "answer" else []
+            found = []
+            for one, verdict in zip(made, told, strict=False):
+                if one is not None and _is_new(verdict):
+                    one.id = verdict["id"]  # of one that gives none, the broker's
+                    found.append(one)
+            return found
         accepted = self.waits_for(ask) if ask.sync else reply is not None and reply.kind == "accepted"
-        return made if accepted and not repeated else []
+        return [one for one in made if one] if accepted and not repeated else []
 
     # ------------------------------------------------------------ under the broker's lock
 
@@ -174,21 +186,32 @@ def _services_in(asked: Mapping[str, Any]) -> list[str]:
         asked[name] for name in ("service", "on_complete", "on_failed") if isinstance(asked.get(name), str)
     ]
     inner = [asked.get(name) for name in ("then", "failed", "options")]
-    for one in (*inner, *asked.get("chain", ())):
+    for one in (*inner, *_steps(asked)):
         found += _services_in(one) if isinstance(one, Mapping) else []
     return found
 
 
-def _submitted(item: Mapping[str, Any]) -> Submitted:
-    """A job of zmws.submit; of a chain the first."""
+def _steps(item: Mapping[str, Any]) -> list[Any]:
+    """The steps of a chain."""
+    steps = item.get("chain")
+    return steps if isinstance(steps, list) else []
+
+
+def _submitted(item: Mapping[str, Any]) -> Submitted | None:
+    """A job of zmws.submit, of a chain the first; None for what can be none."""
     given = dict(item)
-    if "chain" in item:
-        given = {**item, **item["chain"][0], "id": f"{item['id']}:1"}
-    params = values.decode_params(values.frames_of(given, "params"))
+    if steps := _steps(item):
+        if not isinstance(steps[0], dict):
+            return None
+        given = {**item, **steps[0], "id": f"{item.get('id')}:1"}
+    try:
+        params = values.decode_params(values.frames_of(given, "params"))
+    except (BadJson, BadParams):
+        return None
     for name in ("params", "params_base64"):
         given.pop(name, None)
-    service, job_id = str(given.pop("service")), str(given.pop("id"))
-    return Submitted(service, params, given, job_id)
+    service, job_id = given.pop("service", None), given.pop("id", "")
+    return Submitted(str(service), params, given, str(job_id)) if service else None
 
 
 def _is_new(verdict: Mapping[str, Any]) -> bool:

@@ -249,7 +249,8 @@ def beat_of(frames: tuple[bytes, ...]) -> Beat:
         if word == b"HOLDS":
             beat.holds += _named(rest)
         elif word == b"CONFIRM":
-            beat.confirm = (beat.confirm or []) + _named(rest)
+            beat.confirm = [] if beat.confirm is None else beat.confirm
+            beat.confirm += _named(rest)  # in place: there may be as many frames as the settings allow
         elif word == b"RELEASE":
             beat.release += _named(rest)
         elif word == b"SLOTS" and rest.isdigit() and len(rest) <= 4 and int(rest) <= SLOTS_MAX:
