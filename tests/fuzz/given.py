@@ -33,6 +33,8 @@ def request_in(data: bytes) -> Request | None:
     """The request that these bytes are, as uvicorn would hand it on; None where h11 takes none of it. What
     follows the head is its body, whatever its Content-Length says."""
     head, _, body = data.partition(b"\n\n")
+    if len(head) > HEAD_BYTES_MAX:
+        return None
     connection = h11.Connection(h11.SERVER, HEAD_BYTES_MAX)
     try:
         connection.receive_data(head + b"\n\n")

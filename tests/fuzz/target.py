@@ -19,6 +19,7 @@ Refusal = type[Exception] | tuple[type[Exception], ...]
 
 REFUSED: Any = object()
 CPU_S_MAX = 1.0
+FRAMES_MAX = 65_536
 slowness = 1.0  # how much longer everything takes, where each branch is counted
 
 
@@ -59,8 +60,8 @@ def check_time(begun: float, what: str) -> None:
 
 
 def frames_in(data: bytes) -> list[bytes]:
-    """Bytes as the frames of a message: each line is one."""
-    return data.split(b"\n")
+    """Bytes as the frames of a message: each line is one. There are no more than the settings may allow."""
+    return data.split(b"\n", FRAMES_MAX - 1)
 
 
 def check_plain(value: Any) -> None:

@@ -156,7 +156,7 @@ def value_in(row: Row, text: str) -> Any:
     if row.kind == "object":
         try:
             return json_in(text.encode())
-        except BadJson:
+        except (BadJson, UnicodeEncodeError):  # of bytes that are no UTF-8 the shell makes such a text
             return text
     if row.kind in _RANGED and row.kind != "bytes":
         for kind in (int, float):

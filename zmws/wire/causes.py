@@ -21,9 +21,9 @@ _LINE = re.compile(r":\d+ in ")
 
 # What is masked, in this order: quoted texts, to the end where that is missing; addresses of
 # people; ids; numbers.
-# A quote after a letter is an apostrophe or an end, but for Python's b'...'.
+# A quote after a letter is an apostrophe or an end, but for Python's b'...'. What is a mask stays one.
 _MASKS = (
-    (re.compile(r"(?<![\w#])[bBrRuU]{0,2}(?:'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$))"), "'…'"),
+    (re.compile(r"'…'|(?<![\w#])[bBrRuU]{0,2}(?:'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$))"), "'…'"),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "#"),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "#"),
     (re.compile(r"\b(?:0x)?(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{6,}\b"), "#"),
