@@ -170,3 +170,10 @@ def test_to_compare_a_long_name_takes_no_time() -> None:
 )
 def test_a_text_stands_for_a_number_where_one_is_wanted(kind: Any, text: str, number: Any) -> None:
     assert value_in(Row(kind), text) == number
+
+
+def test_an_object_that_a_text_of_no_utf_8_stands_for_is_left_to_be_refused() -> None:
+    text = b'{"a": "\xff"}'.decode("utf-8", "surrogateescape")  # as the shell hands it over
+    assert value_in(Row("object"), text) == text
+    with pytest.raises(Unfit, match="must be a JSON object"):
+        checked("'meta'", Row("object"), text)

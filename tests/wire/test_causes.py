@@ -207,3 +207,8 @@ def test_a_told_cause_is_the_one_that_would_have_been_found(name: str, text: str
 def test_two_that_differ_by_a_quoted_text_and_a_number_are_one(name: str, number: int) -> None:
     error = {"type": "KeyError", "error": f"row {number} has no '{name}'"}
     assert cause_of(error).message in ("row # has no '…'", "row -# has no '…'")
+
+
+@pytest.mark.parametrize("text", ["a@b.cd-'x'", "a@b.cd-'x", 'me@here.de-"x" and 5', "5-'x'", "#'…'", "a'…'"])
+def test_a_mask_behind_another_mask_is_no_quoted_text(text: str) -> None:
+    assert masked(masked(text)) == masked(text)
