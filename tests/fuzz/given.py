@@ -103,7 +103,7 @@ def check_given(data: bytes) -> None:
         question = _told(given.query_of, request, service)
         if question is not REFUSED:
             as_json(question)
-    for who in (ANYBODY, Who("client", "client")):
+    for who in (ANYBODY, Who("client")):
         key = _told(job_id_of, request, who)
         assert key is REFUSED or key is None or as_id(key) == key, key
     _check_form(request)

@@ -8,15 +8,15 @@ Rule 2: its event loop turns only while it is asked something.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from zmws.core.key import ROLES as RIGHTS_OF
 from zmws.gateway.app import App
 from zmws.gateway.guard import Guard
 from zmws.gateway.processes import Processes
-from zmws.gateway.tokens import ROLES, Role, Tokens, Who
+from zmws.gateway.tokens import ROLES, Role, Tokens, Who, hash_of
 from zmws.settings import GatewaySettings, load
 from zmws.testing import AsyncFakeClient
 
@@ -31,28 +31,40 @@ GUARDED = GatewaySettings(
 UNTIL = 10**11  # when a login is over
 
 
+class _InMemory(Tokens):
+    """Looks for no file, and asks no broker."""
+
+    def __init__(self, roles: tuple[Role, ...]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            super().__init__(Path(folder) / "logins")
+        self._secret = b"k" * 32
+        rows = [
+            {
+                **dict.fromkeys(("group", "rate", "bytes_rate", "revoked_at")),
+                "name": role,
+                "kind": "token",
+                "hash": hash_of(f"zmws_{role}"),
+                "role": role,
+                "rights": {right: ["*"] for right in RIGHTS_OF[role]},
+            }
+            for role in roles
+        ]
+        self.take({"keys": rows})
+
+
 def no_tokens() -> Tokens:
-    """A gateway's that has none, and looks for no file."""
-    tokens = Tokens(Path("/nowhere/tokens.json"))
-    tokens._looked_at = math.inf
-    return tokens
+    """A gateway's that has none."""
+    return _InMemory(())
 
 
 def tokens_of_all_roles() -> Tokens:
     """`zmws_ROLE` is the token of each role, and its name is the role."""
-    tokens = no_tokens()
-    tokens._key = b"k" * 32
-    tokens._known = {
-        role: {"role": role, "hash": hashlib.sha256(f"zmws_{role}".encode()).hexdigest(), "made_at": ""}
-        for role in ROLES
-    }
-    tokens._by_hash = {row["hash"]: Who(name, row["role"]) for name, row in tokens._known.items()}
-    return tokens
+    return _InMemory(ROLES)
 
 
 def cookie(role: Role) -> str:
     """A login of that role, as a browser sends it."""
-    return f"zmws-5580={tokens_of_all_roles().cookie(Who(role, role), 0, UNTIL)}"
+    return f"zmws-5580={tokens_of_all_roles().cookie(Who(role), 0, UNTIL)}"
 
 
 def guards() -> tuple[Guard, Guard]:
