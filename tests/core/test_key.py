@@ -51,42 +51,40 @@ def test_however_many_services_are_asked_for_few_are_remembered() -> None:
 def test_a_rate_lets_a_seconds_worth_be_saved_up_and_no_more() -> None:
     one = key(rate=2.0)
     taken = 0
-    while one.limit(100.0) is None:
+    while one.limit(100.0, 0) is None:
         one.used(100.0, 10)
         taken += 1
     assert taken == 2
-    told = one.limit(100.0)
+    told = one.limit(100.0, 0)
     assert told is not None and told[0] == "rate_limited" and "2 jobs a second (its rate)" in told[1]
-    assert one.limit(100.4) is not None and one.limit(100.5) is None
+    assert one.limit(100.4, 0) is not None and one.limit(100.5, 0) is None
     one.used(100.5, 10)
-    assert one.limit(1000.0) is None
+    assert one.limit(1000.0, 0) is None
     for _ in range(2):
         one.used(1000.0, 10)
-    assert one.limit(1000.0) is not None, "what was not used is not saved up for more than a second"
+    assert one.limit(1000.0, 0) is not None, "what was not used is not saved up for more than a second"
 
 
 def test_a_rate_below_one_lets_one_job_through_now_and_then() -> None:
     one = key(rate=0.1)
-    assert one.limit(0.0) is None
+    assert one.limit(0.0, 0) is None
     one.used(0.0, 1)
-    assert one.limit(9.9) is not None and one.limit(10.0) is None
+    assert one.limit(9.9, 0) is not None and one.limit(10.0, 0) is None
 
 
 def test_a_job_that_is_larger_than_a_seconds_worth_of_bytes_is_paid_for_afterwards() -> None:
     one = key(bytes_rate=100.0)
-    assert one.limit(0.0) is None
+    assert one.limit(0.0, 0) is None
     one.used(0.0, 1_000)
-    told = one.limit(8.9)
+    told = one.limit(8.9, 0)
     assert told is not None and told[0] == "rate_limited" and "bytes_rate" in told[1]
-    assert one.limit(9.1) is None
+    assert one.limit(9.1, 0) is None
 
 
 def test_who_has_enough_unfinished_jobs_waits() -> None:
     one = key(waiting_max=2)
-    one.unfinished = 1
-    assert one.limit(0.0) is None
-    one.unfinished = 2
-    told = one.limit(0.0)
+    assert one.limit(0.0, 1) is None
+    told = one.limit(0.0, 2)
     assert told is not None and told[0] == "queue_full" and "waiting_max" in told[1]
 
 

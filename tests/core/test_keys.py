@@ -115,6 +115,20 @@ def test_unfinished_jobs_are_counted_again_after_a_restart() -> None:
     assert "code" not in scene.submits("C")
 
 
+def test_the_jobs_of_a_name_are_its_own_though_its_key_is_another_by_now() -> None:
+    scene = Keyed({"C": {**CLIENT, "waiting_max": 2}, "O": OPERATOR})
+    for job_id in ("a", "b"):
+        scene.submits("C", id=job_id, delay=3600)
+    scene.ask("zmws.key", "O", do="revoke", name="C")
+    new = {"do": "new", "name": "C", "proof": public(9), "role": "client", "waiting_max": 2}
+    assert scene.ask("zmws.key", "O", **new)[1]["unfinished"] == 2
+    scene.users["C"] = user_of(public(9), "10.0.0.9")
+    assert scene.submits("C")["code"] == "queue_full"
+    for job_id in ("a", "b"):
+        scene.ask("zmws.cancel", "O", id=job_id)
+    assert scene.core.keys.unfinished_of("C") == 0
+
+
 def test_bytes_count_for_what_was_accepted() -> None:
     scene = Keyed({"C": {**CLIENT, "bytes_rate": 10.0}})
     scene.receive("client", "C", [mdp.MDPC02, b"\x01", b"E", b"x" * 100])

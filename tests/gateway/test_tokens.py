@@ -18,7 +18,7 @@ from tests.peers import wait_until
 from zmws import WorkerBase
 from zmws.client import Client
 from zmws.core.options import service_options
-from zmws.errors import SettingsError
+from zmws.errors import SettingsError, ZmwsError
 from zmws.gateway.tokens import Tokens, hash_of
 from zmws.testing import RunningBroker, broker_in_thread, worker_in_thread
 
@@ -272,3 +272,15 @@ def test_tokens_of_a_file_of_before_are_taken_in(tmp_path: Path) -> None:
         assert (row["name"], row["kind"], row["role"]) == ("shop", "token", "client")
         with gateway(broker, tmp_path, tokens=Tokens) as http, http.client("zmws_x") as ask:
             assert ask.get(f"{API}/services").status_code == 200
+
+
+def test_a_gateway_that_may_not_speak_for_others_lets_nobody_in(tmp_path: Path) -> None:
+    """It is not told by what tokens are known, and must not think that there is none."""
+    tokens = Tokens(tmp_path / "t")
+    row = {"name": "a", "kind": "token", "hash": None, "role": "viewer", "rights": {"look": ["*"]}}
+    blank = dict.fromkeys(("group", "rate", "bytes_rate", "revoked_at"))
+    tokens.take({"keys": [], "version": "1"})
+    assert tokens.is_known and not tokens
+    with pytest.raises(ZmwsError, match="no right 'speak_for'"):
+        tokens.take({"keys": [{**row, **blank}], "version": "2"})
+    assert not tokens.is_known and tokens.version == "1"

@@ -37,7 +37,6 @@ class Key:
     """One that is not revoked."""
 
     row: KeyRow
-    unfinished: int = 0  # jobs that it has submitted
     _patterns: dict[str, re.Pattern[str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], bool] = field(default_factory=dict)
     _room: dict[str, tuple[float, float]] = field(default_factory=dict)  # how much is left, and since when
@@ -76,11 +75,12 @@ class Key:
 
     # ------------------------------------------------------------ how much
 
-    def limit(self, now: float) -> tuple[str, str] | None:
-        """Why it may submit no job now, as a code and a text; None if it may."""
+    def limit(self, now: float, unfinished: int) -> tuple[str, str] | None:
+        """Why it may submit no job now, as a code and a text; None if it may. `unfinished`: how many jobs of
+        its have not ended."""
         row = self.row
-        if row.waiting_max is not None and self.unfinished >= row.waiting_max:
-            text = f"the key '{row.name}' has {self.unfinished} unfinished jobs already (its waiting_max)"
+        if row.waiting_max is not None and unfinished >= row.waiting_max:
+            text = f"the key '{row.name}' has {unfinished} unfinished jobs already (its waiting_max)"
             return "queue_full", text
         if row.rate is not None and self._left("rate", row.rate, now) < 1.0:
             text = f"the key '{row.name}' submits more than {row.rate:g} jobs a second (its rate)"

@@ -9,6 +9,7 @@ Rule 3: a key that was revoked stays known, so that the file of it cannot bring 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -39,15 +40,13 @@ class Keys:
         self.changes = 0  # how often they have
         self.connections: dict[str, int] = {}  # by public key, as the shell has seen them
         self._live: dict[str, Key] = {}  # by what proves them
-        self._by_name: dict[str, Key] = {}
+        self._unfinished: Counter[str] = Counter()  # jobs that have not ended, by the name of their key
 
     def recover(self, rows: Sequence[KeyRow], unfinished: Sequence[tuple[str, int]]) -> None:
         """What the store has, and what lies in files beside it."""
         for row in rows:
             self._take(row)
-        for name, count in unfinished:
-            if name in self._by_name:
-                self._by_name[name].unfinished = count
+        self._unfinished.update(dict(unfinished))
         proofs = {row.proof for row in self.rows.values()}
         for row in self._imported:
             known = self.rows.get(row.name)
@@ -152,7 +151,7 @@ class Keys:
     def limit(self, user: str) -> tuple[str, str] | None:
         """Why a user may submit no job now, as a code and a text; None if it may."""
         key = self.of(user) if user else None
-        return None if key is None else key.limit(self._turn.now)
+        return None if key is None else key.limit(self._turn.now, self._unfinished[key.name])
 
     def submitted(self, user: str, size: int) -> str | None:
         """A user has submitted a job of so many bytes: whose that is."""
@@ -163,15 +162,14 @@ class Keys:
         return key.name
 
     def moved(self, submitter: str, more: int) -> None:
-        """So many more jobs of this name are unfinished."""
-        key = self._by_name.get(submitter)
-        if key is not None:
-            key.unfinished += more
+        """So many more jobs of this name are unfinished: its own, though its key is another by now."""
+        self._unfinished[submitter] += more
+        if not self._unfinished[submitter]:
+            del self._unfinished[submitter]
 
     def unfinished_of(self, name: str) -> int:
         """Jobs that a key has submitted and that have not ended."""
-        key = self._by_name.get(name)
-        return 0 if key is None else key.unfinished
+        return self._unfinished[name]
 
     # ------------------------------------------------------------ changing them
 
@@ -189,12 +187,10 @@ class Keys:
         old = self.rows.get(row.name)
         self.rows[row.name] = row
         self.changes += 1
-        known = self._by_name.pop(row.name, None)
         if old is not None:
             self._live.pop(old.proof, None)
         if row.revoked_at is None:
-            key = Key(row, known.unfinished if known is not None else 0)
-            self._live[row.proof] = self._by_name[row.name] = key
+            self._live[row.proof] = Key(row)
 
 
 REVOKED = "the key was revoked"

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from zmws.client.asked import awaited
 from zmws.client.asynchronous import AsyncClient
 from zmws.core.desk.changes import AUDITED, CHANGES
-from zmws.errors import ZmwsError
+from zmws.errors import BrokerUnreachable, JobTimeout, ZmwsError
 from zmws.gateway.guard import Guard, Visit
 from zmws.gateway.looks import Looks
 from zmws.gateway.problems import Problem, as_json
@@ -73,10 +73,18 @@ class Desk:
 
     async def keep_tokens(self) -> None:
         """Learn them again each second, until it is cancelled. What the broker told last holds meanwhile."""
+        told = ""
         while True:
             await asyncio.sleep(TOKENS_S)
-            with contextlib.suppress(ZmwsError):
+            try:
                 await self.learn_tokens()
+                told = ""
+            except (BrokerUnreachable, JobTimeout):
+                continue  # it will be back
+            except ZmwsError as wrong:
+                if told != str(wrong):
+                    told = str(wrong)
+                    log.error("the tokens cannot be learnt: %s", told)
 
     def tell(self, verb: str, on: str, by: str) -> None:
         """Tell the broker what was done here, which it keeps. Nobody waits for that, and nothing goes wrong

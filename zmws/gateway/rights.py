@@ -83,7 +83,7 @@ def check_submit(who: Who, items: Iterable[Any], now: float) -> None:
             if fault is not None:
                 raise Problem(403, "not_allowed", fault)
         _bind(key, item)
-        over = key.limit(now)
+        over = key.limit(now, 0)
         if over is not None:
             raise Problem(429, over[0], over[1], {"retry-after": "1"})
         key.used(now, len(json.dumps(item, default=str)))

@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 
 from zmws.core.key import LOOK, OPERATE, SUBMIT, TOKEN, WORK, Key
 from zmws.core.rows import KeyRow
-from zmws.errors import SettingsError
+from zmws.errors import SettingsError, ZmwsError
 
 Role = Literal["viewer", "client", "worker", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -85,12 +85,19 @@ class Tokens:
         return set(self._known)
 
     def take(self, answer: Mapping[str, Any]) -> None:
-        """What zmws.keys has answered. A token that is as it was keeps what it has used up."""
-        self.is_known = True
+        """What zmws.keys has answered. A token that is as it was keeps what it has used up. Raises ZmwsError
+        where it does not tell what is needed."""
         if "keys" not in answer:
-            return  # nothing has changed
+            return  # nothing has changed since
+        if any(_is_live(row) and not row["hash"] for row in answer["keys"]):
+            self.is_known = False
+            raise ZmwsError(
+                "the broker does not tell this gateway by what tokens are known: its key has no right "
+                "'speak_for' (the role gateway has it), so nobody comes in by HTTP"
+            )
+        self.is_known = True
         self.version = answer.get("version")
-        rows = {row["name"]: row for row in answer["keys"] if _is_token(row)}
+        rows = {row["name"]: row for row in answer["keys"] if _is_live(row)}
         told = {name: _said(row) for name, row in rows.items()}
         self._known = {
             name: self._known[name] if self._told.get(name) == told[name] else Who(name, Key(_row(row)))
@@ -136,8 +143,8 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
-def _is_token(row: Mapping[str, Any]) -> bool:
-    return row["kind"] == TOKEN and row["revoked_at"] is None and bool(row["hash"])
+def _is_live(row: Mapping[str, Any]) -> bool:
+    return row["kind"] == TOKEN and row["revoked_at"] is None
 
 
 def _said(row: Mapping[str, Any]) -> tuple[Any, ...]:

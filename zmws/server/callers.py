@@ -44,7 +44,7 @@ class Callers:
         if inode is None:
             return True  # it has gone already
         address = connections.address_of(descriptor, inode)
-        if self._per_address[address] >= self._per_address_max:
+        if address and self._per_address[address] >= self._per_address_max:
             self.too_many += 1
             connections.cut(descriptor, inode)
             return False
