@@ -12,8 +12,8 @@ import zmq
 
 from zmws.client import Client
 from zmws.core.options import service_options
+from zmws.key_file import KeyFile
 from zmws.settings import key_files
-from zmws.settings.key_files import KeyFile
 from zmws.testing.broker import RunningBroker, broker_in_thread
 
 SERVICES = ("IMG-A", "EMAIL")

@@ -2,7 +2,8 @@
 
     L0 errors  wire/*
     L1 dialog/*  core/*
-    L2 settings/*  store/*  tracing/*  sockets  ipc_files  ids  cron  log_file  service_manager  real_threads
+    L2 settings/*  store/*  tracing/*  sockets  ipc_files  ids  key_file  cron  log_file  service_manager
+       real_threads
     L3 line/*  server/*
     L4 work/*  client/*
     L5 gateway/*  supervisor/*  testing/*
@@ -38,6 +39,7 @@ LAYERS = {
     "zmws.sockets": 2,
     "zmws.ipc_files": 2,
     "zmws.ids": 2,
+    "zmws.key_file": 2,
     "zmws.cron": 2,
     "zmws.log_file": 2,
     "zmws.service_manager": 2,

@@ -37,6 +37,7 @@ def bounds_of(seconds: float) -> tuple[float, float]:
 @example([0.001], 1.0)
 @example([0.0010001], 0.5)
 @example([86_400.0, 86_400.1], 1.0)
+@example([0.005], 1.0)
 def test_a_quantile_is_in_the_bucket_of_that_element_of_the_sorted_list(
     took: list[float], share: float
 ) -> None:

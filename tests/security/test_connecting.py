@@ -18,10 +18,10 @@ from tests.peers import wait_until
 from zmws import WorkerBase
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, SettingsError
+from zmws.key_file import KeyFile
 from zmws.server.endpoints import StartFailed
 from zmws.server.security import doorways, keys_in_files
 from zmws.settings import key_files, load
-from zmws.settings.key_files import KeyFile
 from zmws.testing import worker_in_thread
 from zmws.testing.broker import broker_in_thread
 from zmws.wire import mdp

@@ -22,10 +22,11 @@ from zmws import WorkerBase
 from zmws.client import Client
 from zmws.errors import ZmwsError
 from zmws.ipc_files import listen
+from zmws.key_file import KeyFile
 from zmws.server.endpoints import StartFailed
 from zmws.server.security import doorways
 from zmws.settings import load
-from zmws.settings.key_files import KeyFile, read
+from zmws.settings.key_files import read
 from zmws.testing import worker_in_thread
 
 PARAMS, RESULT, IDENT = "params-in-plain-text", "result-in-plain-text", "id-in-plain-text"

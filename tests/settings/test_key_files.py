@@ -9,8 +9,9 @@ import pytest
 
 from tests.keyed import pair
 from zmws.errors import SettingsError
+from zmws.key_file import KeyFile
 from zmws.settings import key_for, target
-from zmws.settings.key_files import KeyFile, all_in, own, read, write
+from zmws.settings.key_files import all_in, own, read, write
 
 HERE, THERE = "tcp://127.0.0.1:5555", "tcp://10.0.0.5:5555"
 

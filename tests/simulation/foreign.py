@@ -26,7 +26,7 @@ class ForeignWorker(Peer):
     @property
     def known_as(self) -> object:
         """What the broker knows it by: not the name that it gives it."""
-        return self.socket, self.name.encode()
+        return self.socket, self.name.encode(), ""
 
     @property
     def unconfirmed(self) -> tuple[bytes, ...]:

@@ -445,7 +445,11 @@ def test_the_jobs_of_a_file_of_version_8_are_nobodys_and_it_takes_keys(of_8: Pat
     )
     more = [WriteKey(ann), insert("hers", number=9, service="MIX", submitter="ann")]
     store.commit(
-        [*more, insert("next", number=10, service="MIX", submitter="ann"), finish("next", "failed", 9.0)]
+        [
+            *more,
+            insert("next", number=10, service="MIX", submitter="ann"),
+            finish("next", "failed", 9.0, "MIX"),
+        ]
     )
     store.close()
     store = opened(of_8)

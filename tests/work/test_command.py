@@ -34,6 +34,8 @@ class Noted:
         client: str | None = None,
         before_end: Any = None,
         manager: Any = None,
+        key: Any = None,
+        client_key: Any = None,
     ) -> None:
         ((worker, service),) = workers
         RUN.append((worker, client))

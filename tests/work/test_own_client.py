@@ -38,7 +38,7 @@ def test_a_wildcard_stands_for_the_host_that_the_worker_reaches(
 class FakeClient:
     made: list[FakeClient] = []
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, key: Any) -> None:
         self.endpoint, self.closed = endpoint, 0
         self.made.append(self)
 

@@ -25,8 +25,9 @@ from zmws.cli.output import echo, say
 from zmws.cli.tables import age, show_done, show_json, show_table
 from zmws.core.key import CURVE, NAME, RIGHTS, ROLES, TOKEN
 from zmws.errors import BrokerUnreachable, SettingsError
+from zmws.key_file import KeyFile
 from zmws.settings import Settings, key_files
-from zmws.settings.key_files import BROKER, OF_KIND, SUFFIX, TOKEN_SUFFIX, KeyFile
+from zmws.settings.key_files import BROKER, OF_KIND, SUFFIX, TOKEN_SUFFIX
 
 PREFIX = "zmws_"  # of tokens, so that who finds one knows what it is
 LIMITS = ("rate", "bytes_rate", "waiting_max", "connections_max")

@@ -16,7 +16,7 @@ import click
 
 from zmws import settings
 from zmws.errors import ZmwsError
-from zmws.settings.key_files import NO_KEY
+from zmws.key_file import NO_KEY
 
 _CONNECT_S = 0.3  # whoever has pressed TAB waits
 _ANSWER_S = 0.5

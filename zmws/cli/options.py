@@ -16,8 +16,8 @@ from zmws.cli.output import say
 from zmws.cli.who import OperatorClient
 from zmws.client.synchronous import Client
 from zmws.errors import SettingsError
+from zmws.key_file import NO_KEY
 from zmws.settings.file import SNAPSHOT
-from zmws.settings.key_files import NO_KEY
 from zmws.sockets import check_endpoint
 
 CONNECT_S = 1.2  # a broker that has not answered by then is not there

@@ -9,7 +9,7 @@ from typing import Any
 from zmws.cli.who import OperatorClient
 from zmws.core.table import KEY_BYTES_MAX
 from zmws.errors import ZmwsError
-from zmws.settings.key_files import NO_KEY
+from zmws.key_file import NO_KEY
 from zmws.supervisor.broker import address_of, own_key
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, Installation

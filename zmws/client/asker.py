@@ -5,6 +5,7 @@ What a job, a lease and a batch need of a client; the fronts stand above it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -20,12 +21,20 @@ from zmws.client.given import Seconds, seconds, service_of
 from zmws.core.desk.changes import CHANGES
 from zmws.dialog.client import ClientSettings
 from zmws.errors import ServiceUnknown
-from zmws.settings.key_files import NO_KEY, KeyFile
+from zmws.key_file import NO_KEY, KeyFile
 from zmws.sockets import check_endpoint
 from zmws.wire import values
 
 _ANSWER_S = 10.0  # patience with the broker itself
 _LONG_S = 600.0  # and where it works through many jobs, each chunk a commit
+
+
+def _is_here(brokers: list[str]) -> bool:
+    """Whether these are sockets that ask nobody for a key, unless that is said."""
+    return "ZMWS_SECURITY_KEY" not in os.environ and all(one.startswith(_HERE) for one in brokers)
+
+
+_HERE = ("tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:", "ipc://")
 
 
 class Asker:
@@ -67,7 +76,7 @@ class Asker:
         brokers: list[Any] = list(broker) if isinstance(broker, (list, tuple)) else [broker]
         for one in brokers:
             check_endpoint(one)
-        if not isinstance(key, KeyFile):
+        if not isinstance(key, KeyFile) and (key is not None or not _is_here(brokers)):
             from zmws.settings.connecting import key_for
 
             key = key_for(self._kind, brokers, None if key is None else Path(key))
@@ -78,7 +87,8 @@ class Asker:
             failover_duplicates=failover_duplicates,
         )
         self._answer_s = max(_ANSWER_S, settings.connect_s)
-        self._connection = self._connection_type(brokers, settings, None if key is NO_KEY else key)
+        self.key = None if key is NO_KEY else key  # by which it proves who it is
+        self._connection = self._connection_type(brokers, settings, self.key)
 
     def ask_future(
         self, service: str, question: Mapping[str, Any] | None = None, takes_s: float = 0.0
@@ -120,11 +130,6 @@ class Asker:
     def endpoint(self) -> str:
         """The endpoint of the broker that it is connected to, or is about to be."""
         return self._connection.dialog.broker
-
-    @property
-    def key(self) -> KeyFile | None:
-        """By which it proves who it is, None if it does not."""
-        return self._connection.key
 
     def monotonic(self) -> float:
         """The clock that waits go by, in seconds."""

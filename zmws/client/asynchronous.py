@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from zmws.settings.key_files import KeyFile
-
 
 class AsyncJob(Handle):
     """A job that a broker has accepted. `id`, `service`, `durability` and `existing` are as of `Job`."""
@@ -290,11 +288,7 @@ class AsyncClient:
 
     def __init__(self, broker: str | Sequence[str] | None = None, **settings: Any) -> None:
         self._client = Client(broker, **settings)
-
-    @property
-    def key(self) -> KeyFile | None:
-        """By which it proves who it is, None if it does not."""
-        return self._client.key
+        self.key = self._client.key
 
     async def call(
         self,

@@ -17,9 +17,9 @@ from typing import Any
 from zmws.client.asked import Asked
 from zmws.dialog.client import Answered, ClientDialog, ClientSettings, Unanswered
 from zmws.errors import ZmwsError
+from zmws.key_file import KeyFile
 from zmws.line.thread import LineThread
 from zmws.real_threads import need_real_threads
-from zmws.settings.key_files import KeyFile
 from zmws.sockets import check_endpoint
 from zmws.wire.at_client import Reply
 
@@ -121,7 +121,6 @@ class Connection:
         for endpoint in brokers:
             check_endpoint(endpoint)
         self._closed = False
-        self.key = key
         self._pid = os.getpid()
         self._line = self.line_type(ClientDialog(brokers, settings), key)
         self.dialog = self._line.dialog

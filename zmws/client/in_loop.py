@@ -22,8 +22,8 @@ from zmws.client.asynchronous import AsyncClient
 from zmws.client.connection import Ask, ClientLine, Connection
 from zmws.client.synchronous import Client
 from zmws.dialog.client import ClientDialog
+from zmws.key_file import KeyFile
 from zmws.line.dealer import Dealer
-from zmws.settings.key_files import KeyFile
 
 
 class _Readers:
@@ -133,6 +133,7 @@ class LoopClient(AsyncClient):
 
     def __init__(self, broker: str | Sequence[str], **settings: Any) -> None:
         self._client = _LoopClient(broker, **settings)
+        self.key = self._client.key
 
     async def close(self) -> None:
         """Close the connection."""

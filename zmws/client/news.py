@@ -14,7 +14,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zmws import sockets
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.wire.values import json_object
 
 READ_MAX = 1_000  # of one read

@@ -82,6 +82,7 @@ def quantile(counts: Sequence[float], share: float) -> float | None:
             if index == len(BOUNDS_S):
                 break
             low = BOUNDS_S[index - 1] if index else 0.0
-            return low + (BOUNDS_S[index] - low) * max(0.0, wanted - seen) / count
+            part = max(0.0, wanted - seen) / count
+            return min(low + (BOUNDS_S[index] - low) * part, BOUNDS_S[index])  # rounding may pass it
         seen += count
     return BOUNDS_S[-1]

@@ -26,8 +26,8 @@ from zmws.gateway.desk import Desk, Visitor, log
 from zmws.gateway.problems import Problem
 from zmws.gateway.rights import check_question, check_whole
 from zmws.gateway.streams import HEADERS, RETRY_MS, EventStream
+from zmws.key_file import KeyFile
 from zmws.settings.addresses import seen_from
-from zmws.settings.key_files import KeyFile
 
 KEPT_MAX = 1_000  # of one stream
 _AGAIN_S = 1.0

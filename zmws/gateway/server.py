@@ -25,9 +25,9 @@ from zmws.gateway.app import App
 from zmws.gateway.desk import log
 from zmws.gateway.http import protocol_of
 from zmws.gateway.tokens import Tokens
+from zmws.key_file import NO_KEY
 from zmws.settings import Settings, connectable, key_files
 from zmws.settings.addresses import is_loopback, parse_http
-from zmws.settings.key_files import NO_KEY
 from zmws.settings.sections import keys_of
 
 _GRACE_S = 2

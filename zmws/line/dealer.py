@@ -14,7 +14,7 @@ import zmq
 
 from zmws import sockets
 from zmws.errors import ZmwsError
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 
 _FAILED = (
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
@@ -136,8 +136,8 @@ class Dealer:
         if name is None:
             return f"the connection was closed before a word was said; perhaps it {NEEDS_KEY}"
         return (
-            f"the handshake with the key '{name}' failed; perhaps the broker there is not the one whose "
-            "public key stands in the key file"
+            f"the handshake with the key '{name}' failed; perhaps the broker there asks nobody for a key, or "
+            "is not the one whose public key stands in the key file"
         )
 
     def close(self, linger_ms: int = 0) -> None:

@@ -27,8 +27,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import zmq
 
 from zmws.dialog.actions import Dialog, Open, Transmit
+from zmws.key_file import KeyFile
 from zmws.line.dealer import Dealer, NoDescriptors
-from zmws.settings.key_files import KeyFile
 
 _WAIT_S_MAX = 3600.0
 LOOKS_S = 0.001  # how long what was left for the thread may lie

@@ -17,8 +17,8 @@ from pathlib import Path
 import zmq
 
 from zmws import ipc_files, sockets
+from zmws.key_file import KeyFile
 from zmws.settings import BrokerSettings, is_loopback
-from zmws.settings.key_files import KeyFile
 
 MDP_UNSENT_MS_MAX = 60_000  # keepalive does not run while sent bytes wait to be acknowledged
 BACKLOG = 1_024  # connections that wait to be accepted

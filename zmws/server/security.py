@@ -14,10 +14,11 @@ import zmq
 from zmws.core.key import CURVE, HASH, PUBLIC, TOKEN, rights_of
 from zmws.core.rows import KeyRow
 from zmws.errors import SettingsError
+from zmws.key_file import KeyFile
 from zmws.server.endpoints import Doorway, StartFailed
 from zmws.settings import Settings, is_loopback
 from zmws.settings.addresses import parse_mode
-from zmws.settings.key_files import BROKER, SUFFIX, KeyFile, all_in, check_folder, read
+from zmws.settings.key_files import BROKER, SUFFIX, all_in, check_folder, read
 
 SOCKETS = ("client", "worker", "news", "mdp")
 

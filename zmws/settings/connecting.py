@@ -29,7 +29,7 @@ _SECTIONS = frozenset(
     {"broker", "store", "gateway", "logs", "supervisor", "security", "services", "schedules", "workers"}
 )
 if TYPE_CHECKING:
-    from zmws.settings.key_files import KeyFile
+    from zmws.key_file import KeyFile
 
 _DEFAULTS = {"client": CLIENT, "worker": WORKER}
 _VARIABLES = {which: f"ZMWS_BROKER_{which.upper()}" for which in _DEFAULTS}

@@ -14,11 +14,11 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zmws.errors import SettingsError
+from zmws.key_file import KeyFile
 from zmws.settings.addresses import KEY_VARIABLE, is_loopback
 
 FOLDER = Path("etc", "keys")
@@ -35,45 +35,6 @@ OF_KIND = {
 _Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")
 _LIMITS = ("rate", "bytes_rate", "waiting_max", "connections_max")
 _KEYS = ("name", "public", "secret", "broker", "hash", "role", "services", "rights", "group", *_LIMITS)
-_HEAD = """\
-# A key of zmws: whoever has this file is '{name}'. Keep it to yourself; docs/security.md.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFile:
-    """What stands in one. `broker`: the public key of the broker, "" in the broker's own file. Of a token it
-    is the `hash` alone. The rest is for the broker that takes it in at its start."""
-
-    name: str
-    public: str = ""
-    secret: str = field(default="", repr=False)
-    broker: str = ""
-    role: str | None = None
-    services: tuple[str, ...] | None = None
-    rights: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    group: str | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-    hash: str = field(default="", repr=False)  # SHA-256 in hex
-
-    def text(self) -> str:
-        """As the file has it."""
-        lines = [f'name = "{self.name}"']
-        for what in ("public", "secret", "broker", "hash", "role"):
-            if getattr(self, what):
-                lines.append(f'{what} = "{getattr(self, what)}"')
-        if self.services is not None:
-            lines.append(f"services = {_list(self.services)}")
-        if self.group is not None:
-            lines.append(f"group = {_quoted(self.group)}")
-        lines += [f"{limit} = {value}" for limit, value in self.limits.items()]
-        if self.rights:
-            inside = ", ".join(f"{right} = {_list(found)}" for right, found in self.rights.items())
-            lines.append(f"rights = {{ {inside} }}")
-        return _HEAD.format(name=self.name) + "\n".join(lines) + "\n"
-
-
-NO_KEY = KeyFile("")  # none, and none is to be looked for
 
 
 def read(path: Path) -> KeyFile:
@@ -188,12 +149,3 @@ def _check(path: Path, told: dict[str, Any]) -> None:
     services, rights = told.get("services", []), told.get("rights", {})
     if not isinstance(services, list) or not isinstance(rights, dict):
         raise SettingsError(f"{path}: 'services' must be a list, and 'rights' a table of lists")
-
-
-def _list(texts: Sequence[str]) -> str:
-    return f"[{', '.join(map(_quoted, texts))}]"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

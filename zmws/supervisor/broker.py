@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from zmws.client.synchronous import Client
 from zmws.errors import SettingsError, ZmwsError
+from zmws.key_file import NO_KEY, KeyFile
 from zmws.settings import connectable, place_taken, unknowable
-from zmws.settings.key_files import NO_KEY, KeyFile, own
+from zmws.settings.key_files import own
 from zmws.settings.sections import keys_of
 from zmws.supervisor.ports import ports_in_use
 from zmws.supervisor.processes import BROKER, Installation

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zmws.client.synchronous import Client
-from zmws.settings.key_files import NO_KEY, KeyFile
+from zmws.key_file import NO_KEY, KeyFile
 
 _CONNECT_S = 1.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.testing.broker import RunningBroker
 from zmws.work import WorkerBase
 from zmws.work.function import worker_of

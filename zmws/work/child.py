@@ -31,7 +31,7 @@ from typing import Any
 
 from zmws import tracing
 from zmws.errors import ZmwsError
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.author import Worker

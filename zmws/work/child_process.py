@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.birth import Birth

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from zmws.errors import ZmwsError
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work.attempt import Final
 from zmws.work.author import Worker
@@ -86,7 +86,7 @@ class Children:
         self._guard: Guard
 
     def connect(
-        self, bytes_max: Callable[[], int], client: Callable[[], str | None], key: KeyFile | None
+        self, bytes_max: Callable[[], int], client: Callable[[], str | None], key: KeyFile | None = None
     ) -> None:
         """What only the connection knows."""
         self._bytes_max, self._client, self._key = bytes_max, client, key

@@ -18,10 +18,10 @@ import click
 
 from zmws import settings, sockets
 from zmws.errors import SettingsError, ZmwsError
+from zmws.key_file import KeyFile
 from zmws.log_file import LogFile
 from zmws.service_manager import ServiceManager
 from zmws.settings import LogsSettings
-from zmws.settings.key_files import KeyFile
 from zmws.work.last_words import end
 from zmws.work.line_handler import LineHandler
 

@@ -31,8 +31,8 @@ from zmws.dialog.worker_actions import (
     Stopped,
     TellStack,
 )
+from zmws.key_file import KeyFile
 from zmws.line.thread import LineThread
-from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.wire.words import STACK_CHARS_MAX
 from zmws.work.last_words import WORDS_S, within

@@ -17,7 +17,7 @@ from zmws.settings.addresses import seen_from
 if TYPE_CHECKING:
     from zmws.client import Client
     from zmws.dialog.worker import WorkerDialog
-    from zmws.settings.key_files import KeyFile
+    from zmws.key_file import KeyFile
 
 
 def endpoint_told(dialog: WorkerDialog, given: str | None) -> str | None:
@@ -51,7 +51,7 @@ class OwnClient:
             )
         if self._client is None or endpoint != self._endpoint:
             from zmws.client import Client  # most workers need none
-            from zmws.settings.key_files import NO_KEY
+            from zmws.key_file import NO_KEY
 
             if self._client is not None:
                 self._client.close()

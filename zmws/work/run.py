@@ -24,9 +24,9 @@ from functools import partial
 from typing import Any
 
 from zmws.dialog.worker import DialogSettings
+from zmws.key_file import KeyFile
 from zmws.real_threads import need_real_threads
 from zmws.service_manager import ServiceManager
-from zmws.settings.key_files import KeyFile
 from zmws.wire.messages import WorkerRequest
 from zmws.work import last_words, stacks
 from zmws.work.attempt import Final

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zmws.dialog.worker import WorkerDialog
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 from zmws.work.author import Worker
 from zmws.work.children import Children
 from zmws.work.coroutines import Coroutines

@@ -203,7 +203,7 @@ class Desk:
             question.asked = checked(name, question.asked, limits)
             came_from = self.permits.sign(question) if name in AUDITED else None
             if "by" in question.asked:
-                shown = {key: one for key, one in question.asked.items() if key not in ("by", "ask", "proof")}
+                shown = {key: one for key, one in question.asked.items() if key != "proof"}
                 self.turn.note("info", f"{name} by {question.asked['by']}: {str(shown)[:500]}")
             if "by" in question.asked and name in AUDITED and name != "zmws.acted":
                 question.audited = partial(self.audit.answered, came_from)
