@@ -157,7 +157,7 @@ MUTATIONS = [
         "a repeated question is asked anew",
         Desk,
         "_is_repeat",
-        "known = asks.known(asked['ask'])".replace("'", '"'),
+        "known = asks.known(question.ask_key)",
         "known = None",
     ),
     Mutation(

@@ -539,8 +539,9 @@ BY_TRANSCRIPT = [
             "what was saved under a dead token stands",
             Results,
             "on_partial",
-            "if job is None:",
-            "job = job or self.held.find(message.token.decode().split('/')[0])\n    if job is None:",
+            "if job is None or self._keys",
+            "found = self.held.find(message.token.decode().split('/')[0])\n    job = job or found\n"
+            "    if job is None or self._keys",
         ),
         "save",
     ),
