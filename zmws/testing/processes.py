@@ -216,7 +216,7 @@ class BrokerProcess:
 
     def _is_ready(self) -> bool:
         self.check()
-        return len(re.findall(r": (client|worker|news|mdp): \S+$", self.said(), re.M)) >= self._bound
+        return len(re.findall(r": (client|worker|news|mdp): \S+( \(CURVE\))?$", self.said(), re.M)) >= self._bound
 
     def restart(self) -> None:
         """kill -9, and again."""
