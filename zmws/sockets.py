@@ -84,6 +84,14 @@ def user_of(frame: zmq.Frame) -> str:
         return ""
 
 
+def address_of(frame: zmq.Frame) -> str:
+    """Where a frame came from, without the port; "" where that is not known."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
+
+
 def secure_client(socket: zmq.Socket[bytes], public: str, secret: str, broker: str) -> None:
     """A socket that proves who it is, to this broker alone (CURVE); before it connects."""
     socket.setsockopt(zmq.CURVE_PUBLICKEY, public.encode())

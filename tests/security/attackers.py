@@ -27,7 +27,6 @@ from typing import Any
 import zmq
 
 from tests.gateway.hostile import request as random_request
-from tests.hostile import each_bad_value
 from tests.keyed import pair
 from tests.peers import RawZmtp
 
@@ -330,10 +329,8 @@ class Spoken(Attacker):
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, 4_000)
         self._known: dict[tuple[str, str], zmq.Socket[bytes]] = {}
-        asked = list(each_bad_value())
-        self.chance.shuffle(asked)
-        self._asked = [list(one.frames) for one in asked[:6_000]]
-        self._small = [one for one in self._asked if sum(map(len, one)) < 5_000]
+        self._asked = [[part.encode("latin-1") for part in one] for one in stand["asked"]]
+        self._small = self._asked[: stand["asked_small"]]
         self._numbers = itertools.count()
 
     # ------------------------------------------------------------ whom to be
@@ -583,21 +580,22 @@ class Keyed(Spoken):
         ]
 
     def _knocks(self, kind: str, secret: Any, door: str) -> None:
-        known = self._known.pop((kind, door), None)
+        place = f"{kind} {next(self._numbers) % 30}"  # so many of them at once
+        known = self._known.pop((place, door), None)
         if known is not None:
             known.close(0)
         is_news = door == "news"
         made = self._made("", door, zmq.XSUB if is_news else zmq.DEALER, secret=secret)
         made.setsockopt(zmq.RECONNECT_IVL, -1)
-        self._known[kind, door] = made
+        self._known[place, door] = made
         if not is_news:
             with contextlib.suppress(zmq.Again):
                 made.send_multipart([b"", b"MDPC02", b"\x01", b"zmws.stats"], zmq.DONTWAIT)
         self.sent(kind, connections=1)
 
     def stranger(self) -> None:
-        kind = f"a key that nobody knows {self.chance.randrange(30)}"
-        self._knocks(kind, (*pair(), self.stand["public"]), self.chance.choice(SOCKETS))
+        secret = (*pair(), self.stand["public"])
+        self._knocks("a key that nobody knows", secret, self.chance.choice(SOCKETS))
 
     def revoked(self) -> None:
         self._knocks("a key that was revoked", self.stand["keys"]["revoked"], self.chance.choice(SOCKETS))

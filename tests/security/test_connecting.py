@@ -17,7 +17,7 @@ from tests.keyed import Keyed, keyed_broker, pair, write_keys
 from tests.peers import wait_until
 from zmws import WorkerBase
 from zmws.client import Client
-from zmws.errors import BrokerUnreachable, SettingsError
+from zmws.errors import BrokerUnreachable, Refused, SettingsError
 from zmws.key_file import KeyFile
 from zmws.server.endpoints import StartFailed
 from zmws.server.security import doorways, keys_in_files
@@ -372,6 +372,35 @@ def test_a_key_has_so_many_connections(keyed: Keyed) -> None:
         with keyed.connect("few", connect_timeout=0.4) as three, pytest.raises(BrokerUnreachable):
             three.ask("zmws.hello")
         assert one.ask("zmws.hello") and two.ask("zmws.hello")
+
+
+def test_who_subscribes_without_end_is_cut_and_what_it_held_is_given_back(keyed: Keyed) -> None:
+    """Libzmq needs eighty bytes for each of a topic, so a viewer could fill the broker's memory."""
+    server = keyed.broker.server
+    with keyed.connect("viewer") as viewer, zmq.Context() as context, context.socket(zmq.XSUB) as greedy:
+        greedy.setsockopt(zmq.LINGER, 0)
+        secure(greedy, keyed.keys["viewer"])
+        with watched(greedy) as monitor:
+            greedy.connect(keyed.broker.news)
+            assert seen(monitor, zmq.Event.HANDSHAKE_SUCCEEDED, 5_000)
+            for n in range(600):
+                greedy.send(b"\x01%d" % n + b"x" * 900)
+            assert seen(monitor, zmq.Event.DISCONNECTED, 5_000), "it was not cut"
+        wait_until(lambda: counted(keyed, "connections_cut_for_their_topics") == 1)
+        greedy.disconnect(keyed.broker.news)
+        wait_until(lambda: len(server._subscriptions) == 0)
+        assert not server.node.broker.turn.news_wanted and viewer.stats()
+
+
+def test_whoever_sends_a_message_of_which_nothing_says_who_sent_it_may_nothing(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a user is whoever comes to a socket that asks for no key, and he may everything."""
+    with keyed.connect("client", connect_timeout=0.4, reconnect_timeout=0.5) as client:
+        assert client.ask("zmws.hello")
+        monkeypatch.setattr("zmws.sockets.user_of", lambda frame: "")
+        with pytest.raises((Refused, BrokerUnreachable)):
+            client.ask("zmws.purge", {"service": "IMG-A"})
 
 
 # ---------------------------------------------------------------- the start

@@ -32,7 +32,7 @@ class Callers:
         self._public_of = public_of
         self._known: dict[int, _Connection] = {}  # by descriptor
         self._seen: dict[Peer, int] = {}  # which descriptor their first message came over
-        self._peers: dict[int, list[Peer]] = {}
+        self._peers: dict[int, set[Peer]] = {}
         self._per_address: Counter[str] = Counter()
         self.by_key: Counter[str] = Counter()  # connections by public key
         self.too_many = 0  # that were cut, for their address had enough
@@ -56,7 +56,8 @@ class Callers:
         """It is there no more."""
         known = self._known.pop(descriptor, None)
         for peer in self._peers.pop(descriptor, ()):
-            self._seen.pop(peer, None)
+            if self._seen.get(peer) == descriptor:
+                del self._seen[peer]
         if known is None:
             return
         self._per_address[known.address] -= 1
@@ -77,7 +78,7 @@ class Callers:
         if known is None:
             return public
         self._seen[peer] = descriptor
-        self._peers.setdefault(descriptor, []).append(peer)
+        self._peers.setdefault(descriptor, set()).add(peer)
         if not known.public:
             known.public = public
             self.by_key[public] += 1
@@ -89,6 +90,15 @@ class Callers:
         known = self._known.get(descriptor)
         if known is not None:
             connections.cut(descriptor, known.inode)
+
+    def cut_address(self, socket: str, address: str) -> int:
+        """Cut all connections of an address to a socket; how many."""
+        cut = 0
+        for descriptor, known in list(self._known.items()):
+            if known.socket == socket and known.address == address:
+                connections.cut(descriptor, known.inode)
+                cut += 1
+        return cut
 
     def cut_key(self, public: str, secured: frozenset[str]) -> int:
         """Cut all connections of a key, and at the sockets that ask for one those of nobody known; how

@@ -41,6 +41,7 @@ from zmws.server.outbox import FULL, GONE, SENT, Outbox
 from zmws.server.security import doorways, keys_in_files
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
+from zmws.server.subscriptions import Subscriptions
 from zmws.server.zap import ZapHandler
 from zmws.service_manager import ServiceManager
 from zmws.settings import Settings
@@ -63,6 +64,7 @@ _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
 _LINGER_MS = 500
 _LOG_LINES_A_SECOND = 200
+_NOBODY = "?"  # at a socket that asks for keys; no user of a key
 # A clock that goes on while the machine is suspended, which Linux's CLOCK_MONOTONIC does not.
 _GOES_ON = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -116,7 +118,7 @@ class BrokerServer:
         self._housekeeping_at = self._silence_at = self._descriptors_at = 0.0
         self._holding_back = False
         self._reports: deque[Report] = deque()  # of the store, not yet dealt with
-        self._subscriptions = 0
+        self._subscriptions = Subscriptions()
         self._outbox_dropped = 0
         self._log_second = 0
         self._log_lines = 0
@@ -375,7 +377,8 @@ class BrokerServer:
 
     def _caller(self, name: str, routing_id: bytes, last: zmq.Frame) -> Peer:
         """Who has sent a message, at a socket that knows."""
-        peer = (name, routing_id, sockets.user_of(last))
+        # Of a message whose connection broke within it nothing says who has sent it: nobody, who may nothing.
+        peer = (name, routing_id, sockets.user_of(last) or _NOBODY)
         if self.callers.is_new(peer):
             public = self.callers.seen(peer, sockets.descriptor_of(last))
             key = self.node.broker.keys.of(peer[2])
@@ -409,20 +412,27 @@ class BrokerServer:
 
     def _drain_news(self) -> None:
         """Subscriptions come in as messages: 1 and the topic, or 0 and the topic."""
-        source = self._endpoints["news"].socket
+        endpoint, subscriptions = self._endpoints["news"], self._subscriptions
+        greedy = set()
         for _ in range(_BUDGET["news"]):
-            if not sockets.readable(source):
+            if not sockets.readable(endpoint.socket):
                 break
-            frames, last = sockets.recv_at_most(source, 2)
-            if self._endpoints["news"].is_secured and (user := sockets.user_of(last)):
-                self.callers.seen(("news", b"", user), sockets.descriptor_of(last))
-            if len(frames) == 1 and frames[0][:1] == b"\x01":
-                self._subscriptions += 1
-            elif len(frames) == 1 and frames[0][:1] == b"\x00" and self._subscriptions:
-                self._subscriptions -= 1
-            else:
+            frames, last = sockets.recv_at_most(endpoint.socket, 2)
+            what, topic = frames[0][:1], frames[0][1:]
+            if len(frames) == 1 and what == b"\x01":
+                address = sockets.address_of(last)
+                if not subscriptions.begun(topic, address):
+                    greedy.add(address)
+            elif len(frames) != 1 or what != b"\x00" or not subscriptions.ended(topic):
                 self.counters["invalid_messages"] += 1
-        self.node.broker.turn.news_wanted = self._subscriptions > 0
+        if endpoint.is_open:
+            for address in greedy:
+                cut = self.callers.cut_address("news", address)
+                self.counters["connections_cut_for_their_topics"] += cut
+                if cut:
+                    self.guard.much_is_freed()
+                    log.warning("news: cut %d connections from %s: too many topics", cut, address)
+        self.node.broker.turn.news_wanted = len(subscriptions) > 0
 
     def _on_reports(self) -> None:
         """What the store says, in its order, for a moment: large records take long to be made into answers,

@@ -83,6 +83,10 @@ class MemoryGuard:
             connection.received = connections.bytes_received(descriptor, connection.inode) or 0
             connection.times = 0
 
+    def much_is_freed(self) -> None:
+        """By connections that somebody else has cut: what they held is to go back to the system."""
+        self._trims_due = TRIMS_AFTER_CUT
+
     @property
     def connections(self) -> int:
         """How many connections are known."""

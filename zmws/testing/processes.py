@@ -216,7 +216,8 @@ class BrokerProcess:
 
     def _is_ready(self) -> bool:
         self.check()
-        return len(re.findall(r": (client|worker|news|mdp): \S+( \(CURVE\))?$", self.said(), re.M)) >= self._bound
+        bound = re.findall(r": (client|worker|news|mdp): \S+( \(CURVE\))?$", self.said(), re.M)
+        return len(bound) >= self._bound
 
     def restart(self) -> None:
         """kill -9, and again."""
