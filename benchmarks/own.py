@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import zmq
 from harness import (
     Broken,
     CannotRun,
@@ -29,6 +30,8 @@ from wire import Wire
 
 from zmws import Client, Job, ids
 from zmws.errors import ZmwsError
+from zmws.settings import key_files
+from zmws.settings.key_files import KeyFile
 from zmws.testing import BrokerProcess
 
 START_TIMEOUT_S = 30.0
@@ -57,17 +60,21 @@ class Broker:
         name: str = "broker",
         environment: Mapping[str, str] | None = None,
         memory: bool = False,
+        curve: bool = False,
     ) -> None:
-        """`services`: known without a worker. `memory`: nothing is on disk. Returns when it answers. Raises
-        CannotRun."""
+        """`services`: known without a worker. `memory`: nothing is on disk. `curve`: it asks everybody for a
+        key. Returns when it answers. Raises CannotRun."""
         self.store = processes.folder / f"{name}.db"
         self.durability = "memory" if memory else "disk"
         self._processes = processes
         self._name = name
+        self.key = _keys(processes.folder / name / "etc" / "keys") if curve else None
+        self._key_file = processes.folder / name / "etc" / "keys" / "operator.key"
+        security = '[security]\ncurve = "on"\n' if curve else ""
         self._life = BrokerProcess(
             processes.folder / name,
             *("--store", "memory:" if memory else f"sqlite:{self.store}"),
-            toml="".join(f"[services.{service}]\n" for service in services),
+            toml=security + "".join(f"[services.{service}]\n" for service in services),
             mdp=False,
             more={"PYTHONPATH": processes.pythonpath, **(environment or {})},
         )
@@ -106,7 +113,7 @@ class Broker:
             raise CannotRun(f"the broker does not answer within {timeout_s:.0f} s")
 
     def connect(self) -> Client:
-        return Client(self.client_endpoint)
+        return Client(self.client_endpoint, key=self.key)
 
     def cpu_s(self) -> float:
         """Raises Broken when it has ended, CannotRun where there is no /proc."""
@@ -126,7 +133,8 @@ class Broker:
         file = self._processes.folder / f"worker_{service}.py"
         file.write_text(textwrap.dedent(WORKER).format(service=service, answer=answer))
         command = [sys.executable, "-m", "zmws", "worker", str(file), "--broker", self.worker_endpoint]
-        return [self._processes.start(f"worker-{service}-{n}", command) for n in range(count)]
+        environment = None if self.key is None else {"ZMWS_SECURITY_KEY": str(self._key_file)}
+        return [self._processes.start(f"worker-{service}-{n}", command, environment) for n in range(count)]
 
     def c_workers(self, program: Path, service: str, count: int, answer: str | None = None) -> list[Process]:
         """Strict RFC 18 workers in C (c/echo_worker.c), so that the broker is what is measured. They echo,
@@ -134,6 +142,18 @@ class Broker:
         command = [program, self.worker_endpoint, service, str(WORKER_LIFETIME_S)]
         command += [] if answer is None else [answer]
         return [self._processes.start(f"c-worker-{service}-{n}", command) for n in range(count)]
+
+
+def _keys(folder: Path) -> KeyFile:
+    """The broker's key and one that may everything, which is given back."""
+    (public, secret), (own_public, own_secret) = (
+        tuple(part.decode() for part in zmq.curve_keypair()) for _ in range(2)
+    )
+    key_files.write(folder / f"{key_files.BROKER}.key", KeyFile(key_files.BROKER, public, secret))
+    rights = {"submit": ["*"], "work": ["*"]}
+    own = KeyFile("operator", own_public, own_secret, public, role="operator", rights=rights)
+    key_files.write(folder / "operator.key", own)
+    return own
 
 
 def service_row(client: Client, service: str) -> dict[str, Any]:
@@ -201,7 +221,7 @@ def many_message(listed: list[dict[str, Any]]) -> bytes:
 
 def fill(broker: Broker, service: str, jobs: int, params: Any) -> None:
     """Submit many, whatever it takes."""
-    with Wire(broker.client_endpoint, broker.durability) as wire:
+    with Wire(broker.client_endpoint, broker.durability, broker.key) as wire:
         accepted = wire.submit_many(many_message(listed) for listed in many_jobs(service, jobs, params))
     if accepted != jobs:
         raise Broken(f"{accepted} of {jobs} jobs were accepted")

@@ -10,7 +10,8 @@ from typing import Any
 import zmq
 from harness import Broken
 
-from zmws import ids
+from zmws import ids, sockets
+from zmws.settings.key_files import KeyFile
 
 ANSWER_TIMEOUT_S = 60.0
 
@@ -18,14 +19,16 @@ ANSWER_TIMEOUT_S = 60.0
 class Wire:
     """Keeps requests under way on one DEALER, and checks every answer."""
 
-    def __init__(self, endpoint: str, durability: str = "disk") -> None:
-        """`durability`: what each accepted job has to have got."""
+    def __init__(self, endpoint: str, durability: str = "disk", key: KeyFile | None = None) -> None:
+        """`durability`: what each accepted job has to have got. `key`: who it is for a broker that asks."""
         self._durability = durability
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.set_hwm(0)
         self._socket.rcvtimeo = int(ANSWER_TIMEOUT_S * 1000)
+        if key is not None:
+            sockets.secure_client(self._socket, key.public, key.secret, key.broker)
         self._socket.connect(endpoint)
         self._number = 0
 
@@ -39,6 +42,16 @@ class Wire:
                 raise Broken(f"a call of {bodies[place][:80]!r} was answered {_shown(answer)}")
 
         return self._ask(f"SYNC-{service}", [[body] for body in bodies], in_flight, take)
+
+    def move(self, service: str, calls: int, in_flight: int, body: bytes, answer_bytes: int) -> float:
+        """Synchronous calls with the same body; the seconds that they took. Raises Broken for any whose
+        answer has fewer bytes."""
+
+        def take(_place: int, answer: list[bytes]) -> None:
+            if answer[0] != b"\x03" or len(answer[-1]) < answer_bytes or _failed(answer):
+                raise Broken(f"a call of {len(body)} bytes was answered {_shown(answer)}")
+
+        return self._ask(f"SYNC-{service}", ([body] for _ in range(calls)), in_flight, take)
 
     def submit(self, service: str, jobs: int, in_flight: int, body_bytes: int) -> float:
         """Jobs with ids, one a message; the seconds from the first to the last acknowledgement. Raises
