@@ -348,7 +348,7 @@ class Spoken(Attacker):
         made = self.context.socket(kind)
         made.setsockopt(zmq.LINGER, 0)
         made.setsockopt(zmq.SNDHWM, 500)
-        made.setsockopt(zmq.RECONNECT_IVL, 200)
+        made.setsockopt(zmq.RECONNECT_IVL, 200 if secret is None else -1)
         self.secure(made, role, secret)
         source = self.chance.choice(ADDRESSES)
         host, port = tcp(self.stand[self.which][door])
@@ -586,7 +586,6 @@ class Keyed(Spoken):
             known.close(0)
         is_news = door == "news"
         made = self._made("", door, zmq.XSUB if is_news else zmq.DEALER, secret=secret)
-        made.setsockopt(zmq.RECONNECT_IVL, -1)
         self._known[place, door] = made
         if not is_news:
             with contextlib.suppress(zmq.Again):
