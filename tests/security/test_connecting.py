@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from tests.keyed import Keyed, keyed_broker, pair, write_keys
-from tests.peers import wait_until
+from tests.peers import BrokerProcess, wait_until
 from zmws import WorkerBase
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, Refused, SettingsError
@@ -339,6 +339,14 @@ def test_keys_outlast_the_broker_and_no_file_brings_a_revoked_one_back(tmp_path:
         assert (rows["told"]["role"], rows["told"]["group"], rows["told"]["rate"]) == ("viewer", "g", 2.5)
         with again.connect("filed", connect_timeout=0.3) as client, pytest.raises(BrokerUnreachable):
             client.stats()
+
+
+def test_a_broker_process_that_asks_for_keys_is_seen_to_be_ready(tmp_path: Path) -> None:
+    """Its log says of each address that it does."""
+    broker = BrokerProcess(tmp_path, toml='[security]\ncurve = "on"\n')
+    _, keys = write_keys(tmp_path / "etc" / "keys", {"operator": {"role": "operator"}})
+    with broker, broker.connect(key=keys["operator"]) as client:
+        assert client.stats()
 
 
 # ---------------------------------------------------------------- bounds
