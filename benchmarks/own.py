@@ -30,8 +30,8 @@ from wire import Wire
 
 from zmws import Client, Job, ids
 from zmws.errors import ZmwsError
+from zmws.key_file import KeyFile
 from zmws.settings import key_files
-from zmws.settings.key_files import KeyFile
 from zmws.testing import BrokerProcess
 
 START_TIMEOUT_S = 30.0

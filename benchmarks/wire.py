@@ -11,7 +11,7 @@ import zmq
 from harness import Broken
 
 from zmws import ids, sockets
-from zmws.settings.key_files import KeyFile
+from zmws.key_file import KeyFile
 
 ANSWER_TIMEOUT_S = 60.0
 

@@ -42,8 +42,8 @@ from tests.keyed import write_keys
 from tests.peers import REPOSITORY, BrokerProcess, await_workers, wait_until
 from tests.security.attackers import ROLES, shares
 from zmws.client import Client
+from zmws.key_file import KeyFile
 from zmws.settings import key_files
-from zmws.settings.key_files import KeyFile
 from zmws.testing.processes import HeldPorts, RunningProcess, environment, process
 
 MIB = 1024 * 1024
