@@ -56,6 +56,7 @@ def test_an_empty_file_gives_the_defaults(site: Path) -> None:
     security = settings.security
     assert (security.curve, security.insecure, security.keys) == ("auto", False, "etc/keys")
     assert (security.key, security.connections_per_address) == ("", 1_000)
+    assert security.topics_per_address == 256 * 1024
     assert (security.handshake_timeout, security.ipc_mode) == (5.0, "0660")
     assert (security.ipc_owner, security.ipc_group) == ("", "")
 

@@ -118,7 +118,7 @@ class BrokerServer:
         self._housekeeping_at = self._silence_at = self._descriptors_at = 0.0
         self._holding_back = False
         self._reports: deque[Report] = deque()  # of the store, not yet dealt with
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(settings.security.topics_per_address)
         self._outbox_dropped = 0
         self._log_second = 0
         self._log_lines = 0
@@ -431,7 +431,9 @@ class BrokerServer:
                 self.counters["connections_cut_for_their_topics"] += cut
                 if cut:
                     self.guard.much_is_freed()
-                    log.warning("news: cut %d connections from %s: too many topics", cut, address)
+                    log.warning(
+                        "news: cut %d connections from %s: too many topics (topics_per_address)", cut, address
+                    )
         self.node.broker.turn.news_wanted = len(subscriptions) > 0
 
     def _on_reports(self) -> None:

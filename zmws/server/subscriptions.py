@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-TOPIC_BYTES_MAX = 256 * 1024  # of one address: twenty megabytes in libzmq, at the worst
 _EACH_BYTES = 32  # a topic costs something, however short it is
 
 
 class Subscriptions:
     """The topics."""
 
-    def __init__(self, bytes_max: int = TOPIC_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int) -> None:
+        """`bytes_max`: of one address; eighty times that in libzmq, at the worst."""
         self._bytes_max = bytes_max
         self._from: dict[bytes, str] = {}  # by topic
         self._bytes: Counter[str] = Counter()  # by address

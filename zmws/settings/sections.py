@@ -126,6 +126,7 @@ class SecuritySettings:
     keys: str = "etc/keys"
     key: str = ""
     connections_per_address: int = 1_000
+    topics_per_address: int = 256 * KIB
     handshake_timeout: float = 5.0
     ipc_mode: str = "0660"
     ipc_owner: str = ""

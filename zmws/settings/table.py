@@ -221,6 +221,9 @@ _SECURITY = {
     "connections_per_address": _count(
         "more at once from one address are cut, where others than this machine come"
     ),
+    "topics_per_address": _bytes(
+        "of the topics that one address listens to; who has more of them is cut", KIB
+    ),
     "handshake_timeout": _seconds("who has not said who he is by then is cut", 60.0),
     "ipc_mode": Row("parsed", "the mode of the sockets of ipc:// addresses", parse=parse_mode),
     "ipc_owner": Row("text", 'their owner, which only root can choose; "": who starts the broker'),
