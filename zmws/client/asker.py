@@ -87,7 +87,7 @@ class Asker:
             failover_duplicates=failover_duplicates,
         )
         self._answer_s = max(_ANSWER_S, settings.connect_s)
-        self.key = None if key is NO_KEY else key  # by which it proves who it is
+        self.key = None if key is NO_KEY else key  # by which it proves who it is, None if it does not
         self._connection = self._connection_type(brokers, settings, self.key)
 
     def ask_future(

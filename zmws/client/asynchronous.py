@@ -288,7 +288,7 @@ class AsyncClient:
 
     def __init__(self, broker: str | Sequence[str] | None = None, **settings: Any) -> None:
         self._client = Client(broker, **settings)
-        self.key = self._client.key
+        self.key = self._client.key  # the key file by which it proves who it is, None if it does not
 
     async def call(
         self,

@@ -133,7 +133,7 @@ class LoopClient(AsyncClient):
 
     def __init__(self, broker: str | Sequence[str], **settings: Any) -> None:
         self._client = _LoopClient(broker, **settings)
-        self.key = self._client.key
+        self.key = self._client.key  # the key file by which it proves who it is, None if it does not
 
     async def close(self) -> None:
         """Close the connection."""
