@@ -19,6 +19,7 @@ from zmws import WorkerBase
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, Refused, SettingsError
 from zmws.key_file import KeyFile
+from zmws.server.callers import neighbours
 from zmws.server.endpoints import StartFailed
 from zmws.server.security import doorways, keys_in_files
 from zmws.settings import key_files, load
@@ -363,6 +364,21 @@ def test_of_one_address_there_are_so_many_connections(tmp_path: Path) -> None:
         wait_until(lambda: len(keyed.broker.server.callers) == 0)
         with keyed.connect("operator") as client:
             assert client.stats()
+
+
+@pytest.mark.parametrize(
+    ("address", "counts_as"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+    ],
+)
+def test_a_machine_with_many_addresses_counts_as_one(address: str, counts_as: str) -> None:
+    assert neighbours(address) == counts_as
 
 
 def test_who_does_not_say_who_he_is_is_cut(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Rule 2: of one address there are at most so many connections, whatever they have
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ class _Connection:
     socket: str  # the name of the endpoint
     address: str
     public: str = ""  # whose it is, once it has said something
+
+
+def neighbours(address: str) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, all of which one machine may have."""
+    plain = address.partition("%")[0].removeprefix("::ffff:")
+    return str(ipaddress.ip_network(f"{plain}/64", strict=False)) if ":" in plain else plain
 
 
 class Callers:
@@ -43,7 +50,7 @@ class Callers:
         inode = connections.inode_of(descriptor)
         if inode is None:
             return True  # it has gone already
-        address = connections.address_of(descriptor, inode)
+        address = neighbours(connections.address_of(descriptor, inode))
         if address and self._per_address[address] >= self._per_address_max:
             self.too_many += 1
             connections.cut(descriptor, inode)
@@ -95,7 +102,7 @@ class Callers:
         """Cut all connections of an address to a socket; how many."""
         cut = 0
         for descriptor, known in list(self._known.items()):
-            if known.socket == socket and known.address == address:
+            if known.socket == socket and known.address == neighbours(address):
                 connections.cut(descriptor, known.inode)
                 cut += 1
         return cut
