@@ -65,6 +65,7 @@ class Stage:
         self.lost: set[str] = set()  # jobs that no read finds any more
         self.log: list[tuple[str, str]] = []
         self.cuts: list[str] = []
+        self.cut_keys: list[str] = []
         ids, nonces = itertools.count(1), itertools.count(1)
         self._suppliers = Suppliers(
             new_id=lambda: f"job-{next(ids)}",
@@ -165,6 +166,7 @@ class Stage:
                 if out.commit is not None:
                     self._batch = out.commit
                 self.log += out.log
+                self.cut_keys += out.cut_keys
                 self.cuts += [peer[1].decode() for peer in out.cuts]
                 self._deliver(out.sends)
                 for read in out.reads:

@@ -176,7 +176,7 @@ def test_a_tenant_sees_its_own_jobs_and_nothing_that_is_about_others_too(tenants
         assert (status, told["code"]) == (403, "not_allowed"), verb
     for verb in ("services", "workers", "stats", "metrics", "failures", "series", "audit", "batches", "keys"):
         assert tenants.ask(f"zmws.{verb}", "A")[0] == 403, verb
-    for verb in ("pause", "purge", "peek", "series", "failures", "drain"):
+    for verb in ("pause", "purge", "peek", "series", "failures", "drain", "service"):
         assert tenants.ask(f"zmws.{verb}", "A", service="E")[0] == 403, verb
     status, told = tenants.ask("zmws.cancel", "A", all=True)
     assert status == 200 and told["count"] == 1
@@ -216,7 +216,7 @@ def test_the_service_of_a_job_is_looked_up_where_memory_has_it_no_more() -> None
 
 
 def test_a_key_is_made_once_and_its_name_is_free_when_it_is_revoked() -> None:
-    scene = Keyed({"O": OPERATOR}, limits={"keys_max": 2})
+    scene = Keyed({"O": OPERATOR}, limits={"keys_max": 3})
     new = {"do": "new", "name": "shop", "proof": public(7), "role": "client", "services": ["E"]}
     status, row = scene.ask("zmws.key", "O", **new)
     assert (
@@ -229,14 +229,57 @@ def test_a_key_is_made_once_and_its_name_is_free_when_it_is_revoked() -> None:
     assert scene.ask("zmws.key", "O", **{**new, "name": "other"})[1]["error"].startswith(
         "this key is the key 'shop'"
     )
-    full = scene.ask("zmws.key", "O", **{**new, "name": "third", "proof": public(8)})
-    assert (full[0], full[1]["code"]) == (429, "too_many_keys")
     assert scene.ask("zmws.key", "O", do="revoke", name="shop")[1]["revoked_at"]
     assert scene.ask("zmws.key", "O", do="revoke", name="shop")[0] == 404
     assert "was revoked as" in scene.ask("zmws.key", "O", **new)[1]["error"]
     assert scene.ask("zmws.key", "O", **{**new, "proof": public(8)})[0] == 200
     scene.restart()
-    assert [row["name"] for row in scene.ask("zmws.keys", "O")[1]["keys"]] == ["O", "shop"]
+    assert [row["name"] for row in scene.ask("zmws.keys", "O")[1]["keys"]] == ["O", "shop", "shop~1"]
+    assert "was revoked as the key 'shop~1'" in scene.ask("zmws.key", "O", **{**new, "name": "x"})[1]["error"]
+    full = scene.ask("zmws.key", "O", **{**new, "name": "third", "proof": public(9)})
+    assert (full[0], full[1]["code"]) == (429, "too_many_keys")
+
+
+def test_a_file_takes_the_place_of_a_key_but_none_of_before_does() -> None:
+    scene = Keyed({"O": OPERATOR, "C": CLIENT})
+    assert scene.ask("zmws.key", "O", do="revoke", name="C")[0] == 200
+    old = scene.keys[1]
+    scene.keys = [scene.keys[0], scene.row("C", 5, rights={"submit": ("F",)})]
+    scene.restart()
+    told = {row["name"]: row for row in scene.ask("zmws.keys", "O")[1]["keys"]}
+    assert (
+        told["C"]["public"] == public(5) and told["C~1"]["public"] == old.proof and told["C~1"]["revoked_at"]
+    )
+    assert scene.submits("C", "F", delay=9) and scene.submits("C", "E")["code"] == "not_allowed"
+    scene.keys = [scene.keys[0], old]
+    scene.restart()
+    assert {row["name"]: row["public"] for row in scene.ask("zmws.keys", "O")[1]["keys"]}["C"] == public(5)
+
+
+def test_the_last_key_that_may_operate_on_everything_is_not_revoked() -> None:
+    scene = Keyed({"O": OPERATOR, "P": OPERATOR, "C": CLIENT})
+    status, row = scene.ask("zmws.key", "O", do="revoke", name="O")
+    assert status == 200 and row["revoked_at"], "it is answered before it is cut"
+    assert not scene.cut_keys
+    scene.pass_time(0.6)
+    assert scene.cut_keys == [public(0)]
+    status, told = scene.ask("zmws.key", "P", do="revoke", name="P")
+    assert (status, told["code"]) == (409, "not_possible")
+
+
+def test_a_lease_is_of_its_key_and_of_its_service_and_ends_with_the_key() -> None:
+    works = {"rights": {"work": ("*",), "submit": ("*",)}}
+    scene = Keyed({"O": OPERATOR, "A": works, "B": works})
+    scene.submits("O", id="a")
+    status, told = scene.ask("zmws.lease", "A", service="E", lease="l")
+    assert status == 200 and told["id"] == "a"
+    for name, service in (("B", "E"), ("A", "F"), ("B", "F")):
+        assert scene.ask("zmws.lease", name, service=service, lease="l")[1]["code"] == "id_conflict"
+    assert scene.ask("zmws.lease", "A", service="F", lease="m", wait=60) is None
+    assert scene.ask("zmws.lease", "B", service="E", lease="m")[1]["code"] == "id_conflict"
+    scene.ask("zmws.key", "O", do="revoke", name="A")
+    assert scene.job("a").state == "waiting" and scene.job("a").failures == 0
+    assert scene.ask("zmws.lease", "B", service="E", lease="n")[1]["id"] == "a"
 
 
 TOKEN = {"do": "new", "name": "t", "kind": "token", "proof": "0" * 64, "role": "viewer"}
@@ -261,6 +304,8 @@ TOKEN = {"do": "new", "name": "t", "kind": "token", "proof": "0" * 64, "role": "
             },
             "is for keys",
         ),
+        ({"do": "new", "name": "a", "proof": public(9), "role": "worker", "group": "g"}, "no right 'work'"),
+        ({"do": "change", "name": "O", "group": "g"}, "no right 'work'"),
         ({"do": "change", "name": "O"}, "say what to change"),
         ({"do": "change", "name": "O", "proof": public(9)}, "are for 'new'"),
         ({"do": "new", "name": "a", "proof": public(9), "role": "client", "rate": 0}, "a number above 0"),

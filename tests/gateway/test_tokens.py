@@ -3,6 +3,7 @@ and for a group (zmws/gateway/tokens.py, rights.py)."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from tests.gateway.test_api_jobs import problem
 from tests.peers import wait_until
 from zmws import WorkerBase
 from zmws.client import Client
+from zmws.core.key import Key
 from zmws.core.options import service_options
-from zmws.errors import SettingsError, ZmwsError
-from zmws.gateway.tokens import Tokens, hash_of
+from zmws.core.rows import KeyRow
+from zmws.errors import BrokerUnreachable, JobTimeout, Refused, SettingsError, ZmwsError
+from zmws.gateway.rights import check_question
+from zmws.gateway.tokens import Tokens, Who, hash_of
 from zmws.testing import RunningBroker, broker_in_thread, worker_in_thread
 
 API = "/api/v1"
@@ -151,6 +155,39 @@ def test_a_tenant_makes_and_sees_jobs_of_its_group_alone(http: Gateway, broker: 
         assert ask.get(f"{API}/jobs/of-g").status_code == 200
         assert problem(ask.get(f"{API}/jobs/inside")) == (403, "not_allowed")
         assert problem(ask.get(f"{API}/jobs?group=h")) == (403, "not_allowed")
+
+
+def test_a_copy_is_of_the_tokens_group_and_needs_the_right_to_submit(
+    http: Gateway, broker: RunningBroker
+) -> None:
+    operate = {right: ["*"] for right in ("look", "operate")}
+    TOKENS["boss"] = http.tokens.new("boss", rights=operate)
+    TOKENS["boss-g"] = http.tokens.new("boss-g", rights={**operate, "submit": ["*"]}, group="g")
+    with http.client(TOKENS["boss"]) as ask:
+        assert problem(ask.post(f"{API}/jobs/inside/copy", json={"delay": 9})) == (403, "not_allowed")
+    with http.client(TOKENS["boss-g"]) as ask, broker.connect() as client:
+        assert problem(ask.post(f"{API}/jobs/of-g/copy", json={"group": "h"})) == (403, "not_allowed")
+        assert problem(ask.post(f"{API}/jobs/inside/copy", json={"delay": 9})) == (403, "not_allowed")
+        made = ask.post(f"{API}/jobs/of-g/copy", json={"delay": 3600}).json()["id"]
+        assert client.job(made).status()["group"] == "g"
+
+
+def test_a_question_does_not_leave_while_nobody_can_tell_of_which_service_its_job_is() -> None:
+    """What is not known is not allowed."""
+
+    class Deaf:
+        def __init__(self, fault: Exception) -> None:
+            self.fault = fault
+
+        async def ask(self, service: str, question: Any) -> Any:
+            raise self.fault
+
+    who = Who("some", Key(KeyRow(name="some", kind="token", proof="", role=None, rights={"operate": ("A",)})))
+    for fault in (BrokerUnreachable("away"), Refused("too_many_waits", "full"), JobTimeout("late")):
+        with pytest.raises(type(fault)):
+            asyncio.run(check_question(Deaf(fault), who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
+    gone = Deaf(Refused("unknown_job", "there is none"))
+    asyncio.run(check_question(gone, who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
 
 
 def test_a_token_with_a_rate_is_429_beyond_it(http: Gateway) -> None:

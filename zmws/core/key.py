@@ -125,6 +125,13 @@ def rights_of(role: str | None, services: Any, more: Any) -> dict[str, tuple[str
     return rights
 
 
+def group_fault(rights: dict[str, tuple[str, ...]], group: str | None) -> str | None:
+    """Why these rights are not for a group; None if they may be."""
+    if group is None or WORK not in rights:
+        return None
+    return "a worker gets the jobs of all groups: a key of a group has no right 'work'"
+
+
 def _patterns(given: Any, what: str) -> tuple[str, ...]:
     if not isinstance(given, (list, tuple)) or not 0 < len(given) <= PATTERNS_MAX:
         raise ValueError(f"{what} must be a list of 1 to {PATTERNS_MAX} patterns of services")

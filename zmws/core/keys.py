@@ -57,8 +57,15 @@ class Keys:
             elif known is None:
                 self._turn.note("info", f"the key '{row.name}' is taken in")
                 self.keep(replace(row, made_at=row.made_at or self._turn.wall))
+            elif known.proof != row.proof and row.proof not in proofs:
+                # The folder is the broker's own: what lies there was put there by who may.
+                self._turn.note(
+                    "warning", f"the key '{row.name}' of its file takes the place of the one before"
+                )
+                self.displace(known)
+                self.keep(replace(row, made_at=row.made_at or self._turn.wall))
             elif known.proof != row.proof:
-                text = f"the file of the key '{row.name}' is not the key of that name, and is not taken in"
+                text = f"the file of the key '{row.name}' is a key of before, and is not taken in"
                 self._turn.note("warning", text)
 
     def __bool__(self) -> bool:
@@ -173,10 +180,28 @@ class Keys:
 
     # ------------------------------------------------------------ changing them
 
-    def keep(self, row: KeyRow) -> WriteKey:
-        """It is as it stands here from now on."""
+    def displace(self, old: KeyRow) -> None:
+        """Its name is another's from now on. What proved it stays known as revoked, so that it never comes
+        back."""
+        n = 1
+        while f"{old.name}~{n}" in self.rows:
+            n += 1
+        if old.kind == CURVE:
+            self._turn.cut_key(old.proof)
+        del self.rows[old.name]
+        self._live.pop(old.proof, None)
+        at = old.revoked_at if old.revoked_at is not None else self._turn.wall
+        self.keep(replace(old, name=f"{old.name}~{n}", revoked_at=at))
+
+    def is_last(self, row: KeyRow, right: str) -> bool:
+        """Whether no other key may do this with everything."""
+        others = [key for key in self._live.values() if key.row.kind == CURVE and key.row is not row]
+        return row.kind == CURVE and not any(key.may_all(right) for key in others)
+
+    def keep(self, row: KeyRow, cuts: bool = True) -> WriteKey:
+        """It is as it stands here from now on. `cuts`: whoever came by it is cut now."""
         old = self.rows.get(row.name)
-        if old is not None and old.kind == CURVE:
+        if cuts and old is not None and old.kind == CURVE:
             self._turn.cut_key(old.proof)  # whoever may still come is asked anew
         self._take(row)
         write = WriteKey(row)

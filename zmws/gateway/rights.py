@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zmws.core.desk.permits import fault_of, job_fault, job_id_in, sees
-from zmws.core.key import OPERATE, SUBMIT, WORK, Key
+from zmws.core.key import SUBMIT, WORK, Key
 from zmws.core.keys import missing
-from zmws.errors import ZmwsError
+from zmws.errors import Refused
 from zmws.gateway.problems import Problem
 
 if TYPE_CHECKING:
@@ -30,16 +30,40 @@ async def check_question(client: AsyncClient, who: Who, service: str, asked: dic
     fault = fault_of(key, service, asked)
     job_id = job_id_in(key, service, asked)
     if fault is None and job_id is not None:
-        try:
-            job = await client.ask("zmws.job", {"id": job_id})
-        except ZmwsError:
-            return  # there is none, or nobody answers: whoever asks is told so
+        job = await _job(client, job_id)
+        if job is None:
+            return  # whoever asks is told so
         fault = job_fault(key, service, job["service"], job["group"], None)
     if fault is not None:
         raise Problem(403, "not_allowed", fault)
+    if service == "zmws.copy":
+        return await _check_copy(client, who, key, asked)
     made = list(_made_by(key, service, asked))
     if made:
         check_submit(who, made, time.monotonic())
+
+
+async def _job(client: AsyncClient, job_id: str) -> dict[str, Any] | None:
+    """A job; None if there is none. What else keeps it from being known keeps the question from leaving."""
+    try:
+        return dict(await client.ask("zmws.job", {"id": job_id}))
+    except Refused as refused:
+        if refused.code != "unknown_job":
+            raise
+        return None
+
+
+async def _check_copy(client: AsyncClient, who: Who, key: Key, asked: dict[str, Any]) -> None:
+    """A copy is a job that is submitted: for the service and the ends of the other, unless it has its own."""
+    job = await _job(client, asked["id"])
+    if job is None:
+        return
+    if key.row.group is not None and job["group"] != key.row.group:
+        raise Problem(403, "not_allowed", f"the token '{key.name}' is for jobs of its group alone")
+    item = {name: asked.get(name, job.get(name)) for name in (*_NAMING, "group", "unique")}
+    check_submit(who, [item], time.monotonic())
+    if key.row.group is not None:
+        asked["group"] = key.row.group
 
 
 def _made_by(key: Key, service: str, asked: Mapping[str, Any]) -> Iterator[Any]:
@@ -48,8 +72,6 @@ def _made_by(key: Key, service: str, asked: Mapping[str, Any]) -> Iterator[Any]:
         yield from (asked[name] for name in ("then", "failed") if asked.get(name) is not None)
     elif service == "zmws.report" and isinstance(asked.get("enqueue"), list) and not key.may_all(WORK):
         yield from asked["enqueue"]
-    elif service == "zmws.copy" and not key.may_all(OPERATE):
-        yield {name: asked[name] for name in _NAMING if name in asked}
 
 
 def seen(who: Who, service: str, answer: Any) -> Any:

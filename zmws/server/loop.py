@@ -351,7 +351,10 @@ class BrokerServer:
             frames, last = sockets.recv_at_most(source, frames_max)
             left -= sum(map(len, frames))
             if is_secured:
-                peer = self._caller(name, frames[0], last)
+                caller = self._caller(name, frames[0], last)
+                if caller is None:
+                    continue
+                peer = caller
             else:
                 peer = (name, frames[0], "")
             if last.more:
@@ -375,8 +378,8 @@ class BrokerServer:
                 # A worker that has just become free waits for its next job: not a moment longer.
                 flush()
 
-    def _caller(self, name: str, routing_id: bytes, last: zmq.Frame) -> Peer:
-        """Who has sent a message, at a socket that knows."""
+    def _caller(self, name: str, routing_id: bytes, last: zmq.Frame) -> Peer | None:
+        """Who has sent a message, at a socket that knows; None if he is cut for it."""
         # Of a message whose connection broke within it nothing says who has sent it: nobody, who may nothing.
         peer = (name, routing_id, sockets.user_of(last) or _NOBODY)
         if self.callers.is_new(peer):
@@ -387,6 +390,7 @@ class BrokerServer:
             if key is None or (most is not None and self.callers.by_key[public] > most):
                 self.counters["connections_cut_for_keys"] += 1
                 self.callers.cut(peer)
+                return None
         return peer
 
     def _on_zap(self) -> None:

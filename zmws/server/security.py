@@ -11,7 +11,7 @@ import pwd
 
 import zmq
 
-from zmws.core.key import CURVE, HASH, PUBLIC, TOKEN, rights_of
+from zmws.core.key import CURVE, HASH, PUBLIC, TOKEN, group_fault, rights_of
 from zmws.core.rows import KeyRow
 from zmws.errors import SettingsError
 from zmws.key_file import KeyFile
@@ -79,6 +79,8 @@ def keys_in_files(settings: Settings) -> list[KeyRow]:
     for key in all_in(folder):
         try:
             rights = rights_of(key.role, key.services, key.rights)
+            if (fault := group_fault(rights, key.group)) is not None:
+                raise ValueError(fault)
         except ValueError as wrong:
             raise SettingsError(f"{folder / key.name}{SUFFIX}: {wrong}") from None
         kind, proof = (CURVE, key.public) if key.public else (TOKEN, key.hash)

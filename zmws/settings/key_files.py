@@ -122,7 +122,27 @@ def own(
     there is none. `given`: the file that it was told. `security`: that section of the settings; `root`: the
     installation's folder. Raises SettingsError for a file that cannot be used."""
     security, root = security or {}, Path.cwd() if root is None else root
-    named = given or (environ or {}).get(KEY_VARIABLE) or security.get("key")
+    found = _own(kind, endpoints, given, environ or {}, security, root)
+    if found is not None and not found.broker:
+        raise SettingsError(f"the key '{found.name}' names no broker: it is the key of a broker itself")
+    if found is None and security.get("curve") == "on" and not security.get("insecure"):
+        folder, name = root / security.get("keys", FOLDER), f"{OF_KIND[kind][0]}{SUFFIX}"
+        raise SettingsError(
+            f"security.curve is on, and there is no key for this: {folder} has no {name} ('zmws keys init' "
+            "makes it), and none is named"
+        )
+    return found
+
+
+def _own(
+    kind: str,
+    endpoints: Sequence[str],
+    given: Path | None,
+    environ: Mapping[str, str],
+    security: Mapping[str, Any],
+    root: Path,
+) -> KeyFile | None:
+    named = given or environ.get(KEY_VARIABLE) or security.get("key")
     if named:
         return read(root / named if given is None else given)
     if security.get("curve", "auto") != "on" and all(map(is_loopback, endpoints)):
@@ -146,6 +166,9 @@ def _check(path: Path, told: dict[str, Any]) -> None:
     for name in ("public", "secret", "broker"):
         if name in told and not _Z85.match(told[name]):
             raise SettingsError(f"{path}: '{name}' is no key: 40 characters of Z85 (ZeroMQ RFC 32)")
+    for name in _LIMITS:
+        if name in told and (not isinstance(told[name], (int, float)) or not told[name] > 0):
+            raise SettingsError(f"{path}: '{name}' must be a number above 0")
     services, rights = told.get("services", []), told.get("rights", {})
     if not isinstance(services, list) or not isinstance(rights, dict):
         raise SettingsError(f"{path}: 'services' must be a list, and 'rights' a table of lists")

@@ -108,7 +108,7 @@ def address_checked(
     problems.raise_if_any()
     given.check_to_connect(name)
     problems.raise_if_any()
-    security = {key: given.values[f"security.{key}"] for key in ("curve", "key", "keys")}
+    security = {key: given.values[f"security.{key}"] for key in ("curve", "key", "keys", "insecure")}
     root = place.root if place.path is not None or not told else None
     return Bound(given.values[name], security, root)
 

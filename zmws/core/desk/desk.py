@@ -87,13 +87,14 @@ class Desk:
         self.turn = turn
         self.held = held
         self.watchers = watchers
+        self._roster = roster
         self.host = host
         self.operations = Operations(turn, held, life, roster, series, host)
         self.leases = Leases(turn, held, life, results)
         self.asks = Asks(turn)
         self._records = records = Records(turn, held, watchers)
         self.permits = permits = Permits(turn, held, keys)
-        self._keyring = keyring = Keyring(turn, keys, permits, host, roster.end_of_key)
+        self._keyring = keyring = Keyring(turn, keys, permits, host, self._end_of_key)
         self._lists = lists = Lists(turn, held, watchers, roster, series, self.host, permits)
         self.audit = Audit(turn, lists)
         self._insight = insight = Insight(turn, held, series, lanes, lists)
@@ -150,6 +151,10 @@ class Desk:
             "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
         }
 
+    def _end_of_key(self, public: str) -> None:
+        self._roster.end_of_key(public)
+        self.leases.end_of_key(public)
+
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
         """A request for a reserved name."""
         question = Question(self.turn, caller, name, {})
@@ -201,7 +206,8 @@ class Desk:
         question.asked = question_body(name, body, limits)
         if name != "zmws.submit":
             question.asked = checked(name, question.asked, limits)
-            came_from = self.permits.sign(question) if name in AUDITED else None
+            signed = name in AUDITED or name == "zmws.open"  # a batch tells who has opened it
+            came_from = self.permits.sign(question) if signed else None
             if "by" in question.asked:
                 shown = {key: one for key, one in question.asked.items() if key != "proof"}
                 self.turn.note("info", f"{name} by {question.asked['by']}: {str(shown)[:500]}")

@@ -15,13 +15,16 @@ from zmws.core.desk.permits import Permits
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.host import Host
 from zmws.core.job import iso
-from zmws.core.key import CURVE, HASH, NAME, PUBLIC, TOKEN, rights_of
+from zmws.core.key import CURVE, HASH, NAME, OPERATE, PUBLIC, TOKEN, group_fault, rights_of
 from zmws.core.keys import Keys
 from zmws.core.question import Question
 from zmws.core.rows import KeyRow
+from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 
 LIMITS = ("rate", "bytes_rate", "waiting_max", "connections_max")
+OWN_END_S = 0.5  # for the answer to leave
 _OF_RIGHTS = ("role", "services", "rights")
 
 
@@ -37,6 +40,7 @@ class Keyring:
         self._permits = permits
         self._host = host
         self._end_sessions = end_sessions
+        self._cut_later = Reminder(turn.cut_key)
 
     def keys(self, question: Question) -> None:
         """zmws.keys: all of them, by name, unless nothing has changed since that version. The hash of a token
@@ -80,11 +84,16 @@ class Keyring:
             return question.refuse(404, "unknown_key", f"{what} '{name}'")
         if "proof" in asked or "kind" in asked:
             raise BadQuestion(f"'proof' and 'kind' are for 'new'; to {verb} a key takes its 'name'")
+        if verb == "revoke" and self._keys.is_last(row, OPERATE):
+            text = f"'{name}' is the last key that may operate on everything; make another one first"
+            return question.refuse(409, "not_possible", text)
         if verb == "revoke":
             return self._keep(question, replace(row, revoked_at=self._turn.wall), "revoked")
         changes = self._limits(row.kind, {key: asked[key] for key in ("group", *LIMITS) if key in asked})
         if any(key in asked for key in _OF_RIGHTS):
             changes |= {"role": asked.get("role"), "rights": self._rights(asked)}
+        if fault := group_fault(changes.get("rights", row.rights), changes.get("group", row.group)):
+            raise BadQuestion(fault)
         if not changes:
             raise BadQuestion("say what to change: role, services, rights, group, or one of its limits")
         return self._keep(question, replace(row, **changes), "changed")
@@ -96,6 +105,8 @@ class Keyring:
             what = "a public key: 40 characters of Z85" if kind == CURVE else "the SHA-256 of a token, in hex"
             raise BadQuestion(f"'proof' must be {what}")
         rights = self._rights(asked)
+        if (fault := group_fault(rights, asked.get("group"))) is not None:
+            raise BadQuestion(fault)
         old = keys.rows.get(name)
         if old is not None and old.revoked_at is None:
             text = f"there is a key '{name}' already; revoke it first, or take another name"
@@ -104,7 +115,7 @@ class Keyring:
         if same is not None:
             how = "is" if same.revoked_at is None else "was revoked as"
             return question.refuse(409, "exists", f"this key {how} the key '{same.name}'; make another")
-        if old is None and len(keys.rows) >= self._turn.limits.keys_max:
+        if len(keys.rows) >= self._turn.limits.keys_max:
             text = f"there are {len(keys.rows)} keys already, the revoked ones counted (keys_max)"
             return question.refuse(429, "too_many_keys", text)
         limits = self._limits(kind, {limit: asked.get(limit) for limit in LIMITS})
@@ -119,6 +130,8 @@ class Keyring:
             by=asked.get("by"),
             **limits,
         )
+        if old is not None:
+            self._keys.displace(old)
         return self._keep(question, row, "made")
 
     @staticmethod
@@ -137,7 +150,11 @@ class Keyring:
             raise BadQuestion(str(wrong)) from None
 
     def _keep(self, question: Question, row: KeyRow, how: str) -> None:
-        write = self._keys.keep(row)
+        # Who has asked for the end of his own key is answered before he is cut.
+        is_own = public_of(question.caller.peer[2]) == row.proof
+        write = self._keys.keep(row, cuts=not is_own)
+        if is_own:
+            self._turn.timers.add(self._turn.now + OWN_END_S, self._cut_later, row.proof)
         self._end_sessions(row.proof)
         self._turn.note("info", f"the key '{row.name}' is {how}")
         question.answer(200, self._row(row, whole=False), write)

@@ -25,6 +25,7 @@ from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of, make_token
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.errors import BadJson
 from zmws.wire.messages import Log, Note, Partial, Peer, Progress, Report
 from zmws.wire.values import frames_of, json_object
@@ -55,12 +56,17 @@ class Leases:
             return question.refuse(404, "unknown_service", f"no worker ever registered the service '{name}'")
         job = self.held.live(self._given.get(lease_id, b""))
         if job is not None and job.lease == lease_id:
+            known = self._told.get(lease_id, question.caller.peer)
+            if job.service != name or public_of(known[2]) != public_of(question.caller.peer[2]):
+                return question.refuse(409, "id_conflict", f"the lease '{lease_id}' is another's")
             assert job.token is not None, job
             self._told[lease_id] = question.caller.peer
             return question.answer(200, leased(job, self.turn.lead, self.turn.now), job.last_write)
         self._given.pop(lease_id, None)
         self._forget_dead()
         old = self._waiting.get(lease_id)
+        if old is not None and public_of(old.caller.peer[2]) != public_of(question.caller.peer[2]):
+            return question.refuse(409, "id_conflict", f"the lease '{lease_id}' is another's")
         if old is not None and old.service == service.name:
             old.caller = question.caller  # a repeat keeps its turn, and waits no longer than the first did
             return None
@@ -105,6 +111,16 @@ class Leases:
         # Not if the asker has come back meanwhile, and is told over another connection.
         if job is not None and job.lease is not None and self._told.get(job.lease, peer) == peer:
             self.life.give_back(job, "the answer could not be sent to who leased it")
+
+    def end_of_key(self, public: str) -> None:
+        """A key was revoked or changed: what was leased by it goes to others, and it waits for nothing."""
+        for lease in [one for one in self._waiting.values() if public_of(one.caller.peer[2]) == public]:
+            del self._waiting[lease.id]
+            lease.leave_line()
+        for lease_id in [one for one, peer in self._told.items() if public_of(peer[2]) == public]:
+            job = self.held.live(self._given.pop(lease_id, b""))
+            if job is not None and job.lease == lease_id:
+                self.life.give_back(job, "the key of who leased it was revoked or changed")
 
     def _forget_dead(self) -> None:
         if len(self._given) > 2 * len(self._waiting) + 1_000:

@@ -134,7 +134,7 @@ class Permits:
 
 # With a group, what is told of a service is told of all groups' jobs.
 _SHOW_OTHERS = frozenset(
-    f"zmws.{verb}" for verb in ("peek", "failures", "series", "lanes", "services", "workers")
+    f"zmws.{verb}" for verb in ("peek", "failures", "series", "lanes", "services", "service", "workers")
 )
 _UNKNOWN = Need((OPERATE,), "all")
 
