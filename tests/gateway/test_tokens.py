@@ -235,6 +235,16 @@ def test_a_token_is_known_within_a_second_and_none_when_it_is_revoked(alone: tup
         wait_until(lambda: still.get(f"{API}/services").status_code == 403)
 
 
+def test_who_revokes_the_last_token_opens_nothing(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    token = new_token(client, "only", role="viewer")
+    with http.client(token) as ask, http.client() as nobody:
+        wait_until(lambda: nobody.get(f"{API}/services").status_code == 401)
+        client.ask("zmws.key", {"do": "revoke", "name": "only"})
+        wait_until(lambda: ask.get(f"{API}/services").status_code == 401)
+        assert nobody.get(f"{API}/services").status_code == 401
+
+
 def test_a_stream_and_a_wait_end_with_their_token(alone: tuple[Gateway, Client]) -> None:
     http, client = alone
     job = client.submit(INSIDE, delay=3600)

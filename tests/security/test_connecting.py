@@ -19,7 +19,7 @@ from zmws import WorkerBase
 from zmws.client import Client
 from zmws.errors import BrokerUnreachable, Refused, SettingsError
 from zmws.key_file import KeyFile
-from zmws.server.callers import neighbours
+from zmws.server.callers import Callers, neighbours
 from zmws.server.endpoints import StartFailed
 from zmws.server.security import doorways, keys_in_files
 from zmws.settings import key_files, load
@@ -379,6 +379,18 @@ def test_of_one_address_there_are_so_many_connections(tmp_path: Path) -> None:
 )
 def test_a_machine_with_many_addresses_counts_as_one(address: str, counts_as: str) -> None:
     assert neighbours(address) == counts_as
+
+
+def test_a_number_that_is_told_late_by_another_socket_means_another_connection_by_now() -> None:
+    """Each socket tells of its connections by itself, and the system gives a number again at once."""
+    callers = Callers(10, lambda user: user)
+    held, other = socket.socketpair()
+    with held, other:
+        assert callers.accepted("news", held.fileno()) and len(callers) == 1
+        callers.closed(held.fileno(), "worker")
+        assert len(callers) == 1
+        callers.closed(held.fileno(), "news")
+        assert len(callers) == 0
 
 
 def test_who_does_not_say_who_he_is_is_cut(tmp_path: Path) -> None:

@@ -293,4 +293,4 @@ def test_tokens_are_made_listed_and_deleted(tmp_path: Path) -> None:
         assert zmws.run("gateway", "token", "new", "shop", "--role", "worker").code == 0, "the name is free"
         for name in ("shop", "early"):
             assert zmws.run("gateway", "token", "delete", name).code == 0
-        assert "there is no token" in zmws.run("gateway", "token", "list").out
+        assert "there is no token any more" in zmws.run("gateway", "token", "list").out

@@ -124,6 +124,8 @@ def list_(config: Path | None, key_file: Path | None, as_json: bool) -> int:
     rows = [row for row in keys if row["kind"] == TOKEN and row["revoked_at"] is None]
     if as_json:
         show_json(rows)
+    elif not rows and any(row["kind"] == TOKEN for row in keys):
+        echo("there is no token any more: nobody comes in by HTTP until one is made")
     elif not rows:
         echo("there is no token: everybody on this machine may everything")
     else:

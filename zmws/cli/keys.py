@@ -23,7 +23,7 @@ from zmws.cli.options import (
 )
 from zmws.cli.output import echo, say
 from zmws.cli.tables import age, show_done, show_json, show_table
-from zmws.core.key import CURVE, NAME, RIGHTS, ROLES, TOKEN
+from zmws.core.key import CURVE, NAME, RIGHTS, ROLES, TOKEN, group_fault, rights_of
 from zmws.errors import BrokerUnreachable, SettingsError
 from zmws.key_file import KeyFile
 from zmws.settings import Settings, key_files
@@ -237,7 +237,17 @@ def rights_given(given: Mapping[str, Any]) -> dict[str, Any]:
         if right not in RIGHTS or not separator:
             raise click.UsageError(f"--right takes RIGHT=PATTERNS, of {', '.join(RIGHTS)}; not '{one}'")
         rights.setdefault(right, []).extend(_patterns(patterns))
-    return asked | ({"rights": rights} if rights else {})
+    asked |= {"rights": rights} if rights else {}
+    try:
+        if {"role", "rights"} & asked.keys():
+            found = rights_of(asked.get("role"), asked.get("services"), rights)
+            if fault := group_fault(found, asked.get("group")):
+                raise ValueError(fault)
+        if not str(asked.get("group", "x")).isprintable():
+            raise ValueError("the group must be a printable text")
+    except ValueError as wrong:
+        raise click.UsageError(str(wrong)) from None
+    return asked
 
 
 def make_token(

@@ -23,7 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "gateway": RIGHTS,
 }
 KINDS = CURVE, TOKEN = ("curve", "token")
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}\Z")
 PATTERN = re.compile(r"[^\s\[\]/]{1,255}\Z")
 PUBLIC = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")  # Z85 (ZeroMQ RFC 32) of 32 bytes
 HASH = re.compile(r"[0-9a-f]{64}\Z")

@@ -54,7 +54,7 @@ class Guard:
     @property
     def needs_token(self) -> bool:
         """Whether nobody comes in without one."""
-        return not self._needs_no_token or bool(self.tokens) or not self.tokens.is_known
+        return not self._needs_no_token or self.tokens.were_any or not self.tokens.is_known
 
     def visit(self, headers: Headers, peer: str | None) -> Visit:
         """How this request came. Raises Problem for a host that is not known."""

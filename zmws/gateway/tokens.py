@@ -72,6 +72,7 @@ class Tokens:
         self.path = path
         self.is_known = False  # the broker has told
         self.version: str | None = None  # of what it told
+        self.were_any = False  # also if all of them were revoked since
         self._told: dict[str, tuple[Any, ...]] = {}  # by name
         self._known: dict[str, Who] = {}
         self._by_hash: dict[str, Who] = {}
@@ -96,6 +97,7 @@ class Tokens:
                 "'speak_for' (the role gateway has it), so nobody comes in by HTTP"
             )
         self.is_known = True
+        self.were_any = any(row["kind"] == TOKEN for row in answer["keys"])
         self.version = answer.get("version")
         rows = {row["name"]: row for row in answer["keys"] if _is_live(row)}
         told = {name: _said(row) for name, row in rows.items()}
@@ -114,7 +116,7 @@ class Tokens:
 
     def is_valid(self, who: Who) -> bool:
         """Whether somebody who came in still may. Without a token that is so until there is one."""
-        return not self._known if who.key is None else self._known.get(who.name) is who
+        return not self.were_any if who.key is None else self._known.get(who.name) is who
 
     def cookie(self, who: Who, lasts_s: float, now: float) -> str:
         """What a browser is given in exchange for a token."""

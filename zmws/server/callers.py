@@ -46,7 +46,7 @@ class Callers:
 
     def accepted(self, socket: str, descriptor: int) -> bool:
         """There is a new connection; false if it was cut, for there are too many of its address."""
-        self.closed(descriptor)  # if that was missed, its number means another one by now
+        self.closed(descriptor, None)  # if that was missed, its number means another one by now
         inode = connections.inode_of(descriptor)
         if inode is None:
             return True  # it has gone already
@@ -59,8 +59,11 @@ class Callers:
         self._known[descriptor] = _Connection(inode, socket, address)
         return True
 
-    def closed(self, descriptor: int) -> None:
-        """It is there no more."""
+    def closed(self, descriptor: int, socket: str | None) -> None:
+        """It is there no more; the socket says so whose it was (None: whichever)."""
+        known = self._known.get(descriptor)
+        if socket is not None and known is not None and known.socket != socket:
+            return  # told late, and by another: the number means another connection by now
         known = self._known.pop(descriptor, None)
         for peer in self._peers.pop(descriptor, ()):
             if self._seen.get(peer) == descriptor:

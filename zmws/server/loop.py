@@ -410,7 +410,7 @@ class BrokerServer:
             elif event == zmq.Event.DISCONNECTED:
                 self.guard.closed(descriptor)
                 if endpoint.is_open:
-                    self.callers.closed(descriptor)
+                    self.callers.closed(descriptor, endpoint.name)
                 if endpoint.name in ("worker", "mdp"):
                     self.node.connection_lost()
 
