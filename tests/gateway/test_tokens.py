@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +332,16 @@ def test_a_gateway_that_may_not_speak_for_others_lets_nobody_in(tmp_path: Path) 
     with pytest.raises(ZmwsError, match="no right 'speak_for'"):
         tokens.take({"keys": [{**row, **blank}], "version": "2"})
     assert not tokens.is_known and tokens.version == "1"
+
+
+def test_a_wait_whose_token_ends_is_answered_401(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    token, _ = (new_token(client, name, role="operator") for name in ("a", "b"))
+    job = client.submit(INSIDE, delay=3600)
+    with http.client() as nobody:
+        wait_until(lambda: nobody.get(f"{API}/services").status_code == 401)
+    with http.client(token) as ask, ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(ask.get, f"{API}/jobs/{job.id}/result?wait=30")
+        wait_until(lambda: http.desk.serving)
+        client.ask("zmws.key", {"do": "revoke", "name": "a"})
+        assert problem(waiting.result(10)) == (401, "no_token")

@@ -25,7 +25,7 @@ from zmws.client.asynchronous import AsyncClient
 from zmws.core.key import LOOK
 from zmws.gateway import doors
 from zmws.gateway.desk import Desk, Visitor, closing, log, page_path
-from zmws.gateway.guard import Guard, Visit
+from zmws.gateway.guard import Guard, Visit, unknown
 from zmws.gateway.news import Channel
 from zmws.gateway.pages.frame import UI, is_browser, problem_page
 from zmws.gateway.problems import Problem, problem_of
@@ -65,9 +65,13 @@ class App:
         try:
             await self._serve(request, scope, coming, going)
         except asyncio.CancelledError:
-            if task not in self.desk.revoked:
+            if task is None or task not in self.desk.revoked:
                 raise
-            going.cut()  # its token is none any more
+            task.uncancel()
+            if going.begun:
+                return going.cut()
+            gone = unknown("this token is none any more").response()
+            await gone(scope, coming.receive, going.send)
         finally:
             if self.desk.serving:
                 self.desk.serving.pop(task, None)
