@@ -265,6 +265,12 @@ def test_the_last_key_that_may_operate_on_everything_is_not_revoked() -> None:
     assert scene.cut_keys == [public(0)]
     status, told = scene.ask("zmws.key", "P", do="revoke", name="P")
     assert (status, told["code"]) == (409, "not_possible")
+    assert scene.ask("zmws.key", "P", do="revoke", name="C")[0] == 200
+
+
+def test_where_no_key_may_operate_any_of_them_can_be_revoked() -> None:
+    scene = Keyed({"C": CLIENT})
+    assert scene.ask("zmws.key", "L", do="revoke", name="C")[0] == 200, "somebody on the loopback asks"
 
 
 def test_a_lease_is_of_its_key_and_of_its_service_and_ends_with_the_key() -> None:

@@ -194,9 +194,9 @@ class Keys:
         self.keep(replace(old, name=f"{old.name}~{n}", revoked_at=at))
 
     def is_last(self, row: KeyRow, right: str) -> bool:
-        """Whether no other key may do this with everything."""
-        others = [key for key in self._live.values() if key.row.kind == CURVE and key.row is not row]
-        return row.kind == CURVE and not any(key.may_all(right) for key in others)
+        """Whether this key alone may do this with everything."""
+        able = [key.row for key in self._live.values() if key.row.kind == CURVE and key.may_all(right)]
+        return able == [row]
 
     def keep(self, row: KeyRow, cuts: bool = True) -> WriteKey:
         """It is as it stands here from now on. `cuts`: whoever came by it is cut now."""

@@ -67,7 +67,6 @@ class Permit:
     """A question that waits for the record of the job that it is about: comes back with that."""
 
     question: Question
-    key: Key
     go_on: Callable[[Question], None]
 
 
@@ -117,11 +116,14 @@ class Permits:
         job = self._held.find(job_id)
         if job is not None:
             return self._judge(question, key, job, go_on)
-        return self._turn.reads.append(ReadJob(Permit(question, key, go_on), job_id, whole=False))
+        return self._turn.reads.append(ReadJob(Permit(question, go_on), job_id, whole=False))
 
     def loaded(self, permit: Permit, rows: Rows) -> None:
         """The record of the job was read. (Where there is none, whoever answers says so.)"""
-        self._judge(permit.question, permit.key, job_of(rows.rows[0]) if rows.rows else None, permit.go_on)
+        key = self._keys.of(permit.question.caller.peer[2])
+        if key is None:
+            return permit.question.refuse(403, "not_allowed", REVOKED)  # meanwhile
+        return self._judge(permit.question, key, job_of(rows.rows[0]) if rows.rows else None, permit.go_on)
 
     def _judge(
         self, question: Question, key: Key, job: Job | None, go_on: Callable[[Question], None]
