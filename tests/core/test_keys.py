@@ -306,7 +306,7 @@ TOKEN = {"do": "new", "name": "t", "kind": "token", "proof": "0" * 64, "role": "
                 "kind": "token",
                 "proof": "0" * 64,
                 "role": "client",
-                "waiting_max": 1,
+                "connections_max": 1,
             },
             "is for keys",
         ),
@@ -364,3 +364,131 @@ def test_a_result_is_taken_from_who_may_work_for_its_service_alone() -> None:
     scene.receive("worker", "WORKER-V", [mdp.MDPW02, mdp.W_FINAL, token, b"", b"x"])
     assert scene.counted("results_not_allowed") == 1 and scene.job("a").state == "running"
     assert scene.ask("zmws.report", "O", token=token.decode(), kind="progress", done=0.5)[0] == 200
+
+
+# ------------------------------------------------------------ batches
+
+
+TENANT = {"rights": {"submit": ("*",)}, "group": "acme"}
+
+
+def opened(scene: Keyed, name: str, batch: str, **more: Any) -> None:
+    assert scene.ask("zmws.open", name, id=batch, **more)[0] == 200
+
+
+def test_a_batch_is_its_openers_and_of_who_may_submit_to_all_services() -> None:
+    scene = Keyed({"C": CLIENT, "OTHER": CLIENT, "ALL": {"rights": {"submit": ("*",)}}})
+    opened(scene, "C", "b")
+    for verb, more in (("batch", {}), ("close", {}), ("open", {})):
+        status, told = scene.ask(f"zmws.{verb}", "OTHER", id="b", **more)
+        assert (status, told["code"]) == (403, "not_allowed"), verb
+    assert scene.submits("OTHER", batch="b")["code"] == "not_allowed"
+    assert "'submit' for all services" in scene.ask("zmws.batch", "OTHER", id="b")[1]["error"]
+    for name in ("C", "ALL"):
+        assert scene.submits(name, batch="b")["durability"]
+        assert scene.ask("zmws.batch", name, id="b")[1]["by"] == "C"
+    assert scene.ask("zmws.close", "C", id="b")[1]["closed"]
+    assert scene.ask("zmws.close", "OTHER", id="b")[0] == 403, "closed it is no other's, either"
+
+
+def test_a_batch_of_a_tenant_is_of_all_its_keys_and_of_no_others() -> None:
+    other = TENANT | {"group": "evil"}
+    scene = Keyed({"C": TENANT, "TWIN": TENANT, "OTHER": other})
+    opened(scene, "C", "b")
+    assert scene.ask("zmws.batch", "TWIN", id="b")[1]["group"] == "acme"
+    assert scene.submits("TWIN", batch="b")["durability"]
+    assert scene.ask("zmws.batch", "OTHER", id="b")[0] == 403
+    assert scene.submits("OTHER", batch="b")["code"] == "not_allowed"
+    items = [{"chain": [{"service": "E"}], "batch": "b"}, {"service": "E", "batch": "b"}]
+    told = scene.asked("zmws.submit", items, "OTHER")[1]
+    assert [one["code"] for one in told] == ["not_allowed", "not_allowed"]
+    status, told = scene.ask("zmws.open", "OTHER", group="acme")
+    assert (status, told["code"]) == (403, "not_allowed")
+
+
+def test_whose_a_batch_is_survives_a_restart() -> None:
+    scene = Keyed({"C": CLIENT, "OTHER": CLIENT})
+    opened(scene, "C", "b")
+    scene.restart()
+    assert scene.submits("OTHER", batch="b")["code"] == "not_allowed"
+    assert scene.submits("C", batch="b")["durability"]
+
+
+def test_what_follows_a_batch_counts_for_who_has_opened_it() -> None:
+    scene = Keyed({"C": CLIENT | {"waiting_max": 1, "rate": 1.0}, "O": OPERATOR})
+    opened(scene, "C", "b", then={"service": "E"})
+    status, told = scene.ask("zmws.open", "C", id="c", then={"service": "E"})
+    assert (status, told["code"]) == (429, "rate_limited")
+    assert scene.ask("zmws.open", "C", id="b", then={"service": "E"})[1]["existing"]
+    assert scene.ask("zmws.open", "C", id="c")[0] == 200, "nothing follows from it"
+    scene.ask("zmws.close", "C", id="b")
+    (follows,) = scene.core.held.stored.values()
+    assert (follows.id, follows.submitter) == ("b:then", "C")
+    scene.pass_time(10.0)
+    assert scene.submits("C")["code"] == "queue_full"
+
+
+def test_a_worker_of_some_services_adds_to_no_others_batch() -> None:
+    worker = {"rights": {"work": ("E",), "submit": ("E",)}}
+    for name, fits in ((worker, False), ({"rights": {"work": ("*",)}}, True)):
+        scene = Keyed({"C": CLIENT, "WORKER-W": name, "O": OPERATOR})
+        opened(scene, "C", "b")
+        scene.submits("C", id="a", retries=0)
+        scene.ready("WORKER-W")
+        end = [scene.token("WORKER-W"), b"", b"COMPLETE", b'JOBS-JSON: [{"service": "E", "batch": "b"}]']
+        scene.receive("worker", "WORKER-W", [mdp.MDPW02, mdp.W_FINAL, *end])
+        assert (scene.ask("zmws.job", "O", id="a")[1]["state"] == "complete") == fits
+        assert scene.ask("zmws.batch", "C", id="b")[1]["total"] == int(fits)
+
+
+# ------------------------------------------------------------ tenants
+
+
+def test_unique_keys_of_tenants_are_their_own() -> None:
+    scene = Keyed({"C": TENANT, "TWIN": TENANT, "OTHER": TENANT | {"group": "a/b"}})
+    assert not scene.submits("C", unique="x")["existing"]
+    assert scene.submits("TWIN", unique="x")["existing"]
+    assert scene.submits("TWIN", unique="acme/x")["existing"]
+    assert not scene.submits("OTHER", unique="x", id="other")["existing"]
+    assert scene.job("other").unique == "a%2Fb/x"
+
+
+def test_of_an_id_that_another_tenant_has_nothing_more_is_told_than_that() -> None:
+    scene = Keyed({"C": TENANT, "OTHER": TENANT | {"group": "evil"}, "O": OPERATOR})
+    scene.submits("C", id="a")
+    scene.ask("zmws.cancel", "O", id="a")
+    for options in ({"id": "a"}, {"id": "a", "service": "F"}):
+        told = scene.submits("OTHER", **options)
+        assert told["code"] == "id_conflict" and "E" not in told["error"].split(), options
+    scene.submits("O", unique="evil/x")
+    assert scene.submits("OTHER", unique="x")["code"] == "id_conflict"
+
+
+# ------------------------------------------------------------ on whose behalf
+
+
+GATEWAY = {"rights": dict.fromkeys(("submit", "work", "look", "operate", "speak_for"), ("*",))}
+OF_TENANT = {"kind": "token", "rights": {"submit": ("E",)}, "waiting_max": 1, "group": "acme"}
+
+
+def test_what_is_submitted_for_a_token_counts_for_that() -> None:
+    scene = Keyed({"G": GATEWAY, "tok": OF_TENANT, "C": CLIENT})
+    scene.submits("G", id="a", by="tok", group="acme")
+    assert scene.job("a").submitter == "tok"
+    assert scene.submits("G", by="tok")["code"] == "queue_full"
+    for n, more in (("b", {}), ("c", {"by": "nobody"})):
+        scene.submits("G", id=n, **more)
+        assert scene.job(n).submitter == "G"
+    told = scene.submits("C", by="tok")
+    assert told["code"] == "not_allowed" and "'speak_for'" in told["error"]
+    scene.submits("C", id="d", by="C")
+    assert scene.job("d").submitter == "C"
+    chain = [{"chain": [{"service": "E"}], "by": "tok"}]
+    assert scene.asked("zmws.submit", chain, "G")[1][0]["code"] == "queue_full"
+    assert scene.asked("zmws.submit", chain, "C")[1][0]["code"] == "not_allowed"
+
+
+def test_of_a_job_of_another_group_no_token_is_told() -> None:
+    scene = Keyed({"G": GATEWAY, "tok": OF_TENANT | {"waiting_max": None}})
+    scene.submits("G", id="a", group="evil")
+    assert scene.submits("G", id="a", by="tok", group="acme")["code"] == "id_conflict"

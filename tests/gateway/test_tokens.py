@@ -191,13 +191,6 @@ def test_a_question_does_not_leave_while_nobody_can_tell_of_which_service_its_jo
     asyncio.run(check_question(gone, who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
 
 
-def test_a_token_with_a_rate_is_429_beyond_it(http: Gateway) -> None:
-    with http.client(TOKENS["slow"]) as ask:
-        answers = [ask.post(f"/{INSIDE}") for _ in range(3)]
-    assert answers[0].status_code == 202 and problem(answers[-1]) == (429, "rate_limited")
-    assert answers[-1].headers["retry-after"] == "1"
-
-
 # ---------------------------------------------------------------- from the broker
 
 
@@ -260,6 +253,92 @@ def test_a_stream_and_a_wait_end_with_their_token(alone: tuple[Gateway, Client])
         client.ask("zmws.key", {"do": "revoke", "name": "a"})
         assert ends_soon(stream)
     wait_until(lambda: not http.desk.serving and not http.desk.revoked and not http.desk.streams)
+
+
+def test_limits_of_a_token_are_the_brokers_and_429_beyond_them(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    slow = new_token(client, "slow", role="client", rate=1)
+    few = new_token(client, "few", role="client", waiting_max=1)
+    with http.client(slow) as ask, http.client(few) as other:
+        known_to(http, ask, other)
+        answers = [ask.post(f"/{INSIDE}") for _ in range(3)]
+        assert answers[0].status_code == 202 and problem(answers[-1]) == (429, "rate_limited")
+        assert answers[-1].headers["retry-after"] == "1"
+        assert other.post(f"{API}/jobs", json={"service": INSIDE}).status_code == 202
+        item = {"service": INSIDE}
+        assert problem(other.post(f"{API}/jobs", json=item)) == (429, "queue_full")
+        assert problem(other.post(f"{API}/chains", json={"chain": [item]})) == (429, "queue_full")
+        told = other.post(f"{API}/jobs/many", json=[item]).json()
+        assert [one["code"] for one in told] == ["queue_full"]
+        assert problem(other.post(f"{API}/batches", json={"then": item})) == (429, "queue_full")
+    by_name = {row["name"]: row["unfinished"] for row in client.ask("zmws.keys")["keys"]}
+    assert (by_name["slow"], by_name["few"]) == (1, 1)
+
+
+def test_a_token_cancels_the_jobs_that_it_has_submitted_and_no_others(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    mine, other = (new_token(client, name, role="client") for name in ("mine", "other"))
+    with http.client(mine) as ask, http.client(other) as nosy:
+        known_to(http, ask, nosy)
+        job = ask.post(f"{API}/jobs", json={"service": INSIDE, "delay": 3600}).json()["id"]
+        assert problem(nosy.post(f"{API}/jobs/{job}/cancel")) == (403, "not_allowed")
+        assert ask.get(f"{API}/jobs/{job}").json()["submitter"] == "mine"
+        assert ask.post(f"{API}/jobs/{job}/cancel").status_code == 200
+        theirs = client.submit(INSIDE, delay=3600).id
+        assert problem(ask.post(f"{API}/jobs/{theirs}/cancel")) == (403, "not_allowed")
+        for door in (f"jobs/cancel?service={INSIDE}", f"jobs/{job}/retry"):
+            assert problem(ask.post(f"{API}/{door}", json={}))[0] == 403, door
+
+
+def test_a_batch_is_of_the_token_that_has_opened_it_or_of_its_tenant(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    some = {"role": "client", "services": [INSIDE]}
+    tenant = {"rights": {"submit": ["*"], "look": ["*"]}, "group": "acme"}
+    names = {"a": some, "b": some, "all": {"role": "client"}, "t1": tenant, "t2": tenant}
+    names["t3"] = tenant | {"group": "evil"}
+    asks = {name: http.client(new_token(client, name, **given)) for name, given in names.items()}
+    known_to(http, *asks.values())
+    for opener, allowed in (("a", {"a", "all"}), ("t1", {"t1", "t2", "all"})):
+        batch = asks[opener].post(f"{API}/batches", json={}).json()
+        assert batch["group"] == ("acme" if opener == "t1" else None)
+        for name, ask in asks.items():
+            door = f"{API}/batches/{batch['id']}"
+            fits = name in allowed
+            assert (ask.get(door).status_code == 200) == fits, (opener, name)
+            again = ask.post(f"{API}/batches", json={"id": batch["id"]})
+            assert (again.status_code in (200, 201)) == fits, (opener, name, again.text)
+            job = {"service": INSIDE, "delay": 3600}
+            one = ask.post(f"{API}/jobs", json=job | {"batch": batch["id"]})
+            assert (one.status_code == 202) == fits, (opener, name, one.text)
+            assert (ask.post(f"{door}/jobs", json=[job]).status_code == 200) == fits, (opener, name)
+        for name in sorted(asks, key=lambda name: name in allowed):
+            closed = asks[name].post(f"{API}/batches/{batch['id']}/close")
+            assert (closed.status_code == 200) == (name in allowed), (opener, name)
+    for ask in asks.values():
+        ask.close()
+
+
+def test_unique_keys_of_a_tenant_are_its_own(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    tenant = {"rights": {"submit": ["*"], "look": ["*"]}}
+    asks = [http.client(new_token(client, name, **tenant, group=name)) for name in ("acme", "evil")]
+    known_to(http, *asks)
+    job = {"service": INSIDE, "delay": 3600, "unique": "x"}
+    answers = [ask.post(f"{API}/jobs", json=job) for ask in (*asks, *asks)]
+    assert [one.status_code for one in answers] == [202, 202, 200, 200]
+    assert asks[0].get(f"{API}/jobs/{answers[0].json()['id']}").json()["unique"] == "acme/x"
+    told = asks[1].post(f"{API}/jobs", json={"service": INSIDE, "id": answers[0].json()["id"]})
+    assert problem(told) == (409, "id_conflict")
+    for ask in asks:
+        ask.close()
+
+
+def known_to(http: Gateway, *tokens: httpx.Client) -> None:
+    """Wait until the gateway asks for a token, and knows these."""
+    with http.client() as nobody:
+        wait_until(lambda: nobody.get(f"{API}/services").status_code == 401)
+    for ask in tokens:
+        wait_until(lambda ask=ask: ask.get(f"{API}/services").status_code != 401)  # type: ignore[misc]
 
 
 def ends_soon(stream: Stream) -> bool:

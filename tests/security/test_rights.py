@@ -95,8 +95,8 @@ OF_NOTHING = (
     Cell("zmws.services", {}, FOLLOWS),
     Cell("zmws.workers", {}, LOOKS),
     Cell("zmws.batch", {"id": "none"}, FOLLOWS),
-    Cell("zmws.open", {"id": "b"}, SUBMITS),
-    Cell("zmws.close", {"id": "b"}, SUBMITS),
+    Cell("zmws.open", {}, SUBMITS),
+    Cell("zmws.close", {"id": "none"}, SUBMITS),
 )
 SUBMITTED = ("zmws.submit",)  # one by one, below
 
@@ -220,6 +220,21 @@ def test_each_of_many_is_looked_at_and_each_service_that_it_names(clients: dict[
     with pytest.raises(Refused, match="no right 'submit' for the service 'EMAIL'"):
         client.ask("zmws.open", {"then": {"service": OUTSIDE}})
     assert client.ask("zmws.open", {"then": {"service": INSIDE}})["id"]
+
+
+def test_a_batch_is_of_who_has_opened_it_and_of_who_has_the_right_for_all_services(
+    clients: dict[str, Client],
+) -> None:
+    for role, scope in itertools.product(ROLES, (ALL, SOME)):
+        client = clients[f"{role}-{scope}"]
+        batch = clients[f"client-{SOME}"].ask("zmws.open", {})["id"]
+        whole = scope == ALL or client is clients[f"client-{SOME}"]
+        added = client.submit_many([{"service": INSIDE, "batch": batch, "delay": 3600}])[0]
+        assert isinstance(added, Refused) != (role in SUBMITS and whole), (role, scope)
+        for verb, roles in (("zmws.batch", FOLLOWS), ("zmws.open", SUBMITS), ("zmws.close", SUBMITS)):
+            text = refusal(client, verb, {"id": batch})
+            assert (text is None) == (role in roles and whole), (role, scope, verb)
+            assert text is None or ("right" in text and client is not clients["operator"]), text
 
 
 def test_a_list_shows_what_a_key_may_see(clients: dict[str, Client]) -> None:

@@ -71,7 +71,7 @@ PROMISES = [
         "an open batch is forgotten at a restart",
         Broker,
         "_recover",
-        "self.held.open_batches.update(left.batches)",
+        "self.held.open_batches.update((batch.id, batch) for batch in left.batches)",
         "pass",
     ),
     Mutation(

@@ -79,7 +79,7 @@ def follow_up(service: str, body: bytes = b"", **more: Any) -> Row:
 def open_batch(
     batch: str = "b", then: Row | None = None, failed: Row | None = None, **more: Any
 ) -> OpenBatch:
-    known = {"at": 7.0, "keep": None, "meta": None, "by": None} | more
+    known = {"at": 7.0, "keep": None, "meta": None, "by": None, "group": None} | more
     return OpenBatch(batch, then=then, failed=failed, **known)
 
 

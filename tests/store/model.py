@@ -46,6 +46,7 @@ from zmws.core.rows import (
     Cause,
     Key,
     KeyRow,
+    KnownBatch,
     KnownService,
     Row,
     Rows,
@@ -293,17 +294,21 @@ class ModelStore:
             self.services[write.service] = known._replace(**said)
         return None
 
+    def _held_by(self, holder: str) -> Verdict:
+        row = self.rows[holder]
+        return Verdict(UNIQUE_CONFLICT, holder, row["service"], batch=row["batch"], group=row["group"])
+
     def _insert(self, write: InsertJob) -> Verdict:
         row = write.row
         if row["id"] in self.rows:
             known = self.rows[row["id"]]
             own = (known["parent"], known["parent_number"]) == (row["parent"], row["parent_number"])
             if not write.spare_id or own:
-                more = {"batch": known["batch"], "chain": known["chain"]}
+                more = {name: known[name] for name in ("batch", "chain", "group")}
                 return Verdict(EXISTING, row["id"], known["service"], **more)
             row = row | {"id": write.spare_id}
         if (holder := self._holder(row)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, row["service"], batch=self.rows[holder]["batch"])
+            return self._held_by(holder)
         if not write.spare_id and (write.only_if_known or self.no_room is not None):
             return Verdict(FULL if write.only_if_known else self.no_room or "", row["id"], row["service"])
         assert row["number"] not in {one["number"] for one in self.rows.values()}, row
@@ -326,7 +331,7 @@ class ModelStore:
         if row is None or row["state"] not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
         if (holder := self._holder(row)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder, row["service"], batch=self.rows[holder]["batch"])
+            return self._held_by(holder)
         self._count(row["batch"], row["state"], write.job_id, back=True)
         row |= write.changes
         del self.forget_at[write.job_id]
@@ -385,6 +390,7 @@ class ModelStore:
             keep=write.keep,
             meta=_whole(write.meta),
             by=_whole(write.by),
+            group=_whole(write.group),
         )
         for kind, row in (("then", write.then), ("failed", write.failed)):
             if row is not None:
@@ -589,7 +595,7 @@ class ModelStore:
             number=rows[-1]["number"] if rows else 0,
             forget_at=self._next_due(),
             batches=[
-                (one.id, one.created_at)
+                KnownBatch(one.id, one.created_at, one.by, one.group)
                 for one in sorted(self.batches.values(), key=lambda one: one.number)
                 if not one.closed
             ],

@@ -33,7 +33,7 @@ from tests.store.contract import (
 from tests.store.disk import by_hand, opened
 from zmws.core.options import KEEP_S
 from zmws.core.reads import ReadBatch, ReadBatches
-from zmws.core.rows import BATCH_FIRST_MAX, BATCH_STATES, BATCH_WAITS_S, BatchRow
+from zmws.core.rows import BATCH_FIRST_MAX, BATCH_STATES, BATCH_WAITS_S, BatchRow, KnownBatch
 from zmws.core.writes import (
     EXISTING,
     FULL,
@@ -83,16 +83,18 @@ def concluded(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def test_a_batch_is_opened_once_and_is_as_it_was_opened(store: Store) -> None:
-    write = open_batch("b", follow_up(THEN), None, keep=9.0, meta='{"a": "\\ud800"}', by="anna")
+    write = open_batch("b", follow_up(THEN), None, keep=9.0, meta='{"a": "\\ud800"}', by="anna", group="acme")
     assert said(store.commit([write, open_batch("c")])) == [(NEW, "b"), (NEW, "c")]
     again = open_batch("b", None, follow_up(FAILED), keep=1.0, at=8.0)
     assert said(store.commit([again, open_batch("d")])) == [(EXISTING, "b"), (NEW, "d")]
     assert batch_of(store) == BatchRow(
-        number=1, id="b", created_at=7.0, then_service=THEN, keep=9.0, meta='{"a": "\\ud800"}', by="anna"
+        **{"number": 1, "id": "b", "created_at": 7.0, "then_service": THEN, "keep": 9.0},
+        **{"meta": '{"a": "\\ud800"}', "by": "anna", "group": "acme"},
     )
     assert batch_of(store, "d").number == 3
     assert store.read(ReadBatch(None, "nobody")).batches == []
-    assert unfinished(store).batches == [("b", 7.0), ("c", 7.0), ("d", 7.0)]
+    others = [KnownBatch("c", 7.0), KnownBatch("d", 7.0)]
+    assert unfinished(store).batches == [KnownBatch("b", 7.0, "anna", "acme"), *others]
 
 
 def test_each_new_member_is_counted_and_no_repeat(store: Store) -> None:
@@ -361,7 +363,7 @@ def test_a_prune_forgets_batches_that_are_due_in_bounded_steps(store: Store) -> 
         (2, False, False, 100.0, one),
         (1, False, False, None, {}),
     ]
-    assert unfinished(store).batches == [("open", 7.0)] and unfinished(store).forget_at is None
+    assert unfinished(store).batches == [KnownBatch("open", 7.0)] and unfinished(store).forget_at is None
 
 
 def test_a_prune_that_stays_in_a_long_history_forgets_no_batch(store: Store) -> None:
@@ -499,7 +501,7 @@ def test_a_restart_finds_batches_as_they_were(path: Path) -> None:
     store.commit([open_batch("b", follow_up(THEN, b"x")), *members("a"), open_batch("c"), close_batch("b")])
     store.close()
     store = opened(path)
-    assert unfinished(store).batches == [("c", 7.0)]
+    assert unfinished(store).batches == [KnownBatch("c", 7.0)]
     store.commit([update("a", state="running", attempt=1)])
     assert concluded(store.commit([finish_member("a")])) == ["b:then"]
     store.close()

@@ -249,7 +249,8 @@ def workflow_by_chance(chance: random.Random, n: int, kind: str) -> Write:
         )
         # Soon forgotten, and so opened anew while members of the one before are left.
         keep = chance.choice((None, 0.0, 20.0)) if chance.random() < 0.8 else chance.random()
-        return OpenBatch(batch, float(n), keep, then, failed, chance.choice((None, "{}")), None)
+        whose = (chance.choice((None, "ann")), chance.choice((None, "acme")))
+        return OpenBatch(batch, float(n), keep, then, failed, chance.choice((None, "{}")), *whose)
     if kind == "close":
         return CloseBatch(batch, n, float(n), n + chance.random(), f"spare-{n}")
     if kind == "fire":

@@ -10,6 +10,10 @@ but for those that wait, of which one more is in a group. There are a cause, fig
 
 `version_8.db.gz`, too: of MIX a member of the batch b, a step of the chain c, one in a group, one that runs,
 and one that is complete; b is open, with a job that is to follow; there are a schedule and an act.
+
+`version_9.db.gz`, too: of MIX three jobs of the key ann (one of the batch b, one runs, one is complete), and
+one of nobody in a group; b is open, with a job that is to follow, and c has ended; there are ann and a key
+that was revoked.
 """
 
 from __future__ import annotations
@@ -50,7 +54,7 @@ from zmws.core.reads import (
     ReadUnfinished,
 )
 from zmws.core.record import COLUMNS
-from zmws.core.rows import KeyRow, KnownService, Row, ScheduleRow, job_of, row_of
+from zmws.core.rows import KeyRow, KnownBatch, KnownService, Row, ScheduleRow, job_of, row_of
 from zmws.core.states import STATES
 from zmws.core.writes import (
     DELETED,
@@ -80,6 +84,7 @@ TABLES = ("jobs", "bodies", "history", "services", "counts")
 OF_6 = (*TABLES, "causes", "caused", "series", "marks")
 OF_7 = (*OF_6, "audit")
 OF_8 = (*OF_7, "batches", "conclusions", "schedules")
+OF_9 = (*OF_8, "keys")
 Names = dict[str, list[str]]  # of the columns of each table
 
 
@@ -187,6 +192,7 @@ def test_the_migration_writes_no_job_anew(old: Path) -> None:
         (6, OF_6, [8, 8, 1, 2, 3, 1, 2, 6, 2]),
         (7, OF_7, [8, 8, 2, 2, 4, 1, 1, 4, 1, 2]),
         (8, OF_8, [5, 5, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]),
+        (9, OF_9, [4, 4, 0, 0, 1, 0, 0, 0, 0, 0, 2, 1, 0, 2]),
     ],
 )
 def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
@@ -206,7 +212,7 @@ def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
     opened(new).close()
     assert schema_of(was) == schema_of(new)
     with by_hand(was) as connection:
-        assert sqlite_file.version(connection) == migrations()[-1].version == 9
+        assert sqlite_file.version(connection) == migrations()[-1].version == 10
         assert rows_of(connection, names) == before
     assert upkeep.check(was) == []
 
@@ -416,7 +422,7 @@ def test_a_file_of_version_7_takes_kin_batches_and_schedules(of_7: Path) -> None
     schedule = ScheduleRow(name="nightly", service="MIX", cron="0 3 * * *", anchor=1.0)
     store.commit(
         [
-            OpenBatch("b", 1.0, None, insert("x", number=0).row, None, None, None),
+            OpenBatch("b", 1.0, None, insert("x", number=0).row, None, None, None, None),
             WriteSchedule(schedule),
             insert("member", number=9, service="MIX", batch="b", parent="running"),
         ]
@@ -439,7 +445,7 @@ def test_the_jobs_of_a_file_of_version_8_are_nobodys_and_it_takes_keys(of_8: Pat
     store = opened(of_8)
     assert {row["submitter"] for row in old_jobs(store).values()} == {None}
     left = unfinished(store)
-    assert (left.keys, left.submitted, left.batches) == ([], [], [("b", 1.0)])
+    assert (left.keys, left.submitted, left.batches) == ([], [], [KnownBatch("b", 1.0, "anna")])
     ann = KeyRow(
         name="ann", kind="curve", proof="p", role="client", rights={"submit": ("MIX", "T-*")}, rate=0.5
     )
@@ -458,3 +464,20 @@ def test_the_jobs_of_a_file_of_version_8_are_nobodys_and_it_takes_keys(of_8: Pat
     assert unfinished(store).keys == [replace(ann, revoked_at=2.0)]
     store.close()
     assert upkeep.check(of_8) == []
+
+
+def test_the_batches_of_a_file_of_version_9_are_those_of_who_has_opened_them(path: Path) -> None:
+    of_9 = of_version(9, path)
+    store = opened(of_9)
+    left = unfinished(store)
+    assert (left.batches, left.submitted) == ([KnownBatch("b", 1.0, "ann")], [("ann", 2)])
+    assert [key.name for key in left.keys] == ["ann", "old"]
+    store.commit([OpenBatch("d", 3.0, None, None, None, None, "bob", "acme")])
+    assert unfinished(store).batches[1:] == [KnownBatch("d", 3.0, "bob", "acme")]
+    end = {"state": "complete", "ended_at": 3.0}
+    store.commit([CloseBatch("b", 11, 3.0, 3.0, "spare")])
+    (counted,) = store.commit([FinishMember("hers", end, "MIX", 1e12, "b", 12, 3.0, 3.0, "spare")])
+    assert isinstance(counted, Counted) and counted.concluded is not None
+    assert counted.concluded["submitter"] == "ann"
+    store.close()
+    assert upkeep.check(of_9) == []

@@ -107,7 +107,7 @@ class Batches:
 _SHOWN = (
     *("id", "state", "created_at", "closed", "total", "unfinished", "complete", "failed", "cancelled"),
     *("expired", "first", "then_service", "failed_service", "then_id", "then_at", "failed_id", "failed_at"),
-    *("ended_at", "by"),
+    *("ended_at", "by", "group"),
 )
 _TIMES = ("created_at", "then_at", "failed_at", "ended_at")
 

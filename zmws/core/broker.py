@@ -24,7 +24,7 @@ from zmws.core.lanes import Lanes
 from zmws.core.life import Life
 from zmws.core.limits import Limits
 from zmws.core.making import Making
-from zmws.core.options import NO_OPTIONS, ServiceOptions, job_options, job_options_of
+from zmws.core.options import ServiceOptions, job_options, job_options_of
 from zmws.core.reads import (
     Read,
     ReadBatch,
@@ -239,7 +239,7 @@ class Broker:
         left, running = rows.unfinished, rows.rows
         assert left is not None, rows
         self.recovery.recover(left, running)
-        self.held.open_batches.update(left.batches)
+        self.held.open_batches.update((batch.id, batch) for batch in left.batches)
         self.schedules.recover(left.schedules)
         self.keys.recover(left.keys, left.submitted)
         self.desk.leases.recover()
@@ -314,7 +314,7 @@ class Broker:
             if fault is not None:
                 return watchers.refuse(caller, name, None, "bad_service", fault)
         if peer[2]:
-            _, not_allowed = self.keys.options_of(peer[2], name, NO_OPTIONS)
+            not_allowed = self.keys.service_fault(peer[2], name)
             if not_allowed is not None:
                 return watchers.refuse(caller, name, _given_id(message.options), "not_allowed", not_allowed)
         try:

@@ -68,8 +68,8 @@ class FollowUps:
         self.require_known(item, "")
         options, service = item.options, held.services[item.service]
         batch = options.batch
-        if batch is not None and batch != job.batch and batch not in held.open_batches:
-            raise BadItem("batch_closed", f"there is no open batch '{batch}'")
+        if batch is not None and batch != job.batch:
+            self._check_joining(user, batch)
         if (options.durability or service.options.durability) == "memory" and batch is not None:
             raise BadItem("bad_option", "a job with durability 'memory' is in no batch")
         if options.durability == "memory":
@@ -86,6 +86,15 @@ class FollowUps:
             return self.first_step(item, job.depth + 1, item.chain or usual)
         options.id = options.id or usual
         return self._made(item, job.depth + 1)
+
+    def _check_joining(self, user: str, batch: str) -> None:
+        """Raises BadItem where no job of a user's worker may be added to this batch."""
+        known = self._held.open_batches.get(batch)
+        if known is None:
+            raise BadItem("batch_closed", f"there is no open batch '{batch}'")
+        fault = self._keys.follow_up_joining_fault(user, known)
+        if fault is not None:
+            raise BadItem("not_allowed", fault)
 
     def require_known(self, item: Item, user: str) -> None:
         """Every service that an item names is known, and this user may submit to it. Raises BadItem."""

@@ -18,7 +18,7 @@ from zmws.core.job import Job
 from zmws.core.options import LIMITS, ServiceOptions, option, worker_options
 from zmws.core.overflow import Overflow
 from zmws.core.reasons import NOTHING, Clocks
-from zmws.core.rows import KnownService
+from zmws.core.rows import KnownBatch, KnownService
 from zmws.core.service import Service
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
@@ -40,7 +40,7 @@ class Held:
         self.inserting: dict[str, Job] = {}  # its insert is not yet committed; a repeat, perhaps
         self.reviving: set[str] = set()  # ended jobs whose revival is not yet committed
         self.assignments: dict[bytes, Assignment] = {}  # by live token
-        self.open_batches: dict[str, float] = {}  # to which clients may add: since when, by the wall
+        self.open_batches: dict[str, KnownBatch] = {}  # to which clients may add
         self.scheduled_services: set[str] = set()  # of which schedules make jobs
         self.overflow = Overflow(turn)
         self._own_figures = 0  # services with figures of their own

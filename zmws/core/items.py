@@ -21,7 +21,7 @@ from zmws.wire.values import frames_of
 PLACES_MAX = 100  # of one result in the parameters of the next step
 CHAIN_ID_MAX = 120  # of characters: its steps' ids are longer
 _NOT_OPTIONS = ("service", "params", "params_base64")
-_OF_CHAIN = ("chain", "id", "batch")
+_OF_CHAIN = ("chain", "id", "batch", "by")
 _NOT_IN_STEP = {
     "id": "the ids of its jobs are made of the chain's",
     "at": "it starts when the step before has completed; 'delay' may put that off",
@@ -120,7 +120,7 @@ def _chain_of(given: dict[str, Any], limits: Limits) -> Item:
         text = f"'chain' is a list of 1 to {limits.chain_steps_max} steps (chain_steps_max)"
         raise BadItem("bad_option", text)
     try:
-        whole = job_options_of({name: given.get(name) for name in ("id", "batch")})
+        whole = job_options_of({name: given.get(name) for name in ("id", "batch", "by")})
     except OptionError as wrong:
         raise BadItem(wrong.code, str(wrong)) from None
     if whole.id is not None and len(whole.id) > CHAIN_ID_MAX:
@@ -138,7 +138,7 @@ def _chain_of(given: dict[str, Any], limits: Limits) -> Item:
         )
         raise BadItem("bad_option", text, whole.id)
     first = items[0]
-    first.options.batch = whole.batch
+    first.options.batch, first.options.by = whole.batch, whole.by
     first.chain, first.rest = whole.id or "", steps[1:]
     return first
 

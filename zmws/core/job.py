@@ -122,6 +122,7 @@ class Caller:
     bundle: Bundle | None = None  # one of many that are answered together
     place: int = 0  # and its place among them
     chain: str | None = None  # it asked for a chain, and this is its id
+    by: str | None = None  # for whom it says that it asks
     tells_life: bool = False  # its answer says of which life of the broker the events are
 
     def same_as(self, other: Caller) -> bool:
@@ -188,6 +189,7 @@ def record(job: Job, lead: float) -> dict[str, Any]:
         "on_complete": job.on_complete,
         "on_failed": job.on_failed,
         "concludes": job.concludes,
+        "submitter": job.submitter,
         "cause": job.cause,
         "attempts": [
             {**entry, "started_at": iso(entry["started_at"]), "ended_at": iso(entry["ended_at"])}

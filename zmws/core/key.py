@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmws.core.rows import KeyRow
+from zmws.core.user import name_in
 
 SUBMIT, WORK, LOOK, OPERATE, SPEAK_FOR = RIGHTS = ("submit", "work", "look", "operate", "speak_for")
 ROLES: dict[str, tuple[str, ...]] = {
@@ -62,6 +63,12 @@ class Key:
     def may_all(self, right: str) -> bool:
         """Whether it has a right for whatever there is, of any group."""
         return "*" in self.row.rights.get(right, ()) and self.row.group is None
+
+    def shares(self, by: str | None, group: str | None) -> bool:
+        """Whether what was opened by somebody of this name, or for this group, is its own."""
+        return (by is not None and name_in(by) == self.row.name) or (
+            group is not None and group == self.row.group
+        )
 
     def _matches(self, right: str, service: str) -> bool:
         patterns = self.row.rights.get(right)
@@ -130,6 +137,12 @@ def group_fault(rights: dict[str, tuple[str, ...]], group: str | None) -> str | 
     if group is None or WORK not in rights:
         return None
     return "a worker gets the jobs of all groups: a key of a group has no right 'work'"
+
+
+def unique_of(group: str, unique: str) -> str:
+    """The unique key that jobs of a tenant have: no other tenant can hold it."""
+    mine = group.replace("%", "%25").replace("/", "%2F") + "/"
+    return unique if unique.startswith(mine) else mine + unique
 
 
 def _patterns(given: Any, what: str) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zmws.core.items import Item, services_of
-from zmws.core.key import CURVE, LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key
+from zmws.core.key import CURVE, LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key, unique_of
 from zmws.core.options import JobOptions
-from zmws.core.rows import KeyRow
+from zmws.core.rows import KeyRow, KnownBatch
 from zmws.core.turn import Turn
-from zmws.core.user import public_of
+from zmws.core.user import name_in, public_of
 from zmws.core.writes import WriteKey
 
 # A right for any service lets a key in at a socket. News are about all of them, so they need more.
@@ -68,14 +68,20 @@ class Keys:
                 text = f"the file of the key '{row.name}' is a key of before, and is not taken in"
                 self._turn.note("warning", text)
 
-    def __bool__(self) -> bool:
-        return bool(self._live)
-
     # ------------------------------------------------------------ who it is
 
     def of(self, user: str) -> Key | None:
         """The key of a user, None if it is none any more."""
         return self._live.get(public_of(user))
+
+    def acting(self, user: str, by: str | None) -> Key | None:
+        """For whom a user submits: for the key or token of this name, if there is one and the user may say
+        so; else by its own key. None: nobody was asked who it is, or it was revoked."""
+        key = self.of(user) if user else None
+        row = None if by is None else self.rows.get(name_in(by))
+        if row is None or (user and (key is None or not key.has(SPEAK_FOR))):
+            return key
+        return self._live.get(row.proof) or key
 
     def refused_at(self, socket: str, public: str) -> str | None:
         """Why this public key may not connect to a socket; None if it may."""
@@ -95,6 +101,11 @@ class Keys:
 
     # ------------------------------------------------------------ what it may
 
+    def service_fault(self, user: str, service: str) -> str | None:
+        """Why a user may submit no job of this service, None if it may."""
+        key = self.of(user)
+        return REVOKED if key is None else missing(key, SUBMIT, service)
+
     def options_of(self, user: str, service: str, options: JobOptions) -> tuple[JobOptions, str | None]:
         """The options of a job that a user asks for, and why it may not."""
         if not user:
@@ -102,18 +113,28 @@ class Keys:
         key = self.of(user)
         if key is None:
             return options, REVOKED
-        fault = self._job_fault(key, service, options.group)
-        for name in (options.on_complete, options.on_failed):
-            if fault is None and name is not None:
-                fault = self._job_fault(key, name, None)
-        if key.row.group is not None and fault is None:
-            options = replace(options, group=key.row.group)  # not in place: most requests share theirs
-        return options, fault
+        fault = _by_fault(key, options.by)
+        if fault is not None:
+            return options, fault
+        for name in (service, options.on_complete, options.on_failed):
+            if name is not None and (fault := missing(key, SUBMIT, name)) is not None:
+                return options, fault
+        if key.row.group is None:
+            return options, None
+        return bound(key, options)
 
     def follow_up_fault(self, user: str, item: Item) -> str | None:
         """Why a user's worker may not have this follow from its job. One that works for all services may."""
         key = self.of(user)
         return None if key is not None and key.may_all(WORK) else self.item_fault(user, item)
+
+    def follow_up_joining_fault(self, user: str, batch: KnownBatch) -> str | None:
+        """Why what follows from a job of a user's worker may not be added to this batch. One that works for
+        all services may."""
+        key = self.of(user)
+        if key is not None and key.may_all(WORK):
+            return None
+        return self.joining_fault(user, None, batch)
 
     def item_fault(self, user: str, item: Item) -> str | None:
         """Why a user may not ask for what an item says, None if it may; its group is set."""
@@ -122,22 +143,29 @@ class Keys:
         key = self.of(user)
         if key is None:
             return REVOKED
+        if (fault := _by_fault(key, item.options.by)) is not None:
+            return fault
         for where, name in services_of(item):
             fault = missing(key, SUBMIT, name)
             if fault is not None:
                 return f"{where}{fault}"
-        if key.row.group is not None:
-            for given in (item.options.group, *(step.get("group") for step in item.rest)):
-                if given not in (None, key.row.group):
-                    return _other_group(key)
-            item.options = replace(item.options, group=key.row.group)
-            item.rest = [{**step, "group": key.row.group} for step in item.rest]
-        return None
+        if key.row.group is None:
+            return None
+        if any(step.get("group") not in (None, key.row.group) for step in item.rest):
+            return other_group(key)
+        item.rest = [{**step, "group": key.row.group} for step in item.rest]
+        item.options, fault = bound(key, item.options)
+        return fault
 
-    def may_see(self, user: str, group: str | None) -> bool:
-        """Whether a user may be told of a job of this group."""
-        key = self.of(user) if user else None
+    def may_see(self, user: str, by: str | None, group: str | None) -> bool:
+        """Whether a user may be told of a job of this group. `by`: as in `acting`."""
+        key = self.acting(user, by)
         return key is None or key.row.group in (None, group)
+
+    def joining_fault(self, user: str, by: str | None, batch: KnownBatch) -> str | None:
+        """Why a user may not add to a batch, None if it may. `by`: as in `acting`."""
+        key = self.acting(user, by)
+        return None if key is None else batch_fault(key, (SUBMIT,), batch.by, batch.group)
 
     def work_fault(self, user: str, services: Sequence[str]) -> str | None:
         """Why a user may not work for these services, None if it may."""
@@ -148,21 +176,16 @@ class Keys:
             return REVOKED
         return next((fault for name in services if (fault := missing(key, WORK, name)) is not None), None)
 
-    def _job_fault(self, key: Key, service: str, group: str | None) -> str | None:
-        if key.row.group is not None and group not in (None, key.row.group):
-            return _other_group(key)
-        return missing(key, SUBMIT, service)
-
     # ------------------------------------------------------------ how much
 
-    def limit(self, user: str) -> tuple[str, str] | None:
-        """Why a user may submit no job now, as a code and a text; None if it may."""
-        key = self.of(user) if user else None
+    def limit(self, user: str, by: str | None) -> tuple[str, str] | None:
+        """Why a user may submit no job now, as a code and a text; None if it may. `by`: as in `acting`."""
+        key = self.acting(user, by)
         return None if key is None else key.limit(self._turn.now, self._unfinished[key.name])
 
-    def submitted(self, user: str, size: int) -> str | None:
-        """A user has submitted a job of so many bytes: whose that is."""
-        key = self.of(user) if user else None
+    def submitted(self, user: str, by: str | None, size: int) -> str | None:
+        """A user has submitted a job of so many bytes: whose that is. `by`: as in `acting`."""
+        key = self.acting(user, by)
         if key is None:
             return None
         key.used(self._turn.now, size)
@@ -228,5 +251,32 @@ def missing(key: Key, right: str, service: str) -> str | None:
     return f"the key '{key.name}' has no right '{right}' for the service '{service[:255]}'"
 
 
-def _other_group(key: Key) -> str:
+def _by_fault(key: Key, by: str | None) -> str | None:
+    """Why a key may not submit for whom this names, None if it may."""
+    if by in (None, key.name) or key.has(SPEAK_FOR):
+        return None
+    return f"the key '{key.name}' has no right '{SPEAK_FOR}', and 'by' names another"
+
+
+def batch_fault(key: Key, rights: Sequence[str], by: str | None, group: str | None) -> str | None:
+    """Why a key may not do what takes one of these rights with a batch; None if it may. Its jobs may be of
+    any service: who has no right for all may with what is its own, or its tenant's."""
+    if any(key.may_all(right) for right in rights) or key.shares(by, group):
+        return None
+    named = " or ".join(f"'{right}'" for right in rights)
+    return f"the batch is another's, and the key '{key.name}' has no right {named} for all services"
+
+
+def bound(key: Key, options: JobOptions) -> tuple[JobOptions, str | None]:
+    """The options of a job of the tenant whose key this is, and why there can be none."""
+    group = key.row.group
+    assert group is not None, key.name
+    if options.group not in (None, group):
+        return options, other_group(key)
+    unique = None if options.unique is None else unique_of(group, options.unique)
+    return replace(options, group=group, unique=unique), None  # not in place: most requests share theirs
+
+
+def other_group(key: Key) -> str:
+    """Why a key does not name another group than its own."""
     return f"the key '{key.name}' is for jobs of the group '{key.row.group}' alone"

@@ -64,6 +64,15 @@ class Cause(NamedTuple):
     hours: dict[int, int]
 
 
+class KnownBatch(NamedTuple):
+    """One to which clients may add. `created_at` by the wall; whose it is, as in BatchRow."""
+
+    id: str
+    created_at: float
+    by: str | None = None
+    group: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class BatchRow:
     """A batch of jobs: how many members it has, and how they have ended. Times are by the wall, but for
@@ -89,7 +98,8 @@ class BatchRow:
     keep: float | None = None
     forget_at: float | None = None
     meta: str | None = None  # JSON as text
-    by: str | None = None
+    by: str | None = None  # who has opened it: of keys the name of one
+    group: str | None = None  # of this tenant, whose keys share it
 
     @property
     def unfinished(self) -> int:
@@ -168,7 +178,7 @@ class Unfinished:
     ended: dict[tuple[str, str], int] = field(default_factory=dict)  # records by service and final state
     number: int = 0  # the highest ever given out, of the jobs that there are
     forget_at: float | None = None  # when the first ended job or batch is to be forgotten
-    batches: list[tuple[str, float]] = field(default_factory=list)  # those that are open, and since when
+    batches: list[KnownBatch] = field(default_factory=list)  # those that are open
     schedules: list[ScheduleRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
     submitted: list[tuple[str, int]] = field(default_factory=list)  # unfinished jobs by the key of theirs

@@ -64,8 +64,8 @@ class Submission:
     ) -> None:
         """Make the job, or answer why not. The caller is answered now or out of `committed`. `together`: it
         is of the same message as the one before."""
-        user = caller.peer[2]
-        options, not_allowed = self._keys.options_of(user, service.name, options)
+        caller.by = options.by
+        options, not_allowed = self._keys.options_of(caller.peer[2], service.name, options)
         if not_allowed is not None:
             return self.watchers.refuse(caller, service.name, options.id, "not_allowed", not_allowed)
         if options.on_complete is not None or options.on_failed is not None:
@@ -86,16 +86,16 @@ class Submission:
             text_or_none = self._memory_limit(service, body) or self.held.group_limit(service, options.group)
             if self._is_kept(caller, service, body, expires_s_default, text_or_none):
                 return None
-            over = self._keys.limit(user) if text_or_none is None else ("queue_full", text_or_none)
+            over = self._limit(caller) if text_or_none is None else ("queue_full", text_or_none)
             if over is not None:
                 return self._refuse(caller, service, options.id, over)
             job = self._making.job(service, options, body, start, sync=sync, durability=durability)
             job.callers.append(caller)
-            job.submitter = self._keys.submitted(user, job.body_bytes)
+            job.submitter = self._keys.submitted(caller.peer[2], caller.by, job.body_bytes)
             return self.life.accept_memory(job)
         if options.id is not None and self._repeated(caller, service, options.id, options.batch):
             return None
-        refusal = self._stored_limit(service, options) or self._keys.limit(user)
+        refusal = self._stored_limit(caller, service, options) or self._limit(caller)
         if refusal is not None and options.id is None:
             return self._refuse(caller, service, None, refusal)
         job = self._making.job(service, options, body, start)
@@ -117,7 +117,7 @@ class Submission:
         if self._repeated(caller, service, job.id, job.batch, job.chain):
             return None
         options = JobOptions(group=job.group, batch=job.batch)
-        refusal = self._stored_limit(service, options) or self._keys.limit(caller.peer[2])
+        refusal = self._stored_limit(caller, service, options) or self._limit(caller)
         return self.insert(caller, job, refusal, together)
 
     def _refuse(self, caller: Caller, service: Service, job_id: str | None, refusal: tuple[str, str]) -> None:
@@ -131,7 +131,7 @@ class Submission:
         job.callers.append(caller)
         job.refusal = refusal
         if refusal is None:
-            job.submitter = self._keys.submitted(caller.peer[2], job.body_bytes)
+            job.submitter = self._keys.submitted(caller.peer[2], caller.by, job.body_bytes)
         self.held.inserting[job.id] = job
         self.held.services[job.service].inserting += 1
         write = InsertJob(row_of(job), refusal is not None, together, size=600 + job.body_bytes)
@@ -156,8 +156,11 @@ class Submission:
             if answer.verdict == EXISTING and job.chain != answer.chain and job.chain is not None:
                 text = f"job '{job.id}' exists already, and is no step of chain '{job.chain}'"
                 watchers.refuse(caller, job.service, job.id, "id_conflict", text)
+            elif answer.verdict in (EXISTING, UNIQUE_CONFLICT) and not self._sees(caller, answer.group):
+                text = f"job '{job.id}' exists already, or one of its unique key, and is another's"
+                watchers.refuse(caller, job.service, job.id, "id_conflict", text)
             elif answer.verdict == EXISTING and answer.service != job.service:
-                text = f"job '{job.id}' exists already, for the service {answer.service}"
+                text = f"job '{job.id}' exists already, for another service"
                 watchers.refuse(caller, job.service, job.id, "id_conflict", text)
             elif answer.verdict in (EXISTING, UNIQUE_CONFLICT) and job.batch not in (None, answer.batch):
                 self._refuse(caller, held.services[job.service], job.id, _no_member(answer.job_id, job.batch))
@@ -233,13 +236,18 @@ class Submission:
         self, caller: Caller, service: Service, job_id: str, job: Job | None, other: Job | None
     ) -> bool:
         """Refuse an id that another service's or tenant's job has, or a live job of the other kind."""
-        sees = self._keys.may_see
-        fits = job is None or (job.service == service.name and sees(caller.peer[2], job.group))
+        fits = job is None or (job.service == service.name and self._sees(caller, job.group))
         if (other is None or other.final) and fits:
             return False
         text = f"job '{job_id}' exists already, as another kind of job or for another service"
         self.watchers.refuse(caller, service.name, job_id, "id_conflict", text)
         return True
+
+    def _sees(self, caller: Caller, group: str | None) -> bool:
+        return self._keys.may_see(caller.peer[2], caller.by, group)
+
+    def _limit(self, caller: Caller) -> tuple[str, str] | None:
+        return self._keys.limit(caller.peer[2], caller.by)
 
     def _is_kept(
         self,
@@ -274,7 +282,7 @@ class Submission:
                 if job.expires_at is not None:
                     job.expires_at -= self.turn.steady - since  # it counts from the request
                 job.callers.append(Caller(peer, reply_to))
-                job.submitter = self._keys.submitted(peer[2], job.body_bytes)
+                job.submitter = self._keys.submitted(peer[2], None, job.body_bytes)
                 self.life.accept_memory(job)
         if not left:
             self.turn.timers.add(self.turn.now, self._let_in, None)  # the rest with the next turn
@@ -291,11 +299,16 @@ class Submission:
             return f"unfinished memory jobs hold {self.held.unfinished_memory_bytes} bytes already"
         return None
 
-    def _stored_limit(self, service: Service, options: JobOptions) -> tuple[str, str] | None:
+    def _stored_limit(self, caller: Caller, service: Service, options: JobOptions) -> tuple[str, str] | None:
         """Why it is refused, as a code and a text, unless it is a repeat."""
-        if options.batch is not None and options.batch not in self.held.open_batches:
-            text = f"there is no open batch '{options.batch}': it was closed, or never opened (zmws.open)"
-            return "batch_closed", text
+        if options.batch is not None:
+            batch = self.held.open_batches.get(options.batch)
+            if batch is None:
+                text = f"there is no open batch '{options.batch}': it was closed, or never opened (zmws.open)"
+                return "batch_closed", text
+            fault = self._keys.joining_fault(caller.peer[2], caller.by, batch)
+            if fault is not None:
+                return "not_allowed", fault
         most = service.options.max_waiting
         if most is not None and service.waiting_count + service.inserting >= most:
             return "queue_full", f"{most} jobs wait for {service.name} already (max_waiting)"

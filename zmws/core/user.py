@@ -1,5 +1,5 @@
 """Who is behind a connection, as the third part of a peer has it: a public key and an address; "" where
-nobody was asked."""
+nobody was asked; and how somebody is called who comes by HTTP."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ def public_of(user: str) -> str:
 def address_of(user: str) -> str:
     """Where he is."""
     return user[PUBLIC_CHARS + 1 :]
+
+
+def by_http(name: str) -> str:
+    """How the broker is told of somebody who asks by HTTP."""
+    return f"{name}{_BY_HTTP}"
+
+
+def name_in(by: str) -> str:
+    """The name of the key or token of somebody who asks, however he does."""
+    return by.removesuffix(_BY_HTTP)
+
+
+_BY_HTTP = " (http)"

@@ -36,6 +36,7 @@ class Verdict:
     by_unit: bool = False  # this was another write's of the unit, which did not happen for that
     batch: str | None = None  # of which the job that stands for it (EXISTING, UNIQUE_CONFLICT) is a member
     chain: str | None = None  # of an existing one: of which it is a step
+    group: str | None = None  # and of which group it is, as that of a UNIQUE_CONFLICT
 
 
 @dataclass(slots=True)
@@ -233,6 +234,7 @@ class OpenBatch(Write):
     failed: Row | None
     meta: str | None
     by: str | None
+    group: str | None
 
 
 @dataclass(slots=True)

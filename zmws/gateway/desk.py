@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from starlette.responses import Response
 from zmws.client.asked import awaited
 from zmws.client.asynchronous import AsyncClient
 from zmws.core.desk.changes import AUDITED, CHANGES
+from zmws.core.user import by_http
 from zmws.errors import BrokerUnreachable, JobTimeout, ZmwsError
 from zmws.gateway.guard import Guard, Visit
 from zmws.gateway.looks import Looks
@@ -196,7 +196,7 @@ class Visitor:
 
     def check_submit(self, items: Iterable[Any]) -> None:
         """Raises Problem where these items are not for this visitor; binds them to the group of its token."""
-        check_submit(self.who, items, time.monotonic())
+        check_submit(self.who, items)
 
     async def patiently(self, asked: Awaitable[Any], otherwise: Any) -> Any:
         """What is waited for; `otherwise`, and it is given up, if the visitor goes before. Raises Problem if
@@ -231,7 +231,7 @@ def closing() -> Problem:
 
 def by_of(who: Who) -> str:
     """Who acts, as the broker is told. Without any token there is nobody to be named."""
-    return f"{who.name or 'anybody'} (http)"
+    return by_http(who.name or "anybody")
 
 
 Page = Callable[[Visitor], Awaitable[Response]]

@@ -187,7 +187,7 @@ BY_PATTERN: tuple[Door, ...] = (
     Door(f"{API}/jobs/{{id}}/why", _get(api_insight.why, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/family", _get(api_jobs.family, _FOLLOW)),
     Door(f"{API}/jobs/{{id}}/events", _get(streams.of_job, _FOLLOW)),
-    Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _OPERATE)),
+    Door(f"{API}/jobs/{{id}}/cancel", _post(api_jobs.cancel, _SUBMIT)),  # one's own
     Door(f"{API}/jobs/{{id}}/retry", _post(api_jobs.retry, _OPERATE)),
     Door(f"{API}/jobs/{{id}}/copy", _post(api_jobs.copy, _OPERATE)),
     Door(f"{API}/batches/{{id}}", _get(api_batches.show, _FOLLOW)),

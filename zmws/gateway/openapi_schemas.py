@@ -314,6 +314,7 @@ _JOB = {
     "on_complete": {**_or_null(TEXT), "description": JOB_OPTIONS["on_complete"].help},
     "on_failed": {**_or_null(TEXT), "description": JOB_OPTIONS["on_failed"].help},
     "concludes": {"anyOf": [_TOLD_OF_BATCH, {"type": "null"}]},
+    "submitter": {**_or_null(TEXT), "description": "the key or token by which it was submitted"},
     "meta": {"type": ["object", "null"], "description": JOB_OPTIONS["meta"].help},
     "cause": {"type": ["string", "null"], "description": "of a failed job: its key in `GET /failures`"},
     "params": ANY,
@@ -341,6 +342,7 @@ _BATCH: dict[str, Schema] = {
     "failed_at": _or_null(TIME),
     "ended_at": _or_null(TIME),
     "by": _or_null(TEXT),
+    "group": {**_or_null(TEXT), "description": "of which tenant it is: the keys and tokens of that share it"},
     "meta": {"type": ["object", "null"]},
 }
 _LAST: Schema = of(

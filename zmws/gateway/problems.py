@@ -46,6 +46,7 @@ _STATUS = {
     "changed": 412,
     "too_large": 413,
     "queue_full": 429,
+    "rate_limited": 429,
     "too_many_lists": 429,
     "too_many_waits": 429,
     "too_many_jobs": 429,

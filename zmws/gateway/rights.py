@@ -6,14 +6,12 @@ up for a token, before the question leaves.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zmws.core.desk.permits import fault_of, job_fault, job_id_in, sees
-from zmws.core.key import SUBMIT, WORK, Key
-from zmws.core.keys import missing
+from zmws.core.desk.permits import NEEDS, fault_of, job_fault, job_id_in, sees
+from zmws.core.key import SUBMIT, WORK, Key, unique_of
+from zmws.core.keys import batch_fault, missing, other_group
 from zmws.errors import Refused
 from zmws.gateway.problems import Problem
 
@@ -29,18 +27,42 @@ async def check_question(client: AsyncClient, who: Who, service: str, asked: dic
         return
     fault = fault_of(key, service, asked)
     job_id = job_id_in(key, service, asked)
-    if fault is None and job_id is not None:
-        job = await _job(client, job_id)
+    if fault is None and (job_id is not None or service == _COPY):
+        job = await _job(client, asked["id"] if job_id is None else job_id)
         if job is None:
             return  # whoever asks is told so
-        fault = job_fault(key, service, job["service"], job["group"], None)
+        if job_id is not None:
+            fault = job_fault(key, service, job["service"], job["group"], job["submitter"])
+        if fault is None and service == _COPY:
+            return _check_copy(who, key, job, asked)
+    if fault is None:
+        fault = await _batch_fault(client, key, service, asked)
     if fault is not None:
         raise Problem(403, "not_allowed", fault)
-    if service == "zmws.copy":
-        return await _check_copy(client, who, key, asked)
     made = list(_made_by(key, service, asked))
     if made:
-        check_submit(who, made, time.monotonic())
+        check_submit(who, made)
+
+
+async def _batch_fault(client: AsyncClient, key: Key, service: str, asked: dict[str, Any]) -> str | None:
+    """Why a token may not ask this of the batch that it names; one that it opens is of its group."""
+    rights = NEEDS[service].rights if service in _OF_BATCHES else ()
+    if service == "zmws.open" and key.row.group is not None:
+        if asked.get("group") not in (None, key.row.group):
+            return other_group(key)
+        asked["group"] = key.row.group
+    if not rights or "id" not in asked or any(key.may_all(right) for right in rights):
+        return None
+    try:
+        row = await client.ask("zmws.batch", {"id": asked["id"]})
+    except Refused as refused:
+        if refused.code != "unknown_batch":
+            raise
+        return None
+    return batch_fault(key, rights, row["by"], row["group"])
+
+
+_OF_BATCHES = ("zmws.open", "zmws.close", "zmws.batch")
 
 
 async def _job(client: AsyncClient, job_id: str) -> dict[str, Any] | None:
@@ -53,17 +75,18 @@ async def _job(client: AsyncClient, job_id: str) -> dict[str, Any] | None:
         return None
 
 
-async def _check_copy(client: AsyncClient, who: Who, key: Key, asked: dict[str, Any]) -> None:
+def _check_copy(who: Who, key: Key, job: Mapping[str, Any], asked: dict[str, Any]) -> None:
     """A copy is a job that is submitted: for the service and the ends of the other, unless it has its own."""
-    job = await _job(client, asked["id"])
-    if job is None:
-        return
     if key.row.group is not None and job["group"] != key.row.group:
-        raise Problem(403, "not_allowed", f"the token '{key.name}' is for jobs of its group alone")
-    item = {name: asked.get(name, job.get(name)) for name in (*_NAMING, "group", "unique")}
-    check_submit(who, [item], time.monotonic())
-    if key.row.group is not None:
-        asked["group"] = key.row.group
+        raise Problem(403, "not_allowed", other_group(key))
+    item = {name: asked.get(name, job.get(name)) for name in (*_NAMING, "group")}
+    if "unique" in asked:
+        item["unique"] = asked["unique"]
+    check_submit(who, [item])
+    asked |= {name: item[name] for name in ("group", "unique") if item.get(name) is not None}
+
+
+_COPY = "zmws.copy"
 
 
 def _made_by(key: Key, service: str, asked: Mapping[str, Any]) -> Iterator[Any]:
@@ -91,9 +114,9 @@ def check_whole(who: Who, right: str, what: str) -> None:
         raise Problem(403, "not_allowed", text)
 
 
-def check_submit(who: Who, items: Iterable[Any], now: float) -> None:
-    """Raises Problem where a token may not submit one of these items (as zmws.submit has them), or submits
-    more than its limits let it. They are of its group, if it is bound to one."""
+def check_submit(who: Who, items: Iterable[Any]) -> None:
+    """Raises Problem where a token may not submit one of these items (as zmws.submit has them). They are of
+    its group, if it is bound to one, and count for it, whose limits the broker looks at."""
     key = who.key
     if key is None:
         return
@@ -105,10 +128,7 @@ def check_submit(who: Who, items: Iterable[Any], now: float) -> None:
             if fault is not None:
                 raise Problem(403, "not_allowed", fault)
         _bind(key, item)
-        over = key.limit(now, 0)
-        if over is not None:
-            raise Problem(429, over[0], over[1], {"retry-after": "1"})
-        key.used(now, len(json.dumps(item, default=str)))
+        item["by"] = key.name
 
 
 def _services_of(item: Mapping[str, Any]) -> Iterator[str]:
@@ -130,7 +150,7 @@ def _bind(key: Key, item: dict[str, Any]) -> None:
         if not isinstance(one, dict):
             continue
         if one.get("group") not in (None, group):
-            raise Problem(
-                403, "not_allowed", f"the token '{key.name}' is for jobs of the group '{group}' alone"
-            )
+            raise Problem(403, "not_allowed", other_group(key))
         one["group"] = group
+        if isinstance(one.get("unique"), str):
+            one["unique"] = unique_of(group, one["unique"])

@@ -34,7 +34,7 @@ _kin_blank = _kin(_BLANK)
 BATCH = (
     *("number", "id", "created_at", "closed", "total", "complete", "failed", "cancelled", "expired"),
     *("first", "then_service", "failed_service", "then_id", "then_at", "failed_id", "failed_at"),
-    *("ended_at", "keep", "forget_at", "meta", "by"),
+    *("ended_at", "keep", "forget_at", "meta", "by", "group"),
 )
 SCHEDULE = (
     *("name", "service", "body", "options", "cron", "every", "zone", "missed", "missed_max", "overlap"),

@@ -12,15 +12,17 @@ from functools import partial
 from zmws.core.batches import Batches, batch_row
 from zmws.core.conclusion import template
 from zmws.core.desk.lists import Lists
+from zmws.core.desk.permits import Permits
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.items import BadItem, Item, item_of
+from zmws.core.keys import Keys, other_group
 from zmws.core.making import Making
 from zmws.core.question import Question
 from zmws.core.reads import ReadBatch, ReadBatches
-from zmws.core.rows import BatchRow, Row, Rows
+from zmws.core.rows import BatchRow, KnownBatch, Row, Rows
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
 from zmws.core.writes import NEW, CloseBatch, Counted, OpenBatch, Verdict
@@ -42,6 +44,8 @@ class Batching:
         follow_ups: FollowUps,
         batches: Batches,
         host: Host,
+        keys: Keys,
+        permits: Permits,
     ) -> None:
         self._turn = turn
         self._held = held
@@ -51,6 +55,8 @@ class Batching:
         self._follow_ups = follow_ups
         self._batches = batches
         self._host = host
+        self._keys = keys
+        self._permits = permits
         self._opening: dict[str, list[Question]] = {}  # by batch: who wants it closed when it is open
 
     # ------------------------------------------------------------ zmws.open
@@ -64,15 +70,28 @@ class Batching:
         if len(self._held.open_batches) + len(self._opening) >= limits.batches_open_max:
             if batch is not None:
                 return self._turn.reads.append(ReadBatch(question, batch))  # a repeat is no new one
-            return self._too_many(question)
+            return self._no_more(question)
         if self._host.store_is_full:
             text = "the disk of the job store is full; nothing was accepted"
             return question.refuse(503, "disk_full", text)
+        user, by, group = question.caller.peer[2], asked.get("by"), asked.get("group")
+        key = self._keys.of(user)
+        if key is not None and key.row.group is not None:
+            if group not in (None, key.row.group):
+                return question.refuse(403, "not_allowed", other_group(key))
+            group = key.row.group
         try:
             then, failed = (self._template(question, name) for name in ("then", "failed"))
         except BadItem as wrong:
             status = 404 if wrong.code == "unknown_service" else 400
             return question.refuse(status, wrong.code, str(wrong))
+        following = [one for one in (then, failed) if one is not None]
+        if following and (over := self._keys.limit(user, by)) is not None:
+            if batch is not None:
+                return self._turn.reads.append(ReadBatch(question, batch))
+            return question.refuse(429, *over)
+        for one in following:
+            one["submitter"] = self._keys.submitted(user, by, sum(map(len, one["body"])))
         meta = json.dumps(asked["meta"]) if "meta" in asked else None
         row = BatchRow(
             id=batch or self._turn.suppliers.new_id(),
@@ -81,17 +100,18 @@ class Batching:
             failed_service=None if failed is None else failed["service"],
             keep=asked.get("keep"),
             meta=meta,
-            by=asked.get("by"),
+            by=by,
+            group=group,
         )
-        size = 600 + sum(sum(map(len, one["body"])) for one in (then, failed) if one is not None)
-        write = OpenBatch(row.id, row.created_at, row.keep, then, failed, meta, row.by, size=size)
+        size = 600 + sum(sum(map(len, one["body"])) for one in following)
+        write = OpenBatch(row.id, row.created_at, row.keep, then, failed, meta, by, group, size=size)
         self._opening.setdefault(row.id, [])
         return self._turn.write_for(write, partial(self._opened, question, row))
 
     def _opened(self, question: Question, row: BatchRow, verdict: Verdict) -> None:
         closing = self._opening.pop(row.id, [])
         if verdict.verdict == NEW:
-            self._held.open_batches[row.id] = row.created_at
+            self._held.open_batches[row.id] = KnownBatch(row.id, row.created_at, row.by, row.group)
             question.answer(200, batch_row(row) | {"existing": False})
         else:
             self._turn.reads.append(ReadBatch(question, row.id))
@@ -123,10 +143,14 @@ class Batching:
         job = self._making.job(service, item.options, item.body, start)
         return template(job, start.wait_s, job.ready_at - job.rank, start.expires_s)
 
-    def _too_many(self, question: Question) -> None:
+    def _no_more(self, question: Question) -> None:
+        """Refuse a batch that is new."""
+        over = self._keys.limit(question.caller.peer[2], question.asked.get("by"))
+        if over is not None:
+            return question.refuse(429, *over)
         most = self._turn.limits.batches_open_max
         text = f"{most} batches are open already (batches_open_max); close those that nobody adds to"
-        question.refuse(429, "too_many_batches", text)
+        return question.refuse(429, "too_many_batches", text)
 
     # ------------------------------------------------------------ zmws.close
 
@@ -136,8 +160,12 @@ class Batching:
         if batch in self._opening:
             self._opening[batch].append(question)
             return None
-        if batch not in self._held.open_batches:
+        known = self._held.open_batches.get(batch)
+        if known is None:
             return self._turn.reads.append(ReadBatch(question, batch))
+        fault = self._permits.batch_fault(question, known.by, known.group)
+        if fault is not None:
+            return question.refuse(403, "not_allowed", fault)
         del self._held.open_batches[batch]
         turn = self._turn
         spare_id = turn.suppliers.new_id()
@@ -160,10 +188,13 @@ class Batching:
         asked = question.asked
         if not rows.batches:
             if question.service == "zmws.open":
-                return self._too_many(question)
+                return self._no_more(question)
             text = f"there is no batch '{asked['id']}', or its record has been forgotten"
             return question.refuse(404, "unknown_batch", text)
         row = rows.batches[0]
+        fault = self._permits.batch_fault(question, row.by, row.group)
+        if fault is not None:
+            return question.refuse(403, "not_allowed", fault)
         timeout = asked.get("timeout", 0.0) if question.service == "zmws.batch" else 0.0
         if not timeout or row.ended_at is not None:
             existing = {"existing": True} if question.service == "zmws.open" else {}

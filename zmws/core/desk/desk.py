@@ -102,7 +102,7 @@ class Desk:
             *(turn, held, watchers, submission, dispatch, life.follow_ups)
         )
         self._batching = batching = Batching(
-            *(turn, held, watchers, lists, making, life.follow_ups, batches, host)
+            *(turn, held, watchers, lists, making, life.follow_ups, batches, host, keys, permits)
         )
         self._scheduling = scheduling = Scheduling(turn, held, lists, schedules, host)
         self._verbs: dict[str, Callable[[Question], None]] = {

@@ -136,11 +136,8 @@ class Keyring:
 
     @staticmethod
     def _limits(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-        for limit in ("waiting_max", "connections_max"):
-            if kind == TOKEN and given.get(limit) is not None:
-                raise BadQuestion(
-                    f"'{limit}' is for keys: what comes by HTTP is counted for the gateway's own"
-                )
+        if kind == TOKEN and given.get("connections_max") is not None:
+            raise BadQuestion("'connections_max' is for keys: what comes by HTTP has the gateway's connections")
         return given
 
     def _rights(self, asked: dict[str, Any]) -> dict[str, tuple[str, ...]]:

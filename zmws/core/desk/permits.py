@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from zmws.core.held import Held
 from zmws.core.job import Job
 from zmws.core.key import LOOK, OPERATE, SPEAK_FOR, SUBMIT, WORK, Key
-from zmws.core.keys import REVOKED, Keys, missing
+from zmws.core.keys import REVOKED, Keys, batch_fault, missing, other_group
 from zmws.core.question import Question
 from zmws.core.reads import ReadJob
 from zmws.core.rows import Rows, job_of
@@ -27,11 +27,11 @@ from zmws.core.user import address_of
 
 class Need(NamedTuple):
     """One of these rights. `of`: for what the question is about: the `service` that it names, or if it names
-    none all of them; the services of a filter; its `job`; `all` of them; `any` at all; `none`: no right. With
-    `own`, who has submitted a job may do it, too."""
+    none all of them; the services of a filter; its `job`; its `batch` (keys.py, `batch_fault`); `all` of
+    them; `any` at all; `none`: no right. With `own`, who has submitted a job may do it, too."""
 
     rights: tuple[str, ...]
-    of: Literal["none", "any", "all", "service", "filter", "job", "token"]
+    of: Literal["none", "any", "all", "service", "filter", "job", "token", "batch"]
     own: bool = False
 
 
@@ -39,7 +39,8 @@ _FOLLOW = (LOOK, SUBMIT)
 NEEDS: dict[str, Need] = {
     "zmws.hello": Need((), "none"),
     **{f"zmws.{verb}": Need(_FOLLOW, "job") for verb in ("job", "wait", "events", "why", "family")},
-    "zmws.batch": Need(_FOLLOW, "any"),
+    "zmws.batch": Need(_FOLLOW, "batch"),
+    "zmws.close": Need((SUBMIT,), "batch"),
     "zmws.service": Need(_FOLLOW, "service"),
     "zmws.jobs": Need((LOOK,), "filter"),
     **{f"zmws.{verb}": Need((LOOK,), "service") for verb in ("peek", "series", "failures", "lanes")},
@@ -49,7 +50,7 @@ NEEDS: dict[str, Need] = {
     **{f"zmws.{verb}": Need((LOOK,), "all") for verb in ("batches", "schedules", "stats", "metrics")},
     "zmws.warnings": Need((LOOK,), "all"),
     # What is asked for is looked at one by one (keys.py).
-    **{f"zmws.{verb}": Need((SUBMIT,), "any") for verb in ("submit", "open", "close")},
+    **{f"zmws.{verb}": Need((SUBMIT,), "any") for verb in ("submit", "open")},
     "zmws.cancel": Need((OPERATE,), "filter", own=True),
     **{f"zmws.{verb}": Need((OPERATE,), "filter") for verb in ("retry", "delete")},
     **{f"zmws.{verb}": Need((OPERATE,), "service") for verb in ("purge", "pause", "resume", "limit")},
@@ -89,6 +90,14 @@ class Permits:
         user = question.caller.peer[2]
         key = self._keys.of(user)
         return not user or (key is not None and key.has(SPEAK_FOR))
+
+    def batch_fault(self, question: Question, by: str | None, group: str | None) -> str | None:
+        """Why who has asked may not do this with a batch, None if it may."""
+        user = question.caller.peer[2]
+        key = self._keys.of(user)
+        if not user:
+            return None
+        return REVOKED if key is None else batch_fault(key, NEEDS[question.service].rights, by, group)
 
     def sign(self, question: Question) -> str | None:
         """Write into a question who acts, where that has been proved. Gives where that was said: the key and
@@ -155,7 +164,7 @@ def fault_of(key: Key, service: str, asked: Any) -> str | None:
     right, group = need.rights[0], key.row.group
     if group is not None and service in _SHOW_OTHERS:
         return _whole(key, need)
-    if need.of == "any":
+    if need.of in ("any", "batch"):
         if any(key.has(right) for right in need.rights):
             return None
         return f"the key '{key.name}' has no right {_named(need)}"
@@ -163,7 +172,7 @@ def fault_of(key: Key, service: str, asked: Any) -> str | None:
         return _whole(key, need)
     if need.of == "filter" and group is not None:
         if asked.get("group", group) != group:
-            return _other_group(key)
+            return other_group(key)
         asked["group"] = group
     name = asked.get("service")
     if name is None:
@@ -185,7 +194,7 @@ def job_fault(
     if not any(key.may(right, of_service) for right in need.rights):
         return missing(key, need.rights[0], of_service)
     if key.row.group is not None and group != key.row.group:
-        return _other_group(key)
+        return other_group(key)
     if service == "zmws.family":
         return _whole(key, need)  # its relatives may be of any service
     return None
@@ -209,10 +218,6 @@ def _may_whole(key: Key, need: Need) -> bool:
 def _whole(key: Key, need: Need, more: str = "") -> str:
     group = "" if key.row.group is None else " and all groups"
     return f"the key '{key.name}' has no right {_named(need)} for all services{group} (\"*\"){more}"
-
-
-def _other_group(key: Key) -> str:
-    return f"the key '{key.name}' is for jobs of the group '{key.row.group}' alone"
 
 
 def _named(need: Need) -> str:

@@ -128,6 +128,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "failed": _VALUE,
         "keep": Row("seconds"),
         "meta": Row("object"),
+        "group": Row("key"),
         **_ASK,
     },
     "zmws.close": {"id": _ID, **_ASK},

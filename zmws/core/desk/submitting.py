@@ -131,7 +131,7 @@ class Submitting:
         self._follow_ups.require_known(item, caller.peer[2])
         caller.named = bool(item.chain)
         chain = item.chain or self._turn.suppliers.new_id()
-        caller.chain = chain
+        caller.chain, caller.by = chain, item.options.by
         job = self._follow_ups.first_step(item, 0, chain)
         self._submission.submit_made(caller, job, together)
 
@@ -154,7 +154,9 @@ class Submitting:
 
     def _copy(self, question: Question, job: Job) -> None:
         asked = question.asked
-        options = JobOptions(id=asked.get("new_id"), **{name: getattr(job, name) for name in _COPIED})
+        options = JobOptions(
+            id=asked.get("new_id"), by=asked.get("by"), **{name: getattr(job, name) for name in _COPIED}
+        )
         options.meta = None if job.meta is None else json.loads(job.meta)
         if job.kind == MEMORY and not job.sync:
             options.durability = "memory"

@@ -121,7 +121,7 @@ class Warnings:
     def _of_batches(self) -> Iterator[_Warning]:
         """Those that nobody has closed: their client died before, perhaps, and nothing follows from them."""
         known = self._held.open_batches
-        old = [batch for batch, since in known.items() if self._turn.wall - since > OPEN_S]
+        old = [one.id for one in known.values() if self._turn.wall - one.created_at > OPEN_S]
         if old:
             count = f"{len(old)} of {len(known)} open batches"
             text = f"{count} have been open for more than a day; one is '{old[0]}'"

@@ -63,7 +63,7 @@ class Batches:
         if self._batch(write.batch) is not None:
             return Verdict(EXISTING, write.batch)
         services = [None if row is None else row["service"] for row in (write.then, write.failed)]
-        texts = (storable(write.meta), storable(write.by))
+        texts = (storable(write.meta), storable(write.by), storable(write.group))
         self._execute(self._queries["open_batch"], (write.batch, write.at, *services, write.keep, *texts))
         for kind, row in ((THEN, write.then), (FAILED, write.failed)):
             if row is not None:

@@ -37,7 +37,7 @@ from zmws.core.reads import (
     ReadUsual,
     ReadWaiting,
 )
-from zmws.core.rows import Key, KnownService, Row, Rows, ScheduleRow, Unfinished, size_of
+from zmws.core.rows import Key, KnownBatch, KnownService, Row, Rows, ScheduleRow, Unfinished, size_of
 from zmws.core.states import FAILED, FINAL_STATES, RUNNING, SCHEDULED, WAITING
 from zmws.store.rows import (
     LIGHT,
@@ -193,7 +193,7 @@ class Reads:
             ended={key: n for key, n in self._counts.items() if n},
             number=self._all("highest_number")[0][0] or 0,
             forget_at=min(due, default=None),
-            batches=self._all("open_batches"),
+            batches=[KnownBatch(*one) for one in self._all("open_batches")],
             schedules=self._schedules(None),
             keys=[key_from(one) for one in self._all("keys")],
             submitted=self._all("unfinished_by_submitter"),

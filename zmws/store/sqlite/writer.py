@@ -293,10 +293,15 @@ class Writer:
                 row["parent"],
                 row["parent_number"],
             ):
-                return Verdict(EXISTING, job_id, known.service, batch=known.batch, chain=known.chain)
+                return Verdict(
+                    *(EXISTING, job_id, known.service),
+                    batch=known.batch,
+                    chain=known.chain,
+                    group=known.group or None,
+                )
             job_id = write.spare_id
-        if row["unique"] is not None and (holder := self._holder(service, row["unique"])) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder[0], service, batch=holder[1])
+        if row["unique"] is not None and (held := self._held_by(service, row["unique"])) is not None:
+            return held
         if write.spare_id:
             return self._insert_new(row, job_id, write.size)
         if write.only_if_known or write.size > self._room:
@@ -369,8 +374,8 @@ class Writer:
         if known is None or known.state not in REVIVABLE:
             return Verdict(UNKNOWN, write.job_id)
         service, unique = known.service, known.unique
-        if unique is not None and (holder := self._holder(service, unique)) is not None:
-            return Verdict(UNIQUE_CONFLICT, holder[0], service, batch=holder[1])
+        if unique is not None and (held := self._held_by(service, unique)) is not None:
+            return held
         self._change(known.number, write.changes, None)
         self.causes.no_longer(known.cause, known.number)
         self._ended[service, known.state] -= 1
@@ -421,12 +426,13 @@ class Writer:
         found = self._execute(self._queries["find"], (job_id,)).fetchone()
         return None if found is None else _Known._make(found)
 
-    def _holder(self, service: str, unique: str) -> tuple[str, str | None] | None:
-        """The job that holds a unique key, and of which batch it is."""
-        found: tuple[str, str | None] | None = self._execute(
-            self._queries["holder"], (service, unique)
-        ).fetchone()
-        return found
+    def _held_by(self, service: str, unique: str) -> Verdict | None:
+        """The verdict that another job holds this unique key, None if none does."""
+        found = self._execute(self._queries["holder"], (service, unique)).fetchone()
+        if found is None:
+            return None
+        job_id, batch, group = found
+        return Verdict(UNIQUE_CONFLICT, job_id, service, batch=batch, group=group or None)
 
     def _change(self, number: int, changes: Mapping[str, Any], forget_at: float | None) -> None:
         update = self._update((*changes, "forget_at"), "number")
@@ -460,6 +466,7 @@ class _Known(NamedTuple):
     parent_number: int
     batch: str | None
     chain: str | None
+    group: str  # "": of none
 
 
 @dataclass(slots=True)

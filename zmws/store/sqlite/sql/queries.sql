@@ -16,13 +16,14 @@ INSERT INTO jobs ({job}) VALUES ({job_values})
 INSERT INTO bodies (number, body) VALUES (?, ?)
 
 -- name: find
-SELECT number, service, state, "unique", cause, parent, parent_number, batch, chain FROM jobs WHERE id = ?
+SELECT number, service, state, "unique", cause, parent, parent_number, batch, chain, "group"
+FROM jobs WHERE id = ?
 
 -- name: unfinished
 state IN ('scheduled', 'waiting', 'running')
 
 -- name: holder
-SELECT id, batch FROM jobs
+SELECT id, batch, "group" FROM jobs
 WHERE service = ? AND "unique" = ? AND "unique" IS NOT NULL AND state IN ('scheduled', 'waiting', 'running')
 
 -- name: append
@@ -266,7 +267,8 @@ SELECT {listed} FROM jobs WHERE parent = ? AND parent IS NOT NULL ORDER BY numbe
 -- Batches.
 
 -- name: open_batch
-INSERT INTO batches (id, created_at, then_service, failed_service, keep, meta, "by") VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO batches (id, created_at, then_service, failed_service, keep, meta, "by", "group")
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_conclusion
 INSERT INTO conclusions (batch, kind, job) SELECT number, ?, ? FROM batches WHERE id = ?
@@ -308,7 +310,7 @@ DELETE FROM batches WHERE number = ?
 DELETE FROM conclusions WHERE batch = ?
 
 -- name: open_batches
-SELECT id, created_at FROM batches WHERE closed = 0 ORDER BY number
+SELECT id, created_at, "by", "group" FROM batches WHERE closed = 0 ORDER BY number
 
 -- name: batches_edge
 SELECT number FROM batches WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?
