@@ -7,6 +7,7 @@ import itertools
 import json
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 from tests.store.model import ModelStore
 from zmws import cron
@@ -24,7 +25,7 @@ from zmws.core.writes import Write
 from zmws.errors import ProtocolError
 from zmws.store.base import Store
 from zmws.wire import mdp, values
-from zmws.wire.messages import Heartbeat, WorkerRequest
+from zmws.wire.messages import Heartbeat, Peer, WorkerRequest
 
 WALL_AT_START = 1_700_000_000.0
 
@@ -46,6 +47,7 @@ class Stage:
         self.now = 1000.0
         self.store: Store = store or ModelStore()
         self.peers: dict[str, str] = {}
+        self._names: dict[bytes, str] = {}  # by routing id
         self.users: dict[str, str] = {}  # who has proved who he is: by the name of the peer
         self.alive: set[str] = set()
         self.unreachable: dict[str, str] = {}
@@ -107,7 +109,7 @@ class Stage:
 
     def receive(self, socket: str, name: str, frames: list[bytes]) -> None:
         self.peers[name] = socket
-        peer = (socket, name.encode(), self.users.get(name, ""))
+        peer = self._peer(socket, name)
         self._set_time()
         try:
             message = mdp.decode(socket, frames)
@@ -116,6 +118,16 @@ class Stage:
         else:
             self.node.receive(peer, message)
         self.settle()
+
+    def _peer(self, socket: str, name: str) -> Peer:
+        """Who has proved who he is chooses no routing id."""
+        user = self.users.get(name, "")
+        routing_id = b"\0" + crc32(name.encode()).to_bytes(4, "big") if user else name.encode()
+        self._names[routing_id] = name
+        return (socket, routing_id, user)
+
+    def _name(self, peer: Peer) -> str:
+        return self._names[peer[1]]
 
     def pass_time(self, seconds: float) -> None:
         end, beat = self.now + seconds, self.now + 1.0
@@ -136,7 +148,7 @@ class Stage:
 
     def _holds(self, name: str) -> list[bytes]:
         """What a worker of ours names in its HEARTBEAT, if it has several slots."""
-        session = self.core.roster.by_peer.get((self.peers[name], name.encode(), self.users.get(name, "")))
+        session = self.core.roster.by_peer.get(self._peer(self.peers[name], name))
         if session is None or session.slots < 2 or not session.holding:
             return []
         return [b"HOLDS " + b" ".join(session.holding)]
@@ -167,7 +179,7 @@ class Stage:
                     self._batch = out.commit
                 self.log += out.log
                 self.cut_keys += out.cut_keys
-                self.cuts += [peer[1].decode() for peer in out.cuts]
+                self.cuts += [self._name(peer) for peer in out.cuts]
                 self._deliver(out.sends)
                 for read in out.reads:
                     self.node.loaded(read, self._read(read))
@@ -206,7 +218,7 @@ class Stage:
                 news = [send.message.topic.encode(), json.dumps(send.message.body).encode()]
                 self.sent.setdefault("news", []).append(news)
                 continue
-            name = send.peer[1].decode()
+            name = self._name(send.peer)
             why = self.unreachable.get(name)
             if why == "gone" or (why == "full" and isinstance(send.message, WorkerRequest)):
                 self.node.undeliverable(send.peer, send.message, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.store.contract import insert, listed
 from zmws import settings
 from zmws.cli import cli
 from zmws.cli.storing import backup, check, restore
+from zmws.core.rows import KeyRow
+from zmws.core.writes import WriteKey
 from zmws.errors import StoreError
 from zmws.store import open_store
 from zmws.store.sqlite.disk import SqliteStore
@@ -118,3 +121,28 @@ def test_a_check_tells_of_damage_and_of_a_store_that_is_not_there(config: Path, 
     wrong.write_bytes(b"nothing of the kind" * 1000)
     code, out, _ = run(check, wrong)
     assert code == 1 and "not a database" in out
+
+
+def test_a_restore_says_which_keys_are_valid_again(config: Path, tmp_path: Path) -> None:
+    path, target = settings.load(config).store_path, tmp_path / "b.db"
+    assert path is not None
+    path.parent.mkdir()
+    store = SqliteStore(path)
+    blank: dict[str, Any] = {"kind": "curve", "role": "client", "rights": {"submit": ("*",)}}
+    kept, lost = (KeyRow(name=name, proof=name, **blank) for name in ("kept", "lost"))
+    store.commit([WriteKey(kept), WriteKey(lost)])
+    assert run(backup, target, "-c", config)[0] == 0
+    store.close()
+    assert "revoked" not in run(restore, target, "-c", config)[2]
+    store = SqliteStore(path)
+    store.commit([WriteKey(replace(lost, revoked_at=2.0)), WriteKey(replace(kept, rights={}))])
+    store.close()
+    code, _, err = run(restore, target, "-c", config)
+    assert code == 0 and "are valid again: lost;" in err
+    store = SqliteStore(path)
+    store.commit([WriteKey(replace(lost, revoked_at=2.0))])
+    store.close()
+    assert json.loads(run(restore, target, "-c", config, "--json")[1])["valid_again"] == ["lost"]
+    path.unlink()
+    code, _, err = run(restore, target, "-c", config)
+    assert code == 0 and "would be valid again" in err, "nobody knows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,6 +175,9 @@ def test_a_tenant_sees_its_own_jobs_and_nothing_that_is_about_others_too(tenants
     for verb in ("job", "events", "cancel", "retry", "delete", "copy", "why"):
         status, told = tenants.ask(f"zmws.{verb}", "A", id="jb")
         assert (status, told["code"]) == (403, "not_allowed"), verb
+    told = tenants.ask("zmws.why", "A", id="ja")[1]
+    assert (told["ahead"], told["usual"]) == (None, None), "they count others' jobs, too"
+    assert tenants.ask("zmws.why", "O", id="ja")[1]["usual"] is not None
     for verb in ("services", "workers", "stats", "metrics", "failures", "series", "audit", "batches", "keys"):
         assert tenants.ask(f"zmws.{verb}", "A")[0] == 403, verb
     for verb in ("pause", "purge", "peek", "series", "failures", "drain", "service"):
@@ -492,3 +496,42 @@ def test_of_a_job_of_another_group_no_token_is_told() -> None:
     scene = Keyed({"G": GATEWAY, "tok": OF_TENANT | {"waiting_max": None}})
     scene.submits("G", id="a", group="evil")
     assert scene.submits("G", id="a", by="tok", group="acme")["code"] == "id_conflict"
+
+
+# ------------------------------------------------------------ what is refused
+
+
+def test_what_a_key_is_refused_does_not_fill_the_audit() -> None:
+    scene = Keyed({"V": {"rights": {"look": ("*",)}}, "W": {"rights": {"look": ("*",)}}, "O": OPERATOR})
+    scene.limits = replace(scene.limits, audit_refused_max=2)
+    scene.restart()
+
+    def refused(times: int) -> list[str]:
+        for name in ("V", "W"):
+            for _ in range(times):
+                assert scene.ask("zmws.pause", name, service="E")[0] == 403
+        return [one["by"] for one in scene.ask("zmws.audit", "O")[1]["entries"]]
+
+    assert refused(5) == ["W", "W", "V", "V"]
+    assert scene.ask("zmws.stats", "O")[1]["counters"]["refused_acts_not_kept"] == 6
+    for _ in range(3):
+        assert scene.ask("zmws.pause", "O", service="none")[0] == 404
+    scene.pass_time(60.0)
+    assert len(refused(1)) == 8, "a new minute; and of the operator there are two"
+
+
+def test_the_last_operator_cannot_be_made_less_either() -> None:
+    for changes in ({"role": "viewer"}, {"rights": {"operate": ["E"]}}):
+        scene = Keyed({"O": OPERATOR, "C": CLIENT})
+        status, told = scene.ask("zmws.key", "O", do="change", name="O", **changes)
+        assert (status, told["code"]) == (409, "not_possible"), changes
+        assert scene.ask("zmws.key", "O", do="change", name="O", rate=5.0)[0] == 200
+        assert scene.ask("zmws.key", "O", do="change", name="C", role="operator")[0] == 200
+        assert scene.ask("zmws.key", "O", do="change", name="O", **changes)[0] == 200
+
+
+def test_limits_and_the_group_of_a_key_can_be_taken_away() -> None:
+    scene = Keyed({"C": CLIENT | {"rate": 1.0, "group": "g", "waiting_max": 1}, "O": OPERATOR})
+    lifted = dict.fromkeys(("rate", "group"))
+    row = scene.ask("zmws.key", "O", do="change", name="C", **lifted)[1]
+    assert (row["rate"], row["group"], row["waiting_max"]) == (None, None, 1)

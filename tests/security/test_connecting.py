@@ -231,7 +231,7 @@ def test_another_key_under_a_sessions_routing_id_ends_that_session(keyed: Keyed)
         with first, second:
             for peer, name in ((first, "worker"), (second, "other")):
                 peer.setsockopt(zmq.LINGER, 0)
-                peer.setsockopt(zmq.ROUTING_ID, b"a-long-routing-id")
+                peer.setsockopt(zmq.ROUTING_ID, b"\0ab12")
                 secure(peer, keyed.keys[name])
             first.connect(keyed.broker.worker)
             first.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A"])
@@ -241,14 +241,22 @@ def test_another_key_under_a_sessions_routing_id_ends_that_session(keyed: Keyed)
             wait_until(lambda: not roster.by_peer)
 
 
-def test_a_routing_id_that_can_be_guessed_is_refused(keyed: Keyed) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as worker:
-        worker.setsockopt(zmq.LINGER, 0)
-        worker.setsockopt(zmq.ROUTING_ID, b"worker1")
-        secure(worker, keyed.keys["worker"])
-        worker.connect(keyed.broker.worker)
-        worker.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A"])
-        wait_until(lambda: counted(keyed, "ready_not_allowed") == 1)
+def test_who_has_a_key_and_chooses_a_routing_id_is_refused_and_told_so(keyed: Keyed) -> None:
+    with zmq.Context() as context:
+        worker, client = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
+        with worker, client:
+            for peer, name in ((worker, "worker"), (client, "operator")):
+                peer.setsockopt(zmq.LINGER, 0)
+                peer.setsockopt(zmq.ROUTING_ID, b"a-long-routing-id")
+                secure(peer, keyed.keys[name])
+            worker.connect(keyed.broker.worker)
+            worker.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A"])
+            wait_until(lambda: counted(keyed, "ready_not_allowed") == 1)
+            client.connect(keyed.broker.client)
+            for service in (b"IMG-A", b"zmws.hello"):
+                client.send_multipart([mdp.MDPC02, b"\x01", service, b"x"])
+                assert client.poll(5_000)
+                assert b"ZMQ_ROUTING_ID" in b"".join(client.recv_multipart())
 
 
 def test_nobody_says_that_he_is_a_worker_who_came_with_another_key(keyed: Keyed) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.keyed import pair
+from zmws.client import Client
 from zmws.errors import SettingsError
 from zmws.key_file import KeyFile
-from zmws.settings import key_for, target
-from zmws.settings.key_files import all_in, own, read, write
+from zmws.settings import key_files, key_for, target
+from zmws.settings.key_files import all_in, check_folder, own, read, write
 
 HERE, THERE = "tcp://127.0.0.1:5555", "tcp://10.0.0.5:5555"
 
@@ -41,8 +43,12 @@ def test_a_client_without_a_key_of_its_own_has_the_operators(site: Path) -> None
     (site / "etc" / "keys" / "client.key").unlink()
     assert name_of(own("client", [THERE], root=site)) == "operator"
     (site / "etc" / "keys" / "operator.key").unlink()
-    assert own("client", [THERE], root=site) is None
     assert name_of(own("worker", [THERE], root=site)) == "worker"
+    for security in ({}, {"curve": "on"}):
+        with pytest.raises(SettingsError, match=r"there is no key for it: .*client\.key.*insecure"):
+            own("client", [THERE], security=security, root=site)
+    for security in ({"insecure": True}, {"curve": "off"}):
+        assert own("client", [THERE], security=security, root=site) is None
 
 
 def test_what_is_named_goes_before_and_is_used_everywhere(site: Path) -> None:
@@ -80,6 +86,41 @@ def test_for_a_broker_that_is_named_the_same_holds(site: Path, monkeypatch: pyte
     assert name_of(key_for("worker", [HERE], environ={"ZMWS_SECURITY_KEY": "etc/keys/other.key"})) == "other"
     monkeypatch.chdir(site / "etc")
     assert name_of(key_for("client", [THERE], environ={})) == "client"
+    (site / "etc" / "keys" / "worker.key").unlink()
+    with pytest.raises(SettingsError, match="is beyond this machine"):
+        key_for("worker", [THERE], environ={"ZMWS_SECURITY_INSECURE": "false"})
+    for name, value in (("INSECURE", "true"), ("CURVE", "off")):
+        assert key_for("worker", [THERE], environ={f"ZMWS_SECURITY_{name}": value}) is None
+    monkeypatch.chdir(site.parent)
+    with pytest.raises(SettingsError, match=r"key=False"):
+        Client("tcp://192.0.2.1:5555")
+    Client("tcp://192.0.2.1:5555", key=False).close()
+
+
+def test_what_root_has_mounted_for_another_user_may_be_its_groups(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site / "etc" / "keys"
+    path = folder / "client.key"
+    mine = path.stat()
+
+    def by_root(known: os.stat_result) -> bool:
+        return known.st_uid == mine.st_uid
+
+    for mode, folder_mode, mounted, own_file in (
+        *((0o440, 0o755, True, False), (0o640, 0o750, True, False), (0o600, 0o700, True, True)),
+        *((0o444, 0o777, False, False), (0o660, 0o775, False, False)),
+    ):
+        path.chmod(mode)
+        folder.chmod(folder_mode)
+        for is_roots, fits in ((by_root, mounted), (lambda _: False, own_file)):
+            monkeypatch.setattr(key_files, "_is_roots", is_roots)
+            for check, given in ((read, path), (check_folder, folder)):
+                if fits:
+                    check(given)  # type: ignore[operator]
+                    continue
+                with pytest.raises(SettingsError, match="others may"):
+                    check(given)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,9 @@ def new(
         show_json({"name": name, "kind": CURVE, "file": str(path), "public": made.public, **asked})
         return 0
     echo(str(path))
-    if not told:
+    if told is not None and told["unfinished"]:
+        say(f"a key '{name}' was revoked before: its {told['unfinished']} unfinished jobs are this one's now")
+    if told is None:
         where = "" if output is None else f"; put it into {known.keys_folder} for that"
         say(f"no broker is running here: it takes the key in at its next start{where}")
     say(f"to use it: Client(..., key='{path.name}'), --key {path.name}, or ZMWS_SECURITY_KEY={path.name}")
@@ -193,12 +195,31 @@ def list_(as_json: bool, config: Path | None, key_file: Path | None) -> int:
 @keys.command()
 @click.argument("name")
 @rights_options
+@click.option(
+    "--no",
+    "no_more",
+    multiple=True,
+    type=click.Choice(("group", *(limit.replace("_", "-") for limit in LIMITS))),
+    callback=lambda _, __, given: tuple(one.replace("-", "_") for one in given),
+    help="Take this limit away, or the group; may be repeated.",
+)
 @json_option
 @config_option
 @key_option
-def change(name: str, as_json: bool, config: Path | None, key_file: Path | None, **given: Any) -> int:
+def change(
+    name: str,
+    no_more: tuple[str, ...],
+    as_json: bool,
+    config: Path | None,
+    key_file: Path | None,
+    **given: Any,
+) -> int:
     """Change what a key or token may, as of now. Rights that are given take the place of those there are."""
     asked = rights_given(given)
+    for lifted in no_more:
+        if lifted in asked:
+            raise click.UsageError(f"--no {lifted} takes away what another flag sets")
+        asked[lifted] = None
     if not asked:
         raise click.UsageError("say what to change: --role, --services, --right, --group, or a limit")
     with operator_client(config, key_file) as client:
@@ -284,17 +305,18 @@ def show_token(name: str, asked: Mapping[str, Any], token: str, as_json: bool) -
 
 def _tell(
     known: Settings, asked: Mapping[str, Any], path: Path, key_file: Path | None, config: Path | None
-) -> bool:
-    """Tell the broker; false where there is none, and it will find the file. What it refuses is no key."""
+) -> dict[str, Any] | None:
+    """Tell the broker, and give the key as it has it; None where there is none, and it will find the file.
+    What it refuses is no key."""
     try:
         with operator_client(config, key_file) as client:
-            client.ask("zmws.key", {"do": "new", **asked})
+            row: dict[str, Any] = client.ask("zmws.key", {"do": "new", **asked})
+            return row
     except BrokerUnreachable:
-        return False
+        return None
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return True
 
 
 def _pair() -> tuple[str, str]:

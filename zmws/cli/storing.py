@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from zmws import settings
-from zmws.cli.ends import FAILED
+from zmws.cli.ends import FAILED, zmws
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
+from zmws.errors import StoreError
 
 
 @click.command()
@@ -71,10 +72,20 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
     known = settings_here(config)
     path = _store_path(known)
     old = upkeep.restore(file, path, known.store_folder)
+    try:
+        again = [] if old is None else upkeep.valid_again(old, path)
+        doubt = old is None
+    except StoreError:
+        again, doubt = [], True
     if as_json:
-        show_json({"store": str(path), "backup": str(file), "set_aside": str(old) if old else None})
-    else:
-        say(f"{path} is {file} now" + (f"; what it was is {old}" if old else ""))
+        told = {"store": str(path), "backup": str(file), "set_aside": str(old) if old else None}
+        show_json(told | {"valid_again": again})
+        return 0
+    say(f"{path} is {file} now" + (f"; what it was is {old}" if old else ""))
+    if again:
+        say(f"keys that were revoked since are valid again: {', '.join(again)}; '{zmws()} keys revoke NAME'")
+    elif doubt:
+        say(f"keys that were revoked since that backup would be valid again: see '{zmws()} keys list'")
     return 0
 
 

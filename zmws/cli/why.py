@@ -69,7 +69,7 @@ def _show_reasons(told: dict[str, Any]) -> None:
 def _show_usual(told: dict[str, Any]) -> None:
     usual = told["usual"]
     if usual is None:
-        return say("how long its jobs usually take is not kept: there are more than series_services_max")
+        return say("how long its jobs usually take is not kept (series_services_max), or not for this key")
     for name, verb in (("wait", "wait"), ("run", "run")):
         shares = usual[name]
         if shares["p50"] is not None:

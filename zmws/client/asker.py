@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zmws import ids
 from zmws.client.answers import Steps, answer_of
@@ -51,7 +51,7 @@ class Asker:
         reconnect_timeout: Seconds = 15.0,
         failover_duplicates: bool = False,
         message_bytes_max: int | None = None,
-        key: str | Path | KeyFile | None = None,
+        key: str | Path | KeyFile | Literal[False] | None = None,
     ) -> None:
         """`broker`: client endpoint(s), `tcp://HOST:PORT`. None: `$ZMWS_BROKER_CLIENT`, else what the
         etc/zmws.toml of the current folder or of the nearest one above it says, else tcp://127.0.0.1:5555.
@@ -62,11 +62,14 @@ class Asker:
         not take.
         `key`: the key file by which it proves who it is (docs/security.md). None: `$ZMWS_SECURITY_KEY`, else
         what those settings say, else, for a broker beyond this machine, etc/keys/client.key beside them.
+        False: none, wherever the broker is.
         `failover_duplicates`: repeat those at the next broker, at the risk of a second job.
         Whatever is in seconds, here and below, may be a timedelta. Raises ValueError for an endpoint that
         cannot be, SettingsError for settings that had to be looked at and cannot be used, ZmwsError where
         threads have been replaced (gevent, eventlet).
         """
+        if key is False:
+            key = NO_KEY
         if broker is None:
             from zmws.settings import target  # not at the top: who names the broker needs no settings
 

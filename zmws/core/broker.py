@@ -44,6 +44,7 @@ from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
 from zmws.core.turn import Suppliers, Turn
+from zmws.core.user import CHOSEN, is_chosen
 from zmws.core.watchers import Watchers
 from zmws.core.writes import WITH_VERDICT, Counted, FinishJob, InsertJob, Verdict, Write
 from zmws.errors import OptionError, ProtocolError
@@ -306,6 +307,8 @@ class Broker:
         if peer[0] == "worker":
             text = "this socket takes workers only; clients go to the client socket"
             return watchers.refuse(caller, name, None, "wrong_socket", text)
+        if peer[2] and is_chosen(peer[1]):
+            return watchers.refuse(caller, name, None, "not_allowed", CHOSEN)
         if service is None:
             # A known service's name has been checked when it became known.
             if names.is_reserved(name):

@@ -47,6 +47,7 @@ class Limits:
     lanes_workers_max: int = 200  # workers of which that is kept
     audit_keep_s: float = 90 * 86_400.0  # of what operators did
     audit_max: int = 100_000  # and at most so many of it
+    audit_refused_max: int = 60  # of what one key was refused in a minute
     history_max: int = 100  # ended jobs that SERVER-HIST lists
     attempts_kept_max: int = 20  # attempts that a job's record keeps, the newest
     log_bytes_max: int = 1024 * 1024  # of captured log lines, a job

@@ -35,7 +35,7 @@ from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
-from zmws.core.user import public_of
+from zmws.core.user import CHOSEN, is_chosen, public_of
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
@@ -51,7 +51,6 @@ from zmws.wire.messages import (
 from zmws.wire.words import beat_of
 
 HOLDING_MAX = 1_000  # tokens that a worker may say it holds, in all
-CHOSEN_BYTES_MIN = 8  # of a routing id that a peer with a key chose: another with a key could claim it
 TOKENS_MAX = 100_000  # tokens of a worker that may wait for anything
 DRAIN = Heartbeat((b"DRAIN",))
 TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK", "JOBS-JSON"]  # words that a worker of ours may say
@@ -121,8 +120,8 @@ class Roster:
         if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
         fault = self._keys.work_fault(peer[2], list(offer)) or self._other_fault(peer, info)
-        if fault is None and peer[2] and 0 < len(peer[1]) < CHOSEN_BYTES_MIN and peer[1][:1] != b"\0":
-            fault = f"its routing id can be guessed: it has fewer than {CHOSEN_BYTES_MIN} bytes"
+        if fault is None and peer[2] and is_chosen(peer[1]):
+            fault = CHOSEN
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_not_allowed", fault)
         slots = self._slots_of(offer)

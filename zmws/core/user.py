@@ -32,3 +32,14 @@ def name_in(by: str) -> str:
 
 
 _BY_HTTP = " (http)"
+
+
+def is_chosen(routing_id: bytes) -> bool:
+    """Whether a program has chosen it. (Those that libzmq draws are a zero byte and 32 bits.)"""
+    return len(routing_id) != 5 or routing_id[0] != 0
+
+
+CHOSEN = (
+    "it has chosen its routing id (ZMQ_ROUTING_ID, ZMQ_IDENTITY), which another key could claim; "
+    "set none where keys are asked for"
+)

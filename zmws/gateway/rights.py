@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zmws.core.desk.permits import NEEDS, fault_of, job_fault, job_id_in, sees
+from zmws.core.desk.why_page import for_tenant
 from zmws.core.key import SUBMIT, WORK, Key, unique_of
 from zmws.core.keys import batch_fault, missing, other_group
 from zmws.errors import Refused
@@ -98,8 +99,10 @@ def _made_by(key: Key, service: str, asked: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def seen(who: Who, service: str, answer: Any) -> Any:
-    """Of a list of services or workers what a token may see."""
+    """Of a list of services or workers what a token may see; of why a job waits what a tenant may."""
     key = who.key
+    if key is not None and key.row.group is not None and service == "zmws.why" and "ahead" in answer:
+        return for_tenant(answer)
     if key is None or service not in ("zmws.services", "zmws.workers") or not isinstance(answer, list):
         return answer
     return [

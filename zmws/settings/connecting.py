@@ -104,7 +104,18 @@ def _key(
         if known is None and not is_here:
             told = place.read()[1].get("security", {})
             security = told if isinstance(told, dict) else {}
+            security = {**security, **_of_environment(environ)}
     return key_files.own(kind, endpoints, key, environ, security, root)
+
+
+def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment says of security, where no other settings are looked at."""
+    found: dict[str, Any] = {}
+    if "ZMWS_SECURITY_CURVE" in environ:
+        found["curve"] = environ["ZMWS_SECURITY_CURVE"]
+    if "ZMWS_SECURITY_INSECURE" in environ:
+        found["insecure"] = environ["ZMWS_SECURITY_INSECURE"].lower() == "true"
+    return found
 
 
 def bound(

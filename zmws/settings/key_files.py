@@ -1,7 +1,7 @@
 """Key files: who a process is for the broker, and how it knows that broker (docs/security.md).
 
 Rule 1: a file holds a secret, so it is its owner's alone: 0600, in a folder that is 0700. One that others can
-        read is refused, at each start.
+        read is refused, at each start. What root has mounted may be 0640 or 0440: its group can be one's own.
 Rule 2: it is TOML, with the broker's public key beside the own pair: whoever is given the file needs no more.
 Rule 3: who names no file has the one of his kind in the installation's folder of keys, where the broker's
         address asks for one.
@@ -41,8 +41,9 @@ def read(path: Path) -> KeyFile:
     """The key in a file. Raises SettingsError where it cannot be used, or others can read it."""
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            if mode & 0o077:
+            known = os.fstat(file.fileno())
+            mode = known.st_mode & 0o777
+            if mode & (0o037 if _is_roots(known) else 0o077):
                 raise SettingsError(f"{path}: others may read this key (mode {mode:o}); chmod 600 {path}")
             told = tomllib.load(file)
     except FileNotFoundError:
@@ -94,13 +95,20 @@ def make_folder(folder: Path) -> None:
 def check_folder(folder: Path) -> None:
     """Raises SettingsError where others can look into a folder of keys."""
     try:
-        mode = folder.stat().st_mode & 0o777
+        known = folder.stat()
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as wrong:
         raise SettingsError(f"{folder}: cannot be looked at: {wrong.strerror}") from None
-    if mode & 0o077:
+    mode = known.st_mode & 0o777
+    if mode & (0o022 if _is_roots(known) else 0o077):
         raise SettingsError(f"{folder}: others may look into it (mode {mode:o}); chmod 700 {folder}")
+
+
+def _is_roots(known: os.stat_result) -> bool:
+    """Whether root has put it there for somebody else, as secrets of containers are mounted: those that have
+    a group of their own are read by that."""
+    return known.st_uid == 0 and os.geteuid() != 0
 
 
 def all_in(folder: Path) -> Iterator[KeyFile]:
@@ -117,21 +125,32 @@ def own(
     environ: Mapping[str, str] | None = None,
     security: Mapping[str, Any] | None = None,
     root: Path | None = None,
+    needed: bool = True,
 ) -> KeyFile | None:
-    """The key of a process of this kind (OF_KIND) that connects to these endpoints; None: it needs none, or
-    there is none. `given`: the file that it was told. `security`: that section of the settings; `root`: the
-    installation's folder. Raises SettingsError for a file that cannot be used."""
+    """The key of a process of this kind (OF_KIND) that connects to these endpoints; None: it needs none.
+    `given`: the file that it was told. `security`: that section of the settings; `root`: the installation's
+    folder. Raises SettingsError for a file that cannot be used, and, unless it is not `needed`, where there
+    is none: in plain it would speak to whoever answers."""
     security, root = security or {}, Path.cwd() if root is None else root
     found = _own(kind, endpoints, given, environ or {}, security, root)
     if found is not None and not found.broker:
         raise SettingsError(f"the key '{found.name}' names no broker: it is the key of a broker itself")
-    if found is None and security.get("curve") == "on" and not security.get("insecure"):
+    if found is None and needed and not security.get("insecure") and _asks(security, endpoints):
         folder, name = root / security.get("keys", FOLDER), f"{OF_KIND[kind][0]}{SUFFIX}"
+        beyond = next((one for one in endpoints if not is_loopback(one)), None)
+        what = "security.curve is on" if beyond is None else f"{beyond} is beyond this machine"
         raise SettingsError(
-            f"security.curve is on, and there is no key for this: {folder} has no {name} ('zmws keys init' "
-            "makes it), and none is named"
+            f"{what}, and there is no key for it: {folder} has no {name}, and none is named (--key, key=, "
+            f"{KEY_VARIABLE}; where the broker is, 'zmws keys new' makes one). Where the network itself is closed, "
+            "security.insecure (ZMWS_SECURITY_INSECURE=true) says so, or in Python key=False"
         )
     return found
+
+
+def _asks(security: Mapping[str, Any], endpoints: Sequence[str]) -> bool:
+    """Whether brokers at these endpoints ask for a key."""
+    curve = security.get("curve", "auto")
+    return curve == "on" or (curve == "auto" and not all(map(is_loopback, endpoints)))
 
 
 def _own(
@@ -145,7 +164,7 @@ def _own(
     named = given or environ.get(KEY_VARIABLE) or security.get("key")
     if named:
         return read(root / named if given is None else given)
-    if security.get("curve", "auto") != "on" and all(map(is_loopback, endpoints)):
+    if not _asks(security, endpoints):
         return None
     folder = root / security.get("keys", FOLDER)
     for name in OF_KIND[kind]:

@@ -116,6 +116,7 @@ _BROKER = {
     "lanes_workers_max": _count("workers of which that is kept", 1, 2_000),
     "audit_keep": _seconds("what operators did is kept for so long (`zmws audit`)"),
     "audit_max": _count("and at most so many of these entries, the newest"),
+    "audit_refused_max": _count("and so many of what one key was refused in a minute"),
     "history_max": _count("ended jobs that SERVER-HIST lists"),
     "attempts_kept_max": _count("attempts kept in a job's record, the newest"),
     "log_bytes_max": _bytes("log lines kept per job"),

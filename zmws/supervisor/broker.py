@@ -50,9 +50,10 @@ def address_of(installation: Installation) -> str:
 
 
 def own_key(installation: Installation, kind: str, endpoint: str) -> KeyFile | None:
-    """The key of a process of this installation, where its broker asks for one at this endpoint."""
+    """The key of a process of this installation, where its broker asks for one at this endpoint, and there
+    is one: the broker is this installation's own, and says what it lacks."""
     security = keys_of(installation.settings.security)
-    return own(kind, [endpoint], None, os.environ, security, installation.settings.root)
+    return own(kind, [endpoint], None, os.environ, security, installation.settings.root, needed=False)
 
 
 def look(installation: Installation) -> Broker:

@@ -64,6 +64,11 @@ def test_an_installation_finds_its_own_keys_and_others_need_theirs(open_to_other
     assert zmws.run("call", "STR-REV", "str=ab", ZMWS_SECURITY_KEY=key).out == "ba\n"
     refused = zmws.run("pause", "STR-REV", "--key", key)
     assert refused.code == 4 and "not_allowed" in refused.err and "'operate'" in refused.err
+    assert "rate" in zmws.run("keys", "list").out
+    lifted = zmws.run("keys", "change", "shop", "--no", "rate", "--no", "group", "--json").json()
+    assert (lifted["rate"], lifted["group"]) == (None, None)
+    both = zmws.run("keys", "change", "shop", "--no", "rate", "--rate", "5")
+    assert both.code == 2 and "--no rate" in both.err
     assert zmws.run("keys", "change", "shop", "--role", "operator").code == 0
     assert zmws.run("pause", "STR-REV", "--key", key).code == 0
     assert zmws.run("resume", "STR-REV", "--key", key).code == 0
@@ -78,10 +83,12 @@ def test_an_installation_finds_its_own_keys_and_others_need_theirs(open_to_other
     gone = zmws.run("call", "STR-REV", "str=ab", "--key", str(copy))
     assert gone.code == 3 and "it refuses the key 'shop'" in gone.err and "starts one" not in gone.err
     stranger = zmws.run("call", "STR-REV", "str=ab", ZMWS_SECURITY_KEYS="nowhere")
+    assert stranger.code == 2 and "there is no key for it" in stranger.err and "insecure" in stranger.err
+    stranger = zmws.run("call", "STR-REV", "str=ab", ZMWS_SECURITY_CURVE="off")
     assert stranger.code == 3 and "takes only peers with a key" in stranger.err
     assert "shop" in zmws.run("keys", "list").out
     entries = zmws.run("audit", "--verb", "key", "--json").json()["entries"]
-    assert [one["detail"]["do"] for one in entries] == ["revoke", "change", "new"]
+    assert [one["detail"]["do"] for one in entries] == ["revoke", "change", "change", "new"]
     assert {one["by"] for one in entries} == {"operator"}
     assert zmws.run("stop").code == 0
 

@@ -4,12 +4,14 @@
 Rule 1: a change that says who acts (`by`) is written when its answer is made, once, done or refused; and the
         answer leaves when that is on disk. What is malformed (400), and what only counts, is no act.
 Rule 2: parameters of jobs are not in it, nor their `meta`: they are the users' own.
-Rule 3: it is bounded by age and by rows, and each of its rows by bytes.
+Rule 3: it is bounded by age and by rows, and each of its rows by bytes; what one key is refused also by the
+        minute, or it would push out all else.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from zmws.core.desk.lists import Lists
@@ -37,6 +39,8 @@ class Audit:
         self._turn = turn
         self._lists = lists
         self._reminder = Reminder[None](lambda _: self._forget())
+        self._minute = 0  # the one under way
+        self._refused: Counter[str] = Counter()  # acts in it, by the key
 
     def start(self) -> None:
         """The broker has recovered."""
@@ -47,6 +51,8 @@ class Audit:
         the key that has asked, and its address."""
         asked = question.asked
         if status == 400 or asked.get("dry_run"):
+            return None
+        if status >= 400 and came_from is not None and self._is_too_much(asked["by"]):
             return None
         name = next((one for one in _ON if one in asked), None)
         on = None if name is None else str(asked[name])
@@ -69,6 +75,20 @@ class Audit:
                 fields["new_id"] = body["id"]
         verb = question.service.removeprefix("zmws.")
         return self._write(asked["by"], verb, on, fields, count, outcome)
+
+    def _is_too_much(self, by: str) -> bool:
+        """Whether no more of what this key is refused is kept in this minute."""
+        minute = int(self._turn.now // 60)
+        if minute != self._minute:
+            self._minute, self._refused = minute, Counter()
+        self._refused[by] += 1
+        most = self._turn.limits.audit_refused_max
+        if self._refused[by] <= most:
+            return False
+        self._turn.counters["refused_acts_not_kept"] += 1
+        text = f"{by} is refused more than {most} acts a minute; the others are not kept (audit_refused_max)"
+        self._turn.note_rarely(f"refused {by}", "warning", text)
+        return True
 
     def acted(self, question: Question) -> None:
         """zmws.acted: somebody did something outside of the broker, such as starting a process."""

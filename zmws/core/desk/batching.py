@@ -18,7 +18,7 @@ from zmws.core.follow_ups import FollowUps
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.items import BadItem, Item, item_of
-from zmws.core.keys import Keys, other_group
+from zmws.core.keys import Keys
 from zmws.core.making import Making
 from zmws.core.question import Question
 from zmws.core.reads import ReadBatch, ReadBatches
@@ -75,11 +75,11 @@ class Batching:
             text = "the disk of the job store is full; nothing was accepted"
             return question.refuse(503, "disk_full", text)
         user, by, group = question.caller.peer[2], asked.get("by"), asked.get("group")
-        key = self._keys.of(user)
-        if key is not None and key.row.group is not None:
-            if group not in (None, key.row.group):
-                return question.refuse(403, "not_allowed", other_group(key))
-            group = key.row.group
+        tenant = self._permits.group_of(question)
+        if tenant is not None and group not in (None, tenant):
+            text = f"this key is for batches of the group '{tenant}' alone"
+            return question.refuse(403, "not_allowed", text)
+        group = tenant or group
         try:
             then, failed = (self._template(question, name) for name in ("then", "failed"))
         except BadItem as wrong:

@@ -97,7 +97,7 @@ class Desk:
         self._keyring = keyring = Keyring(turn, keys, permits, host, self._end_of_key)
         self._lists = lists = Lists(turn, held, watchers, roster, series, self.host, permits)
         self.audit = Audit(turn, lists)
-        self._insight = insight = Insight(turn, held, series, lanes, lists)
+        self._insight = insight = Insight(turn, held, series, lanes, lists, permits)
         self._submitting = submitting = Submitting(
             *(turn, held, watchers, submission, dispatch, life.follow_ups)
         )

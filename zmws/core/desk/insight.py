@@ -12,6 +12,7 @@ from typing import Any
 
 from zmws.core.desk.lanes_page import IN_HAND_MAX, LaneShown, LanesPage
 from zmws.core.desk.lists import Lists
+from zmws.core.desk.permits import Permits
 from zmws.core.desk.series_page import NAMES, SeriesPage
 from zmws.core.desk.why_page import AHEAD_MAX, Figured, WhyPage
 from zmws.core.dispatch import why_waits
@@ -51,12 +52,15 @@ class Inquiry:
 class Insight:
     """Answers about how it is."""
 
-    def __init__(self, turn: Turn, held: Held, series: Series, lanes: Lanes, lists: Lists) -> None:
+    def __init__(
+        self, turn: Turn, held: Held, series: Series, lanes: Lanes, lists: Lists, permits: Permits
+    ) -> None:
         self._turn = turn
         self._held = held
         self._series = series
         self._lanes = lanes
         self._lists = lists
+        self._permits = permits
 
     # ------------------------------------------------------------ figures over time
 
@@ -250,7 +254,8 @@ class Insight:
             "usual": usual,
             **_expected_end(job, ran_s, usual, turn.wall),
         }
-        page = WhyPage(told, waits, service.name, self._figured(service), counted)
+        of_tenant = self._permits.group_of(inquiry.question) is not None
+        page = WhyPage(told, waits, service.name, self._figured(service), counted, of_tenant)
         since = max(job.created_at - ahead_of_steady - 60.0, turn.steady - turn.limits.series_minutes_keep_s)
         key = (job.rank, job.number) if counted else None
         read = ReadAhead(inquiry, job.service, job.group, key, since, AHEAD_MAX, render=page.render)

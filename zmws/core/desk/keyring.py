@@ -15,7 +15,7 @@ from zmws.core.desk.permits import Permits
 from zmws.core.desk.questions import BadQuestion
 from zmws.core.host import Host
 from zmws.core.job import iso
-from zmws.core.key import CURVE, HASH, NAME, OPERATE, PUBLIC, TOKEN, group_fault, rights_of
+from zmws.core.key import CURVE, HASH, NAME, OPERATE, PUBLIC, TOKEN, Key, group_fault, rights_of
 from zmws.core.keys import Keys
 from zmws.core.question import Question
 from zmws.core.rows import KeyRow
@@ -85,8 +85,7 @@ class Keyring:
         if "proof" in asked or "kind" in asked:
             raise BadQuestion(f"'proof' and 'kind' are for 'new'; to {verb} a key takes its 'name'")
         if verb == "revoke" and self._keys.is_last(row, OPERATE):
-            text = f"'{name}' is the last key that may operate on everything; make another one first"
-            return question.refuse(409, "not_possible", text)
+            return self._refuse_last(question, row)
         if verb == "revoke":
             return self._keep(question, replace(row, revoked_at=self._turn.wall), "revoked")
         changes = self._limits(row.kind, {key: asked[key] for key in ("group", *LIMITS) if key in asked})
@@ -96,7 +95,15 @@ class Keyring:
             raise BadQuestion(fault)
         if not changes:
             raise BadQuestion("say what to change: role, services, rights, group, or one of its limits")
-        return self._keep(question, replace(row, **changes), "changed")
+        changed = replace(row, **changes)
+        if self._keys.is_last(row, OPERATE) and not Key(changed).may_all(OPERATE):
+            return self._refuse_last(question, row)
+        return self._keep(question, changed, "changed")
+
+    @staticmethod
+    def _refuse_last(question: Question, row: KeyRow) -> None:
+        text = f"'{row.name}' is the last key that may operate on everything; make another one first"
+        question.refuse(409, "not_possible", text)
 
     def _new(self, question: Question) -> None:
         asked, keys = question.asked, self._keys
@@ -132,12 +139,15 @@ class Keyring:
         )
         if old is not None:
             self._keys.displace(old)
-        return self._keep(question, row, "made")
+        left = self._keys.unfinished_of(name)
+        return self._keep(
+            question, row, f"made, and has the {left} jobs of the one before" if left else "made"
+        )
 
     @staticmethod
     def _limits(kind: str, given: dict[str, Any]) -> dict[str, Any]:
         if kind == TOKEN and given.get("connections_max") is not None:
-            raise BadQuestion("'connections_max' is for keys: what comes by HTTP has the gateway's connections")
+            raise BadQuestion("'connections_max' is for keys: HTTP has the gateway's connections")
         return given
 
     def _rights(self, asked: dict[str, Any]) -> dict[str, tuple[str, ...]]:

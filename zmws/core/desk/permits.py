@@ -85,6 +85,11 @@ class Permits:
         key = self._keys.of(user)
         return not user or (key is not None and sees(key, service))
 
+    def group_of(self, question: Question) -> str | None:
+        """The tenant that has asked, None if it is none."""
+        key = self._keys.of(question.caller.peer[2])
+        return None if key is None else key.row.group
+
     def speaks_for(self, question: Question) -> bool:
         """Whether who has asked may say on whose behalf."""
         user = question.caller.peer[2]

@@ -35,13 +35,14 @@ class Figured:
 @dataclass(slots=True)
 class WhyPage:
     """One answer. `told`: what of it is known already; `figured`: None where the service has no clocks of its
-    own; `counted`: how many are before it has been asked for."""
+    own; `counted`: how many are before it has been asked for; `of_tenant`: it is for one (`for_tenant`)."""
 
     told: dict[str, Any]
     waits: list[Wait]
     service: str
     figured: Figured | None
     counted: bool
+    of_tenant: bool = False
 
     def render(self, rows: Rows) -> bytes:
         """The answer, as JSON."""
@@ -58,7 +59,14 @@ class WhyPage:
             {"reason": name, "seconds": round(value, 3)}
             for name, value in sorted(seconds.items(), key=lambda one: -one[1])
         ]
-        return json.dumps({**self.told, "ahead": ahead, "reasons": reasons}).encode()
+        told = {**self.told, "ahead": ahead, "reasons": reasons}
+        return json.dumps(for_tenant(told) if self.of_tenant else told).encode()
+
+
+def for_tenant(told: dict[str, Any]) -> dict[str, Any]:
+    """The answer without what counts the jobs of others, too."""
+    by_usual = {"left_s": None, "left_by": None} if told["left_by"] == "usual" else {}
+    return {**told, "ahead": None, "usual": None, **by_usual}
 
 
 def _spans(figured: Figured, service: str, rows: Rows) -> list[Span]:

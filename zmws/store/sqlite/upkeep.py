@@ -86,6 +86,24 @@ def restore(source: Path, path: Path, own_folder: Path | None = None) -> Path | 
     return old
 
 
+def valid_again(old: Path, path: Path) -> list[str]:
+    """The names of keys that were revoked in the store `old`, and are not in the store `path`. Raises
+    StoreError: one of them cannot be read."""
+    revoked = {proof for proof, (_, at) in _keys_of(old).items() if at is not None}
+    return sorted(name for proof, (name, at) in _keys_of(path).items() if at is None and proof in revoked)
+
+
+def _keys_of(path: Path) -> dict[str, tuple[str, float | None]]:
+    try:
+        with _reading(path) as connection:
+            if sqlite_file.version(connection) < KEYS_VERSION:
+                return {}
+            rows = connection.execute("SELECT proof, name, revoked_at FROM keys")
+            return {proof: (name, at) for proof, name, at in rows}
+    except sqlite3.Error as wrong:
+        raise StoreError(f"{path}: its keys cannot be read: {wrong}") from None
+
+
 def _reason(source: Path, wrong: sqlite3.Error | OSError) -> str | None:
     if isinstance(wrong, OSError):
         return wrong.strerror
