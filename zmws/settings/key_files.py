@@ -141,8 +141,8 @@ def own(
         what = "security.curve is on" if beyond is None else f"{beyond} is beyond this machine"
         raise SettingsError(
             f"{what}, and there is no key for it: {folder} has no {name}, and none is named (--key, key=, "
-            f"{KEY_VARIABLE}; where the broker is, 'zmws keys new' makes one). Where the network itself is closed, "
-            "security.insecure (ZMWS_SECURITY_INSECURE=true) says so, or in Python key=False"
+            f"{KEY_VARIABLE}; where the broker is, 'zmws keys new' makes one). Where the network itself is "
+            "closed, security.insecure (ZMWS_SECURITY_INSECURE=true) says so, or in Python key=False"
         )
     return found
 
