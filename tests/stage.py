@@ -148,7 +148,7 @@ class Stage:
 
     def _holds(self, name: str) -> list[bytes]:
         """What a worker of ours names in its HEARTBEAT, if it has several slots."""
-        session = self.core.roster.by_peer.get(self._peer(self.peers[name], name))
+        session = self.core.roster.sessions.by_peer.get(self._peer(self.peers[name], name))
         if session is None or session.slots < 2 or not session.holding:
             return []
         return [b"HOLDS " + b" ".join(session.holding)]

@@ -287,7 +287,7 @@ def test_who_takes_nothing_any_more_is_not_sent_what_has_waited_for_the_disk(wor
     scene.final("W", first)
     assert given(scene) == []
     if word == b"DRAIN":
-        scene.core.roster.drain(scene.core.roster.named("w")[0])
+        scene.core.roster.drain(scene.core.roster.sessions.named("w")[0])
     else:
         scene.beat("W", word.replace(b"9/9/x", first))
     scene.hold = False
@@ -296,7 +296,7 @@ def test_who_takes_nothing_any_more_is_not_sent_what_has_waited_for_the_disk(wor
     record = scene.record("once")
     assert record["attempts"] == [] and record["failures"] == 0
     if not word.startswith(b"CONFIRM"):
-        assert not scene.core.roster.named("w")[0].holding, "its slot is free again"
+        assert not scene.core.roster.sessions.named("w")[0].holding, "its slot is free again"
 
 
 def test_a_worker_that_has_a_slot_free_beside_what_it_runs_takes_what_lies_elsewhere() -> None:

@@ -23,7 +23,7 @@ def test_done_is_for_what_is_on_disk_up_to_that_number() -> None:
     some, scene = Confirmations(), Scene()
     scene.ready("A")
     scene.ready("B")
-    one, other = scene.core.roster.by_peer.values()
+    one, other = scene.core.roster.sessions.by_peer.values()
     for n in (1, 2, 3):
         some.await_write(one, b"t%d" % n, DeleteJob("j", seq=n))
     assert some.on_disk(0) == []

@@ -95,7 +95,7 @@ def test_what_was_sent_ahead_and_never_begun_is_no_bar() -> None:
     before = sum(jobs for _, jobs, *_ in ends(scene))
     for n in range(3):
         scene.submit(f"j{n}")
-    session = scene.core.roster.by_id["w"]
+    session = scene.core.roster.sessions.by_id["w"]
     assert len(session.holding) > 1, "some are sent ahead"
     ahead = [token for token, one in session.holding.items() if one.ahead]
     scene.beat("W", b"RELEASE " + ahead[-1])
@@ -141,7 +141,7 @@ def test_no_more_workers_than_so_many_are_kept_and_the_next_has_the_place_of_who
     scene.ready("D")
     assert set(laned(scene)) == {"b", "c"}, "who has waited longest is next"
     scene.submit("j")
-    assert laned(scene)["c"].session is scene.core.roster.by_id["c"]
+    assert laned(scene)["c"].session is scene.core.roster.sessions.by_id["c"]
     scene.work("B", mdp.W_DISCONNECT)
     scene.alive.discard("B")
     scene.pass_time(301)
@@ -170,7 +170,7 @@ def test_nothing_is_kept_where_the_setting_says_so() -> None:
     scene = working("a", limits={"lanes_s": 0.0})
     scene.final("W", scene.token("W"))
     assert laned(scene) == {} and not list(scene.core.lanes.without)
-    assert scene.core.roster.by_id["w"].lane is None
+    assert scene.core.roster.sessions.by_id["w"].lane is None
     assert scene.ask("zmws.lanes")[1]["lanes"] == []
 
 

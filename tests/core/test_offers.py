@@ -37,7 +37,7 @@ def test_a_ready_whose_offer_is_wrong_is_refused_with_the_reason(told: dict[str,
     scene = Scene()
     scene.services["B"] = service_options({"delay": 1})
     scene.ready("W", "A", services={"A": {"defaults": {"ttr": 9}}, "B": told})
-    assert scene.counted("ready_bad_service") == 1 and not scene.core.roster.by_peer
+    assert scene.counted("ready_bad_service") == 1 and not scene.core.roster.sessions.by_peer
     assert [text for level, text in scene.log if level == "warning" and why in text]
     assert "A" not in scene.core.held.services, "nothing of it was taken"
     scene.pass_time(5)
@@ -47,7 +47,7 @@ def test_a_ready_whose_offer_is_wrong_is_refused_with_the_reason(told: dict[str,
 def test_a_schema_may_be_as_large_as_its_bound() -> None:
     scene = Scene()
     scene.ready("W", "A", services={"A": {"params": {"x": "y" * 65_527}}})
-    assert len(scene.service("A").params or "") == 65_536 and scene.core.roster.by_peer
+    assert len(scene.service("A").params or "") == 65_536 and scene.core.roster.sessions.by_peer
 
 
 def test_the_schemas_of_all_services_are_bounded_and_a_known_services_may_change() -> None:

@@ -189,7 +189,7 @@ def test_a_lost_worker_that_brings_all_it_held_is_there_and_one_that_brings_a_pa
         del scene.unreachable["W"]
         scene.final("W", token)
         scene.pass_time(1.5)
-        assert bool(scene.core.roster.by_peer) is there
+        assert bool(scene.core.roster.sessions.by_peer) is there
         assert scene.state("j0") == "complete"
 
 

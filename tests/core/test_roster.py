@@ -94,7 +94,7 @@ def test_a_ready_that_cannot_be_taken_is_told_after_an_interval(
 ) -> None:
     scene = Scene(limits=limits)
     scene.work("W", mdp.W_READY, *frames)
-    assert scene.counted(counter) == 1 and not scene.core.roster.by_peer and "W" not in scene.sent
+    assert scene.counted(counter) == 1 and not scene.core.roster.sessions.by_peer and "W" not in scene.sent
     assert set(scene.core.held.services) == {"E"}
     scene.pass_time(5)
     assert scene.sent["W"] == [DISCONNECT]
@@ -121,7 +121,7 @@ def test_a_registered_worker_whose_new_ready_is_refused_is_gone() -> None:
     scene.ready("W")
     scene.submit("j")
     scene.work("W", mdp.W_READY, b"zmws.x")
-    assert not scene.core.roster.by_peer and scene.record("j")["failures"] == 1
+    assert not scene.core.roster.sessions.by_peer and scene.record("j")["failures"] == 1
 
 
 def test_a_workers_command_on_the_clients_socket_is_counted_and_told() -> None:
@@ -155,7 +155,7 @@ def test_what_a_worker_brings_is_taken_over_and_what_is_dead_is_cancelled() -> N
     cancels = [frames[2] for frames in scene.sent["W2"] if frames[2].startswith(b"CANCEL")]
     assert cancels == [b"CANCEL " + tokens[2]]
     assert list(rows(scene)) == ["w"] and len(rows(scene)["w"]["jobs"]) == 3
-    assert list(scene.service().ring.workers) == [scene.core.roster.by_id["w"]]
+    assert list(scene.service().ring.workers) == [scene.core.roster.sessions.by_id["w"]]
 
 
 def test_a_result_that_a_worker_will_send_again_holds_its_job_until_then() -> None:
@@ -231,7 +231,7 @@ def test_a_worker_may_name_a_thousand_tokens_that_it_holds() -> None:
     scene.ready("W")
     for first in (0, 600):
         scene.beat("W", b"HOLDS " + b" ".join(b"j%d/1/x" % n for n in range(first, first + 600)))
-    (session,) = scene.core.roster.by_peer.values()
+    (session,) = scene.core.roster.sessions.by_peer.values()
     assert len(session.holding) == HOLDING_MAX
 
 
@@ -240,7 +240,7 @@ def test_a_worker_with_more_tokens_than_can_be_is_sent_away(what: str) -> None:
     scene = Scene()
     for more in (0, 1):
         scene.ready("W")
-        (session,) = scene.core.roster.by_peer.values()
+        (session,) = scene.core.roster.sessions.by_peer.values()
         tokens = [b"t%d" % n for n in range(TOKENS_MAX + more)]
         if what == "confirming":
             session.confirming.update(tokens)
@@ -251,7 +251,7 @@ def test_a_worker_with_more_tokens_than_can_be_is_sent_away(what: str) -> None:
             session.holding = dict.fromkeys(tokens, next(iter(session.holding.values())))
         scene.sent.clear()
         scene.beat("W", b"MEMORY 1")
-        assert bool(scene.core.roster.by_peer) is not bool(more)
+        assert bool(scene.core.roster.sessions.by_peer) is not bool(more)
         assert (DISCONNECT in scene.sent.get("W", [])) is bool(more)
     assert scene.counted("workers_with_too_many_tokens") == 1
 
@@ -355,7 +355,7 @@ def test_an_invalid_message_ends_the_session_and_is_counted() -> None:
     scene.submit("j")
     scene.sent.clear()
     scene.work("W", b"\x09")
-    assert scene.sent["W"] == [DISCONNECT] and not scene.core.roster.by_peer
+    assert scene.sent["W"] == [DISCONNECT] and not scene.core.roster.sessions.by_peer
     assert scene.counted("invalid_messages") == 1 and scene.counted("invalid_bad_command") == 1
     assert scene.record("j")["failures"] == 1
     scene.beat("W")
@@ -395,7 +395,7 @@ def test_a_drained_worker_is_drained_still_when_its_session_was_over_meanwhile()
     scene.ready("W", host="h", pid=1)
     assert scene.ask("zmws.drain", worker="w") == (200, {"count": 1})
     scene.pass_time(15)
-    assert not scene.core.roster.by_peer, "it was silent"
+    assert not scene.core.roster.sessions.by_peer, "it was silent"
     scene.sent.clear()
     scene.ready("W2", host="h", pid=1, id="w")
     assert scene.sent["W2"][1:] == [DRAIN] and rows(scene)["w"]["state"] == "draining"
@@ -449,7 +449,7 @@ def test_a_busy_foreign_worker_that_is_drained_and_hangs_is_sent_away_when_it_is
     assert scene.ask("zmws.drain", worker=row["id"]) == (200, {"count": 1})
     assert "F" not in scene.sent and scene.ask("zmws.workers")[1][0]["state"] == "draining"
     scene.pass_time(5)
-    assert scene.sent["F"][-1] == DISCONNECT and not scene.core.roster.by_peer
+    assert scene.sent["F"][-1] == DISCONNECT and not scene.core.roster.sessions.by_peer
 
 
 def test_a_foreign_worker_whose_request_did_not_arrive_is_sent_away() -> None:

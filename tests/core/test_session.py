@@ -14,7 +14,7 @@ DISCONNECT = [b"MDPW02", b"\x06"]
 
 
 def session(scene: Scene, name: str = "W", socket: str = "worker") -> Session:
-    return scene.core.roster.by_peer[(socket, name.encode(), "")]
+    return scene.core.roster.sessions.by_peer[(socket, name.encode(), "")]
 
 
 def state(scene: Scene, name: str = "w") -> str:
@@ -61,9 +61,9 @@ def test_a_foreign_worker_has_at_least_seven_seconds_and_a_half(
     one = session(scene)
     assert (one.expiry_s, one.heartbeat_interval_s) == (expiry_s, beat_s)
     scene.pass_time(expiry_s - 0.01)
-    assert scene.core.roster.by_peer
+    assert scene.core.roster.sessions.by_peer
     scene.pass_time(0.01)
-    assert not scene.core.roster.by_peer and scene.counted("workers_expired") == 1
+    assert not scene.core.roster.sessions.by_peer and scene.counted("workers_expired") == 1
     assert DISCONNECT in scene.sent["W"]
 
 
@@ -106,7 +106,7 @@ def test_a_busy_worker_is_not_expired_for_silence_and_counts_from_its_last_word_
     scene.pass_time(14.5)
     assert state(scene) == "idle"
     scene.pass_time(0.5)
-    assert not scene.core.roster.by_peer
+    assert not scene.core.roster.sessions.by_peer
 
 
 def test_a_worker_takes_as_many_jobs_as_it_has_slots_and_of_each_service_its_number() -> None:
@@ -191,10 +191,10 @@ def test_a_foreign_worker_whose_job_was_cancelled_is_given_up_at_the_jobs_ttr() 
     scene.ask("zmws.cancel", id="j")
     assert "F" not in scene.sent, "it knows no CANCEL"
     scene.pass_time(14.5)
-    assert not scene.sent.get("F") and scene.core.roster.by_peer
+    assert not scene.sent.get("F") and scene.core.roster.sessions.by_peer
     scene.pass_time(0.5)
     assert scene.sent["F"][0] == DISCONNECT and scene.counted("workers_dropped") == 1
-    assert not scene.core.roster.by_peer
+    assert not scene.core.roster.sessions.by_peer
 
 
 def test_a_worker_that_does_not_read_is_deaf_for_a_while_or_until_it_says_something() -> None:
@@ -261,7 +261,7 @@ def test_a_session_is_looked_at_when_something_is_due_and_not_oftener() -> None:
 def test_a_token_that_is_named_twice_takes_one_slot() -> None:
     scene = Scene()
     scene.ready("W", "E", slots=3, services={"E": {"slots": 2}}, holding=["a/1/x", "a/1/x"])
-    (session,) = scene.core.roster.by_peer.values()
+    (session,) = scene.core.roster.sessions.by_peer.values()
     assert len(session.holding) == 1 and session.has_room("E")
     session.let_go(b"a/1/x")
     scene.submit("j", "E")

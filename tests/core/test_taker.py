@@ -10,7 +10,7 @@ def test_a_worker_stands_once_in_the_line_of_each_service_that_it_has_room_for()
     scene = Scene()
     scene.ready("W", "A", slots=2, services={"A": {"slots": 1}, "B": {}})
     rings = [scene.service(name).ring for name in "AB"]
-    (worker,) = scene.core.roster.by_peer.values()
+    (worker,) = scene.core.roster.sessions.by_peer.values()
     for _ in range(2):
         worker.stand_in_line()
         assert [list(ring) for ring in rings] == [[worker], [worker]]
@@ -30,7 +30,7 @@ def test_who_was_given_a_job_goes_to_the_tail() -> None:
     scene = Scene()
     for name in "WV":
         scene.ready(name, slots=3)
-    first, second = scene.core.roster.by_peer.values()
+    first, second = scene.core.roster.sessions.by_peer.values()
     ring = scene.service().ring
     assert list(ring) == [first, second]
     for order in ([second, first], [first, second]):

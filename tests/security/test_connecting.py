@@ -220,7 +220,7 @@ def test_a_worker_of_a_service_that_is_not_its_own_is_sent_away(keyed: Keyed) ->
         wait_until(lambda: counted(keyed, "ready_not_allowed") == 1)
         assert receive(worker, b"\x06")
         worker.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A"])
-        wait_until(lambda: len(keyed.broker.server.node.broker.roster.by_peer) == 1)
+        wait_until(lambda: len(keyed.broker.server.node.broker.roster.sessions.by_peer) == 1)
 
 
 def test_another_key_under_a_sessions_routing_id_ends_that_session(keyed: Keyed) -> None:
@@ -235,10 +235,10 @@ def test_another_key_under_a_sessions_routing_id_ends_that_session(keyed: Keyed)
                 secure(peer, keyed.keys[name])
             first.connect(keyed.broker.worker)
             first.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A"])
-            wait_until(lambda: len(roster.by_peer) == 1)
+            wait_until(lambda: len(roster.sessions.by_peer) == 1)
             second.connect(keyed.broker.worker)
             second.send_multipart([mdp.MDPW02, b"\x05"])
-            wait_until(lambda: not roster.by_peer)
+            wait_until(lambda: not roster.sessions.by_peer)
 
 
 def test_who_has_a_key_and_chooses_a_routing_id_is_refused_and_told_so(keyed: Keyed) -> None:
@@ -263,8 +263,8 @@ def test_nobody_says_that_he_is_a_worker_who_came_with_another_key(keyed: Keyed)
     keyed.new("other", role="worker")
     roster = keyed.broker.server.node.broker.roster
     with worker_in_thread(Echo, keyed.broker, key=keyed.keys["worker"]):
-        wait_until(lambda: len(roster.by_peer) == 1)
-        (session,) = roster.by_peer.values()
+        wait_until(lambda: len(roster.sessions.by_peer) == 1)
+        (session,) = roster.sessions.by_peer.values()
         info = b'{"zmws": 1, "id": "%s"}' % session.id.encode()
         with zmq.Context() as context, context.socket(zmq.DEALER) as thief:
             thief.setsockopt(zmq.LINGER, 0)
@@ -272,7 +272,7 @@ def test_nobody_says_that_he_is_a_worker_who_came_with_another_key(keyed: Keyed)
             thief.connect(keyed.broker.worker)
             thief.send_multipart([mdp.MDPW02, b"\x01", b"IMG-A", info])
             wait_until(lambda: counted(keyed, "ready_not_allowed") == 1)
-            assert [*roster.by_peer.values()] == [session]
+            assert [*roster.sessions.by_peer.values()] == [session]
 
 
 # ---------------------------------------------------------------- revoking

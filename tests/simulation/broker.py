@@ -127,7 +127,7 @@ class SimBroker:
         self.watcher.released |= {f[8:] for f in frames if f.startswith(b"RELEASE ")}
         self._time()
         peer = link.peer
-        session = self.core.roster.by_peer.get(peer)
+        session = self.core.roster.sessions.by_peer.get(peer)
         if frames == BARE_HEARTBEAT and session is not None and session.blocked_until <= self.world.now:
             self.node.receive(peer, Heartbeat())  # most of what comes; it lets no job start
             self.watcher.stepped(self.core, self.disk)
@@ -147,7 +147,7 @@ class SimBroker:
             watcher.requested(peer, message)
             self.node.receive(peer, message)
             return watcher.defaults.made(core)
-        session = core.roster.by_peer.get(peer)
+        session = core.roster.sessions.by_peer.get(peer)
         if isinstance(message, messages.Ready) and not message.link.ours and session is not None:
             for token in session.holding:
                 watcher.may_have_failed(token)  # it registers anew: what it held is lost

@@ -10,7 +10,7 @@ from zmws.core.session import Session
 
 def counts_agree(core: Broker) -> None:
     """The counts that are kept as jobs move are the counts there are."""
-    registered = set(core.roster.by_peer.values())
+    registered = set(core.roster.sessions.by_peer.values())
     for service in core.held.services.values():
         ghosts = [one for one in service.ring if isinstance(one, Session) and one not in registered]
         demand(not ghosts, f"who is in the ring of {service.name} is not registered")
@@ -30,7 +30,7 @@ def counts_agree(core: Broker) -> None:
     answers = core.watchers
     waits = [*answers.waits.values(), *answers.watches.values(), *answers._stacks.values()]
     demand(sum(map(len, waits)) == answers.waits_count, "waits_count")
-    for session in core.roster.by_peer.values():
+    for session in core.roster.sessions.by_peer.values():
         for token, assignment in session.holding.items():
             demand(assignment.taker is session, "what a session holds has another taker")
             live = assignment.job is not None and assignment.job.token == token

@@ -81,7 +81,7 @@ class Hands:
 
     def heard(self, peer: Peer, message: Any, core: Broker, before: Before, adoptable: list[bytes]) -> None:
         """A worker's message has been taken in."""
-        if isinstance(message, Ready) and message.info is not None and peer in core.roster.by_peer:
+        if isinstance(message, Ready) and message.info is not None and peer in core.roster.sessions.by_peer:
             for token in adoptable:
                 # Two crashes may have undone two dispatches of one job: it goes on with one of them.
                 of_it = [one for one in adoptable if job_id_of(one) == job_id_of(token)]
@@ -119,7 +119,7 @@ class Hands:
 
     def _beat(self, peer: Peer, hand: Hand, message: Heartbeat, core: Broker, before: Before) -> None:
         beat = beat_of(message.frames)
-        session = core.roster.by_peer.get(peer)
+        session = core.roster.sessions.by_peer.get(peer)
         if session is None:
             return
         if beat.slots is not None:
@@ -197,7 +197,7 @@ class Hands:
     def after(self, core: Broker, before: Before) -> None:
         """Who is charged for a worker that died: one job that was alone, and none of several but those that
         may run only once."""
-        left = core.roster.by_peer.values()
+        left = core.roster.sessions.by_peer.values()
         gone = [session for session in before.sessions if session not in left]
         for session in gone:
             jobs = before.sessions[session]

@@ -185,13 +185,13 @@ class Watcher:
             self.clocks.extended(message.token, float(message.body[1]))
         if isinstance(message, Heartbeat):
             self._released(peer, message, core, before)
-        if isinstance(message, Ready) and peer in core.roster.by_peer:
+        if isinstance(message, Ready) and peer in core.roster.sessions.by_peer:
             self.defaults.ready(message)
         self.hands.heard(peer, message, core, before, adoptable)
 
     def _released(self, peer: Any, message: Heartbeat, core: Broker, before: Before) -> None:
         """Attempts that were taken back: their number comes again, and the rate has its start back."""
-        session = core.roster.by_peer.get(peer)
+        session = core.roster.sessions.by_peer.get(peer)
         held = before.sessions.get(session, {}) if session is not None else {}
         for token in beat_of(message.frames).release:
             job = held.get(token)

@@ -57,7 +57,7 @@ class Lanes:
             and isinstance(assignment.taker, Session)
             and not assignment.ahead
         }
-        here = dict.fromkeys(core.roster.by_peer.values())
+        here = dict.fromkeys(core.roster.sessions.by_peer.values())
         left = [session for session in self._here if session not in here]
         self._here = here
         if left and _all_have_one(core):

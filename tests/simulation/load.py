@@ -172,7 +172,7 @@ class Load:
 
     def _some_worker(self) -> str:
         """The id of a worker that there is, if there is one."""
-        known = self.broker.core.roster.by_peer.values() if self.broker.up else ()
+        known = self.broker.core.roster.sessions.by_peer.values() if self.broker.up else ()
         ids = sorted(session.id for session in known) or ["nobody"]
         return str(self.world.random.choice(ids))
 

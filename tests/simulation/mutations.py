@@ -19,9 +19,9 @@ from zmws.core.question import Question
 from zmws.core.reasons import Clocks
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
-from zmws.core.roster import Roster
 from zmws.core.series import Series, Track
 from zmws.core.session import Session
+from zmws.core.sessions import Sessions
 from zmws.core.submission import Submission
 from zmws.core.watchers import Watchers
 from zmws.dialog.client import ClientDialog
@@ -92,7 +92,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a lost worker's job stays with it",
-        Roster,
+        Sessions,
         "_lose",
         "for job in jobs:",
         "for job in ():",

@@ -81,7 +81,7 @@ class OurWorker(Peer, ABC):
 
     def _sessions(self) -> list[Session]:
         """What the broker takes for this process."""
-        known = self.broker.core.roster.by_peer.values() if self.broker.up else ()
+        known = self.broker.core.roster.sessions.by_peer.values() if self.broker.up else ()
         return [session for session in known if session.id == self.worker_id]
 
     def freeze(self, seconds: float) -> None:

@@ -54,7 +54,7 @@ class Peer:
         """The tokens that the broker has given to this peer, arrived or not."""
         if self.link is None or not self.broker.up:
             return []
-        session = self.broker.core.roster.by_peer.get(self.link.peer)
+        session = self.broker.core.roster.sessions.by_peer.get(self.link.peer)
         return list(session.holding) if session is not None else []
 
     def connected(self) -> None: ...

@@ -22,6 +22,7 @@ from zmws.core.roster import Roster
 from zmws.core.schedules import Schedules
 from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.sessions import Sessions
 from zmws.core.submission import Submission
 from zmws.core.taker import Taker
 from zmws.core.watchers import Watchers
@@ -257,14 +258,14 @@ PROMISES = [
     ),
     Mutation(
         "all that a dead worker held are charged",
-        Roster,
+        Sessions,
         "_lose",
         "alone or job.retries == 0",
         "True",
     ),
     Mutation(
         "a job that may run once is not charged in company",
-        Roster,
+        Sessions,
         "_lose",
         "alone or job.retries == 0",
         "alone",
@@ -504,13 +505,13 @@ BY_TRANSCRIPT = [
     ),
     (
         Mutation(
-            "what is over is not in hand", Roster, "_lose", "len(session.holding) == 1", "len(jobs) == 1"
+            "what is over is not in hand", Sessions, "_lose", "len(session.holding) == 1", "len(jobs) == 1"
         ),
         "suspects_hung",
     ),
     (
         Mutation(
-            "a job that may run once is not charged in company", Roster, "_lose", " or job.retries == 0", ""
+            "a job that may run once is not charged in company", Sessions, "_lose", " or job.retries == 0", ""
         ),
         "suspects",
     ),

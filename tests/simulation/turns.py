@@ -64,7 +64,7 @@ class Turns:
 
     def before(self, core: Broker) -> Before:
         """To be looked at again when the input is done."""
-        services, sessions = core.held.services, core.roster.by_peer.values()
+        services, sessions = core.held.services, core.roster.sessions.by_peer.values()
         return Before(
             {name: list(service.ring) for name, service in services.items()},
             {name: set(service.ready) for name, service in services.items()},

@@ -124,7 +124,7 @@ def _may_be(service: Service, core: Broker) -> tuple[int, ...]:
         return (READING,)
     if service.paused:
         return (PAUSED,)
-    workers = [one for one in core.roster.by_peer.values() if service.name in one.service_names]
+    workers = [one for one in core.roster.sessions.by_peer.values() if service.name in one.service_names]
     leases = [one for one in service.ring if not isinstance(one, Session)]
     if not (workers or leases):
         return (NO_WORKER,)

@@ -40,6 +40,7 @@ from zmws.core.roster import Roster
 from zmws.core.rows import KeyRow, Rows, ScheduleRow
 from zmws.core.schedules import Firing, Schedules
 from zmws.core.series import Series
+from zmws.core.sessions import Sessions
 from zmws.core.strangers import Strangers
 from zmws.core.submission import Submission
 from zmws.core.timers import Reminder
@@ -94,11 +95,12 @@ class Broker:
         self.results = Results(turn, held, self.life, self.watchers, self.strangers, known_keys)
         self.recovery = Recovery(turn, held, self.life)
         self.lanes = Lanes(turn)
+        self.sessions = sessions = Sessions(turn, held, self.life, self.strangers, self.lanes)
         self.roster = Roster(
-            *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, self.lanes),
-            known_keys,
+            *(turn, held, self.life, self.recovery, self.results, self.strangers, self.host, known_keys),
+            sessions,
         )
-        self.series = Series(turn, held, self.roster, self.host)
+        self.series = Series(turn, held, self.sessions, self.host)
         self.submission = Submission(turn, held, self.life, self.watchers, making, known_keys)
         self.batches = Batches(turn, held, self.life)
         self.schedules = Schedules(turn, held, self.life, making, schedules)
@@ -146,14 +148,14 @@ class Broker:
         if self.keys.of(peer[2]) is None:
             self.turn.counters["messages_of_revoked_keys"] += 1
             return False
-        self.roster.only_at(peer)
+        self.sessions.only_at(peer)
         return True
 
     def _from_worker(self, peer: Peer, message: FromPeer) -> None:
         roster = self.roster
         if isinstance(message, Ready):
             return roster.on_ready(peer, message)
-        session = roster.by_peer.get(peer)
+        session = self.sessions.by_peer.get(peer)
         if session is not None and not isinstance(message, Disconnect):
             roster.heard_from(session)
         if isinstance(message, WorkerFinal):
@@ -176,7 +178,7 @@ class Broker:
         """What could not be decoded: dropped and counted; a registered worker's session is over."""
         self.turn.counters["invalid_messages"] += 1
         self.turn.counters[f"invalid_{fault.reason}"] += 1
-        session = self.roster.by_peer.get(peer)
+        session = self.sessions.by_peer.get(peer)
         if session is None and fault.reason == "bad_ready":
             text = f"a worker's READY cannot be taken: {fault}"
             self.turn.note_rarely(f"bad_ready {fault}", "warning", text)
@@ -185,7 +187,7 @@ class Broker:
             self.turn.note_rarely(f"invalid {session.id} {fault.reason}", "warning", text)
             self.turn.command(peer, DISCONNECT, session.link)
             self.strangers.invalid(peer)
-            self.roster.end(session, f"it sent an invalid message: {fault.reason}")
+            self.sessions.end(session, f"it sent an invalid message: {fault.reason}")
         self.dispatch.settle()
 
     def committed(self, seq: int, writes: list[Write], verdicts: list[Verdict]) -> None:

@@ -1,4 +1,4 @@
-"""The workers that are registered, and how they die (docs/protocol.md, Workers; RFC 18 MDP/Worker).
+"""How workers come, live and go (docs/protocol.md, Workers; RFC 18 MDP/Worker).
 
 Rule 1: a lost connection is not yet a dead worker: its job waits `reattach_window` for its return.
 Rule 2: a silent worker is not a dead one: only an idle worker is expired for silence; one that holds
@@ -21,21 +21,19 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.host import Host
-from zmws.core.job import Job, iso
 from zmws.core.keys import Keys
-from zmws.core.lanes import Lanes
 from zmws.core.life import LOST, Life, error
 from zmws.core.offers import fault_of_names, fault_of_offer, offered
 from zmws.core.recovery import Recovery
 from zmws.core.results import Results
-from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.sessions import Sessions
 from zmws.core.strangers import Strangers
 from zmws.core.taker import Ring
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of
 from zmws.core.turn import Turn
-from zmws.core.user import CHOSEN, is_chosen, public_of
+from zmws.core.user import CHOSEN, is_chosen
 from zmws.wire.messages import (
     DISCONNECT,
     Disconnect,
@@ -58,12 +56,8 @@ TAKES = ["RELEASE", "SLOTS", "SAVE", "STACK", "JOBS-JSON"]  # words that a worke
 _Process = tuple[str, str, int | None]
 
 
-# How a session ends that has not lost its worker.
-_IN_ORDER = frozenset({"left", "drained", "registered anew"})
-
-
 class Roster:
-    """The sessions by routing id and by worker id."""
+    """Takes what workers say of themselves, and what their connections show."""
 
     def __init__(
         self,
@@ -74,8 +68,8 @@ class Roster:
         results: Results,
         strangers: Strangers,
         host: Host,
-        lanes: Lanes,
         keys: Keys,
+        sessions: Sessions,
     ) -> None:
         self.turn = turn
         self.held = held
@@ -84,17 +78,16 @@ class Roster:
         self.results = results
         self.strangers = strangers
         self.host = host
-        self.lanes = lanes
         self._keys = keys
-        self._routes: dict[tuple[str, bytes], Peer] = {}  # of sessions that have proved who they are
-        self.by_peer: dict[Peer, Session] = {}
-        self.by_id: dict[str, Session] = {}
+        self.sessions = sessions
         self._seen: OrderedDict[str, None] = OrderedDict()  # ids of workers that are or were here
         self._back_by = float("-inf")  # until then those come back that an earlier life of the broker knew
         self._drained: OrderedDict[_Process, None] = OrderedDict()  # who has been told DRAIN
         self._probed = float("-inf")
         self._probe_due = False
-        self._check = Reminder(self.check, lambda s, at: self.by_peer.get(s.peer) is s and s.timer_at == at)
+        self._check = Reminder(
+            self.check, lambda s, at: self.sessions.by_peer.get(s.peer) is s and s.timer_at == at
+        )
         self._probe_soon = Reminder[None](lambda _: self.probe_now())
         self._unblocked = Reminder(self._wake)
 
@@ -104,7 +97,7 @@ class Roster:
 
     def busy_peers(self) -> list[tuple[Peer, float]]:
         """Workers of ours that hold something, and after how many seconds of silence they are lost."""
-        sessions = self.by_peer.values()
+        sessions = self.sessions.by_peer.values()
         return [(s.peer, s.silence_s) for s in sessions if s.holding and s.ours and s.lost_until is None]
 
     # ------------------------------------------------------------ coming
@@ -117,9 +110,9 @@ class Roster:
         fault = fault or fault_of_offer(offer, self.held.services)
         if fault is not None:
             return self._turn_away(peer, message.link, "ready_bad_service", fault)
-        if peer not in self.by_peer and len(self.by_peer) >= turn.limits.sessions_max:
+        if peer not in self.sessions.by_peer and len(self.sessions.by_peer) >= turn.limits.sessions_max:
             return self._turn_away(peer, message.link, "ready_sessions_max", "sessions_max is reached")
-        fault = self._keys.work_fault(peer[2], list(offer)) or self._other_fault(peer, info)
+        fault = self._keys.work_fault(peer[2], list(offer)) or self.sessions.other_fault(peer, info)
         if fault is None and peer[2] and is_chosen(peer[1]):
             fault = CHOSEN
         if fault is not None:
@@ -132,14 +125,7 @@ class Roster:
         named = {*info.holding, *info.finished} if info is not None else set()
         self._end_older(peer, session, named)
         self.strangers.registered(peer)
-        self.by_peer[peer] = session
-        if peer[2]:
-            self._routes[peer[:2]] = peer
-        self.lanes.came(session)
-        if session.ours:
-            self.by_id[worker_id] = session
-        for ring in session.rings:
-            ring.workers[session] = None
+        self.sessions.add(session)
         for name, told in offer.items():
             self.held.told(self.held.services[name], told.defaults, told.params)
         turn.counters["workers_ready"] += 1
@@ -154,31 +140,9 @@ class Roster:
         session.plan()
         names = ", ".join(session.service_names[:20])
         turn.note("info", f"worker {worker_id} of {names} is ready")
-        self._announce("worker.ready", session)
+        self.sessions.announce("worker.ready", session)
         session.stand_in_line()
         return None
-
-    def _other_fault(self, peer: Peer, info: WorkerInfo | None) -> str | None:
-        """Why a worker is not the one that it says it is, None if it may be."""
-        known = self.by_id.get(info.id) if info is not None else None
-        if known is None or public_of(known.peer[2]) == public_of(peer[2]):
-            return None
-        return f"it says that it is {known.id}, which came with another key"
-
-    def only_at(self, peer: Peer) -> None:
-        """Somebody who has proved who he is says something: a session under his routing id that was another's
-        is over."""
-        known = self._routes.get(peer[:2])
-        if known is not None and known != peer and known in self.by_peer:
-            self.end(self.by_peer[known], "another came under its routing id")
-
-    def end_of_key(self, public: str) -> None:
-        """The sessions of a key that was revoked or changed are over; what they held goes to others."""
-        for peer in [one for one in self._routes.values() if public_of(one[2]) == public]:
-            session = self.by_peer.get(peer)
-            if session is not None:
-                self.turn.command(peer, DISCONNECT, session.link)
-                self.end(session, "its key was revoked or changed")
 
     def _count_start(self, session: Session) -> None:
         """A process of a worker was started, if it was not here before. Which those are that an earlier life
@@ -262,8 +226,8 @@ class Roster:
     def _end_older(self, peer: Peer, session: Session, named: set[bytes]) -> None:
         """End older sessions. What a foreign worker held counts as a lost worker's, and so does what another
         process held; what ours held and does not name never arrived, which is no failure."""
-        older = self.by_id.get(session.id) if session.ours else None
-        for old in {self.by_peer.get(peer), older} - {None}:
+        older = self.sessions.by_id.get(session.id) if session.ours else None
+        for old in {self.sessions.by_peer.get(peer), older} - {None}:
             assert old is not None
             same_process = _same_process(old, session)
             for token, assignment in list(old.holding.items()):
@@ -273,9 +237,9 @@ class Roster:
                     assignment.taker = None  # taken over in a moment
                     old.let_go(token)
                 elif same_process:
-                    self._remove(old)
+                    self.sessions.remove(old)
                     self.life.give_back(assignment.job, "the request never reached its worker")
-            self.end(old, "registered anew")
+            self.sessions.end(old, "registered anew")
 
     # ------------------------------------------------------------ living
 
@@ -285,7 +249,7 @@ class Roster:
         if max(len(session.holding), len(session.confirming), len(session.done)) > TOKENS_MAX:
             self.turn.counters["workers_with_too_many_tokens"] += 1
             self.turn.command(session.peer, DISCONNECT, session.link)
-            return self.end(session, "it named more tokens than a worker can have")
+            return self.sessions.end(session, "it named more tokens than a worker can have")
         beat = beat_of(frames)
         session.names(beat.holds)
         room = max(0, HOLDING_MAX - len(session.holding))
@@ -340,14 +304,6 @@ class Roster:
 
     # ------------------------------------------------------------ going
 
-    def named(self, worker_id: str) -> list[Session]:
-        """The worker of this id, as zmws.workers shows it."""
-        return [session for session in self.by_peer.values() if session.id == worker_id]
-
-    def of_service(self, service: Service) -> list[Session]:
-        """The workers that serve it."""
-        return [session for session in service.ring.workers if isinstance(session, Session)]
-
     def drain(self, session: Session) -> None:
         """It is to finish what it holds, and leave: nothing more is given to it."""
         session.draining = True
@@ -366,14 +322,14 @@ class Roster:
         session.look()
         if not session.holding:
             self.turn.command(session.peer, DISCONNECT, session.link)
-            self.end(session, "drained")
+            self.sessions.end(session, "drained")
 
     def on_disconnect(self, session: Session) -> None:
         """The worker leaves; what it holds is given back, no failure. But a job that may run only once, and
         that it has begun, has failed."""
         if session.info is not None:
             self._drained.pop(_process(session.info), None)
-        self._remove(session)
+        self.sessions.remove(session)
         for assignment in list(session.holding.values()):
             job = assignment.job
             if job is None:
@@ -385,11 +341,11 @@ class Roster:
                 self.life.give_back(job, "its worker left")
         for token in list(session.holding):
             session.let_go(token)  # it brings nothing more
-        self.end(session, "left")
+        self.sessions.end(session, "left")
 
     def undeliverable(self, peer: Peer, message: object, why: str) -> None:
         """A send could not be made: the connection is `gone`, or the pipe `full`; perhaps a worker's."""
-        session = self.by_peer.get(peer)
+        session = self.sessions.by_peer.get(peer)
         if isinstance(message, WorkerRequest):
             # It never arrived: back to the head of its queue, no failure, and not to this worker.
             if session is not None:
@@ -410,67 +366,18 @@ class Roster:
     def _lost(self, session: Session) -> None:
         session.leave_line()
         if not session.jobs:
-            self.end(session, "its connection is gone")
+            self.sessions.end(session, "its connection is gone")
         elif session.lost_until is None:
             session.lost_until = self.turn.now + self.turn.limits.reattach_window_s
             session.plan()
             self._look_for_another(session)
             self.turn.counters["workers_lost"] += 1
 
-    def end(self, session: Session, why: str) -> None:
-        """The session is over. What it still holds has lost its worker; what was not sent to it has not."""
-        self._remove(session)
-        if why not in _IN_ORDER and not session.draining:
-            for name in session.service_names:
-                service = self.held.services.get(name)
-                if service is not None:
-                    service.figures.workers_lost += 1
-        for assignment in list(session.holding.values()):
-            if assignment.unsent:
-                session.let_go(assignment.token)
-                if assignment.job is not None:
-                    self.life.give_back(assignment.job, "its worker was gone before it was sent")
-        jobs = session.jobs
-        self._keep_owed(session)
-        self._lose(session, jobs, why)
-        self.lanes.went(session, why)
-        names = ", ".join(session.service_names[:20])
-        self.turn.note("info", f"worker {session.id} of {names} is gone: {why}")
-        self._announce("worker.gone", session, why)
-
-    def _lose(self, session: Session, jobs: list[Job], why: str) -> None:
-        """A worker died with these. With one in hand, that is charged. With several nobody can know which it
-        was: none is charged but those that may run only once, and all are suspects (dispatch.py)."""
-        lost = error("worker_lost", f"the worker {session.id} was lost: {why}")
-        alone = len(session.holding) == 1  # what is over may run on, too
-        for job in jobs:
-            charged = alone or job.retries == 0
-            self.life.fail(job, lost if charged else {**lost, "counted": False}, LOST, count=charged)
-
-    def _keep_owed(self, session: Session) -> None:
-        """A foreign worker that hangs on a job owes its FINAL, whoever comes back under its routing id."""
-        for assignment in session.holding.values():
-            if assignment.hung and assignment.drop_by is not None and not session.ours:
-                self.strangers.owes(session.peer, assignment.token, assignment.drop_by)
-
-    def _remove(self, session: Session) -> None:
-        """Out of every table, so that nothing that follows can give it a job."""
-        session.gone = True
-        session.leave_line()
-        for ring in session.rings:
-            ring.workers.pop(session, None)
-            if ring.reserved is session:
-                self.turn.wake(ring.service)
-        if self.by_peer.get(session.peer) is session:
-            del self.by_peer[session.peer]
-        if self.by_id.get(session.id) is session:
-            del self.by_id[session.id]
-
     def _turn_away(self, peer: Peer, link: Link, counter: str, why: str) -> None:
         self.turn.counters[counter] += 1
-        session = self.by_peer.get(peer)
+        session = self.sessions.by_peer.get(peer)
         if session is not None:
-            self.end(session, "registered anew, and was refused")
+            self.sessions.end(session, "registered anew, and was refused")
         if self.strangers.turn_away(peer, link):
             self.turn.note_rarely(why, "warning", f"a worker was turned away: {why}")
 
@@ -489,10 +396,10 @@ class Roster:
     def check(self, session: Session) -> None:
         """A session's reminder: whatever is due for it now."""
         turn, now = self.turn, self.turn.now
-        if self.by_peer.get(session.peer) is not session or now < session.timer_at:
+        if self.sessions.by_peer.get(session.peer) is not session or now < session.timer_at:
             return
         if session.lost_until is not None and now >= session.lost_until:
-            return self.end(session, "its connection is gone")
+            return self.sessions.end(session, "its connection is gone")
         for assignment in list(session.holding.values()):
             job = assignment.job
             if job is not None and now >= job.deadline_mono:
@@ -518,7 +425,7 @@ class Roster:
         if not session.holding and now >= session.heard + session.expiry_s:
             turn.counters["workers_expired"] += 1
             turn.command(session.peer, DISCONNECT, session.link)
-            return self.end(session, f"silent for {session.expiry_s:g} s")
+            return self.sessions.end(session, f"silent for {session.expiry_s:g} s")
         if session.heartbeat_due <= now:
             session.heartbeat_due = now + session.heartbeat_interval_s
             if session.lost_until is None:
@@ -530,7 +437,7 @@ class Roster:
         """A foreign worker knows no CANCEL, so it gets DISCONNECT; what it runs is over, but may come."""
         self.turn.command(session.peer, DISCONNECT, session.link)
         assignment = next(iter(session.holding.values()))
-        self.end(session, why)
+        self.sessions.end(session, why)
         self.strangers.owes(session.peer, assignment.token, self.turn.now + assignment.ttr_s)
 
     def _hangs(self, session: Session, job_id: str) -> None:
@@ -551,19 +458,9 @@ class Roster:
         """Send every worker that holds something a HEARTBEAT: to a broken connection it fails."""
         self._probe_due = False
         self._probed = self.turn.now
-        for session in list(self.by_peer.values()):
+        for session in list(self.sessions.by_peer.values()):
             if session.holding and session.lost_until is None:
                 session.beat()
-
-    def _announce(self, topic: str, session: Session, why: str | None = None) -> None:
-        if self.turn.news_wanted:
-            body: dict[str, Any] = {"id": session.id, "service": session.service_names[0]}
-            body["at"] = iso(self.turn.wall)
-            if session.info is not None and session.info.services is not None:
-                body["services"] = session.service_names
-            if why is not None:
-                body["why"] = why
-            self.turn.news(topic, body)
 
 
 def _same_process(old: Session, new: Session) -> bool:

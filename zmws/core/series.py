@@ -22,10 +22,10 @@ from zmws.core.held import Held
 from zmws.core.host import COMMITS, HOST_GAUGES, Host
 from zmws.core.reads import ReadUsual
 from zmws.core.reasons import REASONS
-from zmws.core.roster import Roster
 from zmws.core.rows import Rows
 from zmws.core.service import Service
 from zmws.core.session import Session
+from zmws.core.sessions import Sessions
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
 from zmws.core.writes import WriteMark, WriteSeries
@@ -156,10 +156,10 @@ class Track:
 class Series:
     """One a broker."""
 
-    def __init__(self, turn: Turn, held: Held, roster: Roster, host: Host) -> None:
+    def __init__(self, turn: Turn, held: Held, sessions: Sessions, host: Host) -> None:
         self.turn = turn
         self.held = held
-        self.roster = roster
+        self._sessions = sessions
         self.host = host
         self.tracks: dict[str, Track] = {}  # of those services that have figures of their own
         self.other = Track(held.other)
@@ -257,7 +257,7 @@ class Series:
             waiting += int(line[_SUMS])
             running += int(line[_SUMS + 1])
             oldest = max(oldest, line[_SUMS + 3])
-        slots = sum([session.slots for session in self.roster.by_peer.values()])
+        slots = sum([session.slots for session in self._sessions.by_peer.values()])
         commits = self.all.since(_NO_CLOCKS, self.host.commits.sums())[-len(COMMITS) :]
         both = [a + b for a, b in zip(sums, others, strict=True)]
         gauges = (waiting, running, slots, oldest, *self.host.gauges())

@@ -498,7 +498,7 @@ class BrokerServer:
             self.counters["out_of_descriptors"] += 1
 
     def _cut_the_silent(self) -> None:
-        registered = self.node.broker.roster.by_peer
+        registered = self.node.broker.sessions.by_peer
         for peer, expiry_s in self.node.broker.roster.busy_peers():
             if self.silence.cut_if_silent(peer, expiry_s):
                 self.counters["connections_cut_for_silence"] += 1

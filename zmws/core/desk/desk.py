@@ -95,7 +95,7 @@ class Desk:
         self._records = records = Records(turn, held, watchers)
         self.permits = permits = Permits(turn, held, keys)
         self._keyring = keyring = Keyring(turn, keys, permits, host, self._end_of_key)
-        self._lists = lists = Lists(turn, held, watchers, roster, series, self.host, permits)
+        self._lists = lists = Lists(turn, held, watchers, roster.sessions, series, self.host, permits)
         self.audit = Audit(turn, lists)
         self._insight = insight = Insight(turn, held, series, lanes, lists, permits)
         self._submitting = submitting = Submitting(
@@ -148,11 +148,11 @@ class Desk:
             "zmws.acted": self.audit.acted,
             "zmws.audit": self.audit.audit,
             "zmws.metrics": insight.metrics,
-            "zmws.warnings": Warnings(turn, held, roster, series, host).answer,
+            "zmws.warnings": Warnings(turn, held, roster.sessions, series, host).answer,
         }
 
     def _end_of_key(self, public: str) -> None:
-        self._roster.end_of_key(public)
+        self._roster.sessions.end_of_key(public)
         self.leases.end_of_key(public)
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:

@@ -20,9 +20,9 @@ from zmws.core.host import Host
 from zmws.core.job import Job, iso, summary
 from zmws.core.question import Question, known_service
 from zmws.core.reads import Filter, Read, ReadFamily, ReadJobs, ReadSearch
-from zmws.core.roster import Roster
 from zmws.core.rows import Rows, job_of
 from zmws.core.series import Series
+from zmws.core.sessions import Sessions
 from zmws.core.taker import Assignment
 from zmws.core.turn import Turn
 from zmws.core.watchers import Watchers
@@ -39,7 +39,7 @@ class Lists:
         turn: Turn,
         held: Held,
         watchers: Watchers,
-        roster: Roster,
+        sessions: Sessions,
         series: Series,
         host: Host,
         permits: Permits,
@@ -49,7 +49,7 @@ class Lists:
         self._turn = turn
         self._held = held
         self._watchers = watchers
-        self._roster = roster
+        self._sessions = sessions
         self._host = host
         self._lists_asked = 0
         self.of_old: dict[str, Callable[[], list[dict[str, Any]]]] = {
@@ -140,7 +140,7 @@ class Lists:
         """zmws.workers."""
         now, wall = self._turn.now, self._turn.wall
         rows = []
-        for session in self._roster.by_peer.values():
+        for session in self._sessions.by_peer.values():
             if not all(self._permits.sees(question, name) for name in session.service_names):
                 continue
             info = session.info
@@ -180,7 +180,7 @@ class Lists:
                 "descriptors": host.descriptors,
                 "descriptors_max": host.descriptors_max,
                 **{name: getattr(host, name) for name in HOST_FIGURES},
-                "workers": len(self._roster.by_peer),
+                "workers": len(self._sessions.by_peer),
                 "services": len(held.services),
                 "memory_jobs": len(held.memory),
                 "stored_jobs_held": len(held.stored) + len(held.inserting),
@@ -222,7 +222,7 @@ class Lists:
 
     def _server_workers(self) -> list[dict[str, Any]]:
         rows = []
-        for session in list(self._roster.by_peer.values())[: self._turn.limits.list_rows_max]:
+        for session in list(self._sessions.by_peer.values())[: self._turn.limits.list_rows_max]:
             left = session.heard + session.expiry_s - self._turn.now
             row = {"hb": round(left, 3), "service": session.service_names[0], "workerid": session.id}
             rows.append(row | {"state": session.state()})

@@ -322,7 +322,7 @@ class Operations:
             question.refuse(400, "bad_request", "zmws.drain needs 'worker' or 'service', one of them")
             return
         if "worker" in asked:
-            workers = self.roster.named(asked["worker"])
+            workers = self.roster.sessions.named(asked["worker"])
             if not workers:
                 text = f"there is no worker '{asked['worker']}'"
                 question.refuse(404, "unknown_worker", text)
@@ -331,7 +331,7 @@ class Operations:
             service = known_service(self.held, question)
             if service is None:
                 return
-            workers = self.roster.of_service(service)
+            workers = self.roster.sessions.of_service(service)
         for session in workers:
             self.roster.drain(session)
         self.turn.note("info", f"drained: {', '.join(one.id for one in workers[:20]) or 'no worker'}")

@@ -15,9 +15,9 @@ from zmws.core.dispatch import why_waits
 from zmws.core.held import Held
 from zmws.core.host import Host
 from zmws.core.question import Question
-from zmws.core.roster import Roster
 from zmws.core.series import COLUMNS, SECONDS_KEPT, Series, Track
 from zmws.core.service import Service
+from zmws.core.sessions import Sessions
 from zmws.core.turn import Turn
 from zmws.core.why import in_words
 
@@ -56,10 +56,10 @@ class _Warning:
 class Warnings:
     """Looks at everything, when it is asked."""
 
-    def __init__(self, turn: Turn, held: Held, roster: Roster, series: Series, host: Host) -> None:
+    def __init__(self, turn: Turn, held: Held, sessions: Sessions, series: Series, host: Host) -> None:
         self._turn = turn
         self._held = held
-        self._roster = roster
+        self._sessions = sessions
         self._series = series
         self._host = host
 
@@ -165,7 +165,7 @@ class Warnings:
     # ------------------------------------------------------------ workers
 
     def _of_workers(self) -> Iterator[_Warning]:
-        for session in self._roster.by_peer.values():
+        for session in self._sessions.by_peer.values():
             state = session.state()
             if state not in _ODD:
                 continue
