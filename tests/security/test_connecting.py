@@ -284,7 +284,7 @@ def test_a_revoked_key_is_cut_within_a_second_and_its_jobs_stay(keyed: Keyed) ->
         job = client.submit("IMG-A", delay=3600)
         begun = time.monotonic()
         keyed.revoke("gone")
-        wait_until(lambda: not keyed.broker.server.callers.by_key[keyed.keys["gone"].public], 1.0)
+        wait_until(lambda: not keyed.broker.server.doorkeeper.callers.by_key[keyed.keys["gone"].public], 1.0)
         assert time.monotonic() - begun < 1.0
         with pytest.raises(BrokerUnreachable, match="it refuses the key 'gone'"):
             client.stats()
@@ -319,7 +319,7 @@ def test_who_has_said_nothing_yet_is_cut_with_a_revoked_key_and_comes_back(keyed
             keyed.revoke("gone")
             assert seen(monitor, zmq.Event.DISCONNECTED, 1_000), "it was not cut"
         assert other.ask("zmws.hello") and counted(keyed, "connections_cut_for_keys") >= 1
-    wait_until(lambda: len(server.callers) == 0)
+    wait_until(lambda: len(server.doorkeeper.callers) == 0)
 
 
 def test_a_change_of_rights_holds_at_once(keyed: Keyed) -> None:
@@ -366,10 +366,10 @@ def test_of_one_address_there_are_so_many_connections(tmp_path: Path) -> None:
         host, _, port = keyed.broker.client.removeprefix("tcp://").rpartition(":")
         held = [socket.create_connection((host, int(port))) for _ in range(12)]
         wait_until(lambda: counted(keyed, "connections_cut_for_their_address") == 7)
-        assert len(keyed.broker.server.callers) == 5
+        assert len(keyed.broker.server.doorkeeper.callers) == 5
         for one in held:
             one.close()
-        wait_until(lambda: len(keyed.broker.server.callers) == 0)
+        wait_until(lambda: len(keyed.broker.server.doorkeeper.callers) == 0)
         with keyed.connect("operator") as client:
             assert client.stats()
 
@@ -432,7 +432,7 @@ def test_who_subscribes_without_end_is_cut_and_what_it_held_is_given_back(keyed:
             assert seen(monitor, zmq.Event.DISCONNECTED, 5_000), "it was not cut"
         wait_until(lambda: counted(keyed, "connections_cut_for_their_topics") == 1)
         greedy.disconnect(keyed.broker.news)
-        wait_until(lambda: len(server._subscriptions) == 0)
+        wait_until(lambda: len(server.doorkeeper.subscriptions) == 0)
         assert not server.node.broker.turn.news_wanted and viewer.stats()
 
 

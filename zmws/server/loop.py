@@ -29,19 +29,18 @@ from zmws import __version__, cron, ids, sockets
 from zmws.core.gate import Send
 from zmws.core.node import Node
 from zmws.core.turn import NEWS_PEER, News
-from zmws.core.user import public_of, user_of
+from zmws.core.user import user_of
 from zmws.errors import ProtocolError
 from zmws.real_threads import need_real_threads
-from zmws.server.callers import Callers
 from zmws.server.connections import PeerConnections
 from zmws.server.descriptors import DescriptorWatch
-from zmws.server.endpoints import FAILED, Doorway, Endpoint, open_news, open_router
+from zmws.server.doorkeeper import Doorkeeper
+from zmws.server.endpoints import Doorway, Endpoint, open_news, open_router
 from zmws.server.memory_guard import MemoryGuard, large_blocks_apart, resident_bytes
 from zmws.server.outbox import FULL, GONE, SENT, Outbox
 from zmws.server.security import doorways, keys_in_files
 from zmws.server.silence import SilenceWatch
 from zmws.server.storekeeper import Report, Storekeeper
-from zmws.server.subscriptions import Subscriptions
 from zmws.server.zap import ZapHandler
 from zmws.service_manager import ServiceManager
 from zmws.settings import Settings
@@ -51,7 +50,7 @@ from zmws.wire.messages import Heartbeat, Peer, Ready, WorkerRequest
 
 log = logging.getLogger("zmws.broker")
 
-_BUDGET = {"worker": 1_000, "mdp": 200, "client": 200, "news": 200}  # messages a wake-up
+_BUDGET = {"worker": 1_000, "mdp": 200, "client": 200}  # messages a wake-up
 _BUDGET_BYTES = 8 * 1024 * 1024  # and bytes, a wake-up
 _DISCARD_FRAMES = 10_000  # of a message with too many, a wake-up
 _REPORTS_S = 0.02  # for what the store says, a turn
@@ -64,7 +63,6 @@ _DRAIN_S = 0.5  # and for this long only the sockets are drained
 _STOP_S = 5.0  # for writes to get on disk when stopping
 _LINGER_MS = 500
 _LOG_LINES_A_SECOND = 200
-_NOBODY = "?"  # at a socket that asks for keys; no user of a key
 # A clock that goes on while the machine is suspended, which Linux's CLOCK_MONOTONIC does not.
 _GOES_ON = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -99,8 +97,7 @@ class BrokerServer:
         self.guard = MemoryGuard(broker.memory_max, broker.message_bytes_max)
         self.silence = SilenceWatch()
         self.holders = PeerConnections()  # of peers that requests are kept for
-        self.callers = Callers(settings.security.connections_per_address, public_of)
-        self.node.broker.keys.connections = self.callers.by_key
+        self.doorkeeper = Doorkeeper(settings.security, self.node.broker.keys, self.counters, self.guard)
         self._zap: ZapHandler | None = None
         self._doorways: dict[str, Doorway] = {}
         self.descriptors = DescriptorWatch(broker.descriptors_warn_percent)
@@ -118,7 +115,6 @@ class BrokerServer:
         self._housekeeping_at = self._silence_at = self._descriptors_at = 0.0
         self._holding_back = False
         self._reports: deque[Report] = deque()  # of the store, not yet dealt with
-        self._subscriptions = Subscriptions(settings.security.topics_per_address)
         self._outbox_dropped = 0
         self._log_second = 0
         self._log_lines = 0
@@ -171,7 +167,7 @@ class BrokerServer:
         if self._zap is not None:
             self._handle(self._zap.socket, self._on_zap)
         for endpoint in endpoints.values():
-            self._handle(endpoint.monitor, partial(self._watch, endpoint))
+            self._handle(endpoint.monitor, partial(self._on_monitor, endpoint))
         for name in ("worker", "mdp"):
             if name in endpoints:
                 self._handle(endpoints[name].socket, partial(self._drain, endpoints[name]))
@@ -343,7 +339,7 @@ class BrokerServer:
         frames_max = self.settings.broker.frames_max + 1
         left = _BUDGET_BYTES
         flush, flush_each, overflow = self._flush, name != "client", self._overflow
-        is_secured, peer = endpoint.is_secured, ("", b"", "")
+        is_secured, peer, sender_of = endpoint.is_secured, ("", b"", ""), self.doorkeeper.caller
         # The poll has said that there is one; asking again costs as much as two frames.
         for n in range(_BUDGET[name]):
             if left < 0 or (n and not sockets.readable(source)):
@@ -351,7 +347,7 @@ class BrokerServer:
             frames, last = sockets.recv_at_most(source, frames_max)
             left -= sum(map(len, frames))
             if is_secured:
-                caller = self._caller(name, frames[0], last)
+                caller = sender_of(name, frames[0], last)
                 if caller is None:
                     continue
                 peer = caller
@@ -378,67 +374,16 @@ class BrokerServer:
                 # A worker that has just become free waits for its next job: not a moment longer.
                 flush()
 
-    def _caller(self, name: str, routing_id: bytes, last: zmq.Frame) -> Peer | None:
-        """Who has sent a message, at a socket that knows; None if he is cut for it."""
-        # Of a message whose connection broke within it nothing says who has sent it: nobody, who may nothing.
-        peer = (name, routing_id, sockets.user_of(last) or _NOBODY)
-        if self.callers.is_new(peer):
-            public = self.callers.seen(peer, sockets.descriptor_of(last))
-            key = self.node.broker.keys.of(peer[2])
-            most = None if key is None else key.row.connections_max
-            # What was not known yet when it knocked; and nobody comes in by a key that was revoked since.
-            if key is None or (most is not None and self.callers.by_key[public] > most):
-                self.counters["connections_cut_for_keys"] += 1
-                self.callers.cut(peer)
-                return None
-        return peer
-
     def _on_zap(self) -> None:
         assert self._zap is not None
         self.counters["connections_refused"] += self._zap.answer()
 
-    def _watch(self, endpoint: Endpoint) -> None:
-        """What a monitor saw: which descriptors there are, and that a connection broke."""
-        for event, descriptor in endpoint.events():
-            if event == zmq.Event.ACCEPTED:
-                if endpoint.is_open and not self.callers.accepted(endpoint.name, descriptor):
-                    self.counters["connections_cut_for_their_address"] += 1
-                    continue
-                self.guard.accepted(descriptor)
-            elif event & FAILED:
-                self.counters["handshakes_failed"] += 1
-            elif event == zmq.Event.DISCONNECTED:
-                self.guard.closed(descriptor)
-                if endpoint.is_open:
-                    self.callers.closed(descriptor, endpoint.name)
-                if endpoint.name in ("worker", "mdp"):
-                    self.node.connection_lost()
+    def _on_monitor(self, endpoint: Endpoint) -> None:
+        if self.doorkeeper.watch(endpoint):
+            self.node.connection_lost()
 
     def _drain_news(self) -> None:
-        """Subscriptions come in as messages: 1 and the topic, or 0 and the topic."""
-        endpoint, subscriptions = self._endpoints["news"], self._subscriptions
-        greedy = set()
-        for _ in range(_BUDGET["news"]):
-            if not sockets.readable(endpoint.socket):
-                break
-            frames, last = sockets.recv_at_most(endpoint.socket, 2)
-            what, topic = frames[0][:1], frames[0][1:]
-            if len(frames) == 1 and what == b"\x01":
-                address = sockets.address_of(last)
-                if not subscriptions.begun(topic, address):
-                    greedy.add(address)
-            elif len(frames) != 1 or what != b"\x00" or not subscriptions.ended(topic):
-                self.counters["invalid_messages"] += 1
-        if endpoint.is_open:
-            for address in greedy:
-                cut = self.callers.cut_address("news", address)
-                self.counters["connections_cut_for_their_topics"] += cut
-                if cut:
-                    self.guard.much_is_freed()
-                    log.warning(
-                        "news: cut %d connections from %s: too many topics (topics_per_address)", cut, address
-                    )
-        self.node.broker.turn.news_wanted = len(subscriptions) > 0
+        self.node.broker.turn.news_wanted = self.doorkeeper.take_subscriptions(self._endpoints["news"])
 
     def _on_reports(self) -> None:
         """What the store says, in its order, for a moment: large records take long to be made into answers,
@@ -480,12 +425,6 @@ class BrokerServer:
             if not self.holders.cut(peer):
                 log.warning("a connection that is to be cut is not known: it has gone by itself")
 
-    def _cut_keys(self, publics: list[str]) -> None:
-        secured = frozenset(name for name, one in self._endpoints.items() if one.is_secured)
-        for public in publics:
-            cut = self.callers.cut_key(public, secured)
-            self.counters["connections_cut_for_keys"] += cut
-
     def _watch_descriptors(self, now: float) -> None:
         watch, host = self.descriptors, self._host
         before = watch.times_out
@@ -519,7 +458,7 @@ class BrokerServer:
             if out.cuts:
                 self._cut_connections(out.cuts)
             if out.cut_keys:
-                self._cut_keys(out.cut_keys)
+                self.doorkeeper.cut_keys(out.cut_keys, self._endpoints.values())
             if out.log:
                 self._write_log(out.log)
             if self._deliver(out.sends):
