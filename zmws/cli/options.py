@@ -120,6 +120,7 @@ def filter_options(states: tuple[str, ...]) -> Callable[[F], F]:
         for option in (
             click.option("--before", metavar="TIME", type=moment, help="Made before this time."),
             click.option("--since", metavar="TIME", type=moment, help=ago),
+            click.option("--submitter", metavar="NAME", help="Only what this key or token has submitted."),
             click.option("--batch", metavar="ID", help="Only of this batch."),
             click.option("--chain", metavar="ID", help="Only of this chain."),
             click.option("--parent", metavar="ID", help="Only what followed from the end of this job."),

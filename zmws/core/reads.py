@@ -84,6 +84,7 @@ class Filter:
     parent: str | None = None
     chain: str | None = None
     batch: str | None = None
+    submitter: str | None = None  # the key or token by which they were submitted
 
 
 @dataclass(slots=True)

@@ -115,12 +115,11 @@ FIXED: dict[str, Door] = {
         *(Door(f"/{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
         *(Door(f"/SYNC-{name}", _get(old_doors.lists, _VIEW)) for name in old_doors.LISTS),
         Door(f"{API}/openapi.json", _get(openapi.page, _ANY)),
-        Door(f"{API}/jobs", {"GET": (api_jobs.page_of_jobs, _VIEW), "POST": (api_jobs.submit, _SUBMIT)}),
+        Door(f"{API}/jobs", {"GET": (api_jobs.page_of_jobs, _FOLLOW), "POST": (api_jobs.submit, _SUBMIT)}),
         Door(f"{API}/jobs/many", _post(api_jobs.submit_many, _SUBMIT)),
-        *(
-            Door(f"{API}/jobs/{verb}", _post(api_jobs.act_on_many, _OPERATE))
-            for verb in ("cancel", "retry", "delete")
-        ),
+        Door(f"{API}/jobs/cancel", _post(api_jobs.act_on_many, _SUBMIT)),  # one's own
+        Door(f"{API}/jobs/retry", _post(api_jobs.act_on_many, _OPERATE)),
+        Door(f"{API}/jobs/delete", _post(api_jobs.act_on_many, _OPERATE)),
         Door(f"{API}/batches", {"GET": (api_batches.page, _VIEW), "POST": (api_batches.open_one, _SUBMIT)}),
         Door(f"{API}/chains", _post(api_chains.submit, _SUBMIT)),
         Door(
@@ -193,8 +192,8 @@ BY_PATTERN: tuple[Door, ...] = (
     Door(f"{API}/batches/{{id}}", _get(api_batches.show, _FOLLOW)),
     Door(f"{API}/batches/{{id}}/jobs", _post(api_batches.add, _SUBMIT)),
     Door(f"{API}/batches/{{id}}/close", _post(api_batches.close, _SUBMIT)),
-    Door(f"{API}/batches/{{id}}/cancel", _post(api_batches.cancel, _OPERATE)),
-    Door(f"{API}/chains/{{id}}/cancel", _post(api_chains.cancel, _OPERATE)),
+    Door(f"{API}/batches/{{id}}/cancel", _post(api_batches.cancel, _SUBMIT)),  # what of it is one's own
+    Door(f"{API}/chains/{{id}}/cancel", _post(api_chains.cancel, _SUBMIT)),
     Door(
         f"{API}/schedules/{{name}}",
         {

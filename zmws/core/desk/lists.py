@@ -274,4 +274,5 @@ def _matches(job: Job, where: Filter, below: int | None) -> bool:
         and where.parent is None
         and where.chain is None
         and where.batch is None  # no memory job has one
+        and (where.submitter is None or job.submitter == where.submitter)
     )

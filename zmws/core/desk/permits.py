@@ -28,7 +28,8 @@ from zmws.core.user import address_of
 class Need(NamedTuple):
     """One of these rights. `of`: for what the question is about: the `service` that it names, or if it names
     none all of them; the services of a filter; its `job`; its `batch` (keys.py, `batch_fault`); `all` of
-    them; `any` at all; `none`: no right. With `own`, who has submitted a job may do it, too."""
+    them; `any` at all; `none`: no right. With `own`, who has submitted a job may do it,
+    too, and of many with his own."""
 
     rights: tuple[str, ...]
     of: Literal["none", "any", "all", "service", "filter", "job", "token", "batch"]
@@ -38,11 +39,12 @@ class Need(NamedTuple):
 _FOLLOW = (LOOK, SUBMIT)
 NEEDS: dict[str, Need] = {
     "zmws.hello": Need((), "none"),
-    **{f"zmws.{verb}": Need(_FOLLOW, "job") for verb in ("job", "wait", "events", "why", "family")},
+    **{f"zmws.{verb}": Need(_FOLLOW, "job") for verb in ("job", "wait", "events", "why")},
+    "zmws.family": Need(_FOLLOW, "job", own=True),
     "zmws.batch": Need(_FOLLOW, "batch"),
     "zmws.close": Need((SUBMIT,), "batch"),
     "zmws.service": Need(_FOLLOW, "service"),
-    "zmws.jobs": Need((LOOK,), "filter"),
+    "zmws.jobs": Need((LOOK,), "filter", own=True),
     **{f"zmws.{verb}": Need((LOOK,), "service") for verb in ("peek", "series", "failures", "lanes")},
     # They show what it may see.
     "zmws.services": Need(_FOLLOW, "any"),
@@ -162,10 +164,29 @@ def sees(key: Key, service: str) -> bool:
 
 def fault_of(key: Key, service: str, asked: Any) -> str | None:
     """Why a key may not ask this of a service of the desk, as far as that can be told without its job; None
-    if it may. A filter of a key with a group is bound to that."""
+    if it may. A filter is bound to the group of a tenant, and where that is the way, to what is the key's
+    own."""
     need = NEEDS.get(service, _UNKNOWN)
     if _may_whole(key, need) or job_id_in(key, service, asked) is not None:
         return None
+    fault = _fault_of(key, need, service, asked)
+    if fault is None or need.of != "filter" or not need.own or not key.has(SUBMIT):
+        return fault
+    group, names_some = (
+        key.row.group,
+        any(asked.get(name) is not None for name in ("parent", "chain", "batch")),
+    )
+    if group is not None and asked.get("group", group) != group:
+        return fault
+    if service == "zmws.jobs" and names_some and "*" in key.row.rights[SUBMIT]:
+        return None  # it may follow each of them by its id
+    if asked.get("submitter", key.name) != key.name:
+        return fault
+    asked["submitter"] = key.name
+    return None
+
+
+def _fault_of(key: Key, need: Need, service: str, asked: Any) -> str | None:
     right, group = need.rights[0], key.row.group
     if group is not None and service in _SHOW_OTHERS:
         return _whole(key, need)

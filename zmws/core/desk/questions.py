@@ -47,6 +47,7 @@ _FILTER = {
     "parent": Row("id"),
     "chain": Row("id"),
     "batch": Row("id"),
+    "submitter": Row("word"),
 }
 # Of all that change something: the asker's id for the question (asks.py), and who acts (audit.py).
 _ASK = {"ask": Row("word"), "by": Row("word")}

@@ -29,6 +29,7 @@ _TEXTS = {
     "batch": "batch",
     "chain": "chain",
     "parent": "parent",
+    "submitter": "submitter",
     "since": "made since",
     "before": "made before",
     "q": "text",
@@ -50,13 +51,14 @@ _JUMPS = {
     "batch": "batch",
     "chain": "chain",
     "parent": "parent",
+    "submitter": "submitter",
     "error": "q",
     "text": "q",
 }
 
 
 async def page(visitor: Visitor) -> Response:
-    """GET /ui/jobs?service=&state=&group=&cause=&batch=&chain=&parent=&since=&before=&q=&cursor=&memory=."""
+    """GET /ui/jobs?service=&state=&group=&cause=&batch=&chain=&parent=&submitter=&since=&before=&q=&cursor=&memory=."""
     query = visitor.request.query_params
     where = _where(query)
     in_memory = query.get("memory") == "1"

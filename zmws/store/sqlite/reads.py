@@ -506,6 +506,7 @@ def terms_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], li
         ("+parent = ?", where.parent),
         ("+chain = ?", where.chain),
         ("+batch = ?", where.batch),
+        ("+submitter = ?", where.submitter),
     )
     for term, value in wanted:
         if value is not None:
