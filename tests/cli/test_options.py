@@ -55,6 +55,7 @@ def test_a_filter_takes_times_and_the_states_that_it_is_for() -> None:
             "parent": None,
             "chain": None,
             "batch": None,
+            "submitter": None,
         }
     ]
     with pytest.raises(click.BadParameter, match="'running' is not"):

@@ -69,14 +69,12 @@ CELLS: tuple[tuple[str, str, dict[str, Any] | None, frozenset[str]], ...] = (
     ("GET", "/jobs/{J}", None, frozenset({"client", "viewer", "operator"})),
     ("GET", "/jobs/{J}/result", None, frozenset({"client", "viewer", "operator"})),
     ("GET", "/jobs/{J}/why", None, frozenset({"client", "viewer", "operator"})),
-    ("GET", "/jobs?service={S}", None, frozenset({"viewer", "operator"})),
     ("GET", "/services/{S}", None, frozenset({"client", "viewer", "operator"})),
     ("GET", "/services/{S}/peek", None, frozenset({"viewer", "operator"})),
     ("GET", "/services/{S}/series", None, frozenset({"viewer", "operator"})),
     ("GET", "/services/{S}/failures", None, frozenset({"viewer", "operator"})),
     ("PATCH", "/services/{S}", {"paused": False}, frozenset({"operator"})),
     ("POST", "/services/{S}/purge", {}, frozenset({"operator"})),
-    ("POST", "/jobs/cancel", {"service": "{S}", "dry_run": True}, frozenset({"operator"})),
     ("POST", "/jobs/retry", {"service": "{S}", "dry_run": True}, frozenset({"operator"})),
     ("POST", "/jobs/{J}/copy", {"delay": 3600}, frozenset({"operator"})),
     ("POST", "/services/{S}/lease", {}, frozenset({"worker", "operator"})),
@@ -188,7 +186,9 @@ def test_a_question_does_not_leave_while_nobody_can_tell_of_which_service_its_jo
         with pytest.raises(type(fault)):
             asyncio.run(check_question(Deaf(fault), who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
     gone = Deaf(Refused("unknown_job", "there is none"))
-    asyncio.run(check_question(gone, who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="there is no job"):  # or it is asked for once it is another's
+        asyncio.run(check_question(gone, who, "zmws.cancel", {"id": "j"}))  # type: ignore[arg-type]
+    asyncio.run(check_question(gone, who, "zmws.report", {"token": "j/1/x"}))  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- from the broker
@@ -286,8 +286,35 @@ def test_a_token_cancels_the_jobs_that_it_has_submitted_and_no_others(alone: tup
         assert ask.post(f"{API}/jobs/{job}/cancel").status_code == 200
         theirs = client.submit(INSIDE, delay=3600).id
         assert problem(ask.post(f"{API}/jobs/{theirs}/cancel")) == (403, "not_allowed")
-        for door in (f"jobs/cancel?service={INSIDE}", f"jobs/{job}/retry"):
-            assert problem(ask.post(f"{API}/{door}", json={}))[0] == 403, door
+        assert problem(ask.post(f"{API}/jobs/{job}/retry"))[0] == 403
+        job = ask.post(f"{API}/jobs", json={"service": INSIDE, "delay": 3600}).json()["id"]
+        assert [one["id"] for one in nosy.get(f"{API}/jobs").json()["jobs"]] == []
+        assert job in [one["id"] for one in ask.get(f"{API}/jobs?service={INSIDE}").json()["jobs"]]
+        assert problem(nosy.get(f"{API}/jobs?submitter=mine"))[0] == 403
+        assert nosy.post(f"{API}/jobs/cancel", json={"service": INSIDE}).json()["count"] == 0
+        assert ask.post(f"{API}/jobs/cancel", json={"all": True}).json()["count"] == 1
+        assert client.job(theirs).status()["state"] == "scheduled"
+
+
+def test_a_client_waits_for_its_chain_and_batch_and_cancels_them(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    mine, other = (
+        new_token(client, name, role="client", services=[INSIDE, OUTSIDE]) for name in ("mine", "other")
+    )
+    with http.client(mine) as ask, http.client(other) as nosy:
+        known_to(http, ask, nosy)
+        step = {"service": INSIDE, "delay": 3600}
+        ask.post(f"{API}/chains", json={"id": "c", "chain": [step, step]})
+        ask.post(f"{API}/batches", json={"id": "b", "jobs": [step, step]})
+        for kin, count in (("chain", 1), ("batch", 2)):
+            assert len(ask.get(f"{API}/jobs?{kin}={kin[0]}").json()["jobs"]) == count
+            assert nosy.get(f"{API}/jobs?{kin}={kin[0]}").json()["jobs"] == []
+        assert len(ask.get(f"{API}/jobs/c:1/family").json()["jobs"]) == 1
+        assert problem(nosy.get(f"{API}/jobs/c:1/family"))[0] == 403
+        assert problem(nosy.post(f"{API}/batches/b/cancel"))[0] == 403
+        assert problem(nosy.post(f"{API}/chains/c/cancel"))[0] == 404
+        assert ask.post(f"{API}/chains/c/cancel").json()["count"] == 1
+        assert ask.post(f"{API}/batches/b/cancel").json()["count"] == 2
 
 
 def test_a_batch_is_of_the_token_that_has_opened_it_or_of_its_tenant(alone: tuple[Gateway, Client]) -> None:
@@ -339,6 +366,64 @@ def known_to(http: Gateway, *tokens: httpx.Client) -> None:
         wait_until(lambda: nobody.get(f"{API}/services").status_code == 401)
     for ask in tokens:
         wait_until(lambda ask=ask: ask.get(f"{API}/services").status_code != 401)  # type: ignore[misc]
+
+
+def test_what_is_one_tokens_is_not_anothers(alone: tuple[Gateway, Client]) -> None:
+    """Leases, asks, follow-ups, Idempotency-Keys: for the broker they all come from the gateway."""
+    http, client = alone
+    some = {"rights": {"work": [INSIDE], "submit": [INSIDE]}}
+    names = {"own": {"role": "client"}, "w1": some, "w2": some}
+    asks = {name: http.client(new_token(client, name, **given)) for name, given in names.items()}
+    own, w1, w2 = asks.values()
+    known_to(http, *asks.values())
+
+    def lease(ask: httpx.Client, **given: Any) -> httpx.Response:
+        return ask.post(f"{API}/services/{INSIDE}/lease", json=given)
+
+    def report(worker: httpx.Client, token: str, **given: Any) -> httpx.Response:
+        return worker.post(f"{API}/leases/report", json={"token": token, **given})
+
+    own.post(f"{API}/batches", json={"id": "nightly"})
+    assert problem(w1.post(f"{API}/jobs", json={"service": INSIDE, "batch": "nightly"})) == (
+        403,
+        "not_allowed",
+    )
+    client.submit(INSIDE, id="j1", retries=0)
+    enqueue = [{"service": INSIDE, "batch": "nightly"}]
+    report(w1, lease(w1).json()["token"], kind="complete", enqueue=enqueue)
+    assert client.job("j1").status()["error"]["code"] == "bad_follow_up"
+    assert own.get(f"{API}/batches/nightly").json()["total"] == 0
+
+    client.submit(INSIDE, id="j2")
+    mine = lease(w1, lease="mine").json()
+    assert problem(lease(w2, lease="mine")) == (409, "id_conflict")
+    assert lease(w1, lease="mine").json()["token"] == mine["token"]
+    client.submit(INSIDE, id="j3")
+    other = lease(w2).json()
+    for ask, token in ((w1, mine["token"]), (w2, other["token"])):
+        assert report(ask, token, kind="progress", done=0.1, ask="1").status_code == 200
+
+    job = {"service": INSIDE, "delay": 99}
+    hashed = "ik-" + "0" * 64
+    assert problem(w1.post(f"{API}/jobs", json=job | {"id": hashed})) == (403, "not_allowed")
+    assert own.post(f"{API}/jobs", json=job, headers={"idempotency-key": "order"}).status_code == 202
+
+    client.ask("zmws.key", {"do": "revoke", "name": "w1"})
+    wait_until(lambda: client.job("j2").status()["state"] == "waiting")
+    assert client.job("j3").status()["state"] == "running"
+    for ask in asks.values():
+        ask.close()
+
+
+def test_a_refusal_by_the_gateway_is_in_the_audit_and_so_many_of_them(alone: tuple[Gateway, Client]) -> None:
+    http, client = alone
+    with http.client(new_token(client, "v", role="operator", services=[INSIDE])) as ask:
+        known_to(http, ask)
+        for _ in range(65):
+            assert problem(ask.post(f"{API}/services/{OUTSIDE}/purge"))[0] == 403
+    entries = client.ask("zmws.audit", {"limit": 100})["entries"]
+    refused = [(one["by"], one["verb"], one["on"]) for one in entries if one["outcome"] == "not_allowed"]
+    assert refused == [("v (http)", "purge", OUTSIDE)] * 60
 
 
 def ends_soon(stream: Stream) -> bool:

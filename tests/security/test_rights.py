@@ -42,12 +42,9 @@ OF_A_SERVICE = (
     Cell("zmws.events", {"id": "{J}"}, FOLLOWS),
     Cell("zmws.why", {"id": "{J}"}, FOLLOWS),
     Cell("zmws.service", {"service": "{S}"}, FOLLOWS),
-    Cell("zmws.jobs", {"service": "{S}"}, LOOKS),
     Cell("zmws.peek", {"service": "{S}"}, LOOKS),
     Cell("zmws.series", {"service": "{S}"}, LOOKS),
     Cell("zmws.failures", {"service": "{S}"}, LOOKS),
-    Cell("zmws.lanes", {"service": "{S}"}, LOOKS),
-    Cell("zmws.cancel", {"service": "{S}", "dry_run": True}, OPERATES),
     Cell("zmws.retry", {"service": "{S}", "dry_run": True}, OPERATES),
     Cell("zmws.delete", {"service": "{S}", "dry_run": True}, OPERATES),
     Cell("zmws.cancel", {"id": "{J}", "dry_run": True}, OPERATES),
@@ -72,7 +69,6 @@ OF_ALL = (
     Cell("zmws.stats", {}, LOOKS),
     Cell("zmws.metrics", {}, LOOKS),
     Cell("zmws.warnings", {}, LOOKS),
-    Cell("zmws.jobs", {}, LOOKS),
     Cell("zmws.series", {}, LOOKS),
     Cell("zmws.failures", {}, LOOKS),
     Cell("zmws.lanes", {}, LOOKS),
@@ -81,7 +77,6 @@ OF_ALL = (
     Cell("SERVER-ACTIVE", {}, LOOKS),
     Cell("SERVER-HIST", {}, LOOKS),
     Cell("SERVER-WORKERS", {}, LOOKS),
-    Cell("zmws.cancel", {"all": True, "dry_run": True}, OPERATES),
     Cell("zmws.drain", {"worker": "nobody"}, OPERATES),
     Cell("zmws.mark", {"text": "deploy"}, OPERATES),
     Cell("zmws.schedule", {"do": "pause", "name": "none"}, OPERATES),
@@ -97,6 +92,13 @@ OF_NOTHING = (
     Cell("zmws.batch", {"id": "none"}, FOLLOWS),
     Cell("zmws.open", {}, SUBMITS),
     Cell("zmws.close", {"id": "none"}, SUBMITS),
+)
+# For all, or for a service; and who may submit may do it with his own, of whatever service.
+OR_OWN = (
+    Cell("zmws.jobs", {}, LOOKS),
+    Cell("zmws.jobs", {"service": "{S}"}, LOOKS),
+    Cell("zmws.cancel", {"all": True, "dry_run": True}, OPERATES),
+    Cell("zmws.cancel", {"service": "{S}", "dry_run": True}, OPERATES),
 )
 SUBMITTED = ("zmws.submit",)  # one by one, below
 
@@ -146,7 +148,7 @@ def refusal(client: Client, verb: str, asked: dict[str, Any]) -> str | None:
 
 
 def test_every_verb_of_the_broker_is_in_the_tables_above() -> None:
-    verbs = {cell.verb for cell in (*OF_A_SERVICE, *OF_ALL, *OF_NOTHING)} | {*SUBMITTED}
+    verbs = {cell.verb for cell in (*OF_A_SERVICE, *OF_ALL, *OF_NOTHING, *OR_OWN)} | {*SUBMITTED}
     assert verbs == {
         *QUESTIONS,
         "zmws.submit",
@@ -185,6 +187,21 @@ def test_a_verb_about_no_certain_service(clients: dict[str, Client], cell: Cell)
         name = f"{role}-{scope}"
         text = refusal(clients[name], cell.verb, cell.asked)
         assert (text is None) == (role in cell.roles), (name, text)
+
+
+@pytest.mark.parametrize("cell", OR_OWN, ids=lambda cell: f"{cell.verb} {json.dumps(cell.asked)}")
+def test_a_verb_about_many_jobs_is_about_ones_own_where_no_right_is_for_more(
+    clients: dict[str, Client], cell: Cell
+) -> None:
+    for role, scope, service in itertools.product(ROLES, (ALL, SOME), (INSIDE, OUTSIDE)):
+        name = f"{role}-{scope}"
+        whole = role in cell.roles and (scope == ALL or ("service" in cell.asked and service == INSIDE))
+        asked = filled(cell.asked, service)
+        text = refusal(clients[name], cell.verb, asked)
+        assert (text is None) == (whole or role in SUBMITS), (name, service, text)
+        if text is None and cell.verb == "zmws.jobs" and not whole:
+            rows = clients[name].ask("zmws.jobs", asked)["jobs"]
+            assert all(clients["operator"].job(row["id"]).status()["submitter"] == name for row in rows)
 
 
 @pytest.mark.parametrize("sync", [False, True])

@@ -13,6 +13,7 @@ from typing import Any
 
 from zmws.core.held import Held
 from zmws.core.job import Caller, iso
+from zmws.core.keys import Keys
 from zmws.core.life import Life
 from zmws.core.question import Question
 from zmws.core.reads import ReadBatch
@@ -34,10 +35,11 @@ class BatchEnd:
 class Batches:
     """Takes the verdicts on them."""
 
-    def __init__(self, turn: Turn, held: Held, life: Life) -> None:
+    def __init__(self, turn: Turn, held: Held, life: Life, keys: Keys) -> None:
         self._turn = turn
         self._held = held
         self._life = life
+        self._keys = keys
         self._waits: dict[str, list[tuple[Caller, float]]] = {}  # zmws.batch: who, until when
         self.waits_count = 0
         self._over: dict[str, None] = {}  # that have ended by the commit of which the verdicts are taken
@@ -51,6 +53,8 @@ class Batches:
         if verdict.concluded is not None:
             job = job_of(verdict.concluded)
             self._held.known(job.service)
+            if job.submitter is not None:
+                self._keys.moved(job.submitter, 1)
             self._life.stored(job)
         if verdict.ended:
             assert verdict.batch is not None, verdict

@@ -42,7 +42,7 @@ from zmws.core.schedules import Firing, Schedules
 from zmws.core.series import Series
 from zmws.core.sessions import Sessions
 from zmws.core.strangers import Strangers
-from zmws.core.submission import Submission
+from zmws.core.submission import Submission, Unsure
 from zmws.core.timers import Reminder
 from zmws.core.turn import Suppliers, Turn
 from zmws.core.user import CHOSEN, is_chosen
@@ -102,7 +102,7 @@ class Broker:
         )
         self.series = Series(turn, held, self.sessions, self.host)
         self.submission = Submission(turn, held, self.life, self.watchers, making, known_keys)
-        self.batches = Batches(turn, held, self.life)
+        self.batches = Batches(turn, held, self.life, known_keys)
         self.schedules = Schedules(turn, held, self.life, making, schedules)
         self.desk = Desk(
             *(turn, held, self.life, self.results, self.watchers, self.roster, self.submission),
@@ -224,6 +224,8 @@ class Broker:
             self._recover(rows)
         elif isinstance(read.asker, Firing):
             self.schedules.loaded(read.asker, rows)
+        elif isinstance(read.asker, Unsure):
+            self.submission.looked_up(read.asker, rows)
         elif isinstance(read, ReadBatch) and isinstance(read.asker, BatchEnd):
             self.batches.ended(read.asker, rows)
         elif isinstance(read, ReadWaiting):

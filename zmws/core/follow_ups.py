@@ -41,9 +41,9 @@ class FollowUps:
 
     # ------------------------------------------------------------ what a job asked for
 
-    def planned(self, job: Job, items: list[Any], user: str) -> list[Job]:
-        """The jobs that an attempt of this one asks for. `user`: whose worker that was. Raises BadItem: then
-        it is to fail."""
+    def planned(self, job: Job, items: list[Any], user: str, by: str | None = None) -> list[Job]:
+        """The jobs that an attempt of this one asks for. `user`: whose worker that was; `by`: for whom.
+        Raises BadItem: then it is to fail."""
         limits = self._turn.limits
         if len(items) > limits.follow_ups_max:
             text = f"{len(items)} follow-ups; a job may have {limits.follow_ups_max} (follow_ups_max)"
@@ -55,25 +55,26 @@ class FollowUps:
         more: dict[str, int] = {}  # of each service
         for n, given in enumerate(items, 1):
             try:
-                found.append(self._planned(job, n, item_of(given, limits), more, user))
+                found.append(self._planned(job, n, item_of(given, limits), more, user, by))
             except BadItem as wrong:
                 raise BadItem("bad_follow_up", f"follow-up {n}: {wrong}") from None
         return found
 
-    def _planned(self, job: Job, n: int, item: Item, more: dict[str, int], user: str) -> Job:
+    def _planned(self, job: Job, n: int, item: Item, more: dict[str, int], user: str, by: str | None) -> Job:
         held = self._held
-        fault = self._keys.follow_up_fault(user, item)
+        fault = self._keys.follow_up_fault(user, by, item)
         if fault is not None:
             raise BadItem("not_allowed", fault)
         self.require_known(item, "")
         options, service = item.options, held.services[item.service]
         batch = options.batch
         if batch is not None and batch != job.batch:
-            self._check_joining(user, batch)
+            self._check_joining(user, by, batch)
         if (options.durability or service.options.durability) == "memory" and batch is not None:
             raise BadItem("bad_option", "a job with durability 'memory' is in no batch")
         if options.durability == "memory":
             raise BadItem("bad_option", "what follows is stored: durability 'memory' is none of its options")
+        options.group = self._keys.group_of(job.submitter) or options.group
         more[service.name] = more.get(service.name, 0) + 1
         most = service.options.max_waiting
         if most is not None and service.waiting_count + service.inserting + more[service.name] > most:
@@ -87,12 +88,12 @@ class FollowUps:
         options.id = options.id or usual
         return self._made(item, job.depth + 1)
 
-    def _check_joining(self, user: str, batch: str) -> None:
+    def _check_joining(self, user: str, by: str | None, batch: str) -> None:
         """Raises BadItem where no job of a user's worker may be added to this batch."""
         known = self._held.open_batches.get(batch)
         if known is None:
             raise BadItem("batch_closed", f"there is no open batch '{batch}'")
-        fault = self._keys.follow_up_joining_fault(user, known)
+        fault = self._keys.follow_up_joining_fault(user, by, known)
         if fault is not None:
             raise BadItem("not_allowed", fault)
 
@@ -181,7 +182,9 @@ class FollowUps:
             text = f"{name} is not told of the end of job {job.id}: that is {job.depth} generations away"
             turn.note_rarely(f"untold {name}", "warning", f"{text} from the first job (tree_depth_max)")
             return None
-        options = JobOptions(id=_id_of(job.id, f"{how}-{job.events}"))
+        options = JobOptions(
+            id=_id_of(job.id, f"{how}-{job.events}"), group=self._keys.group_of(job.submitter)
+        )
         service, made = self._held.known(name), self._making
         start = made.start(service, options)
         told = made.job(service, options, (self._record_of(job),), start)
@@ -206,6 +209,8 @@ class FollowUps:
         held, turn = self._held, self._turn
         child.parent, child.parent_number = parent.id, parent.number
         child.submitter = parent.submitter
+        if child.submitter is not None:
+            self._keys.moved(child.submitter, 1)
         held.inserting[child.id] = child
         held.services[child.service].inserting += 1
         unit = parent.kind == STORED

@@ -60,6 +60,12 @@ class Held:
         """A job of either kind, memory jobs first. Not what is on its way to the store."""
         return self.memory.get(job_id) or self.stored.get(job_id)
 
+    def forget_memory(self, job_id: str) -> None:
+        """A stored job has the id of a memory job: of one that has ended nothing is told any more."""
+        job = self.memory.get(job_id)
+        if job is not None and job.final:
+            del self.memory[job_id]
+
     def live(self, token: bytes) -> Job | None:
         """The running job whose live token this is."""
         assignment = self.assignments.get(token)

@@ -97,6 +97,14 @@ class Key:
             return "rate_limited", f"the key '{row.name}' submits more than {most} (its bytes_rate)"
         return None
 
+    def gave_back(self, size: int) -> None:
+        """What it has submitted was there already, or was refused: it is as if it had not."""
+        for name, amount in (("rate", 1.0), ("bytes_rate", float(size))):
+            most = getattr(self.row, name)
+            if most is not None and name in self._room:
+                left, since = self._room[name]
+                self._room[name] = (min(max(most, 1.0), left + amount), since)
+
     def used(self, now: float, size: int) -> None:
         """It has submitted a job of so many bytes. One may be larger than a second's worth: what follows
         waits for that."""

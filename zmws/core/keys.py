@@ -123,18 +123,26 @@ class Keys:
             return options, None
         return bound(key, options)
 
-    def follow_up_fault(self, user: str, item: Item) -> str | None:
-        """Why a user's worker may not have this follow from its job. One that works for all services may."""
-        key = self.of(user)
-        return None if key is not None and key.may_all(WORK) else self.item_fault(user, item)
+    def follow_up_fault(self, user: str, by: str | None, item: Item) -> str | None:
+        """Why a user's worker may not have this follow from its job. One that works for all services may.
+        `by`: as in `acting`."""
+        key = self.acting(user, by)
+        if key is None:
+            return REVOKED if user else None
+        return None if key.may_all(WORK) else _item_fault(key, item)
 
-    def follow_up_joining_fault(self, user: str, batch: KnownBatch) -> str | None:
+    def follow_up_joining_fault(self, user: str, by: str | None, batch: KnownBatch) -> str | None:
         """Why what follows from a job of a user's worker may not be added to this batch. One that works for
-        all services may."""
-        key = self.of(user)
+        all services may. `by`: as in `acting`."""
+        key = self.acting(user, by)
         if key is not None and key.may_all(WORK):
             return None
-        return self.joining_fault(user, None, batch)
+        return self.joining_fault(user, by, batch)
+
+    def group_of(self, submitter: str | None) -> str | None:
+        """Of which tenant the key of this name is, None if it is of none."""
+        row = None if submitter is None else self.rows.get(submitter)
+        return None if row is None else row.group
 
     def item_fault(self, user: str, item: Item) -> str | None:
         """Why a user may not ask for what an item says, None if it may; its group is set."""
@@ -143,19 +151,7 @@ class Keys:
         key = self.of(user)
         if key is None:
             return REVOKED
-        if (fault := _by_fault(key, item.options.by)) is not None:
-            return fault
-        for where, name in services_of(item):
-            fault = missing(key, SUBMIT, name)
-            if fault is not None:
-                return f"{where}{fault}"
-        if key.row.group is None:
-            return None
-        if any(step.get("group") not in (None, key.row.group) for step in item.rest):
-            return other_group(key)
-        item.rest = [{**step, "group": key.row.group} for step in item.rest]
-        item.options, fault = bound(key, item.options)
-        return fault
+        return _item_fault(key, item)
 
     def may_see(self, user: str, by: str | None, group: str | None) -> bool:
         """Whether a user may be told of a job of this group. `by`: as in `acting`."""
@@ -178,10 +174,11 @@ class Keys:
 
     # ------------------------------------------------------------ how much
 
-    def limit(self, user: str, by: str | None) -> tuple[str, str] | None:
-        """Why a user may submit no job now, as a code and a text; None if it may. `by`: as in `acting`."""
+    def limit(self, user: str, by: str | None, more: int = 0) -> tuple[str, str] | None:
+        """Why a user may submit no job now, as a code and a text; None if it may. `by`: as in `acting`.
+        `more`: what counts as unfinished, too."""
         key = self.acting(user, by)
-        return None if key is None else key.limit(self._turn.now, self._unfinished[key.name])
+        return None if key is None else key.limit(self._turn.now, self._unfinished[key.name] + more)
 
     def submitted(self, user: str, by: str | None, size: int) -> str | None:
         """A user has submitted a job of so many bytes: whose that is. `by`: as in `acting`."""
@@ -190,6 +187,19 @@ class Keys:
             return None
         key.used(self._turn.now, size)
         return key.name
+
+    def gave_back(self, submitter: str, size: int) -> None:
+        """What was submitted by this name, so many bytes, was there already, or was refused."""
+        self.moved(submitter, -1)
+        row = self.rows.get(submitter)
+        key = None if row is None else self._live.get(row.proof)
+        if key is not None:
+            key.gave_back(size)
+
+    def name_of(self, user: str) -> str | None:
+        """Under which name a user is known, None if under none."""
+        key = self.of(user) if user else None
+        return None if key is None else key.name
 
     def moved(self, submitter: str, more: int) -> None:
         """So many more jobs of this name are unfinished: its own, though its key is another by now."""
@@ -249,6 +259,23 @@ def missing(key: Key, right: str, service: str) -> str | None:
     if key.may(right, service):
         return None
     return f"the key '{key.name}' has no right '{right}' for the service '{service[:255]}'"
+
+
+def _item_fault(key: Key, item: Item) -> str | None:
+    """Why a key may not ask for what an item says, None if it may; its group is set."""
+    if (fault := _by_fault(key, item.options.by)) is not None:
+        return fault
+    for where, name in services_of(item):
+        fault = missing(key, SUBMIT, name)
+        if fault is not None:
+            return f"{where}{fault}"
+    if key.row.group is None:
+        return None
+    if any(step.get("group") not in (None, key.row.group) for step in item.rest):
+        return other_group(key)
+    item.rest = [{**step, "group": key.row.group} for step in item.rest]
+    item.options, fault = bound(key, item.options)
+    return fault
 
 
 def _by_fault(key: Key, by: str | None) -> str | None:

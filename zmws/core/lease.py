@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 
 from zmws.core.job import Caller, Job, leased
+from zmws.core.question import Asker
 from zmws.core.taker import Assignment, Ring, Taker
 from zmws.core.turn import Turn
 from zmws.wire.messages import Answer
@@ -19,6 +20,7 @@ class Lease(Taker):
         self,
         turn: Turn,
         caller: Caller,
+        asker: Asker,
         lease_id: str,
         ring: Ring,
         ttr_s: float,
@@ -28,6 +30,7 @@ class Lease(Taker):
         """It waits until monotonic `until`. `given`: called with the token when it has a job."""
         super().__init__(turn, (ring,))
         self.caller = caller
+        self.asker = asker
         self.lease_id = self.id = lease_id
         self.name = f"lease:{lease_id}"
         self.ttr_s = ttr_s

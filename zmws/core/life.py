@@ -72,8 +72,6 @@ class Life:
     def stored(self, job: Job) -> None:
         """Its insert is on disk: from here on it can be lost no more, and waits to be started."""
         self.held.stored[job.id] = job
-        if job.submitter is not None:
-            self._keys.moved(job.submitter, 1)
         service = self.held.services[job.service]
         service.figures.submitted += 1
         self.watchers.announce(job, None)

@@ -143,6 +143,7 @@ class ServiceOptions:
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ServiceOptions) if f.name in SERVICE_OPTIONS}
 KEEP_S = {"complete": 86400.0, "cancelled": 86400.0, "expired": 86400.0, "failed": 2592000.0}
 BACKOFF_S_MAX = 3600.0
+OF_SCHEDULES = "cron:"  # so begin the ids and unique keys of their jobs
 NO_OPTIONS = JobOptions()
 
 
@@ -170,6 +171,9 @@ def job_options_of(given: object) -> JobOptions:
             setattr(options, name, option(name, row, value))
     if options.delay is not None and options.at is not None:
         raise OptionError("at", "give 'delay' or 'at', not both")
+    for name in ("id", "unique"):
+        if str(getattr(options, name)).startswith(OF_SCHEDULES):
+            raise OptionError(name, f"option '{name}': what begins with '{OF_SCHEDULES}' is for schedules")
     return options
 
 

@@ -8,10 +8,11 @@ Rule 2: bounded in all by `strict_held_bytes_max`. Past it the peer that makes i
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from itertools import islice
 
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.wire.messages import Peer, ReplyTo
 
 REQUEST_BYTES = 400  # what a kept request weighs beside its body, about
@@ -30,6 +31,7 @@ class Overflow:
         self.bytes_of: dict[Peer, int] = {}
         self.bytes = 0
         self.count = 0
+        self.count_by: Counter[str] = Counter()  # by public key
 
     def __len__(self) -> int:
         """For how many services requests are kept."""
@@ -101,6 +103,8 @@ class Overflow:
     def _grow(self, peer: Peer, size: int, count: int) -> None:
         self.bytes += size
         self.count += count
+        if peer[2]:
+            self.count_by[public_of(peer[2])] += count
         of_peer = self.bytes_of.get(peer, 0) + size
         if of_peer:
             self.bytes_of[peer] = of_peer

@@ -8,19 +8,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zmws.core.asks import Asks
 from zmws.core.held import Held
 from zmws.core.job import Caller, Pending
 from zmws.core.reads import Filter
+from zmws.core.rows import KeyRow
 from zmws.core.service import Service
 from zmws.core.turn import Turn
-from zmws.core.user import public_of
+from zmws.core.user import name_in, public_of
 from zmws.core.writes import Write
 from zmws.wire.messages import Answer
 
-FILTER_KEYS = ("service", "state", "group", "since", "before", "cause", "parent", "chain", "batch")
+FILTER_KEYS = (
+    *("service", "state", "group", "since", "before", "cause", "parent", "chain", "batch", "submitter"),
+)
+
+
+class Asker(NamedTuple):
+    """Somebody: his public key, "" where nobody was asked for one; and for whom he says that he asks."""
+
+    public: str
+    by: str
+
+    def is_of(self, row: KeyRow) -> bool:
+        """Whether he is, or asks for, the bearer of this key or token."""
+        return row.proof == self.public or (bool(self.by) and name_in(self.by) == row.name)
 
 
 @dataclass(slots=True)
@@ -45,9 +59,14 @@ class Question:
 
     @property
     def ask_key(self) -> str:
-        """Under which a question that may be asked again is kept: for each key its own."""
-        ask, public = str(self.asked["ask"]), public_of(self.caller.peer[2])
-        return f"{ask} {public}" if public else ask
+        """Under which a question that may be asked again is kept: for each asker his own."""
+        ask, (public, by) = str(self.asked["ask"]), self.asker
+        return f"{ask} {public} {by}" if public or by else ask
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks, as far as that is known."""
+        return Asker(public_of(self.caller.peer[2]), str(self.asked.get("by") or ""))
 
     def answer_made(self, frame: bytes, after: Pending | None = None) -> None:
         """200, with JSON that has been made; it leaves as soon as `after` is on disk."""

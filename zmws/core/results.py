@@ -122,9 +122,9 @@ class Results:
 
     # ------------------------------------------------------------ both doors
 
-    def take(self, job: Job, report: Report, token: bytes, user: str) -> None:
+    def take(self, job: Job, report: Report, token: bytes, user: str, by: str | None = None) -> None:
         """An attempt with a live token has ended: the job completes, or fails as the Report says. `user`:
-        whose worker it was."""
+        whose worker it was; `by`: for whom he says that he speaks."""
         job.final_token = token
         if job.kind == STORED:  # a memory job stays in memory itself
             self.confirmations.remember(token, not report.failed)
@@ -134,7 +134,7 @@ class Results:
             self.life.complete(job, report.value, report.plain)
         else:
             try:
-                asked_for = self.life.follow_ups.planned(job, report.jobs, user)
+                asked_for = self.life.follow_ups.planned(job, report.jobs, user, by)
             except BadItem as wrong:
                 return self.life.fail(job, error(wrong.code, str(wrong)), REPORTED)
             self.life.complete(job, report.value, report.plain, asked_for)

@@ -9,16 +9,21 @@ Rule 3: RFC 7 and RFC 18 know no refusal: what such a peer asks beyond a limit i
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from zmws.core.held import Held
 from zmws.core.job import Caller, Job
 from zmws.core.keys import Keys
 from zmws.core.life import Life
 from zmws.core.making import Making
 from zmws.core.options import NO_OPTIONS, JobOptions
-from zmws.core.rows import row_of, size_of
+from zmws.core.reads import ReadJob
+from zmws.core.rows import Rows, row_of, size_of
 from zmws.core.service import Service
 from zmws.core.timers import Reminder
 from zmws.core.turn import Turn
+from zmws.core.user import public_of
 from zmws.core.watchers import Watchers
 from zmws.core.writes import DISK_FULL, EXISTING, FULL, NEW, UNIQUE_CONFLICT, InsertJob, Verdict
 from zmws.wire import names
@@ -26,7 +31,23 @@ from zmws.wire.messages import MDP01, STRICT
 
 LET_IN_MAX = 1_000  # kept requests that become jobs in one turn
 LOOK_MAX = 100  # services that are looked at for room in one turn
+DRAWN_S = 60.0  # so old, or so far ahead, may an id be that a client has just drawn
 LOOK_GAP_S = 0.05  # then the next ones, though nothing happens
+
+
+@dataclass(slots=True)
+class Unsure:
+    """A memory job under an id that a stored job may have: the store is asked first."""
+
+    caller: Caller
+    service: str
+    sync: bool
+    options: JobOptions
+    body: tuple[bytes, ...]
+    expires_s_default: float | None
+
+
+_DRAWN = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")  # UUIDv7
 
 
 class Submission:
@@ -61,9 +82,10 @@ class Submission:
         body: tuple[bytes, ...],
         expires_s_default: float | None = None,
         together: bool = False,
+        looked: bool = False,
     ) -> None:
         """Make the job, or answer why not. The caller is answered now or out of `committed`. `together`: it
-        is of the same message as the one before."""
+        is of the same message as the one before. `looked`: no stored job has its id."""
         caller.by = options.by
         options, not_allowed = self._keys.options_of(caller.peer[2], service.name, options)
         if not_allowed is not None:
@@ -83,10 +105,15 @@ class Submission:
                     return self.watchers.refuse(caller, service.name, options.id, "bad_option", text)
             if options.id is not None and self._attached(caller, service, sync, options.id):
                 return None
+            if options.id is not None and not looked and self._may_be_taken(caller, options.id):
+                unsure = Unsure(caller, service.name, sync, options, body, expires_s_default)
+                return self.turn.reads.append(ReadJob(unsure, options.id, whole=False))
             text_or_none = self._memory_limit(service, body) or self.held.group_limit(service, options.group)
-            if self._is_kept(caller, service, body, expires_s_default, text_or_none):
+            over = self._limit(caller)
+            if over is None and self._is_kept(caller, service, body, expires_s_default, text_or_none):
                 return None
-            over = self._limit(caller) if text_or_none is None else ("queue_full", text_or_none)
+            if over is None and text_or_none is not None:
+                over = ("queue_full", text_or_none)
             if over is not None:
                 return self._refuse(caller, service, options.id, over)
             job = self._making.job(service, options, body, start, sync=sync, durability=durability)
@@ -96,10 +123,33 @@ class Submission:
         if options.id is not None and self._repeated(caller, service, options.id, options.batch):
             return None
         refusal = self._stored_limit(caller, service, options) or self._limit(caller)
-        if refusal is not None and options.id is None:
+        if refusal is not None and options.id is None and options.unique is None:
             return self._refuse(caller, service, None, refusal)
         job = self._making.job(service, options, body, start)
         return self.insert(caller, job, refusal, together)
+
+    def looked_up(self, unsure: Unsure, rows: Rows) -> None:
+        """Whether the store has a job of the id of a memory job is known."""
+        caller, options = unsure.caller, unsure.options
+        service = self.held.services.get(unsure.service)
+        if rows.fault is not None:
+            text = f"the store could not be read: {rows.fault}"
+            return self.watchers.refuse(caller, unsure.service, options.id, "broker_fault", text)
+        if service is None:
+            return self.unknown(caller, unsure.service, options.id)
+        if rows.rows:
+            text = f"job '{options.id}' exists already, as another kind of job or for another service"
+            return self.watchers.refuse(caller, service.name, options.id, "id_conflict", text)
+        more = (unsure.expires_s_default, False, True)
+        return self.submit(caller, service, unsure.sync, options, unsure.body, *more)
+
+    def _may_be_taken(self, caller: Caller, job_id: str) -> bool:
+        """Whether a stored job may have this id, that somebody else would then not find any more. Ids that
+        clients draw are new; who may everything, everybody may."""
+        if not caller.peer[2] and caller.by is None:
+            return False
+        drawn = _DRAWN.match(job_id)
+        return drawn is None or abs(self.turn.wall - int(drawn[1] + drawn[2], 16) / 1000) > DRAWN_S
 
     def _end_fault(self, options: JobOptions) -> str | None:
         """Why a service that is to be told of the end cannot be."""
@@ -132,6 +182,8 @@ class Submission:
         job.refusal = refusal
         if refusal is None:
             job.submitter = self._keys.submitted(caller.peer[2], caller.by, job.body_bytes)
+            if job.submitter is not None:
+                self._keys.moved(job.submitter, 1)  # what is under way counts, too
         self.held.inserting[job.id] = job
         self.held.services[job.service].inserting += 1
         write = InsertJob(row_of(job), refusal is not None, together, size=600 + job.body_bytes)
@@ -148,10 +200,15 @@ class Submission:
             del held.inserting[job.id]
         if answer.verdict == NEW:
             job.id = answer.job_id  # of what follows from an end it may be the spare one
+            self.held.forget_memory(job.id)
             self.life.stored(job)
             for n, caller in enumerate(callers):
                 watchers.accepted(job, caller, existing=n > 0)
             return
+        if job.submitter is not None and callers:
+            self._keys.gave_back(job.submitter, job.body_bytes)
+        elif job.submitter is not None:
+            self._keys.moved(job.submitter, -1)  # it follows from an end, and used no rate
         for caller in callers:
             if answer.verdict == EXISTING and job.chain != answer.chain and job.chain is not None:
                 text = f"job '{job.id}' exists already, and is no step of chain '{job.chain}'"
@@ -211,7 +268,7 @@ class Submission:
         """A repeated submit of a job in memory is answered from there; the store knows the others."""
         other = self.held.memory.get(job_id)
         inserting = self.held.inserting.get(job_id)
-        if inserting is not None and inserting.service != service.name:
+        if inserting is not None and (inserting.service != service.name or inserting.refusal is not None):
             inserting = None  # which of the two is known already, only the store can tell
         job = inserting or self.held.stored.get(job_id)
         if self._conflicts(caller, service, job_id, job, other):
@@ -247,7 +304,9 @@ class Submission:
         return self._keys.may_see(caller.peer[2], caller.by, group)
 
     def _limit(self, caller: Caller) -> tuple[str, str] | None:
-        return self._keys.limit(caller.peer[2], caller.by)
+        user = caller.peer[2]
+        more = self.held.overflow.count_by[public_of(user)] if user else 0
+        return self._keys.limit(user, caller.by, more)
 
     def _is_kept(
         self,
@@ -266,6 +325,7 @@ class Submission:
         if size_of(body) > self.turn.limits.waiting_memory_bytes_max:
             return False  # there will never be room
         self.turn.counters["strict_requests_held"] += 1
+        self._keys.submitted(caller.peer[2], caller.by, size_of(body))
         overflow.add(service.name, caller.peer, (body, caller.reply_to, self.turn.steady, expires_s))
         return True
 
@@ -282,7 +342,7 @@ class Submission:
                 if job.expires_at is not None:
                     job.expires_at -= self.turn.steady - since  # it counts from the request
                 job.callers.append(Caller(peer, reply_to))
-                job.submitter = self._keys.submitted(peer[2], None, job.body_bytes)
+                job.submitter = self._keys.name_of(peer[2])
                 self.life.accept_memory(job)
         if not left:
             self.turn.timers.add(self.turn.now, self._let_in, None)  # the rest with the next turn

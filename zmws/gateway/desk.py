@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from zmws.client.asked import awaited
 from zmws.client.asynchronous import AsyncClient
-from zmws.core.desk.changes import AUDITED, CHANGES
+from zmws.core.desk.changes import AUDITED, SPOKEN
 from zmws.core.user import by_http
 from zmws.errors import BrokerUnreachable, JobTimeout, ZmwsError
 from zmws.gateway.guard import Guard, Visit
@@ -163,8 +163,13 @@ class Visitor:
         """The same with its status. `takes_s`: how long the broker itself may wait. What changes something
         says who has asked: the broker logs that, and keeps what operators do."""
         asked = dict(question or {})
-        await check_question(self.desk.client, self.who, service, asked)
-        if service not in CHANGES:
+        try:
+            await check_question(self.desk.client, self.who, service, asked)
+        except Problem as problem:
+            if service in AUDITED and problem.status == 403:
+                await self._tell_refused(service, asked, problem)
+            raise
+        if service not in SPOKEN:
             status, told = await self.desk.client.ask_status(service, asked, takes_s)
             return status, seen(self.who, service, told)
         if service in AUDITED or self.who.name:
@@ -173,6 +178,13 @@ class Visitor:
             return await self.desk.client.ask_status(service, asked, takes_s)
         finally:
             self.desk.looks.clear()  # who has changed something sees it
+
+    async def _tell_refused(self, service: str, asked: Mapping[str, Any], problem: Problem) -> None:
+        """What is refused here is in the audit, as what the broker refuses is."""
+        on = next((asked[name] for name in ("id", "worker", "name", "service") if asked.get(name)), None)
+        told = {"verb": service.removeprefix("zmws."), "on": "all" if on is None else str(on)[:200]}
+        with contextlib.suppress(ZmwsError):
+            await self.desk.client.ask("zmws.acted", {**told, "outcome": problem.code, "by": by_of(self.who)})
 
     def bound(self, service: str, options: dict[str, Any]) -> dict[str, Any]:
         """The options of a job that this visitor submits: of the group of its token, if it is bound to one.

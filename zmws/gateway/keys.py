@@ -23,6 +23,7 @@ from zmws.wire.values import params_from
 
 KEY_CHARS_MAX = 1_024
 ID_CHARS_MAX = 128
+_HASHED = "ik-"
 
 
 def job_id_of(request: Request, who: Who) -> str | None:
@@ -45,7 +46,7 @@ def as_id(text: str, chars_max: int = ID_CHARS_MAX) -> str:
     """A text as an id of so many characters: itself, or its hash."""
     plain = ID_PATTERN.match(text) and text not in (".", "..")  # which no address can hold
     plain = plain and len(text) <= chars_max
-    return text if plain else f"ik-{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if plain else f"{_HASHED}{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def own_id(visitor: Visitor, options: dict[str, Any]) -> str | None:
@@ -63,6 +64,8 @@ def check_id(visitor: Visitor, given: Any) -> None:
     """An id that was given is no other token's key, and can be asked for. Raises Problem."""
     if given in (".", ".."):
         raise Problem(400, "bad_option", f"option 'id' is '{given}', which no address can hold")
+    if isinstance(given, str) and visitor.who.name and given.startswith(_HASHED):
+        raise Problem(403, "not_allowed", f"ids that begin with '{_HASHED}' are made of Idempotency-Keys")
     if isinstance(given, str) and visitor.who.name and ":" in given:
         others = visitor.desk.guard.tokens.names() - {visitor.who.name}
         if given.partition(":")[0] in others:
@@ -74,6 +77,9 @@ async def check_same(visitor: Visitor, job_id: str, service: str, params: Any) -
     """The job that was there is the one that is asked for. Raises Problem."""
     record = await visitor.ask("zmws.job", {"id": job_id})
     known = params_from(record["params"], record["params_kind"])
+    name = visitor.who.name
+    if name and record["submitter"] not in (None, name):
+        raise Problem(409, "id_conflict", "the job that this Idempotency-Key stands for is another's")
     if record["service"] != service or _plain(known) != _plain(params):
         raise reused()
 

@@ -99,14 +99,14 @@ def _old_list(path: str) -> Told:
 # ---------------------------------------------------------------- /api/v1
 
 
-def _act(verb: str, text: str, status: int = 200) -> Told:
+def _act(verb: str, text: str, status: int = 200, roles: Roles = OPERATE) -> Told:
     answers = {status: answer("It is done.", ref("Acted"))}
-    return operation(f"{verb}Job", text, OPERATE, answers, (*_CHANGED, 422), ID)
+    return operation(f"{verb}Job", text, roles, answers, (*_CHANGED, 422), ID)
 
 
-def _act_on_many(verb: str, text: str) -> Told:
+def _act_on_many(verb: str, text: str, roles: Roles = OPERATE) -> Told:
     body = body_of(ref("JobFilter"))
-    return {"post": operation(f"{verb}Jobs", text, OPERATE, _COUNTED, (409, 429), body=body)}
+    return {"post": operation(f"{verb}Jobs", text, roles, _COUNTED, (409, 429), body=body)}
 
 
 def _of_schedule(verb: str, text: str) -> Told:
@@ -151,8 +151,8 @@ _JOBS: dict[str, Told] = {
     "/jobs": {
         "get": operation(
             "listJobs",
-            "A page of jobs, newest first",
-            VIEW,
+            "A page of jobs, newest first; for a client of its own",
+            FOLLOW,
             ok("The page.", ref("JobPage"), {"Link": header('the next page, rel="next"', needed=False)}),
             (429,),
             *FILTER,
@@ -178,7 +178,7 @@ _JOBS: dict[str, Told] = {
             body=_MANY,
         )
     },
-    "/jobs/cancel": _act_on_many("cancel", "Cancel all jobs that a filter names"),
+    "/jobs/cancel": _act_on_many("cancel", "Cancel all jobs that a filter names; a client its own", SUBMIT),
     "/jobs/retry": _act_on_many("retry", "Let all failed jobs that a filter names wait again"),
     "/jobs/delete": _act_on_many("delete", "Forget all ended jobs that a filter names"),
     "/jobs/{id}": {
@@ -188,7 +188,7 @@ _JOBS: dict[str, Told] = {
     "/jobs/{id}/result": {
         "get": operation("getResult", "The result of a job", FOLLOW, _NOT_YET, (404,), ID, WAIT)
     },
-    "/jobs/{id}/cancel": {"post": _act("cancel", "Cancel a job")},
+    "/jobs/{id}/cancel": {"post": _act("cancel", "Cancel a job; a client its own", roles=SUBMIT)},
     "/jobs/{id}/retry": {"post": _act("retry", "Let a job that has failed wait again", 202)},
     "/jobs/{id}/copy": {
         "post": operation(
@@ -231,7 +231,7 @@ _WORKFLOWS: dict[str, Told] = {
         "post": operation(
             "cancelChain",
             "Cancel the step of a chain that has not ended; none comes after it",
-            OPERATE,
+            SUBMIT,
             {200: answer("It is done.", ref("Acted"))},
             (*_CHANGED, 422),
             CHAIN,
@@ -293,8 +293,8 @@ _WORKFLOWS: dict[str, Told] = {
     "/batches/{id}/cancel": {
         "post": operation(
             "cancelBatch",
-            "Cancel all jobs of a batch that have not ended",
-            OPERATE,
+            "Cancel all jobs of a batch that have not ended; a client its own",
+            SUBMIT,
             {200: answer("It is done.", ref("Acted"))},
             _CHANGED,
             BATCH,

@@ -122,6 +122,7 @@ FILTER_TEXTS = {
     "parent": "jobs that this job's end has made",
     "chain": "jobs that are steps of this chain",
     "batch": "jobs of this batch",
+    "submitter": "only what this key or token has submitted",
     "all": "true: all jobs there are, where nothing else is named",
     "dry_run": "true: they are counted, and nothing is done",
 }

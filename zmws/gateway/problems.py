@@ -33,6 +33,7 @@ _STATUS = {
     "bad_option": 400,
     "bad_request": 400,
     "bad_params": 400,
+    "not_allowed": 403,
     "unknown_service": 404,
     "unknown_job": 404,
     "unknown_worker": 404,

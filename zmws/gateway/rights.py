@@ -30,8 +30,10 @@ async def check_question(client: AsyncClient, who: Who, service: str, asked: dic
     job_id = job_id_in(key, service, asked)
     if fault is None and (job_id is not None or service == _COPY):
         job = await _job(client, asked["id"] if job_id is None else job_id)
-        if job is None:
+        if job is None and NEEDS[service].of == "token":
             return  # whoever asks is told so
+        if job is None:  # by the time the question comes there may be another of that id
+            raise Refused("unknown_job", f"there is no job '{job_id}', or its record has been forgotten")
         if job_id is not None:
             fault = job_fault(key, service, job["service"], job["group"], job["submitter"])
         if fault is None and service == _COPY:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from zmws.errors import SettingsError
 from zmws.settings.addresses import (
     CLIENT,
     KEY_VARIABLE,
@@ -104,8 +105,19 @@ def _key(
         if known is None and not is_here:
             told = place.read()[1].get("security", {})
             security = told if isinstance(told, dict) else {}
-            security = {**security, **_of_environment(environ)}
+            security = _checked({**security, **_of_environment(environ)})
     return key_files.own(kind, endpoints, key, environ, security, root)
+
+
+def _checked(security: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is said of security, where nobody else looks at it. Raises SettingsError: a slip must open
+    nothing."""
+    curve, insecure = security.get("curve", "auto"), security.get("insecure", False)
+    if curve not in ("auto", "on", "off"):
+        raise SettingsError(f"security.curve is {str(curve)[:80]!a}, but must be auto, on or off")
+    if not isinstance(insecure, bool):
+        raise SettingsError(f"security.insecure is {str(insecure)[:80]!a}, but must be true or false")
+    return security
 
 
 def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -114,7 +126,8 @@ def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if "ZMWS_SECURITY_CURVE" in environ:
         found["curve"] = environ["ZMWS_SECURITY_CURVE"]
     if "ZMWS_SECURITY_INSECURE" in environ:
-        found["insecure"] = environ["ZMWS_SECURITY_INSECURE"].lower() == "true"
+        given = environ["ZMWS_SECURITY_INSECURE"]
+        found["insecure"] = {"true": True, "false": False}.get(given.lower(), given)
     return found
 
 

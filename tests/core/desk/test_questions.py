@@ -79,7 +79,7 @@ def ask(name: str, **given: Any) -> dict[str, Any]:
         ("zmws.keys", {}),
         ("zmws.warnings", {}),
         ("zmws.metrics", {}),
-        ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna"}),
+        ("zmws.acted", {"verb": "stop", "on": "hello", "by": "anna", "outcome": "done"}),
         ("zmws.audit", {"limit": 50}),
     ],
 )

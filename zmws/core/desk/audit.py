@@ -52,7 +52,7 @@ class Audit:
         asked = question.asked
         if status == 400 or asked.get("dry_run"):
             return None
-        if status >= 400 and came_from is not None and self._is_too_much(asked["by"]):
+        if status >= 400 and self._is_too_much(asked["by"]):
             return None
         name = next((one for one in _ON if one in asked), None)
         on = None if name is None else str(asked[name])
@@ -92,8 +92,10 @@ class Audit:
 
     def acted(self, question: Question) -> None:
         """zmws.acted: somebody did something outside of the broker, such as starting a process."""
-        asked = question.asked
-        write = self._write(asked["by"], asked["verb"], asked["on"], asked.get("detail") or {}, None, DONE)
+        asked, outcome = question.asked, question.asked["outcome"]
+        if outcome != DONE and self._is_too_much(asked["by"]):
+            return question.answer(200, {"at": None, "verb": asked["verb"], "on": asked["on"]})
+        write = self._write(asked["by"], asked["verb"], asked["on"], asked.get("detail") or {}, None, outcome)
         question.answer(200, {"at": iso(write.at), "verb": write.verb, "on": write.on}, write)
 
     def audit(self, question: Question) -> None:

@@ -7,6 +7,7 @@ Rule 2: the same id again is the same batch.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 
 from zmws.core.batches import Batches, batch_row
@@ -58,6 +59,7 @@ class Batching:
         self._keys = keys
         self._permits = permits
         self._opening: dict[str, list[Question]] = {}  # by batch: who wants it closed when it is open
+        self._openers: Counter[str | None] = Counter()  # of these
 
     # ------------------------------------------------------------ zmws.open
 
@@ -85,13 +87,15 @@ class Batching:
         except BadItem as wrong:
             status = 404 if wrong.code == "unknown_service" else 400
             return question.refuse(status, wrong.code, str(wrong))
-        following = [one for one in (then, failed) if one is not None]
-        if following and (over := self._keys.limit(user, by)) is not None:
+        over = self._limit(question)
+        if over is not None:
             if batch is not None:
-                return self._turn.reads.append(ReadBatch(question, batch))
+                return self._turn.reads.append(ReadBatch(question, batch))  # a repeat is no new one
             return question.refuse(429, *over)
+        following = [one for one in (then, failed) if one is not None]
+        submitter = self._keys.submitted(user, by, sum(sum(map(len, one["body"])) for one in following))
         for one in following:
-            one["submitter"] = self._keys.submitted(user, by, sum(map(len, one["body"])))
+            one["submitter"] = submitter
         meta = json.dumps(asked["meta"]) if "meta" in asked else None
         row = BatchRow(
             id=batch or self._turn.suppliers.new_id(),
@@ -106,10 +110,12 @@ class Batching:
         size = 600 + sum(sum(map(len, one["body"])) for one in following)
         write = OpenBatch(row.id, row.created_at, row.keep, then, failed, meta, by, group, size=size)
         self._opening.setdefault(row.id, [])
+        self._openers[by] += 1
         return self._turn.write_for(write, partial(self._opened, question, row))
 
     def _opened(self, question: Question, row: BatchRow, verdict: Verdict) -> None:
         closing = self._opening.pop(row.id, [])
+        self._openers[row.by] -= 1
         if verdict.verdict == NEW:
             self._held.open_batches[row.id] = KnownBatch(row.id, row.created_at, row.by, row.group)
             question.answer(200, batch_row(row) | {"existing": False})
@@ -143,9 +149,15 @@ class Batching:
         job = self._making.job(service, item.options, item.body, start)
         return template(job, start.wait_s, job.ready_at - job.rank, start.expires_s)
 
+    def _limit(self, question: Question) -> tuple[str, str] | None:
+        """Why who asks may open no batch now. Those that he has open count as unfinished, too."""
+        by = question.asked.get("by")
+        mine = self._openers[by] + sum(one.by == by for one in self._held.open_batches.values())
+        return self._keys.limit(question.caller.peer[2], by, mine if by is not None else 0)
+
     def _no_more(self, question: Question) -> None:
         """Refuse a batch that is new."""
-        over = self._keys.limit(question.caller.peer[2], question.asked.get("by"))
+        over = self._limit(question)
         if over is not None:
             return question.refuse(429, *over)
         most = self._turn.limits.batches_open_max

@@ -10,3 +10,4 @@ _VERBS = (
 CHANGES = frozenset(f"zmws.{verb}" for verb in _VERBS)
 OF_PROGRAMS = frozenset({"zmws.extend", "zmws.report", "zmws.open"})  # no operator asks these
 AUDITED = CHANGES - OF_PROGRAMS
+SPOKEN = CHANGES | {"zmws.lease"}  # that say for whom they are asked

@@ -53,7 +53,7 @@ from zmws.core.reads import (
 )
 from zmws.core.results import Results
 from zmws.core.roster import Roster
-from zmws.core.rows import Rows
+from zmws.core.rows import KeyRow, Rows
 from zmws.core.schedules import Schedules
 from zmws.core.series import Series
 from zmws.core.submission import Submission
@@ -151,9 +151,9 @@ class Desk:
             "zmws.warnings": Warnings(turn, held, roster.sessions, series, host).answer,
         }
 
-    def _end_of_key(self, public: str) -> None:
-        self._roster.sessions.end_of_key(public)
-        self.leases.end_of_key(public)
+    def _end_of_key(self, row: KeyRow) -> None:
+        self._roster.sessions.end_of_key(row.proof)
+        self.leases.end_of_key(row)
 
     def on_request(self, caller: Caller, name: str, message: ClientRequest) -> None:
         """A request for a reserved name."""

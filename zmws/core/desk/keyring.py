@@ -32,9 +32,9 @@ class Keyring:
     """Lists keys, and does what is asked."""
 
     def __init__(
-        self, turn: Turn, keys: Keys, permits: Permits, host: Host, end_sessions: Callable[[str], None]
+        self, turn: Turn, keys: Keys, permits: Permits, host: Host, end_sessions: Callable[[KeyRow], None]
     ) -> None:
-        """`end_sessions`: of the workers with this public key."""
+        """`end_sessions`: of the workers, and the leases, of this key."""
         self._turn = turn
         self._keys = keys
         self._permits = permits
@@ -162,6 +162,6 @@ class Keyring:
         write = self._keys.keep(row, cuts=not is_own)
         if is_own:
             self._turn.timers.add(self._turn.now + OWN_END_S, self._cut_later, row.proof)
-        self._end_sessions(row.proof)
+        self._end_sessions(row)
         self._turn.note("info", f"the key '{row.name}' is {how}")
         question.answer(200, self._row(row, whole=False), write)

@@ -16,16 +16,15 @@ from zmws.core.held import Held
 from zmws.core.job import Job, leased
 from zmws.core.lease import Lease
 from zmws.core.life import Life
-from zmws.core.question import Question
+from zmws.core.question import Asker, Question
 from zmws.core.reads import ReadJob
 from zmws.core.results import Results
-from zmws.core.rows import Rows, job_of
+from zmws.core.rows import KeyRow, Rows, job_of
 from zmws.core.states import COMPLETE
 from zmws.core.table import ID_PATTERN
 from zmws.core.timers import Reminder
 from zmws.core.tokens import job_id_of, make_token
 from zmws.core.turn import Turn
-from zmws.core.user import public_of
 from zmws.errors import BadJson
 from zmws.wire.messages import Log, Note, Partial, Peer, Progress, Report
 from zmws.wire.values import frames_of, json_object
@@ -42,7 +41,7 @@ class Leases:
         self.results = results
         self._waiting: dict[str, Lease] = {}
         self._given: dict[str, bytes] = {}  # lease id -> token
-        self._told: dict[str, Peer] = {}  # lease id -> who was told of its job last
+        self._told: dict[str, tuple[Peer, Asker]] = {}  # lease id -> who was told of its job last
         self._waited = Reminder(self._on_waited, lambda lease, at: self._is_waiting(lease))
 
     # ------------------------------------------------------------ zmws.lease
@@ -56,16 +55,16 @@ class Leases:
             return question.refuse(404, "unknown_service", f"no worker ever registered the service '{name}'")
         job = self.held.live(self._given.get(lease_id, b""))
         if job is not None and job.lease == lease_id:
-            known = self._told.get(lease_id, question.caller.peer)
-            if job.service != name or public_of(known[2]) != public_of(question.caller.peer[2]):
+            _, known = self._told.get(lease_id, (None, question.asker))
+            if job.service != name or known != question.asker:
                 return question.refuse(409, "id_conflict", f"the lease '{lease_id}' is another's")
             assert job.token is not None, job
-            self._told[lease_id] = question.caller.peer
+            self._told[lease_id] = (question.caller.peer, question.asker)
             return question.answer(200, leased(job, self.turn.lead, self.turn.now), job.last_write)
         self._given.pop(lease_id, None)
         self._forget_dead()
         old = self._waiting.get(lease_id)
-        if old is not None and public_of(old.caller.peer[2]) != public_of(question.caller.peer[2]):
+        if old is not None and old.asker != question.asker:
             return question.refuse(409, "id_conflict", f"the lease '{lease_id}' is another's")
         if old is not None and old.service == service.name:
             old.caller = question.caller  # a repeat keeps its turn, and waits no longer than the first did
@@ -77,7 +76,8 @@ class Leases:
         elif len(self._waiting) >= limits.waits_max:
             return question.refuse(429, "too_many_waits", "too many requests wait already (waits_max)")
         until = self.turn.now + wait
-        lease = Lease(self.turn, question.caller, lease_id, service.ring, ttr, until, self._on_given)
+        asker = question.asker
+        lease = Lease(self.turn, question.caller, asker, lease_id, service.ring, ttr, until, self._on_given)
         self._waiting[lease_id] = lease
         lease.stand_in_line()
         self.turn.timers.add(until, self._waited, lease)
@@ -92,7 +92,7 @@ class Leases:
     def _on_given(self, lease: Lease, token: bytes) -> None:
         del self._waiting[lease.id]
         self._given[lease.id] = token
-        self._told[lease.id] = lease.caller.peer
+        self._told[lease.id] = (lease.caller.peer, lease.asker)
 
     def _on_waited(self, lease: Lease) -> None:
         """Its time to wait may be over."""
@@ -109,15 +109,16 @@ class Leases:
         said = json_object(body[1]) if body[0] == b"200" else None
         job = self.held.live(str((said or {}).get("token", "")).encode())
         # Not if the asker has come back meanwhile, and is told over another connection.
-        if job is not None and job.lease is not None and self._told.get(job.lease, peer) == peer:
+        if job is not None and job.lease is not None and self._told.get(job.lease, (peer, None))[0] == peer:
             self.life.give_back(job, "the answer could not be sent to who leased it")
 
-    def end_of_key(self, public: str) -> None:
-        """A key was revoked or changed: what was leased by it goes to others, and it waits for nothing."""
-        for lease in [one for one in self._waiting.values() if public_of(one.caller.peer[2]) == public]:
+    def end_of_key(self, row: KeyRow) -> None:
+        """A key or token was revoked or changed: what was leased by it goes to others, and it waits for
+        nothing."""
+        for lease in [one for one in self._waiting.values() if one.asker.is_of(row)]:
             del self._waiting[lease.id]
             lease.leave_line()
-        for lease_id in [one for one, peer in self._told.items() if public_of(peer[2]) == public]:
+        for lease_id in [one for one, (_, asker) in self._told.items() if asker.is_of(row)]:
             job = self.held.live(self._given.pop(lease_id, b""))
             if job is not None and job.lease == lease_id:
                 self.life.give_back(job, "the key of who leased it was revoked or changed")
@@ -125,7 +126,7 @@ class Leases:
     def _forget_dead(self) -> None:
         if len(self._given) > 2 * len(self._waiting) + 1_000:
             self._given = {k: token for k, token in self._given.items() if self.held.live(token)}
-            self._told = {k: peer for k, peer in self._told.items() if k in self._given}
+            self._told = {k: told for k, told in self._told.items() if k in self._given}
 
     # ------------------------------------------------------------ zmws.extend, zmws.report
 
@@ -146,7 +147,7 @@ class Leases:
         assignment, deadline = self.held.assignment_of(job), job.deadline_mono
         if isinstance(told, Report):
             assert job.token is not None, job
-            self.results.take(job, told, job.token, question.caller.peer[2])
+            self.results.take(job, told, job.token, question.caller.peer[2], question.asked.get("by"))
         elif told is not None:
             self.results.note(job, told)
         else:

@@ -45,12 +45,12 @@ NEEDS: dict[str, Need] = {
     "zmws.close": Need((SUBMIT,), "batch"),
     "zmws.service": Need(_FOLLOW, "service"),
     "zmws.jobs": Need((LOOK,), "filter", own=True),
-    **{f"zmws.{verb}": Need((LOOK,), "service") for verb in ("peek", "series", "failures", "lanes")},
+    **{f"zmws.{verb}": Need((LOOK,), "service") for verb in ("peek", "series", "failures")},
     # They show what it may see.
     "zmws.services": Need(_FOLLOW, "any"),
     "zmws.workers": Need((LOOK,), "any"),
     **{f"zmws.{verb}": Need((LOOK,), "all") for verb in ("batches", "schedules", "stats", "metrics")},
-    "zmws.warnings": Need((LOOK,), "all"),
+    **{f"zmws.{verb}": Need((LOOK,), "all") for verb in ("lanes", "warnings")},
     # What is asked for is looked at one by one (keys.py).
     **{f"zmws.{verb}": Need((SUBMIT,), "any") for verb in ("submit", "open")},
     "zmws.cancel": Need((OPERATE,), "filter", own=True),
@@ -135,11 +135,17 @@ class Permits:
         return self._turn.reads.append(ReadJob(Permit(question, go_on), job_id, whole=False))
 
     def loaded(self, permit: Permit, rows: Rows) -> None:
-        """The record of the job was read. (Where there is none, whoever answers says so.)"""
+        """The record of the job was read. Where there is none, it is not looked for again: by then another
+        may have made one of that id."""
         key = self._keys.of(permit.question.caller.peer[2])
         if key is None:
             return permit.question.refuse(403, "not_allowed", REVOKED)  # meanwhile
-        return self._judge(permit.question, key, job_of(rows.rows[0]) if rows.rows else None, permit.go_on)
+        question = permit.question
+        job = job_of(rows.rows[0]) if rows.rows else None
+        if job is None and NEEDS[question.service].of != "token":
+            text = f"there is no job '{question.asked['id']}', or its record has been forgotten"
+            return question.refuse(404, "unknown_job", text)
+        return self._judge(question, key, job, permit.go_on)
 
     def _judge(
         self, question: Question, key: Key, job: Job | None, go_on: Callable[[Question], None]
@@ -172,18 +178,21 @@ def fault_of(key: Key, service: str, asked: Any) -> str | None:
     fault = _fault_of(key, need, service, asked)
     if fault is None or need.of != "filter" or not need.own or not key.has(SUBMIT):
         return fault
-    group, names_some = (
-        key.row.group,
-        any(asked.get(name) is not None for name in ("parent", "chain", "batch")),
-    )
+    group, by_id = key.row.group, any(asked.get(name) is not None for name in _BY_ID)
     if group is not None and asked.get("group", group) != group:
         return fault
-    if service == "zmws.jobs" and names_some and "*" in key.row.rights[SUBMIT]:
+    if service == "zmws.jobs" and by_id and "*" in key.row.rights[SUBMIT]:
         return None  # it may follow each of them by its id
     if asked.get("submitter", key.name) != key.name:
         return fault
     asked["submitter"] = key.name
     return None
+
+
+_BY_ID = ("parent", "chain", "batch")  # of a filter
+
+
+_BY_ID = ("parent", "chain", "batch")  # of a filter
 
 
 def _fault_of(key: Key, need: Need, service: str, asked: Any) -> str | None:

@@ -102,6 +102,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "lease": Row("id", needed=True),
         "wait": Row("seconds", default=0.0, high="wait_s_max"),
         "ttr": _SECONDS,
+        "by": _ASK["by"],
     },
     "zmws.extend": {"token": _TOKEN, "seconds": Row("seconds", needed=True, above_low=True), **_ASK},
     "zmws.report": {
@@ -170,6 +171,7 @@ QUESTIONS: dict[str, dict[str, Row]] = {
         "step": Row("seconds", default=1.0),
     },
     "zmws.acted": {
+        "outcome": Row("word", default="done"),
         "verb": Row("verb", needed=True),
         "on": Row("key", needed=True),
         "detail": Row("object"),

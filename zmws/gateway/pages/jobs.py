@@ -58,7 +58,7 @@ _JUMPS = {
 
 
 async def page(visitor: Visitor) -> Response:
-    """GET /ui/jobs?service=&state=&group=&cause=&batch=&chain=&parent=&submitter=&since=&before=&q=&cursor=&memory=."""
+    """GET /ui/jobs?service=&state=&group=&cause=&batch=&chain=&parent=&submitter=&since=&before=&q=."""
     query = visitor.request.query_params
     where = _where(query)
     in_memory = query.get("memory") == "1"
