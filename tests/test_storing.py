@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.keyed import pair
 from tests.store.contract import insert, listed
 from zmws import settings
 from zmws.cli import cli
@@ -18,6 +19,8 @@ from zmws.cli.storing import backup, check, restore
 from zmws.core.rows import KeyRow
 from zmws.core.writes import WriteKey
 from zmws.errors import StoreError
+from zmws.key_file import KeyFile
+from zmws.settings import key_files
 from zmws.store import open_store
 from zmws.store.sqlite.disk import SqliteStore
 from zmws.store.sqlite.memory import MemoryStore
@@ -135,14 +138,20 @@ def test_a_restore_says_which_keys_are_valid_again(config: Path, tmp_path: Path)
     store.close()
     assert "revoked" not in run(restore, target, "-c", config)[2]
     store = SqliteStore(path)
-    store.commit([WriteKey(replace(lost, revoked_at=2.0)), WriteKey(replace(kept, rights={}))])
+    store.commit([WriteKey(replace(lost, revoked_at=2.0)), WriteKey(replace(kept, rate=1.0))])
     store.close()
     code, _, err = run(restore, target, "-c", config)
-    assert code == 0 and "are valid again: lost;" in err
+    assert code == 0 and "are valid again: lost;" in err and "as they were then: kept" in err
     store = SqliteStore(path)
     store.commit([WriteKey(replace(lost, revoked_at=2.0))])
     store.close()
-    assert json.loads(run(restore, target, "-c", config, "--json")[1])["valid_again"] == ["lost"]
+    told = json.loads(run(restore, target, "-c", config, "--json")[1])
+    assert (told["valid_again"], told["as_they_were"]) == (["lost"], [])
+    key_files.write(tmp_path / "etc" / "keys" / "lost.key", KeyFile("lost", *pair()))
+    store = SqliteStore(path)
+    store.commit([WriteKey(replace(lost, revoked_at=2.0))])
+    store.close()
+    assert "lost" not in run(restore, target, "-c", config)[2], "its file takes the place of it"
     path.unlink()
     code, _, err = run(restore, target, "-c", config)
     assert code == 0 and "would be valid again" in err, "nobody knows"

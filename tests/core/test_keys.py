@@ -523,7 +523,7 @@ def test_what_a_key_is_refused_does_not_fill_the_audit() -> None:
 
 def test_the_last_operator_cannot_be_made_less_either() -> None:
     for changes in ({"role": "viewer"}, {"rights": {"operate": ["E"]}}):
-        scene = Keyed({"O": OPERATOR, "C": CLIENT})
+        scene = Keyed({"O": OPERATOR, "C": CLIENT, "G": GATEWAY})
         status, told = scene.ask("zmws.key", "O", do="change", name="O", **changes)
         assert (status, told["code"]) == (409, "not_possible"), changes
         assert scene.ask("zmws.key", "O", do="change", name="O", rate=5.0)[0] == 200
@@ -536,3 +536,10 @@ def test_limits_and_the_group_of_a_key_can_be_taken_away() -> None:
     lifted = dict.fromkeys(("rate", "group"))
     row = scene.ask("zmws.key", "O", do="change", name="C", **lifted)[1]
     assert (row["rate"], row["group"], row["waiting_max"]) == (None, None, 1)
+
+
+def test_who_may_not_look_at_all_is_told_that_no_news_are_for_him() -> None:
+    scene = Keyed({"C": CLIENT, "O": OPERATOR})
+    assert "'C', which may not look at all services" in scene.ask("zmws.hello", "C")[1]["news_refused"]
+    assert scene.ask("zmws.hello", "O")[1]["news_refused"] is None
+    assert "news_refused" not in scene.ask("zmws.hello", "L")[1], "nobody was asked"

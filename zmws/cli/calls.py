@@ -159,6 +159,8 @@ def submit(
                 show_json({"id": job.id, **chain, "existing": job.existing, "durability": job.durability})
             else:
                 echo(job.id if chain_id is None else chain_id)
+            if chain_id is not None and not as_json:
+                say(f"a chain, whose first job is {job.id}; '{zmws()} jobs --chain {chain_id}' lists them")
             return 0
         try:
             left = None if timeout is None else max(0.0, begun + timeout - time.monotonic())

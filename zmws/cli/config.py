@@ -11,6 +11,8 @@ from zmws.cli.options import config_option, json_option
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
 from zmws.errors import SettingsError
+from zmws.server.security import check as check_security
+from zmws.server.security import doorways
 
 
 @click.group()
@@ -27,6 +29,7 @@ def check(as_json: bool, config: Path | None) -> int:
     for worker in known.workers:
         if (what := settings.missing(worker)) is not None:
             raise SettingsError(f"worker {worker.name}: {what}")
+    check_security(known)
     if as_json:
         show_json(known.as_shown())
         return 0
@@ -42,8 +45,8 @@ def check(as_json: bool, config: Path | None) -> int:
     for worker in known.workers:
         count = str(worker.count) if worker.scale is None else f"{worker.scale.min} to {worker.scale.max}"
         echo(f"  worker {worker.name}: {worker.what} x {count}")
-    for name in ("client", "worker", "news", "mdp"):
-        if not settings.is_loopback(getattr(broker, name)):
+    for name, door in doorways(known).items():
+        if door.key is None and not settings.is_loopback(getattr(broker, name)):
             say(
                 f"zmws: warning: broker.{name} is open to the network, and nothing authenticates who connects"
             )

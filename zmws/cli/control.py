@@ -236,6 +236,10 @@ def restart(
     here = Installation(settings_here(config))
     for process in here.processes(*_parts(servers, workers), names):
         check_present(process)  # told before anything is stopped
+    if servers or not workers:
+        from zmws.server.security import check  # not at the top: few verbs need it
+
+        check(here.settings)
     given = {"servers": servers, "workers": workers, "names": names, "config": config, "as_json": as_json}
     # A broker that was not started from here goes on, which is said, and is no reason to leave workers out.
     stopped: int = ctx.invoke(stop, wait_s=wait_s, tells=False, **given)

@@ -109,7 +109,8 @@ def new(config: Path | None, /, name: str, key_file: Path | None, as_json: bool,
     asked = rights_given(given)
     if not {"role", "rights"} & asked.keys():
         raise click.UsageError("say what it may: --role client, worker, viewer or operator")
-    show_token(name, asked, make_token(settings_here(config), name, asked, key_file, config), as_json)
+    token, told = make_token(settings_here(config), name, asked, key_file, config)
+    show_token(name, asked, token, told, as_json)
     return 0
 
 

@@ -53,7 +53,7 @@ def rights_options(command: F) -> F:
             "more",
             multiple=True,
             metavar="RIGHT=PATTERNS",
-            help=f"One right more ({', '.join(RIGHTS)}), for these services; may be repeated.",
+            help=f"A right beside the role's ({', '.join(RIGHTS)}), for these services; may be repeated.",
         ),
         click.option(
             "--services", metavar="PATTERNS", help="Those that the role is for: 'IMG-*,EMAIL' [all of them]."
@@ -139,14 +139,21 @@ def new(
     """
     asked = rights_given(given)
     if not {"role", "rights"} & asked.keys():
-        raise click.UsageError("say what it may: --role client, worker, viewer, operator; or --right")
+        raise click.UsageError(
+            "say what it may: --role client, worker, viewer, operator, gateway; or --right"
+        )
     known = settings_here(config)
     if is_token:
-        show_token(name, asked, make_token(known, name, asked, key_file, config), as_json)
+        token, is_known = make_token(known, name, asked, key_file, config)
+        show_token(name, asked, token, is_known, as_json)
         return 0
-    if not NAME.match(name) or name == BROKER:
+    if name == BROKER:
+        raise click.UsageError(f"'{name}' is the broker's own key: choose another name")
+    if not NAME.match(name):
         raise click.UsageError(f"'{name}' is no name of a key: 1 to 64 characters of A-Z a-z 0-9 . _ -")
     path = output or known.keys_folder / f"{name}{SUFFIX}"
+    if output is not None and not output.absolute().parent.is_dir():
+        raise click.UsageError(f"there is no folder {output.absolute().parent}")
     made = KeyFile(name, *_pair(), _broker_public(known, key_file), **_in_file(asked))
     key_files.write(path, made)
     told = _tell(known, {"kind": CURVE, "proof": made.public, "name": name, **asked}, path, key_file, config)
@@ -158,8 +165,8 @@ def new(
         say(f"a key '{name}' was revoked before: its {told['unfinished']} unfinished jobs are this one's now")
     if told is None:
         where = "" if output is None else f"; put it into {known.keys_folder} for that"
-        say(f"no broker is running here: it takes the key in at its next start{where}")
-    say(f"to use it: Client(..., key='{path.name}'), --key {path.name}, or ZMWS_SECURITY_KEY={path.name}")
+        say(f"no broker answered here: it takes the key in at its next start{where}")
+    say(f"to use it: Client(..., key='{path}'), --key {path}, or ZMWS_SECURITY_KEY={path.absolute()}")
     return 0
 
 
@@ -224,7 +231,8 @@ def change(
         raise click.UsageError("say what to change: --role, --services, --right, --group, or a limit")
     with operator_client(config, key_file) as client:
         row = client.ask("zmws.key", {"do": "change", "name": name, **asked})
-    show_done(row, f"changed: {name}: {_rights_shown(row)}", as_json)
+    limits = _limits_shown(row)
+    show_done(row, f"changed: {name}: {_rights_shown(row)}{f'; {limits}' if limits else ''}", as_json)
     return 0
 
 
@@ -235,7 +243,8 @@ def change(
 @config_option
 @key_option
 def revoke(name: str, yes: bool, as_json: bool, config: Path | None, key_file: Path | None) -> int:
-    """Revoke a key or token. Its connections are cut at once, and its workers' jobs go to others."""
+    """Revoke a key or token. Its connections are cut at once, and its workers' jobs go to others; its file in
+    etc/keys is removed, so that the name is free again."""
     sure(f"revoke {name}?", yes)
     row = revoke_key(settings_here(config), name, key_file, config)
     show_done(row, f"revoked: {name}", as_json)
@@ -273,8 +282,8 @@ def rights_given(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_token(
     known: Settings, name: str, asked: Mapping[str, Any], key_file: Path | None, config: Path | None
-) -> str:
-    """A new token, known by its hash alone."""
+) -> tuple[str, bool]:
+    """A new token, known by its hash alone; and whether the broker knows it already."""
     if not NAME.match(name):
         raise click.UsageError(f"'{name}' is no name of a token: 1 to 64 characters of A-Z a-z 0-9 . _ -")
     token = PREFIX + secrets.token_urlsafe(32)
@@ -282,8 +291,8 @@ def make_token(
     proof = hashlib.sha256(token.encode()).hexdigest()
     path = known.keys_folder / f"{name}{TOKEN_SUFFIX}"
     key_files.write(path, KeyFile(name, hash=proof, **_in_file(asked)))
-    _tell(known, {"kind": TOKEN, "proof": proof, "name": name, **asked}, path, key_file, config)
-    return token
+    told = _tell(known, {"kind": TOKEN, "proof": proof, "name": name, **asked}, path, key_file, config)
+    return token, told is not None
 
 
 def revoke_key(known: Settings, name: str, key_file: Path | None, config: Path | None) -> dict[str, Any]:
@@ -291,16 +300,21 @@ def revoke_key(known: Settings, name: str, key_file: Path | None, config: Path |
     with operator_client(config, key_file) as client:
         row: dict[str, Any] = client.ask("zmws.key", {"do": "revoke", "name": name})
     path = known.keys_folder / f"{name}{SUFFIX if row['kind'] == CURVE else TOKEN_SUFFIX}"
-    if path.exists() and key_files.read(path).public == (row["public"] or ""):
-        path.unlink()
+    try:
+        if path.exists() and key_files.read(path).public == (row["public"] or ""):
+            path.unlink()
+    except (OSError, SettingsError) as wrong:
+        say(f"zmws: {path} is of no use any more, and could not be removed: {wrong}")
     return row
 
 
-def show_token(name: str, asked: Mapping[str, Any], token: str, as_json: bool) -> None:
-    """Print a new token, this once."""
+def show_token(name: str, asked: Mapping[str, Any], token: str, told: bool, as_json: bool) -> None:
+    """Print a new token, this once. `told`: the broker knows it already."""
     show_done({"name": name, "kind": TOKEN, "token": token, **asked}, token, as_json)
     if not as_json:
         say(f"it is shown this once; a request has it as: Authorization: Bearer {token[:9]}...")
+    if not as_json and not told:
+        say("no broker answered here: it takes the token in at its next start")
 
 
 def _tell(

@@ -166,6 +166,8 @@ def what_is_wrong(broker: Broker) -> str:
             f"the broker at {broker.address} is of another installation (process {broker.pid}); "
             "stop it there, or choose other addresses in etc/zmws.toml"
         )
+    if broker.what == "refused":
+        return f"the broker at {broker.address} does not tell how it is: {broker.fault}"
     if broker.what == "absent":
         return f"{broker.fault} ('{zmws()} start' starts one)"
     own = f"its process {broker.pid} runs: '{zmws()} logs broker' may tell why, '{zmws()} stop' ends it"

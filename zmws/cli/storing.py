@@ -11,7 +11,8 @@ from zmws.cli.ends import FAILED, zmws
 from zmws.cli.options import config_option, json_option, settings_here
 from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
-from zmws.errors import StoreError
+from zmws.errors import SettingsError, StoreError
+from zmws.settings.key_files import SUFFIX, read
 
 
 @click.command()
@@ -73,20 +74,33 @@ def restore(file: Path, as_json: bool, config: Path | None) -> int:
     path = _store_path(known)
     old = upkeep.restore(file, path, known.store_folder)
     try:
-        again = [] if old is None else upkeep.valid_again(old, path)
+        found, others = ({}, []) if old is None else upkeep.keys_changed(old, path)
         doubt = old is None
     except StoreError:
-        again, doubt = [], True
+        found, others, doubt = {}, [], True
+    # A file of that name with another key takes its place at the next start.
+    again = [name for name, proof in found.items() if not _has_another(known, name, proof)]
     if as_json:
         told = {"store": str(path), "backup": str(file), "set_aside": str(old) if old else None}
-        show_json(told | {"valid_again": again})
+        show_json(told | {"valid_again": again, "as_they_were": others})
         return 0
     say(f"{path} is {file} now" + (f"; what it was is {old}" if old else ""))
     if again:
         say(f"keys that were revoked since are valid again: {', '.join(again)}; '{zmws()} keys revoke NAME'")
-    elif doubt:
+    if others:
+        say(f"the rights and limits of these keys are as they were then: {', '.join(others)}")
+    if doubt:
         say(f"keys that were revoked since that backup would be valid again: see '{zmws()} keys list'")
     return 0
+
+
+def _has_another(known: settings.Settings, name: str, proof: str) -> bool:
+    """Whether there is a key file of this name, and not of this key."""
+    path = known.keys_folder / f"{name}{SUFFIX}"
+    try:
+        return path.exists() and read(path).public != proof
+    except SettingsError:
+        return False
 
 
 def _store_path(known: settings.Settings) -> Path:

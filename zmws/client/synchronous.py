@@ -306,8 +306,11 @@ class Client(Asker):
 
     def news(self, service: str | None = None) -> News:
         """What happens to all jobs and workers from now on, or to those of one service: `zmws.client.news`.
-        Raises BrokerUnreachable, and Refused (no_news) from a broker too old to say where it tells them."""
-        told = self.ask("zmws.hello").get("news")
+        Raises BrokerUnreachable, and Refused: not_allowed, or no_news from a broker too old to say where."""
+        hello = self.ask("zmws.hello")
+        told = hello.get("news")
+        if hello.get("news_refused"):
+            raise Refused("not_allowed", f"the broker tells no news to {hello['news_refused']}")
         if not told:
             raise Refused(
                 "no_news", "the broker does not say where it tells its news; it is too old for that"

@@ -227,8 +227,12 @@ class Keys:
         self.keep(replace(old, name=f"{old.name}~{n}", revoked_at=at))
 
     def is_last(self, row: KeyRow, right: str) -> bool:
-        """Whether this key alone may do this with everything."""
-        able = [key.row for key in self._live.values() if key.row.kind == CURVE and key.may_all(right)]
+        """Whether this key alone may do this with everything. A gateway's is for no person."""
+        able = [
+            key.row
+            for key in self._live.values()
+            if key.row.kind == CURVE and key.may_all(right) and not key.has(SPEAK_FOR)
+        ]
         return able == [row]
 
     def keep(self, row: KeyRow, cuts: bool = True) -> WriteKey:

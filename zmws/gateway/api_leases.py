@@ -32,7 +32,8 @@ async def lease(visitor: Visitor) -> Response:
     own, key_id = asked.get("lease"), id_of_key(visitor.request, visitor.who)
     own = (key_id or ids.new_id()) if own is None else own
     question = {"service": visitor.path["name"], "lease": own, "wait": wait_s, "ttr": asked.get("ttr")}
-    desk, key, me = visitor.desk, (visitor.path["name"], str(own)), _Asking()
+    desk, me = visitor.desk, _Asking()
+    key = (f"{visitor.who.name} {visitor.path['name']}", str(own))
     desk.leasing[key] = me
     taking = asyncio.ensure_future(_taken(visitor, question, wait_s, me))
     answer: tuple[int, Any] | None = None

@@ -54,8 +54,9 @@ class Desk:
         self.looks = Looks(client)
         self.pulse = Pulse(self.looks, self.closing)
         self.processes = processes
-        self.leasing: dict[tuple[str, str], object] = {}  # who asked last, by service and the lease's own id
+        self.leasing: dict[tuple[str, str], object] = {}  # who asked last: token and service, lease
         self.told_params: tuple[float, Any] = (float("-inf"), {})  # by workers: when asked, and by service
+        self.tokens_fault = ""  # why the broker does not tell of tokens
         self.streams = 0  # that are open, and requests that wait
         self.serving: dict[asyncio.Task[Any] | None, Who] = {}  # requests, and whose they are
         self.revoked: set[asyncio.Task[Any] | None] = set()  # those of them whose token is none any more
@@ -73,18 +74,17 @@ class Desk:
 
     async def keep_tokens(self) -> None:
         """Learn them again each second, until it is cancelled. What the broker told last holds meanwhile."""
-        told = ""
         while True:
             await asyncio.sleep(TOKENS_S)
             try:
                 await self.learn_tokens()
-                told = ""
+                self.tokens_fault = ""
             except (BrokerUnreachable, JobTimeout):
                 continue  # it will be back
             except ZmwsError as wrong:
-                if told != str(wrong):
-                    told = str(wrong)
-                    log.error("the tokens cannot be learnt: %s", told)
+                if self.tokens_fault != str(wrong):
+                    self.tokens_fault = str(wrong)
+                    log.error("the tokens cannot be learnt: %s", self.tokens_fault)
 
     def tell(self, verb: str, on: str, by: str) -> None:
         """Tell the broker what was done here, which it keeps. Nobody waits for that, and nothing goes wrong

@@ -28,4 +28,7 @@ async def readyz(visitor: Visitor) -> Response:
         raise Problem(503, "disk_full", "the broker takes no new jobs: its store is full")
     if stats["store_waits_for"]:
         raise Problem(503, "store_waits", f"the broker's commits wait for {stats['store_waits_for']}")
+    if visitor.desk.tokens_fault:
+        text = f"the broker does not tell this gateway which tokens there are: {visitor.desk.tokens_fault}"
+        raise Problem(503, "no_tokens", text)
     return json_answer({"status": "ready", "broker": stats["version"]})

@@ -124,3 +124,12 @@ def _number(setting: str, name: str) -> int:
         return pwd.getpwnam(name).pw_uid if setting == "ipc_owner" else grp.getgrnam(name).gr_gid
     except KeyError:
         raise StartFailed(f"security.{setting} is '{name}', which this machine does not know") from None
+
+
+def check(settings: Settings) -> None:
+    """As a start of the broker looks at it. Raises SettingsError."""
+    try:
+        doorways(settings)
+    except StartFailed as wrong:
+        raise SettingsError(str(wrong)) from None
+    keys_in_files(settings)

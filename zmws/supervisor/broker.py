@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zmws.client.synchronous import Client
-from zmws.errors import SettingsError, ZmwsError
+from zmws.errors import Refused, SettingsError, ZmwsError
 from zmws.key_file import NO_KEY, KeyFile
 from zmws.settings import connectable, place_taken, unknowable
 from zmws.settings.key_files import own
@@ -24,11 +24,12 @@ class Broker:
 
     ours      it answers, `stats` is what it tells; `pid` its process
     another   a broker of another installation answers; `pid` its process
+    refused   it answers, and does not let who asks here look; `fault` is what it says
     silent    nobody answers, and the process that is noted, `pid`, runs; `fault` says what was tried
     absent    nobody answers, and no such process runs
     """
 
-    what: Literal["ours", "another", "silent", "absent"]
+    what: Literal["ours", "another", "refused", "silent", "absent"]
     address: str
     pid: int | None = None
     stats: dict[str, Any] | None = None
@@ -62,6 +63,8 @@ def look(installation: Installation) -> Broker:
     try:
         with client_of(installation, _CONNECT_S) as client:
             stats = client.ask("zmws.stats")
+    except Refused as wrong:
+        return Broker("refused", address, pid, fault=str(wrong))
     except ZmwsError as wrong:
         return Broker("absent" if pid is None else "silent", address, pid, fault=str(wrong))
     # A broker of an earlier version does not tell of its folder; ours may have been moved since it began.

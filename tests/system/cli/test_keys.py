@@ -69,6 +69,13 @@ def test_an_installation_finds_its_own_keys_and_others_need_theirs(open_to_other
     assert (lifted["rate"], lifted["group"]) == (None, None)
     both = zmws.run("keys", "change", "shop", "--no", "rate", "--rate", "5")
     assert both.code == 2 and "--no rate" in both.err
+    watched = zmws.run("events", "--key", key)
+    assert watched.code == 4 and "not_allowed" in watched.err
+    seen = zmws.run("status", ZMWS_SECURITY_KEY=key)
+    assert "does not tell how it is" in seen.err and "starts one" not in seen.err
+    assert "warning" not in zmws.run("config", "check").err
+    chain = zmws.run("submit", "STR-REV", "str=ab", "--then", 'STR-REV {"str": "cd"}', "--wait", "--key", key)
+    assert (chain.code, chain.out) == (0, "dc\n"), chain
     assert zmws.run("keys", "change", "shop", "--role", "operator").code == 0
     assert zmws.run("pause", "STR-REV", "--key", key).code == 0
     assert zmws.run("resume", "STR-REV", "--key", key).code == 0
@@ -90,6 +97,13 @@ def test_an_installation_finds_its_own_keys_and_others_need_theirs(open_to_other
     entries = zmws.run("audit", "--verb", "key", "--json").json()["entries"]
     assert [one["detail"]["do"] for one in entries] == ["revoke", "change", "change", "new"]
     assert {one["by"] for one in entries} == {"operator"}
+    folder = zmws.root / "etc" / "keys"
+    folder.chmod(0o755)
+    for verb in (["restart"], ["config", "check"]):
+        refused = zmws.run(*verb)
+        assert refused.code == 2 and f"chmod 700 {folder}" in refused.err, refused
+    folder.chmod(0o700)
+    assert zmws.run("call", "STR-REV", "str=ab").out == "ba\n", "nothing was stopped"
     assert zmws.run("stop").code == 0
 
 
@@ -121,7 +135,7 @@ def test_no_secret_is_in_logs_status_or_the_list_of_processes(open_to_others: In
     [
         (["new", "x"], "say what it may"),
         (["new", "a b", "--role", "client"], "is no name of a key"),
-        (["new", "broker", "--role", "client"], "is no name of a key"),
+        (["new", "broker", "--role", "client"], "own key: choose another"),
         (["new", "x", "--services", "A"], "--services is for the services of a --role"),
         (["new", "x", "--right", "rule=A"], "--right takes RIGHT=PATTERNS"),
         (["new", ".x", "--role", "client"], "is no name of a key"),

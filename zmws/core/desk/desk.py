@@ -88,6 +88,7 @@ class Desk:
         self.held = held
         self.watchers = watchers
         self._roster = roster
+        self._keys = keys
         self.host = host
         self.operations = Operations(turn, held, life, roster, series, host)
         self.leases = Leases(turn, held, life, results)
@@ -246,6 +247,9 @@ class Desk:
         told = {"zmws": 1, "version": self.host.version, "socket": question.caller.peer[0]}
         told |= {"message_bytes_max": limits.message_bytes_max, "submit_many_max": limits.submit_many_max}
         told |= {"life": self.host.life, "news": self.host.news}
+        public = question.asker.public
+        if public:
+            told["news_refused"] = self._keys.refused_at("news", public)
         question.answer(200, told)
 
     # ------------------------------------------------------------ what was read

@@ -80,8 +80,8 @@ class Keyring:
             return self._new(question)
         row = self._keys.rows.get(name)
         if row is None or row.revoked_at is not None:
-            what = "there is no key" if row is None else "revoked already is the key"
-            return question.refuse(404, "unknown_key", f"{what} '{name}'")
+            text = f"there is no key '{name}'" if row is None else f"the key '{name}' is revoked already"
+            return question.refuse(404, "unknown_key", text)
         if "proof" in asked or "kind" in asked:
             raise BadQuestion(f"'proof' and 'kind' are for 'new'; to {verb} a key takes its 'name'")
         if verb == "revoke" and self._keys.is_last(row, OPERATE):

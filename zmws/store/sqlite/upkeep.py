@@ -86,20 +86,30 @@ def restore(source: Path, path: Path, own_folder: Path | None = None) -> Path | 
     return old
 
 
-def valid_again(old: Path, path: Path) -> list[str]:
-    """The names of keys that were revoked in the store `old`, and are not in the store `path`. Raises
-    StoreError: one of them cannot be read."""
-    revoked = {proof for proof, (_, at) in _keys_of(old).items() if at is not None}
-    return sorted(name for proof, (name, at) in _keys_of(path).items() if at is None and proof in revoked)
+def keys_changed(old: Path, path: Path) -> tuple[dict[str, str], list[str]]:
+    """The keys that were revoked in the store `old`, and are not in the store `path`: what proves them, by
+    name; and the names of those that may other things there, or more. Raises StoreError: one of the two
+    cannot be read."""
+    before = _keys_of(old)
+    again, others = {}, []
+    for proof, (name, at, *may) in sorted(_keys_of(path).items(), key=lambda one: one[1][0]):
+        if at is None and proof in before:
+            _, revoked_at, *may_before = before[proof]
+            if revoked_at is not None:
+                again[name] = proof
+            elif may != may_before:
+                others.append(name)
+    return again, others
 
 
-def _keys_of(path: Path) -> dict[str, tuple[str, float | None]]:
+def _keys_of(path: Path) -> dict[str, tuple[Any, ...]]:
     try:
         with _reading(path) as connection:
             if sqlite_file.version(connection) < KEYS_VERSION:
                 return {}
-            rows = connection.execute("SELECT proof, name, revoked_at FROM keys")
-            return {proof: (name, at) for proof, name, at in rows}
+            may = 'rights, "group", rate, bytes_rate, waiting_max, connections_max'
+            rows = connection.execute(f"SELECT proof, name, revoked_at, {may} FROM keys")
+            return {proof: tuple(rest) for proof, *rest in rows}
     except sqlite3.Error as wrong:
         raise StoreError(f"{path}: its keys cannot be read: {wrong}") from None
 
