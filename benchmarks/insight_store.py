@@ -30,10 +30,11 @@ from zmws.core.rows import Rows, row_of
 from zmws.core.series import COLUMNS, HISTOGRAMS
 from zmws.core.writes import FinishJob, PruneJobs, Write, WriteSeries
 from zmws.store.rows import BORN, born_values, names, packed
+from zmws.store.sql.sql_files import migrations
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep
+from zmws.store.sqlite.dialect import SQL_FOLDER
 from zmws.store.sqlite.disk import SqliteStore
-from zmws.store.sqlite.sql_files import migrations
 
 ANSWER_S = 0.3
 LOOKED_GATE, LOOKED_AIM = 20_000, 50_000
@@ -82,7 +83,7 @@ def body_of(number: int, body_bytes: int) -> bytes:
 def make(path: Path, jobs: int, failed: int, body_bytes: int) -> None:
     """A file of the version before. Those that are to fail run, all along the numbers; of ten others six are
     complete, three wait, one is cancelled."""
-    steps = migrations()[:VERSION_BEFORE]
+    steps = migrations(SQL_FOLDER)[:VERSION_BEFORE]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         run = connection.execute
         run(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")

@@ -27,7 +27,7 @@ from zmws.core.submission import Submission
 from zmws.core.taker import Taker
 from zmws.core.watchers import Watchers
 from zmws.dialog.worker import WorkerDialog
-from zmws.store.sqlite.batches import Batches
+from zmws.store.sql.batches import Batches
 
 PROMISES = [
     Mutation(

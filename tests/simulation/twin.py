@@ -9,9 +9,10 @@ from tests.simulation.violation import demand
 from tests.store.model import ModelStore
 from zmws.core.reads import ReadBatch
 from zmws.core.writes import DISK_FULL, Verdict, Write
-from zmws.store.sqlite.reads import Reads
-from zmws.store.sqlite.sql_files import migrations, queries
-from zmws.store.sqlite.writer import Writer
+from zmws.store.sql.reads import Reads
+from zmws.store.sql.sql_files import migrations, queries
+from zmws.store.sql.writer import Writer
+from zmws.store.sqlite.dialect import SQL_FOLDER, SQLITE
 
 
 class TwinStore(ModelStore):
@@ -20,10 +21,10 @@ class TwinStore(ModelStore):
     def __init__(self) -> None:
         super().__init__()
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        for migration in migrations():
+        for migration in migrations(SQL_FOLDER):
             connection.executescript(migration.text)
-        self._writer = Writer(connection, queries())
-        self._reads = Reads(connection, queries(), self._writer.counts)
+        self._writer = Writer(connection, queries(), SQLITE)
+        self._reads = Reads(connection, queries(), SQLITE, self._writer.counts)
 
     def commit(self, writes: Sequence[Write]) -> list[Verdict]:
         verdicts = super().commit(writes)

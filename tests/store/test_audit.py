@@ -13,9 +13,10 @@ from zmws.core.reads import ReadAudit
 from zmws.core.rows import Act
 from zmws.core.writes import FULL, ForgetActs, WriteAct
 from zmws.store.base import Store
-from zmws.store.sqlite import reads, upkeep
+from zmws.store.sql import reads
+from zmws.store.sql.sql_files import queries
+from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.store.sqlite.sql_files import queries
 
 ALWAYS = (0.0, 1_000_000)  # nothing is forgotten
 
@@ -105,7 +106,7 @@ def test_acts_are_forgotten_by_age_and_the_newest_are_kept(store: Store) -> None
 
 
 def test_very_many_are_forgotten_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zmws.store.sqlite.audit.FORGOTTEN_MAX", 10)
+    monkeypatch.setattr("zmws.store.sql.audit.FORGOTTEN_MAX", 10)
     store = MemoryStore()
     store.commit([act(float(n)) for n in range(1, 51)])
     left = []
@@ -120,7 +121,8 @@ def test_an_act_of_a_refused_unit_is_not_there(store: Store) -> None:
     told = store.commit(unit(act(2.0), insert("x", only_if_known=True)))
     assert [one.verdict for one in told] == [FULL] and numbers(store) == [1]
     store.commit([act(3.0)])
-    assert numbers(store) == [2, 1]
+    after, first = numbers(store)
+    assert first == 1 < after
 
 
 def test_half_a_surrogate_pair_is_kept_as_nearly_as_can_be(store: Store) -> None:

@@ -48,9 +48,10 @@ from zmws.core.writes import (
     Write,
 )
 from zmws.store.base import Store
-from zmws.store.sqlite import reads, upkeep
+from zmws.store.sql import reads
+from zmws.store.sql.sql_files import queries
+from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.store.sqlite.sql_files import queries
 
 THEN, FAILED = "AFTER", "MEND"  # services of what follows
 

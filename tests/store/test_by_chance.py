@@ -58,7 +58,8 @@ from zmws.core.writes import (
     WriteSeries,
 )
 from zmws.store.base import Store
-from zmws.store.sqlite import reads, upkeep
+from zmws.store.sql import reads
+from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore
 
 JOBS = 8

@@ -13,7 +13,8 @@ from zmws.core.record import COLUMNS, Column, Frames, Object, State, marked
 from zmws.core.rows import job_of, row_of
 from zmws.store import rows
 from zmws.store.base import Store
-from zmws.store.sqlite.sql_files import migrations
+from zmws.store.sql.sql_files import migrations
+from zmws.store.sqlite.dialect import SQL_FOLDER
 
 SQL_TYPES = [
     (int, "INTEGER"),
@@ -39,7 +40,7 @@ def sql_of(column: Column) -> tuple[str, bool, str | None]:
 
 def test_the_table_has_the_columns_of_a_record_and_their_types_and_defaults() -> None:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        for migration in migrations():
+        for migration in migrations(SQL_FOLDER):
             connection.executescript(migration.text)
         found = {
             name: (

@@ -12,8 +12,8 @@ from tests.store.disk import MIB, by_hand, opened
 from zmws.core.reads import ReadExpired, ReadScheduled, ReadWaiting
 from zmws.core.writes import RememberService
 from zmws.errors import StoreError
+from zmws.store.sql.sql_files import queries
 from zmws.store.sqlite import upkeep
-from zmws.store.sqlite.sql_files import queries
 
 
 def test_a_commit_is_all_or_nothing_and_the_store_goes_on(path: Path) -> None:
@@ -78,9 +78,9 @@ def test_every_statement_goes_by_its_index(path: Path) -> None:
 def test_a_list_of_a_large_table_goes_on_where_its_time_was_up(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmws.store.sqlite.reads.FEW", 5)
-    monkeypatch.setattr("zmws.store.sqlite.reads.WINDOW_ROWS", 7)
-    monkeypatch.setattr("zmws.store.sqlite.reads.PAGE_S", 0.0)
+    monkeypatch.setattr("zmws.store.sql.reads.FEW", 5)
+    monkeypatch.setattr("zmws.store.sql.reads.WINDOW_ROWS", 7)
+    monkeypatch.setattr("zmws.store.sql.reads.PAGE_S", 0.0)
     store = opened(path)
     store.commit([insert(f"j{n}", service="ST"[n % 5 == 0]) for n in range(200)])
     store.commit([finish(f"j{n}", "failed", service="ST"[n % 5 == 0]) for n in range(100, 130)])
@@ -101,9 +101,9 @@ def test_a_list_of_a_large_table_goes_on_where_its_time_was_up(
 def test_a_list_of_kin_walks_along_their_index_however_many_there_are(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmws.store.sqlite.reads.FEW", 5)
-    monkeypatch.setattr("zmws.store.sqlite.reads.WINDOW_ROWS", 7)
-    monkeypatch.setattr("zmws.store.sqlite.reads.PAGE_S", 0.0)
+    monkeypatch.setattr("zmws.store.sql.reads.FEW", 5)
+    monkeypatch.setattr("zmws.store.sql.reads.WINDOW_ROWS", 7)
+    monkeypatch.setattr("zmws.store.sql.reads.PAGE_S", 0.0)
     store = opened(path)
     kin: list[dict[str, Any]] = [
         {"batch": "b"},

@@ -21,9 +21,10 @@ from tests.store.disk import by_hand, opened
 from zmws.core.reads import ReadJob, ReadUnfinished
 from zmws.core.writes import NEW
 from zmws.errors import StoreError
+from zmws.store.sql.sql_files import migrations
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep
-from zmws.store.sqlite.sql_files import SQL_FOLDER, migrations
+from zmws.store.sqlite.dialect import SQL_FOLDER
 
 
 @contextlib.contextmanager
@@ -169,7 +170,7 @@ def test_a_migration_waits_for_a_locked_file(path: Path, tmp_path: Path) -> None
     folder.mkdir()
     for migration in SQL_FOLDER.glob("0*.sql"):
         (folder / migration.name).write_text(migration.read_text())
-    newest = len(migrations())
+    newest = len(migrations(SQL_FOLDER))
     (folder / f"{newest + 1:04}_more.sql").write_text("CREATE TABLE more (n);")
     with locked(path):
         with pytest.raises(StoreError, match=r"has locked the file, for 0\.3 s now"):

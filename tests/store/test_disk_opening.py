@@ -16,9 +16,10 @@ from zmws.core.reads import ReadJob, ReadScheduled, ReadUnfinished
 from zmws.core.record import marked
 from zmws.core.writes import EXISTING, NEW, UNIQUE_CONFLICT, AppendToJob, RememberService
 from zmws.errors import StoreError
+from zmws.store.sql.sql_files import migrations
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep
-from zmws.store.sqlite.sql_files import SQL_FOLDER, migrations
+from zmws.store.sqlite.dialect import SQL_FOLDER
 
 
 def test_all_is_there_after_it_was_opened_again(path: Path) -> None:
@@ -195,7 +196,7 @@ def test_an_older_file_is_brought_up_step_by_step(path: Path, tmp_path: Path) ->
     folder.mkdir()
     for one in SQL_FOLDER.glob("0*.sql"):
         (folder / one.name).write_text(one.read_text())
-    n = len(migrations())
+    n = len(migrations(SQL_FOLDER))
     (folder / f"{n + 1:04}_more.sql").write_text("ALTER TABLE jobs ADD COLUMN more TEXT;")
     (folder / f"{n + 2:04}_most.sql").write_text(
         "UPDATE jobs SET more = 'yes';\nCREATE INDEX most ON jobs (more);"
@@ -241,7 +242,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, tmp_path: 
     folder.mkdir()
     for one in SQL_FOLDER.glob("0*.sql"):
         (folder / one.name).write_text(one.read_text())
-    n = len(migrations())
+    n = len(migrations(SQL_FOLDER))
     (folder / f"{n + 1:04}_bad.sql").write_text(
         "ALTER TABLE jobs ADD COLUMN more TEXT;\nSELECT * FROM nowhere;"
     )

@@ -25,7 +25,7 @@ from zmws.core.reads import Filter, ReadExpired, ReadFamily, ReadJobs, ReadSearc
 from zmws.core.record import COLUMNS
 from zmws.core.writes import EXISTING, FULL, NEW, UNIQUE_CONFLICT, InsertJob
 from zmws.store.base import Store
-from zmws.store.sqlite import reads
+from zmws.store.sql import reads
 from zmws.store.sqlite.memory import MemoryStore
 
 KIN: dict[str, Any] = {

@@ -72,10 +72,11 @@ from zmws.core.writes import (
     WriteSchedule,
     WriteSeries,
 )
+from zmws.store.sql.sql_files import migrations
 from zmws.store.sqlite import file as sqlite_file
 from zmws.store.sqlite import upkeep
+from zmws.store.sqlite.dialect import SQL_FOLDER
 from zmws.store.sqlite.disk import SqliteStore
-from zmws.store.sqlite.sql_files import migrations
 from zmws.wire.causes import cause_of
 
 HERE = Path(__file__).parent
@@ -159,7 +160,7 @@ def test_an_old_file_is_opened_and_keeps_every_row(old: Path) -> None:
     opened(old).close()
     opened(old).close()
     with by_hand(old) as connection:
-        assert sqlite_file.version(connection) == migrations()[-1].version
+        assert sqlite_file.version(connection) == migrations(SQL_FOLDER)[-1].version
         assert rows_of(connection, names) == before
         assert connection.execute("SELECT count(*) FROM jobs WHERE cause IS NULL").fetchone() == (8,)
     assert upkeep.check(old) == []
@@ -212,7 +213,7 @@ def test_a_file_of_before_keeps_every_row_and_has_the_schema_of_a_new_one(
     opened(new).close()
     assert schema_of(was) == schema_of(new)
     with by_hand(was) as connection:
-        assert sqlite_file.version(connection) == migrations()[-1].version == 10
+        assert sqlite_file.version(connection) == migrations(SQL_FOLDER)[-1].version == 10
         assert rows_of(connection, names) == before
     assert upkeep.check(was) == []
 

@@ -37,7 +37,7 @@ def test_a_job_that_has_a_past_comes_back_as_it_went_in(store: Store) -> None:
         started_at=5.0,
         deadline_at=6.0,
         nonce="n",
-        worker="w\x00é",
+        worker="w\x01é",
         worker_ours=True,
         lease="l",
         result=(b"", b"x"),

@@ -17,9 +17,10 @@ from zmws.core.reads import Filter, ReadSearch
 from zmws.core.rows import Rows
 from zmws.core.writes import InsertJob
 from zmws.store.base import Store
-from zmws.store.sqlite import search
+from zmws.store.sql import search
+from zmws.store.sql.search import Search
+from zmws.store.sqlite.dialect import SQLITE
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.store.sqlite.search import Search
 
 EVERYWHERE = ("id", "error", "params", "result")
 HOSTILE = 'ä "x" \\ \n\t\0 \u2028 € \U0001f600'
@@ -197,7 +198,7 @@ def test_a_page_in_many_windows_is_as_one_in_one() -> None:
                 one.commit([finish(f"j{n}", "failed", error={"error": "e"})])
     cause = job(model, "j0")["cause"]
     for rows_max in (1, 7, 60, 2_000):
-        some = Search(store._connection, 60.0, rows_max=rows_max)
+        some = Search(store._connection, SQLITE, 60.0, rows_max=rows_max)
         for text in ("True", "body 39", "nowhere", "body"):
             for where in ({}, {"state": "failed"}, {"service": "S"}, {"cause": cause}):
                 for limit in (1, 4, 400):
@@ -216,7 +217,7 @@ def test_a_page_whose_time_is_up_says_where_to_go_on() -> None:
     store.commit(
         [insert(f"j{n}", b"needle" if n % 40 == 0 else b"hay", created_at=float(n)) for n in range(100)]
     )
-    slow = Search(store._connection, 0.0, rows_max=10)
+    slow = Search(store._connection, SQLITE, 0.0, rows_max=10)
     seen = []
     cursor = None
     while True:
@@ -251,7 +252,7 @@ def test_a_page_of_large_records_does_not_take_much_longer_than_it_may(
     """By a clock of its own: each record that is looked at takes a tenth of a second."""
     store = MemoryStore()
     store.commit([insert(f"j{n}") for n in range(500)])
-    some = Search(store._connection, 20.0, rows_max=2_000)
+    some = Search(store._connection, SQLITE, 20.0, rows_max=2_000)
     clock, windows, fetch = [0.0], [], some._fetch
 
     def fetched(text: str, values: tuple[Any, ...]) -> list[Any]:
@@ -266,7 +267,7 @@ def test_a_page_of_large_records_does_not_take_much_longer_than_it_may(
     # A window is half of the one before, down to a single record, so the page ends soon after its time.
     assert windows[:7] == [50, 25, 12, 6, 3, 1, 1] and 20.0 < clock[0] < 20.2
     windows.clear()
-    some = Search(store._connection, 20.0, rows_max=200)
+    some = Search(store._connection, SQLITE, 20.0, rows_max=200)
     monkeypatch.setattr(
         some, "_fetch", lambda text, values: windows.append(values[-1]) or fetch(text, values)
     )
@@ -287,7 +288,7 @@ def test_a_search_beside_commits_holds_its_turn_for_a_statement_alone() -> None:
 
     store = MemoryStore()
     store.commit([insert(f"j{n}") for n in range(100)])
-    assert searched(Search(store._connection, 9.0, Turn(), 10), "nowhere") == []
+    assert searched(Search(store._connection, SQLITE, 9.0, Turn(), 10), "nowhere") == []
     assert turns.count("in") == turns.count("out") > 20
 
 
@@ -307,7 +308,7 @@ def test_a_search_beside_commits_holds_its_turn_for_a_statement_alone() -> None:
 def test_a_search_walks_along_an_index(where: dict[str, Any], index: str) -> None:
     store = MemoryStore()
     store.commit([insert("a"), insert("b")])
-    some, plans = Search(store._connection, 9.0), []
+    some, plans = Search(store._connection, SQLITE, 9.0), []
 
     class Watching:
         def __call__(self, text: str, values: Any) -> Any:

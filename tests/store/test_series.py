@@ -14,9 +14,9 @@ from zmws.core.reads import ReadAhead, ReadSeries, ReadUsual
 from zmws.core.rows import SeriesMark
 from zmws.core.writes import FULL, WriteMark, WriteSeries
 from zmws.store.base import Store
+from zmws.store.sql.sql_files import queries
 from zmws.store.sqlite import upkeep
 from zmws.store.sqlite.memory import MemoryStore
-from zmws.store.sqlite.sql_files import queries
 
 MINUTE, HOUR = 60, 3600
 LAST = float(1 << 40)
@@ -134,7 +134,7 @@ def test_figures_and_marks_of_a_refused_unit_are_not_there(store: Store) -> None
 
 
 def test_very_many_old_figures_are_forgotten_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zmws.store.sqlite.series.FORGOTTEN_MAX", 10)
+    monkeypatch.setattr("zmws.store.sql.series.FORGOTTEN_MAX", 10)
     store = MemoryStore()
     store.commit([minute(n * MINUTE, S={"started": 1}) for n in range(25)])
     store.commit([mark(float(n), f"m{n}") for n in range(25)])

@@ -22,13 +22,14 @@ from zmws.core.reads import FOR_PEOPLE, FOR_QUESTIONS, Read, ReadSearch
 from zmws.core.rows import Rows
 from zmws.core.writes import Verdict, Write
 from zmws.errors import StoreError
+from zmws.store.sql.reads import Reads
+from zmws.store.sql.search import Search
+from zmws.store.sql.sql_files import Migration, migrations, queries
+from zmws.store.sql.writer import CAUSES_MAX, Writer
 from zmws.store.sqlite import file as sqlite_file
+from zmws.store.sqlite.dialect import SQL_FOLDER, SQLITE
 from zmws.store.sqlite.patience import Patience, is_locked, locked
-from zmws.store.sqlite.reads import Reads
-from zmws.store.sqlite.search import Search
 from zmws.store.sqlite.space import Space
-from zmws.store.sqlite.sql_files import SQL_FOLDER, Migration, migrations, queries
-from zmws.store.sqlite.writer import CAUSES_MAX, Writer
 
 PAGE_BYTES = 4096
 WAL_PAGES = 4_000  # 16 MiB of changes, then they are moved into the file
@@ -84,9 +85,9 @@ class SqliteStore:
             opening = partial(self._open, steps, cache_bytes, check_s_max, synchronous)
             self._when_unlocked(opening, open_patience_s)
             undo.pop_all()
-        self._reads = Reads(self._connection, self._queries, self._writer.counts)
-        self._lists = Reads(self._reader, self._queries, self._writer.counts)
-        self._search = Search(self._searcher, search_s_max)
+        self._reads = Reads(self._connection, self._queries, SQLITE, self._writer.counts)
+        self._lists = Reads(self._reader, self._queries, SQLITE, self._writer.counts)
+        self._search = Search(self._searcher, SQLITE, search_s_max)
         self._space.prepare()
 
     @property
@@ -193,7 +194,7 @@ class SqliteStore:
             self._set_up(cache_bytes, synchronous)
             sqlite_file.require_whole(self._connection, path, check_s_max, self._queries["quick_check"])
             sqlite_file.migrate(self._connection, path, steps)
-            self._writer = Writer(self._connection, self._queries, self._causes_max)
+            self._writer = Writer(self._connection, self._queries, SQLITE, self._causes_max)
             self._reader, self._searcher = (
                 undo.enter_context(contextlib.closing(sqlite_file.connect(path, "ro", READER_PATIENCE_S)))
                 for _ in range(2)

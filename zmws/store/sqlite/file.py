@@ -20,8 +20,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zmws.errors import StoreError
+from zmws.store.sql.sql_files import Migration
 from zmws.store.sqlite.patience import is_locked
-from zmws.store.sqlite.sql_files import Migration
 
 LOCK_PATIENCE_S = 0.2  # how long SQLite itself tries; who has more patience tries again
 APPLICATION_ID = 0x7A6D7773  # "zmws", in the header of our files

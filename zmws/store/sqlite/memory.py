@@ -20,10 +20,11 @@ from zmws.core.reads import FOR_PEOPLE, Read, ReadSearch
 from zmws.core.rows import Rows
 from zmws.core.writes import FinishJob, FinishMember, Pruned, Verdict, Write
 from zmws.errors import StoreError
-from zmws.store.sqlite.reads import Reads
-from zmws.store.sqlite.search import Search
-from zmws.store.sqlite.sql_files import migrations, queries
-from zmws.store.sqlite.writer import CAUSES_MAX, Writer
+from zmws.store.sql.reads import Reads
+from zmws.store.sql.search import Search
+from zmws.store.sql.sql_files import migrations, queries
+from zmws.store.sql.writer import CAUSES_MAX, Writer
+from zmws.store.sqlite.dialect import SQL_FOLDER, SQLITE
 
 LIST_ROWS = 100  # that one statement of a list looks at
 LOOK_BYTES = 1024 * 1024  # that come in before the size is looked at again
@@ -52,16 +53,16 @@ class MemoryStore:
         self._connection = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for migration in migrations():
+        for migration in migrations(SQL_FOLDER):
             self._connection.executescript(migration.text)
         self._connection.executescript(self._queries["index_of_ends"])
-        self._writer = Writer(self._connection, self._queries, causes_max)
+        self._writer = Writer(self._connection, self._queries, SQLITE, causes_max)
         waiting, taken = threading.Lock(), threading.Lock()
         self._turn = _Turn(waiting, taken, of_batch=True)
         turn = _Turn(waiting, taken, of_batch=False)
-        self._reads = Reads(self._connection, self._queries, self._writer.counts)
-        self._lists = Reads(self._connection, self._queries, self._writer.counts, turn, LIST_ROWS)
-        self._search = Search(self._connection, search_s_max, turn, LIST_ROWS)
+        self._reads = Reads(self._connection, self._queries, SQLITE, self._writer.counts)
+        self._lists = Reads(self._connection, self._queries, SQLITE, self._writer.counts, turn, LIST_ROWS)
+        self._search = Search(self._connection, SQLITE, search_s_max, turn, LIST_ROWS)
         self._empty_bytes = self._used_bytes()
         self._room, self._taken = bytes_max, 0  # what there was at the last look, and what came since
         self._dropped: Counter[tuple[str, str]] = Counter()  # for ended_max, not yet reported

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from zmws.errors import StoreError
+from zmws.store.sql.invariants import KEYS_VERSION, invariants
+from zmws.store.sql.sql_files import migrations, queries
 from zmws.store.sqlite import file as sqlite_file
+from zmws.store.sqlite.dialect import SQL_FOLDER
 from zmws.store.sqlite.patience import is_locked, locked
-from zmws.store.sqlite.sql_files import migrations, queries
 
 STEP_PAGES = 1_000  # of a backup at once
 PATIENCE_S = 5.0  # for another program that has locked the file
@@ -133,23 +135,6 @@ def _set_aside(path: Path) -> Path | None:
     return old
 
 
-INSIGHT_VERSION = 6  # from which on a file has causes and figures
-_OF_INSIGHT = frozenset(
-    f"check_{what}" for what in ("stray_causes", "unknown_causes", "caused", "hours", "figures", "steps")
-)
-
-AUDIT_VERSION = 7  # and from which on it has an audit
-WORKFLOWS_VERSION = 8  # batches and schedules
-KEYS_VERSION = 9  # keys
-_OF_WORKFLOWS = frozenset(
-    f"check_{what}"
-    for what in (
-        *("batches", "ended_batches", "first", "batch_meta", "conclusions", "stray_conclusions"),
-        *("concludes", "schedules"),
-    )
-)
-
-
 def check(path: Path) -> list[str]:
     """What is wrong with the store, in words; nothing if it is whole. Raises StoreError if there is none."""
     said = queries()
@@ -158,74 +143,14 @@ def check(path: Path) -> list[str]:
         with _reading(path) as connection:
             connection.execute("BEGIN")
             problems += [str(row[0]) for row in connection.execute(said["integrity_check"]) if row[0] != "ok"]
-            problems += _invariants(connection, said, sqlite_file.version(connection))
+            connection.create_function("is_object", 1, _is_object, deterministic=True)
+            connection.create_function("is_list", 1, _is_list, deterministic=True)
+            problems += invariants(connection, said, sqlite_file.version(connection))
     except sqlite3.Error as wrong:
         if is_locked(wrong):  # which is no damage
             raise StoreError(f"{path}: {locked(path)}; try again when that is over") from None
         problems.append(str(wrong))
     return problems
-
-
-def _invariants(connection: sqlite3.Connection, said: dict[str, str], version: int) -> Iterator[str]:
-    """What zmws relies on beside what SQLite does, as far as a file of this version has it."""
-    run = connection.execute
-    connection.create_function("is_object", 1, _is_object, deterministic=True)
-    connection.create_function("is_list", 1, _is_list, deterministic=True)
-    for state, n in run(said["check_states"]):
-        yield f"{n} jobs are in the state {state!r}, which there is not"
-    for service, unique, n in run(said["check_unique"]):
-        yield f"service {service}: {n} jobs hold the unique key {unique!r}"
-    for name, what in (
-        ("check_missing_bodies", "{n} jobs have no body, the first is {first}"),
-        ("check_stray_bodies", "{n} bodies belong to no job, the first to number {first}"),
-        ("check_stray_history", "{n} pieces of history belong to no job, the first to number {first}"),
-        (
-            "check_forgetting",
-            "{n} jobs are to be forgotten and have not ended, or the reverse; one is {first}",
-        ),
-        ("check_stray_causes", "{n} jobs are noted for a cause that is not theirs, the first for {first}"),
-        ("check_unknown_causes", "{n} jobs are noted for a cause that is not known, the first for {first}"),
-        ("check_caused", "{n} jobs are not noted for their cause, the first is {first}"),
-        ("check_hours", "{n} causes have hours that cannot be read, the first is {first}"),
-        ("check_figures", "{n} figures of a time cannot be read, the first in entry {first}"),
-        ("check_steps", "{n} figures are of no minute and of no hour, the first in entry {first}"),
-        ("check_details", "{n} acts have a detail that cannot be read, the first is number {first}"),
-        # (Of those that have ended, the records may have been forgotten: they cannot be counted.)
-        ("check_batches", "{n} batches count more ends than members, or fewer than none; one is {first}"),
-        ("check_ended_batches", "{n} batches have ended and are not kept as such, or the reverse: {first}"),
-        ("check_first", "{n} batches name members in a way that cannot be read, one is {first}"),
-        ("check_batch_meta", "{n} batches have a meta that cannot be read, one is {first}"),
-        (
-            "check_conclusions",
-            "{n} batches are without the job that is to follow, or keep it; one is {first}",
-        ),
-        (
-            "check_stray_conclusions",
-            "{n} jobs that are to follow belong to no batch or cannot be read, one to number {first}",
-        ),
-        ("check_concludes", "{n} jobs tell of their batch what cannot be read, one is {first}"),
-        ("check_schedules", "{n} schedules cannot be read or have no time, one is {first}"),
-        ("check_keys", "{n} keys have rights that cannot be read, one is {first}"),
-    ):
-        if version < INSIGHT_VERSION and name in _OF_INSIGHT:
-            continue
-        if version < AUDIT_VERSION and name == "check_details":
-            continue
-        if version < WORKFLOWS_VERSION and name in _OF_WORKFLOWS:
-            continue
-        if version < KEYS_VERSION and name == "check_keys":
-            continue
-        n, first = run(said[name]).fetchone()
-        if n:
-            yield what.format(n=n, first=first)
-    for cause, n, there in run(said["check_causes"]) if version >= INSIGHT_VERSION else ():
-        yield f"cause {cause}: {n} jobs are counted, but there are {there}"
-    kept = {(service, state): n for service, state, n in run(said["counts"]) if n}
-    there = {(service, state): n for service, state, n in run(said["check_counts"])}
-    for service, state in sorted(kept.keys() | there.keys()):
-        was, is_ = kept.get((service, state), 0), there.get((service, state), 0)
-        if was != is_:
-            yield f"service {service}: {was} jobs are counted as {state}, but there are {is_}"
 
 
 def _is_object(text: Any) -> bool:
@@ -252,7 +177,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         if application_id != sqlite_file.APPLICATION_ID:
             raise StoreError(f"{path}: is no store of zmws")
-        version, newest = sqlite_file.version(connection), migrations()[-1].version
+        version, newest = sqlite_file.version(connection), migrations(SQL_FOLDER)[-1].version
         if version > newest:
             raise StoreError(f"{path}: is of version {version}, but this zmws knows versions up to {newest}")
         yield connection

@@ -11,7 +11,6 @@ Rule 3: of a batch that has been forgotten nothing is counted. Members that an e
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from zmws.core.rows import BATCH_FIRST_MAX, BATCH_WAITS_S, BatchRow
 from zmws.core.states import CANCELLED, COMPLETE, EXPIRED
 from zmws.core.writes import EXISTING, NEW, UNKNOWN, CloseBatch, Counted, FinishMember, OpenBatch, Verdict
 from zmws.store.rows import batch_from, job_kept, kept_job, packed, storable, whole_values
+from zmws.store.sql.dialect import Connection
 
 
 class _Note(NamedTuple):
@@ -39,7 +39,7 @@ class _Note(NamedTuple):
 class Batches:
     """The batches of one store; used by its writer alone."""
 
-    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+    def __init__(self, connection: Connection, queries: Mapping[str, str]) -> None:
         self._execute = connection.execute
         self._queries = queries
         self._notes: list[_Note] = []  # of the transaction under way, in their order

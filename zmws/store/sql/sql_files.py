@@ -1,9 +1,10 @@
-"""The SQL of these stores, kept in `sql/`: migrations by number, statements by name.
+"""The SQL of the stores, kept in files: migrations by number, statements by name.
 
 Rule 1: `NNNN_name.sql` brings a file from version NNNN - 1 to NNNN; what was shipped never changes.
 Rule 2: a migration holds no BEGIN and no COMMIT: it runs in a transaction that also sets the version.
-Rule 3: `queries.sql` holds every statement; only the SETs of an update, the WHERE of a list, and as many
-        rows as one statement writes are put together in Python.
+Rule 3: `queries.sql` holds every statement, and another file those that a database wants in other words;
+        only the SETs of an update, the WHERE of a list, and as many rows as one statement writes are put
+        together in Python.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, KEY, LIGHT, LISTED, RECORD, SCHEDULE, names
+from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, KEY, LIGHT, LISTED, RECORD, SCHEDULE, names, quoted
 
-SQL_FOLDER = Path(__file__).parent / "sql"
+QUERIES = Path(__file__).parent / "queries.sql"
 
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -28,7 +29,7 @@ class Migration:
     text: str
 
 
-def migrations(folder: Path = SQL_FOLDER) -> list[Migration]:
+def migrations(folder: Path) -> list[Migration]:
     """All there are, in order: 1, 2, 3 ..."""
     found = []
     for path in sorted(folder.glob("*.sql")):
@@ -39,10 +40,15 @@ def migrations(folder: Path = SQL_FOLDER) -> list[Migration]:
     return found
 
 
-def queries() -> dict[str, str]:
-    """The statements of queries.sql by their names."""
-    text = (SQL_FOLDER / "queries.sql").read_text(encoding="utf-8")
-    _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+def queries(own: Path | None = None) -> dict[str, str]:
+    """The statements by their names. `own`: a file of those that a database wants in other words."""
+    found = _in_file(QUERIES)
+    return found if own is None else found | _in_file(own)
+
+
+def _in_file(path: Path) -> dict[str, str]:
+    _, *parts = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts[1::2] = [re.sub(r"^--.*\n?", "", one, flags=re.MULTILINE) for one in parts[1::2]]  # what explains
     columns = {
         "job": names(RECORD),
         "light": names(LIGHT),
@@ -57,6 +63,7 @@ def queries() -> dict[str, str]:
         "schedule_values": _marks(SCHEDULE),
         "key": names(KEY),
         "key_values": _marks(KEY),
+        "key_sets": ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in KEY[1:]),
     }
     return {
         name: statement.strip().format_map(columns)

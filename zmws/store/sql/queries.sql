@@ -4,10 +4,10 @@
 -- a partial index depends on them.
 
 -- name: insert_born
-INSERT OR IGNORE INTO jobs ({born}) VALUES ({born_values})
+INSERT INTO jobs ({born}) VALUES ({born_values}) ON CONFLICT DO NOTHING
 
 -- name: insert_kin
-INSERT OR IGNORE INTO jobs ({kin}) VALUES ({kin_values})
+INSERT INTO jobs ({kin}) VALUES ({kin_values}) ON CONFLICT DO NOTHING
 
 -- name: insert_whole
 INSERT INTO jobs ({job}) VALUES ({job_values})
@@ -159,7 +159,7 @@ ON CONFLICT (cause) DO UPDATE SET
     frame = excluded.frame,
     n = causes.n + excluded.n,
     total = causes.total + excluded.total,
-    last_at = max(causes.last_at, excluded.last_at),
+    last_at = CASE WHEN causes.last_at > excluded.last_at THEN causes.last_at ELSE excluded.last_at END,
     last_job = excluded.last_job,
     hours = excluded.hours
 
@@ -215,7 +215,8 @@ DELETE FROM marks WHERE entry IN (SELECT entry FROM marks WHERE at < ? ORDER BY 
 
 -- name: marks
 SELECT at, kind, text, service, who FROM marks
-WHERE at >= ? AND at < ? AND (? IS NULL OR service IS NULL OR service = ?) ORDER BY at DESC LIMIT ?
+WHERE at >= ? AND at < ? AND (CAST(? AS TEXT) IS NULL OR service IS NULL OR service = ?)
+ORDER BY at DESC, entry DESC LIMIT ?
 
 -- What operators did.
 
@@ -235,8 +236,9 @@ SELECT number FROM audit WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET ?
 
 -- name: acts
 SELECT number, at, "by", verb, "on", detail, count, outcome FROM audit
-WHERE number >= ?1 AND number < ?2 AND (?3 IS NULL OR "by" = ?3) AND (?4 IS NULL OR verb = ?4)
-    AND (?5 IS NULL OR "on" = ?5) AND (?6 IS NULL OR +at >= ?6) AND (?7 IS NULL OR +at < ?7)
+WHERE number >= ?1 AND number < ?2 AND (CAST(?3 AS TEXT) IS NULL OR "by" = ?3) AND (CAST(?4 AS TEXT) IS NULL OR verb = ?4)
+    AND (CAST(?5 AS TEXT) IS NULL OR "on" = ?5) AND (CAST(?6 AS DOUBLE PRECISION) IS NULL OR +at >= ?6)
+    AND (CAST(?7 AS DOUBLE PRECISION) IS NULL OR +at < ?7)
 ORDER BY number DESC LIMIT ?8
 
 -- Two counts, for the reason that pages have two statements.
@@ -245,12 +247,12 @@ ORDER BY number DESC LIMIT ?8
 SELECT (
     SELECT count(*) FROM (
         SELECT 1 FROM jobs WHERE state = 'waiting' AND service = ?1 AND "group" = ?2 AND rank < ?3 LIMIT ?5
-    )
+    ) AS before
 ) + (
     SELECT count(*) FROM (
         SELECT 1 FROM jobs
         WHERE state = 'waiting' AND service = ?1 AND "group" = ?2 AND rank = ?3 AND number < ?4 LIMIT ?5
-    )
+    ) AS beside
 )
 
 -- A job's family.
@@ -317,7 +319,7 @@ SELECT number FROM batches WHERE number < ? ORDER BY number DESC LIMIT 1 OFFSET 
 
 -- name: batches
 SELECT {batch} FROM batches
-WHERE number >= ?1 AND number < ?2 AND (?3 IS NULL OR ?3 = CASE
+WHERE number >= ?1 AND number < ?2 AND (CAST(?3 AS TEXT) IS NULL OR ?3 = CASE
     WHEN closed = 0 THEN 'open'
     WHEN total > complete + failed + cancelled + expired THEN 'running'
     WHEN total = complete THEN 'complete'
@@ -340,7 +342,7 @@ SELECT last_at FROM schedules WHERE name = ?
 UPDATE schedules SET last_at = coalesce(?, last_at), fired_at = ?, last_id = ?, fired = fired + 1 WHERE name = ?
 
 -- name: write_key
-INSERT OR REPLACE INTO keys ({key}) VALUES ({key_values})
+INSERT INTO keys ({key}) VALUES ({key_values}) ON CONFLICT (name) DO UPDATE SET {key_sets}
 
 -- name: keys
 SELECT {key} FROM keys ORDER BY name
@@ -351,7 +353,7 @@ WHERE submitter IS NOT NULL AND state IN ('scheduled', 'waiting', 'running')
 GROUP BY submitter ORDER BY submitter
 
 -- name: schedules
-SELECT {schedule} FROM schedules WHERE ?1 IS NULL OR name = ?1 ORDER BY name
+SELECT {schedule} FROM schedules WHERE CAST(?1 AS TEXT) IS NULL OR name = ?1 ORDER BY name
 
 -- name: integrity_check
 PRAGMA integrity_check

@@ -5,15 +5,15 @@ Rule: `last_at` moves in the transaction that inserts the job of that time, so n
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from zmws.core.writes import NEW, UNKNOWN, FireSchedule, RemoveSchedule, Verdict, WriteSchedule
 from zmws.store.rows import schedule_values
+from zmws.store.sql.dialect import Connection
 
 
 def write_schedule(
-    connection: sqlite3.Connection, queries: Mapping[str, str], write: WriteSchedule | RemoveSchedule
+    connection: Connection, queries: Mapping[str, str], write: WriteSchedule | RemoveSchedule
 ) -> None:
     """Put it in the place of the one of its name, or take that away."""
     name = write.name if isinstance(write, RemoveSchedule) else write.schedule.name
@@ -22,7 +22,7 @@ def write_schedule(
         connection.execute(queries["add_schedule"], schedule_values(write.schedule))
 
 
-def fire(connection: sqlite3.Connection, queries: Mapping[str, str], write: FireSchedule) -> Verdict:
+def fire(connection: Connection, queries: Mapping[str, str], write: FireSchedule) -> Verdict:
     """It fires, unless it has for that time."""
     found = connection.execute(queries["last_of_schedule"], (write.name,)).fetchone()
     if found is None:

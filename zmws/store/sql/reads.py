@@ -1,4 +1,4 @@
-"""What the SQLite store answers: single jobs, pages of a backlog, lists.
+"""What a store answers: single jobs, pages of a backlog, lists.
 
 Rule 1: every read is bounded in rows and time, whatever the table holds, and goes by an index.
 Rule 2: no statement is left half read: it would hold an old state of the file, and the WAL would grow.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -51,10 +50,11 @@ from zmws.store.rows import (
     schedule_from,
     unpacked,
 )
-from zmws.store.sqlite.audit import act_from
-from zmws.store.sqlite.causes import cause_from
-from zmws.store.sqlite.keys import key_from
-from zmws.store.sqlite.series import MINUTE, clocks_from, line_from, mark_from
+from zmws.store.sql.audit import act_from
+from zmws.store.sql.causes import cause_from
+from zmws.store.sql.dialect import Connection, Dialect
+from zmws.store.sql.keys import key_from
+from zmws.store.sql.series import MINUTE, clocks_from, line_from, mark_from
 
 FEW = 5_000  # a state with no more jobs than this is listed by its index, whatever their numbers
 WINDOW_ROWS = 5_000  # what a list looks at in one go
@@ -73,8 +73,9 @@ class Reads:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         queries: Mapping[str, str],
+        dialect: Dialect,
         counts: Mapping[tuple[str, str], int],
         turn: AbstractContextManager[object] = _ALONE,
         rows_max: int = WINDOW_ROWS,
@@ -82,12 +83,13 @@ class Reads:
         """`turn` is taken for each statement of a list; a window has no more than `rows_max` rows."""
         self._execute = connection.execute
         self._queries = queries
+        self._unindexed = dialect.unindexed
         self._counts = counts
         self._turn = turn
         self._rows_max = rows_max
 
     def answer(self, read: Read) -> Rows:
-        """Answer any read. Raises sqlite3.Error."""
+        """Answer any read. Raises what the database raises."""
         if isinstance(read, ReadJob):
             return self._job(read)
         if isinstance(read, ReadWaiting):
@@ -132,7 +134,8 @@ class Reads:
 
     def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
         with self._turn:
-            return self._execute(text, values).fetchall()
+            found: list[Any] = self._execute(text, values).fetchall()
+            return found
 
     def _job(self, read: ReadJob) -> Rows:
         whole = read.whole and read.past is None
@@ -396,7 +399,7 @@ class Reads:
             else:
                 return None
             # Whether they are many is asked first: to fetch thousands of numbers takes longer than a page.
-            if self._fetch(f"SELECT 1 FROM ({self._queries[name]}) LIMIT 1 OFFSET {FEW}", values):
+            if self._fetch(f"SELECT 1 FROM ({self._queries[name]}) AS few LIMIT 1 OFFSET {FEW}", values):
                 return None
             numbers += [number for (number,) in self._all(name, *values)]
             if len(numbers) > FEW:
@@ -411,7 +414,7 @@ class Reads:
         limit: int,
         columns: tuple[str, ...],
     ) -> Rows:
-        terms, values = terms_of(where, states)
+        terms, values = terms_of(where, states, self._unindexed)
         text = f"SELECT {names(columns)} FROM jobs WHERE {' AND '.join(['number = ?', *terms])}"
         rows: list[Row] = []
         for number in numbers:
@@ -433,7 +436,7 @@ class Reads:
     ) -> Rows:
         """Window after window along the numbers, until there are enough, or the time is up."""
         path, path_values = path_of(where, states)
-        terms, values = terms_of(where, states)
+        terms, values = terms_of(where, states, self._unindexed)
         all_terms = " AND ".join([*path, *terms, "number > ?", "number < ?"])
         text = f"SELECT {names(columns)} FROM jobs WHERE {all_terms} ORDER BY number {order} LIMIT ?"
         edge = f"SELECT number FROM jobs WHERE {' AND '.join([*path, 'number > ?', 'number < ?'])}"
@@ -493,27 +496,27 @@ def _kin_of(where: Filter) -> tuple[str, str] | None:
     return None
 
 
-def terms_of(where: Filter, states: Sequence[str] | None) -> tuple[list[str], list[Any]]:
-    """The filter, with a + before each column so that it chooses no index."""
+def terms_of(where: Filter, states: Sequence[str] | None, unindexed: str) -> tuple[list[str], list[Any]]:
+    """The filter, with a mark before each column so that it chooses no index (dialect.py)."""
     terms: list[str] = []
     values: list[Any] = []
     wanted = (
-        ("+service = ?", where.service),
-        ('+"group" = ?', where.group),
-        ("+created_at >= ?", where.since),
-        ("+created_at < ?", where.before),
-        ("+cause = ?", where.cause),
-        ("+parent = ?", where.parent),
-        ("+chain = ?", where.chain),
-        ("+batch = ?", where.batch),
-        ("+submitter = ?", where.submitter),
+        ("service = ?", where.service),
+        ('"group" = ?', where.group),
+        ("created_at >= ?", where.since),
+        ("created_at < ?", where.before),
+        ("cause = ?", where.cause),
+        ("parent = ?", where.parent),
+        ("chain = ?", where.chain),
+        ("batch = ?", where.batch),
+        ("submitter = ?", where.submitter),
     )
     for term, value in wanted:
         if value is not None:
-            terms.append(term)
+            terms.append(f"{unindexed}{term}")
             values.append(value)
     if states is not None:
-        terms.append(f"+state IN ({', '.join('?' * len(states))})")
+        terms.append(f"{unindexed}state IN ({', '.join('?' * len(states))})")
         values += states
     return terms, values
 

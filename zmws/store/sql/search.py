@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,7 +19,8 @@ from typing import Any
 from zmws.core.reads import Filter, ReadSearch
 from zmws.core.rows import Row, Rows
 from zmws.store.rows import LISTED, listed_row, quoted
-from zmws.store.sqlite.reads import path_of, terms_of
+from zmws.store.sql.dialect import Connection, Dialect
+from zmws.store.sql.reads import path_of, terms_of
 
 WINDOW_ROWS = 2_000
 FIRST_ROWS = 50  # of the first window: nobody knows how large the records are
@@ -43,21 +43,23 @@ class Search:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
+        dialect: Dialect,
         seconds_max: float,
         turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008
         rows_max: int = WINDOW_ROWS,
     ) -> None:
         """`turn` is taken for each statement; a window has no more than `rows_max` rows."""
         self._execute = connection.execute
+        self._dialect = dialect
         self._seconds_max = seconds_max
         self._turn = turn
         self._rows_max = rows_max
 
     def answer(self, read: ReadSearch) -> Rows:
-        """A page. Raises sqlite3.Error."""
+        """A page. Raises what the database raises."""
         until = time.monotonic() + self._seconds_max
-        source, path, path_values, terms, values = _where(read.where)
+        source, path, path_values, terms, values = _where(read.where, self._dialect)
         text_terms, text_values = _found_in(read)
         wanted = [*path, *terms, text_terms, "number >= ?", "number < ?"]
         bodies = " LEFT JOIN bodies USING (number)" if "params" in read.places else ""
@@ -65,7 +67,7 @@ class Search:
         text += " ORDER BY number DESC LIMIT ?"
         edge = "SELECT count(*), min(number), min(created_at) FROM (SELECT number, created_at"
         edge += f" FROM {source} WHERE {' AND '.join([*path, 'number >= ?', 'number < ?'])}"
-        edge += " ORDER BY number DESC LIMIT ?)"
+        edge += " ORDER BY number DESC LIMIT ?) AS looked"
         below = _NUMBER_MAX if read.cursor is None else read.cursor
         window = min(FIRST_ROWS, self._rows_max)
         found = Rows()
@@ -93,20 +95,21 @@ class Search:
 
     def _fetch(self, text: str, values: tuple[Any, ...]) -> list[Any]:
         with self._turn:
-            return self._execute(text, values).fetchall()
+            found: list[Any] = self._execute(text, values).fetchall()
+            return found
 
     def _made(self, text: str, values: tuple[Any, ...]) -> list[Row]:
         with self._turn:
             return [listed_row(one) for one in self._execute(text, values)]
 
 
-def _where(where: Filter) -> tuple[str, list[str], list[Any], list[str], list[Any]]:
+def _where(where: Filter, dialect: Dialect) -> tuple[str, list[str], list[Any], list[str], list[Any]]:
     """What the numbers are walked along, with its terms and their values; then the rest of the filter."""
     states = None if where.state is None else (where.state,)
-    terms, values = terms_of(replace(where, cause=None), states)
+    terms, values = terms_of(replace(where, cause=None), states, dialect.unindexed)
     if where.cause is None:
         return "jobs", *path_of(where, states), terms, values
-    return "caused CROSS JOIN jobs USING (number)", ["caused.cause = ?"], [where.cause], terms, values
+    return dialect.caused_first, ["caused.cause = ?"], [where.cause], terms, values
 
 
 def _found_in(read: ReadSearch) -> tuple[str, list[Any]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 from zmws.core.options import KEEP_S
 from zmws.core.rows import Cause
 from zmws.core.states import FAILED
+from zmws.store.sql.dialect import Connection
 from zmws.wire.causes import FailureCause, cause_of
 
 HOURS_KEPT = 24
@@ -40,7 +40,7 @@ class _Failure(NamedTuple):
 class Causes:
     """The causes of one store; used by its writer alone."""
 
-    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str], causes_max: int) -> None:
+    def __init__(self, connection: Connection, queries: Mapping[str, str], causes_max: int) -> None:
         self._execute = connection.execute
         self._many = connection.executemany
         self._queries = queries

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from zmws.core.rows import SeriesMark
 from zmws.core.series import CLOCKS, added
 from zmws.core.writes import WriteMark, WriteSeries
+from zmws.store.sql.dialect import Connection
 
 MINUTE, HOUR = 60, 3600
 _CLOCK = re.compile(rf'"({"|".join(("seconds", *CLOCKS))})":([0-9.e+-]+)')
 FORGOTTEN_MAX = 5_000  # rows, by one write
 
 
-def write_series(connection: sqlite3.Connection, queries: Mapping[str, str], write: WriteSeries) -> None:
+def write_series(connection: Connection, queries: Mapping[str, str], write: WriteSeries) -> None:
     """Add the figures to those of the minute, and of its hour; forget what is old."""
     for step in (MINUTE, HOUR):
         at = write.at // step * step
@@ -32,7 +32,7 @@ def write_series(connection: sqlite3.Connection, queries: Mapping[str, str], wri
     connection.execute(queries["forget_marks"], (write.hours_from, FORGOTTEN_MAX))
 
 
-def write_mark(connection: sqlite3.Connection, queries: Mapping[str, str], write: WriteMark) -> None:
+def write_mark(connection: Connection, queries: Mapping[str, str], write: WriteMark) -> None:
     """Add a mark."""
     text = write.text.encode("utf-8", "replace").decode()
     connection.execute(queries["add_mark"], (write.at, write.kind, text, write.service, write.by))

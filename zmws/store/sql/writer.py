@@ -4,7 +4,7 @@ Rule 1: new jobs are taken at a run, as if none were known; when one is, all is 
         looked up. Repeats are rare, and the common way is three times as fast.
 Rule 2: at a run nothing is refused, so units need no savepoint; one by one each unit has its own.
 Rule 3: what follows from an end (`spare_id`, batches.py) is refused for no lack of room.
-Rule 4: what the host fails at goes up as sqlite3.Error, and what a broken core asks for as an assertion;
+Rule 4: what the host fails at goes up as its own error, and what a broken core asks for as an assertion;
         either leaves nothing of the batch behind.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,23 +64,26 @@ from zmws.store.rows import (
     quoted,
     whole_values,
 )
-from zmws.store.sqlite.audit import write_act
-from zmws.store.sqlite.batches import Batches
-from zmws.store.sqlite.causes import Causes
-from zmws.store.sqlite.keys import write_key
-from zmws.store.sqlite.schedules import fire, write_schedule
-from zmws.store.sqlite.series import write_mark, write_series
+from zmws.store.sql.audit import write_act
+from zmws.store.sql.batches import Batches
+from zmws.store.sql.causes import Causes
+from zmws.store.sql.dialect import Connection, Dialect
+from zmws.store.sql.keys import write_key
+from zmws.store.sql.schedules import fire, write_schedule
+from zmws.store.sql.series import write_mark, write_series
 
-INSERT_ROWS = (64, 16, 4, 1)  # that one statement inserts
 CAUSES_MAX = 1_000  # that are told apart, unless a setting says otherwise
-UPDATE_ROWS = (64, 16, 4) if sqlite3.sqlite_version_info >= (3, 33) else ()  # that one statement updates
 
 
 class Writer:
     """What commits. `counts` are those of the ended jobs by (service, state), as committed."""
 
     def __init__(
-        self, connection: sqlite3.Connection, queries: Mapping[str, str], causes_max: int = CAUSES_MAX
+        self,
+        connection: Connection,
+        queries: Mapping[str, str],
+        dialect: Dialect,
+        causes_max: int = CAUSES_MAX,
     ) -> None:
         self.causes = Causes(connection, queries, causes_max)
         self.batches = Batches(connection, queries)
@@ -89,8 +91,8 @@ class Writer:
         self._execute = connection.execute
         self._many = connection.executemany
         self._queries = queries
-        inserts = ("insert_born", "insert_kin", "insert_body")
-        self._inserts = {name: _inserts_of_many(queries[name]) for name in inserts}
+        self._begin = dialect.begin
+        self._bulk = dialect.bulk(connection, queries)
         self._updates: dict[tuple[str, ...], _Update] = {}  # by columns and key
         self.counts: Counter[tuple[str, str]] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()  # what the transaction under way changes
@@ -103,7 +105,7 @@ class Writer:
         self, writes: Sequence[Write], refusing: bool = False, room: float = math.inf
     ) -> list[Verdict]:
         """Apply the writes; verdicts of those that have one, in order. `refusing`: the disk has no room for
-        new jobs. `room`: for how many bytes of them there is some. Raises sqlite3.Error."""
+        new jobs. `room`: for how many bytes of them there is some. Raises what the database raises."""
         self._refusing = refusing
         if not refusing:
             self._room = room
@@ -142,7 +144,7 @@ class Writer:
         self._ended = Counter()
         self.causes.begin()
         self.batches.begin()
-        self._execute("BEGIN IMMEDIATE")
+        self._execute(self._begin)
         try:
             yield
             self.causes.write()
@@ -153,7 +155,7 @@ class Writer:
             self._execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite has rolled back by itself after some failures
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(Exception):
                     self._execute("ROLLBACK")
             raise
         self.causes.committed()
@@ -265,24 +267,13 @@ class Writer:
             bodies.append((row["number"], packed(row["body"])))
             verdicts.append(Verdict(NEW, row["id"], row["service"]))
             self._room -= write.size
-        if self._room < 0 or self._insert_rows("insert_born", born) != len(born):
+        if self._room < 0 or self._bulk.insert("insert_born", born) != len(born):
             raise _NotAtARun
-        if self._insert_rows("insert_kin", born_as_kin) != len(born_as_kin):
+        if self._bulk.insert("insert_kin", born_as_kin) != len(born_as_kin):
             raise _NotAtARun
-        self._insert_rows("insert_body", bodies)
+        self._bulk.insert("insert_body", bodies)
         for batch, more in members.items():
             self.batches.joined(batch, more)
-
-    def _insert_rows(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
-        """Insert rows, many with one statement: each step of SQLite lets go of Python's lock, and getting
-        it back from a busy loop costs more than the row. Gives back how many were inserted."""
-        done, at = 0, 0
-        for count, text in self._inserts[name]:
-            while len(rows) - at >= count:
-                values = [*chain.from_iterable(rows[at : at + count])]
-                done += self._execute(text, values).rowcount
-                at += count
-        return done
 
     def _insert(self, write: InsertJob) -> Verdict:
         row = write.row
@@ -329,15 +320,11 @@ class Writer:
         self._set(update, [update.values(write.changes.values(), write.job_id) for write in writes])
 
     def _set(self, update: _Update, rows: Sequence[list[Any]]) -> None:
-        """Update a job with each of these, many with one statement where they are for as many jobs."""
-        done, at = 0, 0
+        """Update a job with each of these: at once, unless one is named twice, whose last change counts."""
         if len({row[-1] for row in rows}) == len(rows):
-            for count, text in update.of_many:
-                while len(rows) - at >= count:
-                    done += self._execute(text, [*chain.from_iterable(rows[at : at + count])]).rowcount
-                    at += count
-        if at < len(rows):
-            done += self._many(update.text, rows[at:]).rowcount
+            done = self._bulk.update(update.columns, update.key, update.also, rows)
+        else:
+            done = self._many(update.text, rows).rowcount
         _require(done == len(rows), ", ".join(str(row[-1]) for row in rows[:10]))
 
     def _finish_all(self, writes: Sequence[Any]) -> list[Verdict]:
@@ -449,8 +436,8 @@ class Writer:
         if update is None:
             sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
             text = f"UPDATE jobs SET {sets} WHERE {key} = ?{also}"
-            of_many = [(count, _update_of_many(columns, key, also, count)) for count in UPDATE_ROWS]
-            update = self._updates[(*columns, key, also)] = _Update(text, of_many, converters(columns))
+            update = _Update(columns, key, also, text, converters(columns))
+            self._updates[(*columns, key, also)] = update
         return update
 
 
@@ -473,8 +460,10 @@ class _Known(NamedTuple):
 class _Update:
     """The statement that sets certain columns of one job."""
 
+    columns: tuple[str, ...]
+    key: str
+    also: str
     text: str
-    of_many: list[tuple[int, str]]  # the same for so many jobs
     converters: Converters
 
     def values(self, changes: Iterable[Any], *more: Any) -> list[Any]:
@@ -483,19 +472,6 @@ class _Update:
         for index, convert in self.converters:
             values[index] = convert(values[index])
         return values
-
-
-def _inserts_of_many(text: str) -> list[tuple[int, str]]:
-    """Statements that insert so many rows; the list of one row's values stands at the end."""
-    head, _, values = text.rpartition("VALUES ")
-    return [(count, f"{head}VALUES {', '.join([values] * count)}") for count in INSERT_ROWS]
-
-
-def _update_of_many(columns: Sequence[str], key: str, also: str, count: int) -> str:
-    sets = ", ".join(f"{quoted(name)} = new.column{n}" for n, name in enumerate(columns, 1))
-    values = f"({', '.join('?' * (len(columns) + 1))})"
-    new = f"(VALUES {', '.join([values] * count)}) AS new"
-    return f"UPDATE jobs SET {sets} FROM {new} WHERE {key} = new.column{len(columns) + 1}{also}"
 
 
 class _NotAtARun(Exception):

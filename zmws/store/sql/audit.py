@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from zmws.core.rows import Act
 from zmws.core.writes import ForgetActs, WriteAct
+from zmws.store.sql.dialect import Connection
 
 FORGOTTEN_MAX = 1_000  # rows of each kind, by one write
 
 
-def write_act(connection: sqlite3.Connection, queries: Mapping[str, str], write: ForgetActs) -> None:
+def write_act(connection: Connection, queries: Mapping[str, str], write: ForgetActs) -> None:
     """Add what was done, if something was; forget what is old, and what is too much."""
     if isinstance(write, WriteAct):
         texts = (write.by, write.verb, write.on, write.detail)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zmws.core.rows import KeyRow
 from zmws.core.writes import WriteKey
 from zmws.store.rows import KEY
+from zmws.store.sql.dialect import Connection
 
 
-def write_key(connection: sqlite3.Connection, queries: Mapping[str, str], write: WriteKey) -> None:
+def write_key(connection: Connection, queries: Mapping[str, str], write: WriteKey) -> None:
     """It is as it stands there."""
     values = [getattr(write.key, name) for name in KEY]
     values[KEY.index("rights")] = json.dumps(write.key.rights)
