@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.site import loaded, problem
-from zmws.settings.addresses import is_loopback, parse_http
+from zmws.settings.addresses import is_loopback, parse_http, without_password
 
 
 def test_an_ipc_path_is_relative_to_the_installation(site: Path) -> None:
@@ -20,12 +20,28 @@ def test_an_ipc_path_is_relative_to_the_installation(site: Path) -> None:
 def test_the_path_of_the_store_is_relative_to_the_installation(site: Path) -> None:
     assert loaded(site, '[store]\nurl = "sqlite:a b/x.db"').store_path == site / "a b" / "x.db"
     assert loaded(site, '[store]\nurl = "sqlite:/srv/x.db"').store_path == Path("/srv/x.db")
-    assert loaded(site, '[store]\nurl = "memory:"').store_path is None
+    for url in ("memory:", "postgresql://x/y", "postgres:///y?host=/run"):
+        assert loaded(site, f'[store]\nurl = "{url}"').store_path is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:a/b@x/y", "postgresql://me:a/b@x/y"),
+        ("postgresql://me:hush@x:1/y", "postgresql://me:***@x:1/y"),
+        ("postgresql://me@x/y?password=hush&a=b", "postgresql://me@x/y?password=***&a=b"),
+        ("postgresql://x/y?sslpassword=hush", "postgresql://x/y?sslpassword=***"),
+        ("sqlite:a:b@c.db", "sqlite:a:b@c.db"),
+    ],
+)
+def test_no_password_of_a_store_is_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 def test_a_store_that_is_not_built_is_refused_by_naming_those_that_are(site: Path) -> None:
-    expected = "sqlite:PATH, such as sqlite:var/zmws.db, or memory:"
-    for url in ("postgresql://x", "memory", "", "sqlite", "sqlite:", "sqlite:var/", "sqlite:..", "memory:x"):
+    expected = "sqlite:PATH, such as sqlite:var/zmws.db, postgresql://HOST/DATABASE, or memory:"
+    others = ("postgresql:x", "mysql://x", "memory", "", "memory:x")
+    for url in (*others, "sqlite", "sqlite:", "sqlite:var/", "sqlite:.."):
         assert (
             problem(site, f'[store]\nurl = "{url}"')
             == f"FILE:2: store.url is '{url}', but must be {expected}"

@@ -37,7 +37,7 @@ def check(as_json: bool, config: Path | None) -> int:
     echo(f"ok: {where}")
     broker = known.broker
     echo(f"  client {broker.client}, worker {broker.worker}, news {broker.news}, mdp {broker.mdp or 'off'}")
-    echo(f"  store {known.store.url}, services {len(known.services)} configured")
+    echo(f"  store {settings.without_password(known.store.url)}, services {len(known.services)} configured")
     for schedule in known.schedules:
         when = schedule.cron if schedule.cron is not None else f"every {schedule.every:g} s"
         when += f" in {schedule.zone}" if schedule.cron is not None else ""

@@ -14,6 +14,8 @@ from zmws.cli.tables import show_json
 from zmws.errors import SettingsError, StoreError
 from zmws.settings.key_files import SUFFIX, read
 
+SCHEMA = "zmws"  # of a database
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
@@ -47,8 +49,16 @@ def check(file: Path | None, as_json: bool, config: Path | None) -> int:
     """
     from zmws.store.sqlite import upkeep
 
-    path = _store_path(settings_here(config)) if file is None else file
-    problems = upkeep.check(path)
+    known = settings_here(config)
+    url = known.store.url
+    if file is None and settings.parse_store_url(url).scheme == "postgresql":
+        from zmws.store.postgres.upkeep import check as check_in_database
+
+        path: Path | str = settings.without_password(url)
+        problems = check_in_database(url)
+    else:
+        path = _store_path(known) if file is None else file
+        problems = upkeep.check(path)
     if as_json:
         show_json({"store": str(path), "problems": problems})
     elif problems:
@@ -105,6 +115,11 @@ def _has_another(known: settings.Settings, name: str, proof: str) -> bool:
 
 def _store_path(known: settings.Settings) -> Path:
     path = known.store_path
+    if settings.parse_store_url(known.store.url).scheme == "postgresql":
+        raise click.UsageError(
+            "the store is kept by PostgreSQL: back it up and restore it with that server's own means, such "
+            f"as pg_dump --schema {SCHEMA} or pg_basebackup (docs/postgresql.md)"
+        )
     if path is None:
         raise click.UsageError('[store] url is "memory:": there is no file')
     return path

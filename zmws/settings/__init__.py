@@ -12,7 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
-    "addresses": ("connectable", "is_loopback", "parse_store_url", "place_taken", "unknowable"),
+    "addresses": (
+        *("connectable", "is_loopback", "parse_store_url", "place_taken", "unknowable"),
+        "without_password",
+    ),
     "connecting": ("address", "key_for", "target"),
     "loading": ("load", "root_of"),
     "sections": (
@@ -30,7 +33,14 @@ _WHERE = {
 }
 
 if TYPE_CHECKING:
-    from zmws.settings.addresses import connectable, is_loopback, parse_store_url, place_taken, unknowable
+    from zmws.settings.addresses import (
+        connectable,
+        is_loopback,
+        parse_store_url,
+        place_taken,
+        unknowable,
+        without_password,
+    )
     from zmws.settings.connecting import address, key_for, target
     from zmws.settings.loading import load, root_of
     from zmws.settings.sections import (
@@ -67,6 +77,7 @@ __all__ = [
     "root_of",
     "target",
     "unknowable",
+    "without_password",
 ]
 
 

@@ -21,7 +21,7 @@ _HOST_PORT = re.compile(r"(?P<host>\*|[A-Za-z0-9_.-]+|\[[^\[\]]+\]):(?P<port>\*|
 class StoreUrl:
     """What a store's url says. `path` is of sqlite only, as it was written."""
 
-    scheme: Literal["sqlite", "memory"]
+    scheme: Literal["sqlite", "memory", "postgresql"]
     path: Path | None = None
 
 
@@ -173,11 +173,23 @@ def parse_store_url(url: Any) -> StoreUrl:
     scheme, separator, rest = url.partition(":") if isinstance(url, str) else ("", "", "")
     if url == "memory:":
         return StoreUrl("memory")
+    if separator and scheme in ("postgresql", "postgres") and rest.startswith("//") and rest.isprintable():
+        return StoreUrl("postgresql")
     if separator and scheme == "sqlite" and rest.startswith("//"):
         raise ValueError("sqlite:PATH, without slashes in front of the path that are not its own")
     if separator and scheme == "sqlite" and rest.isprintable() and rest.strip("/. ") and rest[-1] not in "/.":
         return StoreUrl("sqlite", Path(rest))
-    raise ValueError("sqlite:PATH, such as sqlite:var/zmws.db, or memory:")
+    raise ValueError("sqlite:PATH, such as sqlite:var/zmws.db, postgresql://HOST/DATABASE, or memory:")
+
+
+def without_password(url: str) -> str:
+    """A store's url as others may see it."""
+    hidden = _PASSWORD.sub(r"\1:***@", url)
+    return _IN_QUERY.sub(r"\1***", hidden)
+
+
+_PASSWORD = re.compile(r"(://[^/?#@:]*):[^/?#@]*@")
+_IN_QUERY = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*")
 
 
 def place_taken(endpoint: str) -> str | None:

@@ -16,7 +16,7 @@ from zmws.core.limits import Limits
 from zmws.core.options import ServiceOptions
 from zmws.core.rows import ScheduleRow
 from zmws.core.schedule import definition
-from zmws.settings.addresses import CLIENT, WORKER, is_loopback, names_in, parse_store_url
+from zmws.settings.addresses import CLIENT, WORKER, is_loopback, names_in, parse_store_url, without_password
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -202,7 +202,7 @@ class Settings:
             "path": str(self.path) if self.path else None,
             "root": str(self.root),
             "broker": keys_of(self.broker),
-            "store": keys_of(self.store),
+            "store": keys_of(self.store) | {"url": without_password(self.store.url)},
             "gateway": keys_of(self.gateway),
             "logs": keys_of(self.logs),
             "supervisor": keys_of(self.supervisor),
@@ -242,7 +242,7 @@ class Settings:
 
     @property
     def store_path(self) -> Path | None:
-        """The store's file, None where jobs are kept in memory. It need not exist yet."""
+        """The store's file, None where jobs are kept in memory or by a server. It need not exist yet."""
         path = parse_store_url(self.store.url).path
         return None if path is None else Path(os.path.normpath(self.root / path))
 

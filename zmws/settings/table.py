@@ -152,13 +152,17 @@ _BROKER = {
 }
 _STORE = {
     "url": Row(
-        "parsed", 'sqlite:PATH, or "memory:", which forgets all jobs at the end', parse=parse_store_url
+        "parsed",
+        'sqlite:PATH, postgresql://HOST/DATABASE, or "memory:", which forgets all jobs at the end',
+        parse=parse_store_url,
     ),
     "reserve_bytes": _bytes("of sqlite: kept free so that running jobs can end on a full disk", 0),
     "free_bytes_min": _bytes("of sqlite: with less room on the disk, new jobs are refused", 0),
     "cache_bytes": _bytes("of sqlite: pages of the file kept in memory", MIB),
     "check": _seconds("of sqlite: seconds that the start looks for damage, at most", HOUR_S),
-    "open_patience": _seconds("of sqlite: seconds that the start waits for another program's lock", HOUR_S),
+    "open_patience": _seconds(
+        "seconds that the start waits for a lock of another program's, or a server", HOUR_S
+    ),
     "search_time": _seconds("one page of a search takes this long, at most", 10.0),
     "causes_max": _count("causes of failures that are told apart; what is more counts as one"),
     "memory_bytes_max": _bytes("of memory: new jobs are refused past this"),

@@ -11,9 +11,25 @@ if TYPE_CHECKING:
 
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, ready for use. Raises StoreError that says what to do."""
-    # Imported here: whoever knows `base` alone needs no SQLite.
+    # Imported here: whoever knows `base` alone needs no database.
+    from zmws.errors import StoreError
+    from zmws.settings import parse_store_url
+
     known = settings.store
     path = settings.store_path
+    if parse_store_url(known.url).scheme == "postgresql":
+        try:
+            from zmws.store.postgres.store import PostgresStore
+        except ImportError as missing:
+            text = "a store on PostgreSQL needs psycopg: pip install 'zmws[postgres]'"
+            raise StoreError(f"{text} ({missing})") from None
+
+        return PostgresStore(
+            known.url,
+            connect_s=known.open_patience,
+            search_s_max=known.search_time,
+            causes_max=known.causes_max,
+        )
     if path is None:
         from zmws.store.sqlite.memory import MemoryStore
 

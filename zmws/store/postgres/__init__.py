@@ -1,0 +1,1 @@
+"""All that is PostgreSQL's: `store` keeps jobs in a schema of a database; `upkeep` looks after that."""
