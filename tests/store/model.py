@@ -278,7 +278,8 @@ class ModelStore:
             kept = [act for act in self.acts if act.at >= write.acts_from]
             self.acts = [act for act in kept if act.number > kept[-1].number - write.acts_max]
         elif isinstance(write, WriteKey):
-            self.keys[write.key.name] = deepcopy(write.key)
+            others = {name: key for name, key in self.keys.items() if key.proof != write.key.proof}
+            self.keys = others | {write.key.name: deepcopy(write.key)}
         elif isinstance(write, WriteSchedule):
             self.schedules[write.schedule.name] = deepcopy(write.schedule)
         elif isinstance(write, RemoveSchedule):

@@ -70,7 +70,10 @@ def test_both_have_the_same_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert SERVED == []
 
 
-def test_brokers_and_service_as_given_or_as_the_settings_have_them(installation: Path) -> None:
+def test_brokers_and_service_as_given_or_as_the_settings_have_them(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMWS_SECURITY_INSECURE", "true")
     given = ["--broker", "tcp://a:1", "--broker", "tcp://b:2", "--service", "OTHER"]
     assert main_of(Served, given) == 0
     assert main_of(Served, []) == 0
@@ -179,7 +182,8 @@ def test_two_classes_of_one_file_may_share_an_option_of_their_base() -> None:
     assert set(flags_of([one, two])) == {"path", "twice"}
 
 
-def test_the_options_of_the_php_program_say_where_the_brokers_are() -> None:
+def test_the_options_of_the_php_program_say_where_the_brokers_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZMWS_SECURITY_INSECURE", "true")
     given = ["--backend-servers", "a, b", "--backend-port", "7000", "--frontend-port", "7001"]
     assert main_of(Served, [*given, "--service-name", "OTHER", "--log-level", "I"]) == 0
     assert main_of(Served, ["--backend-port", "7000"]) == 0

@@ -16,6 +16,7 @@ def write_key(connection: Connection, queries: Mapping[str, str], write: WriteKe
     """It is as it stands there."""
     values = [getattr(write.key, name) for name in KEY]
     values[KEY.index("rights")] = json.dumps(write.key.rights)
+    connection.execute(queries["remove_key"], (write.key.name, write.key.proof))
     connection.execute(queries["write_key"], values)
 
 

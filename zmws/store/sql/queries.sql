@@ -341,8 +341,13 @@ SELECT last_at FROM schedules WHERE name = ?
 -- name: fire_schedule
 UPDATE schedules SET last_at = coalesce(?, last_at), fired_at = ?, last_id = ?, fired = fired + 1 WHERE name = ?
 
+-- A key that is given another name leaves its row.
+
+-- name: remove_key
+DELETE FROM keys WHERE name = ? OR proof = ?
+
 -- name: write_key
-INSERT INTO keys ({key}) VALUES ({key_values}) ON CONFLICT (name) DO UPDATE SET {key_sets}
+INSERT INTO keys ({key}) VALUES ({key_values})
 
 -- name: keys
 SELECT {key} FROM keys ORDER BY name

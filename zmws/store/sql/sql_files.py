@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, KEY, LIGHT, LISTED, RECORD, SCHEDULE, names, quoted
+from zmws.store.rows import BATCH, BORN, BORN_AS_KIN, KEY, LIGHT, LISTED, RECORD, SCHEDULE, names
 
 QUERIES = Path(__file__).parent / "queries.sql"
 
@@ -63,7 +63,6 @@ def _in_file(path: Path) -> dict[str, str]:
         "schedule_values": _marks(SCHEDULE),
         "key": names(KEY),
         "key_values": _marks(KEY),
-        "key_sets": ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in KEY[1:]),
     }
     return {
         name: statement.strip().format_map(columns)
