@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster import Cluster, need_server
 from zmws.testing import RunningBroker
 from zmws.testing.fixtures import BrokerFactory
 
@@ -22,6 +24,15 @@ def zmws_broker(zmws_broker_factory: BrokerFactory) -> RunningBroker:
 def broker(zmws_broker: RunningBroker) -> RunningBroker:
     """The same, by a shorter name."""
     return zmws_broker
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server for all tests of a process."""
+    need_server()
+    made = Cluster()
+    yield made
+    made.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -182,3 +182,27 @@ def test_unfinished_jobs_are_counted_as_the_store_would_count_them() -> None:
         scene.restart()
         assert scene.core.keys.unfinished_of("C") == counted, n
         scene.ready("WORKER-W")
+
+
+@pytest.mark.parametrize("asker", ["G", "L"])
+def test_nobody_speaks_for_a_token_that_is_revoked(asker: str) -> None:
+    """The gateway learns of it a second later; and it may do more than the token might."""
+    gateway = {"rights": dict.fromkeys(("submit", "operate", "look", "speak_for"), ("*",))}
+    scene = Keyed({"G": gateway, "O": OPERATOR, "t": CLIENT | {"kind": "token"}})
+    scene.ask("zmws.open", "O", id="b")
+    assert "code" not in scene.submits(asker, by="t")
+    scene.ask("zmws.key", "O", do="revoke", name="t")
+    for options in ({}, {"batch": "b"}):
+        assert scene.submits(asker, by="t", **options)["code"] == "not_allowed"
+    for by in ("t", "t (http)"):
+        assert scene.ask("zmws.open", asker, by=by)[0] == 403
+        chain = [{"chain": [{"service": "E"}], "by": by}]
+        assert scene.asked("zmws.submit", chain, asker)[1][0]["code"] == "not_allowed"
+    assert not scene.core.held.stored.keys() - {job.id for job in scene.core.held.waiting()}
+
+
+def test_nothing_is_kept_of_who_has_opened_a_batch() -> None:
+    scene = Keyed({"O": OPERATOR})
+    for n in range(5):
+        scene.ask("zmws.open", "L", by=f"somebody {n}")
+    assert not scene.core.desk._batching._openers

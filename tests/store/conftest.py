@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster import Cluster, need_server
+from tests.cluster import Cluster
 from tests.store.disk import opened
 from tests.store.model import ModelStore
 from zmws.store.base import Store
@@ -23,15 +23,6 @@ pytest.register_assert_rewrite("tests.store.contract")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "var" / "zmws.db"
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """One for all tests of a process."""
-    need_server()
-    made = Cluster()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -9,19 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, need_server
+from tests.cluster import Cluster
 from tests.peers import wait_until
 from tests.system.installation import Installation, installation, worker_table
 
 REVERSE = worker_table("reverse", "workers/reverse.py")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    need_server()
-    made = Cluster()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from zmws.cli.output import echo, say
 from zmws.cli.tables import show_json
 from zmws.errors import SettingsError, StoreError
 from zmws.settings.key_files import SUFFIX, read
-
-SCHEMA = "zmws"  # of a database
+from zmws.store.postgres import SCHEMA
 
 
 @click.command()

@@ -83,6 +83,11 @@ class Keys:
             return key
         return self._live.get(row.proof) or key
 
+    def speaker_fault(self, by: str | None) -> str | None:
+        """Why nobody submits for this one any more, None if somebody may."""
+        row = None if by is None else self.rows.get(name_in(by))
+        return None if row is None or row.revoked_at is None else REVOKED
+
     def refused_at(self, socket: str, public: str) -> str | None:
         """Why this public key may not connect to a socket; None if it may."""
         key = self._live.get(public)
@@ -108,8 +113,9 @@ class Keys:
 
     def options_of(self, user: str, service: str, options: JobOptions) -> tuple[JobOptions, str | None]:
         """The options of a job that a user asks for, and why it may not."""
-        if not user:
-            return options, None
+        gone = self.speaker_fault(options.by)
+        if not user or gone is not None:
+            return options, gone
         key = self.of(user)
         if key is None:
             return options, REVOKED
@@ -126,9 +132,9 @@ class Keys:
     def follow_up_fault(self, user: str, by: str | None, item: Item) -> str | None:
         """Why a user's worker may not have this follow from its job. One that works for all services may.
         `by`: as in `acting`."""
-        key = self.acting(user, by)
-        if key is None:
-            return REVOKED if user else None
+        key, gone = self.acting(user, by), self.speaker_fault(by)
+        if key is None or gone is not None:
+            return REVOKED if user else gone
         return None if key.may_all(WORK) else _item_fault(key, item)
 
     def follow_up_joining_fault(self, user: str, by: str | None, batch: KnownBatch) -> str | None:
@@ -146,8 +152,9 @@ class Keys:
 
     def item_fault(self, user: str, item: Item) -> str | None:
         """Why a user may not ask for what an item says, None if it may; its group is set."""
-        if not user:
-            return None
+        gone = self.speaker_fault(item.options.by)
+        if not user or gone is not None:
+            return gone
         key = self.of(user)
         if key is None:
             return REVOKED

@@ -77,6 +77,8 @@ class Batching:
             text = "the disk of the job store is full; nothing was accepted"
             return question.refuse(503, "disk_full", text)
         user, by, group = question.caller.peer[2], asked.get("by"), asked.get("group")
+        if (gone := self._keys.speaker_fault(by)) is not None:
+            return question.refuse(403, "not_allowed", gone)
         tenant = self._permits.group_of(question)
         if tenant is not None and group not in (None, tenant):
             text = f"this key is for batches of the group '{tenant}' alone"
@@ -116,6 +118,8 @@ class Batching:
     def _opened(self, question: Question, row: BatchRow, verdict: Verdict) -> None:
         closing = self._opening.pop(row.id, [])
         self._openers[row.by] -= 1
+        if not self._openers[row.by]:
+            del self._openers[row.by]
         if verdict.verdict == NEW:
             self._held.open_batches[row.id] = KnownBatch(row.id, row.created_at, row.by, row.group)
             question.answer(200, batch_row(row) | {"existing": False})
@@ -151,9 +155,11 @@ class Batching:
 
     def _limit(self, question: Question) -> tuple[str, str] | None:
         """Why who asks may open no batch now. Those that he has open count as unfinished, too."""
-        by = question.asked.get("by")
-        mine = self._openers[by] + sum(one.by == by for one in self._held.open_batches.values())
-        return self._keys.limit(question.caller.peer[2], by, mine if by is not None else 0)
+        user, by, mine = question.caller.peer[2], question.asked.get("by"), 0
+        key = self._keys.acting(user, by)
+        if key is not None and key.row.waiting_max is not None:
+            mine = self._openers[by] + sum(one.by == by for one in self._held.open_batches.values())
+        return self._keys.limit(user, by, mine)
 
     def _no_more(self, question: Question) -> None:
         """Refuse a batch that is new."""

@@ -192,9 +192,6 @@ def fault_of(key: Key, service: str, asked: Any) -> str | None:
 _BY_ID = ("parent", "chain", "batch")  # of a filter
 
 
-_BY_ID = ("parent", "chain", "batch")  # of a filter
-
-
 def _fault_of(key: Key, need: Need, service: str, asked: Any) -> str | None:
     right, group = need.rights[0], key.row.group
     if group is not None and service in _SHOW_OTHERS:

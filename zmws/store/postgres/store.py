@@ -23,6 +23,7 @@ from zmws.core.reads import FOR_PEOPLE, Read, ReadSearch
 from zmws.core.rows import Rows
 from zmws.core.writes import Verdict, Write
 from zmws.errors import StoreError
+from zmws.store.postgres import SCHEMA
 from zmws.store.postgres.connection import PgConnection
 from zmws.store.postgres.dialect import OWN_QUERIES, POSTGRES, SQL_FOLDER
 from zmws.store.sql.reads import Reads
@@ -30,7 +31,6 @@ from zmws.store.sql.search import Search
 from zmws.store.sql.sql_files import migrations, queries
 from zmws.store.sql.writer import CAUSES_MAX, Writer
 
-SCHEMA = "zmws"
 RETRY_S = 0.2  # between two tries to connect
 SIZE_S = 10.0  # between two looks at how much it takes up
 _LOCK = 0x7A6D7773  # "zmws"; the other half of the key is the schema's

@@ -5,9 +5,10 @@ from __future__ import annotations
 import psycopg
 
 from zmws.errors import StoreError
+from zmws.store.postgres import SCHEMA
 from zmws.store.postgres.connection import PgConnection
 from zmws.store.postgres.dialect import OWN_QUERIES
-from zmws.store.postgres.store import SCHEMA, said, shown
+from zmws.store.postgres.store import said, shown
 from zmws.store.sql.invariants import invariants
 from zmws.store.sql.sql_files import queries
 
