@@ -206,3 +206,11 @@ def test_nothing_is_kept_of_who_has_opened_a_batch() -> None:
     for n in range(5):
         scene.ask("zmws.open", "L", by=f"somebody {n}")
     assert not scene.core.desk._batching._openers
+
+
+def test_who_may_submit_to_all_services_lists_what_he_can_name_and_others_their_own() -> None:
+    scene = Keyed({"C": CLIENT, "ALL": {"rights": {"submit": ("*",)}}, "SOME": CLIENT})
+    scene.asked("zmws.submit", [{"chain": [{"service": "E", "delay": 9}], "id": "c"}], "C")
+    seen = {name: len(scene.ask("zmws.jobs", name, chain="c")[1]["jobs"]) for name in ("C", "ALL", "SOME")}
+    assert seen == {"C": 1, "ALL": 1, "SOME": 0}
+    assert scene.ask("zmws.jobs", "ALL")[1]["jobs"] == [], "without a name his own, of which there is none"

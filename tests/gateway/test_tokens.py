@@ -406,13 +406,29 @@ def test_what_is_one_tokens_is_not_anothers(alone: tuple[Gateway, Client]) -> No
     job = {"service": INSIDE, "delay": 99}
     hashed = "ik-" + "0" * 64
     assert problem(w1.post(f"{API}/jobs", json=job | {"id": hashed})) == (403, "not_allowed")
-    assert own.post(f"{API}/jobs", json=job, headers={"idempotency-key": "order"}).status_code == 202
+    with_key = {"idempotency-key": "order"}
+    assert own.post(f"{API}/jobs", json=job, headers=with_key).status_code == 202
+    client.submit_many([job | {"id": "w1:order", "by": "own"}])
+    assert problem(w1.post(f"{API}/jobs", json=job, headers=with_key)) == (409, "id_conflict")
 
     client.ask("zmws.key", {"do": "revoke", "name": "w1"})
     wait_until(lambda: client.job("j2").status()["state"] == "waiting")
     assert client.job("j3").status()["state"] == "running"
     for ask in asks.values():
         ask.close()
+
+
+def test_a_gateway_that_is_told_of_no_tokens_is_not_ready(alone: tuple[Gateway, Client]) -> None:
+    http, _ = alone
+    with http.client() as ask:
+        assert ask.get("/readyz").status_code == 200
+
+        def refuses() -> Any:
+            raise Refused("not_allowed", "its key has no right")
+
+        http.desk.learn_tokens = refuses
+        wait_until(lambda: ask.get("/readyz").status_code == 503)
+        assert problem(ask.get("/readyz")) == (503, "no_tokens")
 
 
 def test_a_refusal_by_the_gateway_is_in_the_audit_and_so_many_of_them(alone: tuple[Gateway, Client]) -> None:

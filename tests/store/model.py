@@ -670,6 +670,7 @@ def _matches(row: Row, where: Filter) -> bool:
         and (where.parent is None or row["parent"] == where.parent)
         and (where.chain is None or row["chain"] == where.chain)
         and (where.batch is None or row["batch"] == where.batch)
+        and (where.submitter is None or row["submitter"] == where.submitter)
     )
 
 

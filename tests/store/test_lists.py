@@ -83,12 +83,16 @@ FILTERS: list[dict[str, Any]] = [
     {"chain": "c", "batch": "b"},
     {"parent": "j0"},
     {"parent": "j0", "since": 10.0},
+    {"submitter": "ann"},
+    {"submitter": "ann", "chain": "c"},
+    {"submitter": "ann", "state": "failed"},
+    {"submitter": "nobody"},
     *({"state": state, "batch": "b"} for state in STATES),
     *({"state": state, "parent": "j0", "group": "g"} for state in ("waiting", "failed")),
 ]
 
 
-NAMES = ("service", "state", "group", "batch", "chain", "parent")
+NAMES = ("service", "state", "group", "batch", "chain", "parent", "submitter")
 
 
 def matches(row: Row, where: dict[str, Any]) -> bool:
@@ -107,6 +111,7 @@ def populate(store: Store) -> None:
         state = STATES[n % 7]
         first = "waiting" if state in FINAL_STATES else state
         kin: dict[str, Any] = {"batch": [None, "b", "c", "b"][n % 4], "chain": [None, "c"][n % 2]}
+        kin["submitter"] = [None, "ann", "ann"][n % 3]
         kin["parent"] = ["j0", None, "j1", None, None][n % 5]
         writes.append(
             insert(
